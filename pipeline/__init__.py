@@ -1,0 +1,1 @@
+"""The stages (archive -> store -> run -> scores -> report) and the command line over them."""

@@ -1,0 +1,191 @@
+"""Settings: typed models, YAML files and `--set key=value`, with one place for every default.
+
+The training settings are in `models.settings`, next to the code that they steer; here are those of the ingest
+stages, and the loader that all share.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, use_attribute_docstrings=True)
+
+
+class LabelSettings(Settings):
+    """How outlines become tile labels: 0 without tumour, 1 from `min_fraction` on, null (unused) between."""
+
+    min_fraction: float = Field(1.0, gt=0, le=1)
+    """Least share of a tile inside outlines for label 1 (METHOD 1.1: the paper's tiles lie wholly inside)."""
+
+
+class TileSettings(Settings):
+    """`esad tile`: slides to stain-normalised tiles."""
+
+    magnification: float | None = Field(10.0, gt=0)
+    """10 means 1 um a pixel; the slide's own level is taken within 15 %, unresampled. Excludes `mpp`."""
+    mpp: float | None = Field(None, gt=0)
+    """Exact microns per pixel of the tiles."""
+    slide_mpp: float | None = Field(None, gt=0)
+    """Level-0 microns per pixel for slides whose file does not say."""
+    tile_size: int = Field(64, ge=16)
+    """Side of a tile in its own pixels."""
+    step: int | None = Field(None, ge=1)
+    """Distance between tiles in tile pixels; null = tile_size (no overlap)."""
+    min_tissue: float = Field(0.5, ge=0, le=1)
+    """Least share of tissue in a kept tile."""
+    stain: Literal["vahadane", "staintools", "none"] = "vahadane"
+    stain_scope: Literal["slide", "tile"] = "slide"
+    """Fit the stain matrix once per slide, or on each tile."""
+    stain_target: str | None = None
+    """Image file to normalise towards; null = the built-in target."""
+    labels: LabelSettings = LabelSettings()
+
+
+class RadiographSettings(Settings):
+    """`esad radiographs`: PNG and DICOM to small grey squares."""
+
+    projection: Literal["PA", "AP", "all"] = "all"
+    crop: float = Field(768 / 1024, gt=0, le=1)
+    """Side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
+    size: int = Field(64, ge=16)
+    """Output side in pixels; area resampling."""
+
+
+class ImageSettings(Settings):
+    """`esad images`: npz, class folders or zip."""
+
+    size: int | None = Field(None, ge=8)
+    """Resize every image to this square; needed for folders of mixed sizes."""
+    label: str = "y"
+    group: str = "group"
+    split: str = "split"
+
+
+class TableSettings(Settings):
+    """`esad tables`: npz, mat, csv or parquet."""
+
+    label: str = "y"
+    group: str = "group"
+    split: str = "split"
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> annotation of every setting below `model`, sections included."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        found[prefix + name] = field.annotation
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found.update(_fields(kind, f"{prefix}{name}."))
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name most like `name`, or an empty text."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    last = difflib.get_close_matches(name.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], n=1, cutoff=0.8)
+    if last and (not close or difflib.SequenceMatcher(None, name, close[0]).ratio() < 0.7):
+        return next(k for k in known if k.rsplit(".", 1)[-1] == last[0])
+    return close[0] if close else ""
+
+
+def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    sections = {name for name in _fields(model) if any(o.startswith(name + ".") for o in _fields(model))}
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and (name in sections or name not in _fields(model)):
+            flat.update(_flatten(value, model, name + "."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
+    """`["train.epochs=5"]` -> {"train.epochs": 5}; values are YAML. UsageError where there is no `=`."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {pair!r}: expected key=value, for example train.epochs=5.")
+        try:
+            values[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair!r}: the value is not YAML ({error}).") from error
+    return values
+
+
+def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
+    """Settings from `layers` (nested or dotted; later ones win) over the model's defaults.
+
+    Raises UsageError: an unknown key with the nearest known one, or the first wrong value with what was expected.
+    """
+    known = _fields(model)
+    flat: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in _flatten(layer, model).items():
+            if name not in known:
+                raise UsageError(f"Unknown setting {name!r}: did you mean {nearest(name, known)!r}?")
+            if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+                try:
+                    value = float(value) if "e" in value.lower() and value[0] in "-.0123456789" else value
+                except ValueError:
+                    pass
+            flat[name] = value
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        section = nested
+        for part in path:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                section = nested[part] = {}
+        section[last] = value
+    try:
+        return model.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise UsageError(f"Setting {place} = {first['input']!r}: {first['msg'].lower()}.") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file; UsageError names the file and the fault."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML ({error}).") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected a mapping of settings, found {type(content).__name__}.")
+    return content
+
+
+def first_difference(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> str | None:
+    """`"name: old -> new"` of the first setting in which two nested mappings differ, or None."""
+    for name in sorted({*before, *after}, key=str):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = first_difference(old, new, f"{prefix}{name}.")
+            if inner:
+                return inner
+        elif old != new:
+            return f"{prefix}{name}: {old!r} -> {new!r}"
+    return None

@@ -1,0 +1,289 @@
+"""What the four ingest stages share: find the inputs, work through them unit by unit, end in a store.
+
+A stage says what its sources are, how many make a unit, and which function turns a unit into a shard; this
+module keeps the promises of every stage: it continues where it was, refuses other settings, isolates bad
+inputs, applies labels and filters, shows progress, and never rewrites a finished shard.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import first_difference
+from pipeline.errors import EsadError, UsageError
+from pipeline.outcome import Outcome
+from pipeline.progress import progress, say
+from preprocessing.labels import apply_labels, read_labels
+from preprocessing.store import (
+    Unit,
+    finalise,
+    finished_units,
+    fingerprint,
+    joined_items,
+    joined_sources,
+    write_json,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of an ingest stage.
+
+    `process(root, unit)` writes the unit with `preprocessing.store.write_unit`; it must be picklable, must turn
+    an unusable input into a `refused` row, and must give the same bytes every time. `settings` decide about the
+    pixels or values; `shape` (of one item) may be None where only the inputs tell it (then the shards do).
+    """
+
+    stage: str
+    kind: str
+    archive: Path
+    sources: Sequence[str]
+    settings: dict[str, Any]
+    process: Callable[[Path, Unit], None]
+    unit_size: int = 1
+    dtype: str = "uint8"
+    versions: Sequence[str] = ()
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """The options that all four stages take."""
+
+    out: Path
+    labels: Path | None = None
+    where: dict[str, str] = field(default_factory=dict)
+    force: bool = False
+    workers: int = 1
+
+
+def find_sources(inputs: Sequence[Path], accepts: Callable[[Path], bool]) -> tuple[Path, list[str]]:
+    """The archive (one folder) and the inputs' paths relative to it, sorted.
+
+    A folder is searched in depth for files that `accepts`; hidden ones are left out. A file that was named is
+    always taken, so that its fault is reported. Paths are relative to the one folder given, else to the deepest
+    folder that holds all inputs. Raises UsageError for a missing input, EsadError for folders without any input.
+    """
+    missing = [path for path in inputs if not path.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]}: no such file or folder.")
+    resolved = [path.resolve() for path in inputs]
+    parents = [path if path.is_dir() else path.parent for path in resolved]
+    archive = parents[0]
+    while not all(parent.is_relative_to(archive) for parent in parents):
+        archive = archive.parent
+    found: set[str] = set()
+    for path in resolved:
+        if path.is_file():
+            found.add(path.relative_to(archive).as_posix())
+            continue
+        for candidate in sorted(path.rglob("*")):
+            relative = candidate.relative_to(path)
+            if candidate.is_file() and not any(part.startswith(".") for part in relative.parts) and accepts(candidate):
+                inside = candidate.resolve().is_relative_to(archive)
+                if not inside:
+                    say(f"{candidate}: left out, it is a link to a place outside {archive}.")
+                    continue
+                found.add(candidate.relative_to(archive).as_posix())
+    if not found:
+        names = ", ".join(str(path) for path in inputs)
+        raise EsadError(f"{names}: nothing in it that this stage reads. Check the path and the file endings.")
+    return archive, sorted(found)
+
+
+def parse_where(pairs: Iterable[str]) -> dict[str, str]:
+    """`["view=AP"]` -> {"view": "AP"}; UsageError where there is no `=`."""
+    where = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--where {pair!r}: expected column=value, for example view=AP.")
+        where[name.strip()] = value.strip()
+    return where
+
+
+def _plan(root: Path, job: Job) -> list[Unit]:
+    """All units of the store, old ones first: a source keeps its unit, new and once-refused ones get new units."""
+    path = root / "parts" / "units.json"
+    known = [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))] if path.exists() else []
+    finished = set(finished_units(root))
+    tried = joined_sources(root)
+    refused = set(tried.loc[tried["state"] == "refused", "source"])
+    waiting = {name for unit in known if unit.number not in finished for name in unit.sources}
+    done = {name for unit in known if unit.number in finished for name in unit.sources} - refused
+    fresh = [name for name in job.sources if name not in done and name not in waiting]
+    for start in range(0, len(fresh), job.unit_size):
+        known.append(Unit(len(known), tuple(fresh[start : start + job.unit_size])))
+    write_json(path, [list(unit.sources) for unit in known])
+    return known
+
+
+def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> Iterator[Unit]:
+    """Process the units, in this process or in several; yields each as it is finished."""
+    if workers <= 1 or len(units) <= 1:
+        for unit in units:
+            job.process(root, unit)
+            yield unit
+        return
+    with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
+        futures = {pool.submit(job.process, root, unit): unit for unit in units}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+
+
+def _check_settings(root: Path, job: Job, force: bool) -> None:
+    """Refuse to mix settings in one store; with `force` what is there is removed."""
+    path = root / "parts" / "settings.json"
+    occupied = root.exists() and any(root.iterdir())
+    if occupied and not path.exists():
+        if not force:
+            raise EsadError(f"{root}: exists and is not a store of this stage; choose another --out, or --force to replace it.")
+        if not (root / "store.json").exists():
+            raise EsadError(f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out.")
+    wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
+    if path.exists():
+        difference = first_difference(json.loads(path.read_text()), wanted)
+        if difference and not force:
+            raise EsadError(f"{root}: made with other settings ({difference}). Choose another --out, or --force to replace it.")
+    if occupied and force:
+        shutil.rmtree(root)
+    write_json(path, wanted)
+
+
+def _refused_row(source: str, path: Path, reason: str) -> dict[str, Any]:
+    size = path.stat().st_size if path.is_file() else 0
+    return {"source": source, "state": "refused", "reason": reason, "attempts": 1, "items": 0, "bytes": size, "fingerprint": ""}
+
+
+def source_row(archive: Path, source: str, items: int, **more: Any) -> dict[str, Any]:
+    """The row of a source that was done, for `write_unit`; `more` are the kind's own columns."""
+    path = archive / source
+    return {
+        "source": source, "state": "done", "reason": None, "attempts": 1, "items": items,
+        "bytes": path.stat().st_size, "fingerprint": fingerprint(path), **more,
+    }  # fmt: skip
+
+
+def refused_row(archive: Path, source: str, reason: object) -> dict[str, Any]:
+    """The row of a source that was refused, for `write_unit`; the reason is what the person will read."""
+    return _refused_row(source, archive / source, str(reason))
+
+
+def _filtered(items: pd.DataFrame, where: dict[str, str]) -> pd.DataFrame:
+    for name, value in where.items():
+        if name not in items:
+            known = ", ".join(items.columns)
+            raise UsageError(f"--where {name}={value}: there is no column {name!r}; the columns are {known}.")
+        items = items[items[name].astype("string") == value]
+    return items.reset_index(drop=True)
+
+
+def run_job(job: Job, options: IngestOptions) -> Outcome:
+    """Bring the store at `options.out` to what `job` asks for; returns what the command line reports.
+
+    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ.
+    """
+    root = options.out
+    if job.archive.is_relative_to(root.resolve()) or root.is_file():
+        raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
+    labels = read_labels(options.labels) if options.labels else None
+    manifest_settings = {
+        "labels": labels.to_csv(index=False) if labels is not None else None,
+        "where": options.where,
+    }
+    wanted = {**job.settings, "where": options.where, "labels_file": _digest(manifest_settings["labels"])}
+    job = Job(**{**job.__dict__, "settings": wanted})
+    _check_settings(root, job, options.force)
+    for warning in job.warnings:
+        say(warning)
+    attempts = joined_sources(root).set_index("source")["attempts"].to_dict()
+    units = _plan(root, job)
+    finished = set(finished_units(root))
+    pending = [unit for unit in units if unit.number not in finished]
+    with progress(f"{job.stage} {root.name}", sum(len(unit.sources) for unit in pending)) as bar:
+        for unit in _process_all(root, pending, job, options.workers):
+            bar.advance(len(unit.sources))
+    _count_attempts(root, pending, attempts)
+    return _finish(job, options, labels)
+
+
+def _digest(text: str | None) -> str | None:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
+
+
+def _count_attempts(root: Path, units: Sequence[Unit], before: dict[str, int]) -> None:
+    """Add earlier attempts to the rows of sources that were tried again."""
+    from preprocessing.store import write_table
+
+    for unit in units:
+        if any(name in before for name in unit.sources):
+            path = root / "parts" / f"sources-{unit.number:05d}.parquet"
+            table = pd.read_parquet(path)
+            table["attempts"] = (table["source"].map(before).fillna(0) + 1).astype("int32")
+            write_table(path, table)
+
+
+def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Outcome:
+    """Join the parts, apply labels and filters, write the tables and `store.json`."""
+    import numpy as np
+
+    from preprocessing.store import shard_path, write_atomically
+
+    root = options.out
+    sources = joined_sources(root)
+    sources = sources[sources["source"].isin(set(job.sources))]
+    refused = sources[sources["state"] == "refused"]
+    for name, reason in refused[["source", "reason"]].head(5).itertuples(index=False):
+        say(f"refused {name}: {reason}")
+    items = joined_items(root)
+    if items.empty:
+        write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
+        reasons = refused["reason"].iloc[0] if len(refused) else "the inputs hold no items (see sources)"
+        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv.")
+    if labels is not None:
+        items, unmatched = apply_labels(items, labels)
+        if unmatched:
+            say(f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}).")
+    items = _filtered(items, options.where)
+    if items.empty:
+        raise EsadError(f"{root}: --where {options.where} leaves no item.")
+    first = np.load(shard_path(root, int(items["shard"].iloc[0])), mmap_mode="r", allow_pickle=False)
+    description = {
+        "kind": job.kind,
+        "stage": job.stage,
+        "shape": list(first.shape[1:]),
+        "dtype": job.dtype,
+        "settings": job.settings,
+        "items": len(items),
+        "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
+        "versions": {name: version(name) for name in sorted({"esad", "numpy", "pandas", *job.versions})},
+    }
+    finalise(root, items, description)
+    counts = {
+        "items": len(items),
+        "sources": len(sources),
+        "normal": int((items["label"] == 0).sum()),
+        "anomaly": int((items["label"] == 1).sum()),
+        "unknown": int(items["label"].isna().sum()),
+    }
+    message = (
+        f"Wrote {root}: {counts['items']} {job.kind} from {len(sources) - len(refused)} of {len(sources)} inputs "
+        f"({counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label)."
+    )
+    if len(refused):
+        message += f" {len(refused)} refused, see {root / 'failures.csv'}."
+    run = root.with_name(f"{root.name}-run")
+    return Outcome(root, message, f"esad train {root} --out {run}", len(refused), counts)
