@@ -1,0 +1,50 @@
+"""Random crops and flips in training, the central crop in scoring; keyed by seed and step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models.randomness import generator
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """`crop` is the side in pixels or None; `flip` which mirror images may be drawn (METHOD A20)."""
+
+    crop: int | None = None
+    flip: Literal["none", "horizontal", "both"] = "none"
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of an item after cropping; ValueError where the crop is larger than the item."""
+        if self.crop is None or len(stored) != 3:
+            return stored
+        if self.crop > min(stored[:2]):
+            raise ValueError(
+                f"data.crop = {self.crop} is larger than the stored items ({stored[0]} x {stored[1]})."
+            )
+        return (self.crop, self.crop, stored[2])
+
+    def train(self, x: Tensor, key: tuple[int, int]) -> Tensor:
+        """Crop and mirror (B, H, W, C) at random."""
+        numbers = generator(key[0], "augmentation", key[1])
+        if self.crop is not None and x.shape[1:3] != (self.crop, self.crop):
+            down = torch.randint(0, x.shape[1] - self.crop + 1, (len(x),), generator=numbers)
+            across = torch.randint(0, x.shape[2] - self.crop + 1, (len(x),), generator=numbers)
+            pairs = zip(x, down.tolist(), across.tolist(), strict=True)
+            x = torch.stack([item[i : i + self.crop, j : j + self.crop] for item, i, j in pairs])
+        axes = {"none": (), "horizontal": (2,), "both": (1, 2)}[self.flip]
+        for axis in axes:
+            chosen = (torch.rand(len(x), generator=numbers) < 0.5).to(x.device).reshape(-1, 1, 1, 1)
+            x = torch.where(chosen, x.flip(axis), x)
+        return x
+
+    def centre(self, x: Tensor) -> Tensor:
+        """The central crop of (B, H, W, C)."""
+        if self.crop is None:
+            return x
+        top, left = (x.shape[1] - self.crop) // 2, (x.shape[2] - self.crop) // 2
+        return x[:, top : top + self.crop, left : left + self.crop]

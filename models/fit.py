@@ -1,0 +1,254 @@
+"""The one training step, the plain loop over it, and scoring.
+
+What a step sees follows from (seed, step) alone, so a run that is continued, several seeds at once and one seed
+at a time all see the same data. The trainer of `pipeline.train` drives the same step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.augment import Augmentation
+from models.detector import Batch, Method, Phase
+from models.networks import ColumnScaler
+from models.randomness import generator
+from models.settings import OptimiserSettings, TrainSettings
+
+Items = Tensor | Callable[[np.ndarray], Tensor]
+"""Stored items: a tensor (N, H, W, C) uint8 or (N, D) float32, or a function from positions to such a tensor."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Stored items and, for each seed, which positions train as what.
+
+    `positions[s]` (n_s,) int64 are positions of `items`, `semi_labels[s]` (n_s,) int8 in {-1, 0, +1}.
+    """
+
+    items: Items
+    positions: Sequence[np.ndarray]
+    semi_labels: Sequence[np.ndarray]
+
+    def take(self, positions: np.ndarray, device: torch.device) -> Tensor:
+        """Items at `positions` (any shape) on `device`."""
+        if callable(self.items):
+            out = self.items(positions.reshape(-1))
+        else:
+            out = self.items[torch.from_numpy(positions.reshape(-1)).to(self.items.device)]
+        return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
+
+
+def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
+    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter)."""
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+    return 0.5 ** min(3, 4 * step // max(steps, 1)) if schedule == "halve_at_quarters" else 1.0
+
+
+class BatchOrder:
+    """Which items a step sees, for one seed."""
+
+    def __init__(
+        self, seed: int, positions: np.ndarray, semi_labels: np.ndarray, train: TrainSettings
+    ) -> None:
+        self.seed, self.train = seed, train
+        self.unlabelled = positions[semi_labels == 0]
+        self.labelled, self.labels = positions[semi_labels != 0], semi_labels[semi_labels != 0]
+
+    def steps_per_epoch(self, labelled: bool) -> int:
+        """Full batches in one pass; a last incomplete batch is left out (METHOD A17)."""
+        count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
+        return max(1, count // self.train.batch_size)
+
+    def _joint(self, labelled: bool) -> bool:
+        return labelled and self.train.batches == "joint"
+
+    def _permutation(self, purpose: str, count: int, epoch: int) -> np.ndarray:
+        return _permutation(self.seed, purpose, count, epoch)
+
+    def __call__(self, step: int, phase: str, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and semi-labels of the batch at `step` of `phase`."""
+        size, per_epoch = self.train.batch_size, self.steps_per_epoch(labelled)
+        epoch, place = divmod(step, per_epoch)
+        if self._joint(labelled):
+            pool = np.concatenate([self.unlabelled, self.labelled])
+            known = np.concatenate([np.zeros(len(self.unlabelled), np.int8), self.labels])
+        else:
+            pool, known = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
+        chosen = self._permutation(f"order {phase}", len(pool), epoch)[place * size : (place + 1) * size]
+        positions, semi = pool[chosen], known[chosen]
+        if labelled and self.train.batches == "balanced" and len(self.labelled):
+            drawn = self._draw(step, phase)
+            positions, semi = (
+                np.concatenate([positions, self.labelled[drawn]]),
+                np.concatenate([semi, self.labels[drawn]]),
+            )
+        return positions, semi
+
+    def _draw(self, step: int, phase: str) -> np.ndarray:
+        numbers = generator(self.seed, f"labelled {phase}", step)
+        count, wanted = len(self.labelled), self.train.labelled_per_batch
+        if count >= wanted:
+            return torch.randperm(count, generator=numbers)[:wanted].numpy()
+        return torch.randint(0, count, (wanted,), generator=numbers).numpy()
+
+
+@lru_cache(maxsize=64)
+def _permutation(seed: int, purpose: str, count: int, epoch: int) -> np.ndarray:
+    return torch.randperm(count, generator=generator(seed, purpose, epoch)).numpy()
+
+
+def phase_steps(settings: OptimiserSettings, per_epoch: int) -> int:
+    """Length of a phase in steps."""
+    if settings.steps is not None:
+        return settings.steps
+    return round((settings.epochs or 0) * per_epoch)
+
+
+class TrainingStep:
+    """One step of training after the other, by number; all state is in the method, the optimiser and the number."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: TrainingData,
+        device: torch.device,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        """Fits the scaling of table columns; `data` needs at least two unlabelled items per seed (ValueError)."""
+        self.method, self.data, self.device = method.to(device), data, device
+        self.augmentation = augmentation or Augmentation()
+        train = method.settings.train
+        self.orders = [
+            BatchOrder(seed, positions, semi, train)
+            for seed, positions, semi in zip(method.seeds, data.positions, data.semi_labels, strict=True)
+        ]
+        fewest = min(len(order.unlabelled) for order in self.orders)
+        if fewest < 2:
+            raise ValueError(f"{fewest} unlabelled items to train on: at least two are needed.")
+        self.plan: list[tuple[Phase, int, int]] = []
+        start = 0
+        for phase in method.phases():
+            steps = phase_steps(phase.optimiser, self.orders[0].steps_per_epoch(phase.labelled))
+            if steps:
+                self.plan.append((phase, start, steps))
+                start += steps
+        self.steps = start
+        if isinstance(method.scaler, ColumnScaler):
+            for place, positions in enumerate(data.positions):
+                method.scaler.fit(place, data.take(positions, device))
+        self.optimiser: torch.optim.Optimizer | None = None
+        self._phase: Phase | None = None
+
+    def phase_at(self, step: int) -> tuple[Phase, int, int]:
+        """(phase, its first step, its length) at a step; IndexError beyond the last."""
+        for entry in self.plan:
+            if entry[1] <= step < entry[1] + entry[2]:
+                return entry
+        raise IndexError(f"step {step} of {self.steps}")
+
+    def _enter(self, phase: Phase) -> torch.optim.Optimizer:
+        if self._phase is phase and self.optimiser is not None:
+            return self.optimiser
+        chosen = phase.optimiser
+        more: dict[str, Any] = {"lr": chosen.learning_rate, "weight_decay": chosen.weight_decay}
+        if chosen.optimiser == "sgd":
+            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, **more)
+        else:
+            self.optimiser = torch.optim.Adam(phase.parameters, fused=True, **more)
+        self._phase = phase
+        return self.optimiser
+
+    def state(self) -> dict[str, Any] | None:
+        """State of the current phase's optimiser, for a checkpoint."""
+        return self.optimiser.state_dict() if self.optimiser else None
+
+    def restore(self, step: int, optimiser: dict[str, Any] | None) -> None:
+        """Continue before `step` with the optimiser's state, where `step` is inside a phase already begun."""
+        if step < self.steps and optimiser is not None:
+            phase, first, _ = self.phase_at(step)
+            if step > first:
+                self._enter(phase).load_state_dict(optimiser)
+
+    def batch(self, step: int) -> Batch:
+        """The scaled and augmented batch of a step."""
+        phase, first, _ = self.phase_at(step)
+        drawn = [order(step - first, phase.name, phase.labelled) for order in self.orders]
+        keys = [(seed, step) for seed in self.method.seeds]
+        size = min(len(positions) for positions, _ in drawn)
+        positions = np.stack([positions[:size] for positions, _ in drawn])
+        semi = torch.from_numpy(np.stack([semi[:size] for _, semi in drawn])).to(self.device)
+        x = self.data.take(positions, self.device)
+        if self.method.pictures:
+            x, semi = self.augmentation.train(x[0], keys[0]), semi[0]
+        return Batch(self.method.scaler(x), semi, keys)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Train on the batch of `step`; returns the detached terms, each () or (S,).
+
+        Raises FloatingPointError where the loss is not finite.
+        """
+        phase, first, steps = self.phase_at(step)
+        optimiser = self._enter(phase)
+        for group in optimiser.param_groups:
+            group["lr"] = phase.optimiser.learning_rate * learning_rate_factor(
+                phase.optimiser.schedule, step - first, steps
+            )
+        self.method.train()
+        with self._precision():
+            terms = self.method.losses(phase.name, self.batch(step))
+        optimiser.zero_grad(set_to_none=True)
+        terms["loss"].sum().backward()
+        optimiser.step()
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _precision(self) -> Any:
+        mixed = self.device.type == "cuda" and self.method.pictures
+        return torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext()
+
+
+def fit(
+    method: Method, data: TrainingData, device: str = "cpu", augmentation: Augmentation | None = None
+) -> Method:
+    """Train in a plain loop; returns the method in evaluation mode. FloatingPointError where the loss is not finite."""
+    step = TrainingStep(method, data, torch.device(device), augmentation)
+    for number in range(step.steps):
+        terms = step(number)
+        if number % 100 == 99 and not bool(torch.isfinite(terms["loss"]).all()):
+            raise FloatingPointError(f"the loss is not finite at step {number}")
+    return method.eval()
+
+
+@torch.inference_mode()
+def score_batches(
+    method: Method,
+    items: Items,
+    positions: np.ndarray,
+    device: torch.device,
+    augmentation: Augmentation | None = None,
+    batch_size: int = 256,
+) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
+    """Score items in order: yields (positions, scaled items, score terms) of each batch.
+
+    Terms are (B,) for pictures and (S, B) for tables; `x_hat` is among them.
+    """
+    method.eval()
+    data = TrainingData(items, [], [])
+    for start in range(0, len(positions), batch_size):
+        chosen = positions[start : start + batch_size]
+        x = data.take(chosen, device)
+        if method.pictures:
+            x = (augmentation or Augmentation()).centre(x)
+            scaled = method.scaler(x)
+        else:
+            scaled = method.scaler(x.expand(len(method.seeds), *x.shape))
+        yield chosen, scaled, method.score_terms(scaled)

@@ -1,0 +1,201 @@
+"""Encoders and decoders: the convolutional ones of the paper's Table 6, and the MLP of the tabular sets.
+
+Pictures are (B, C, H, W) float in [0, 1], H and W divisible by 16. Table rows are (S, B, D): a leading axis of
+seeds, each with its own weights, so that ten small networks train as one batched product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.randomness import generator
+from models.settings import NetworkSettings
+
+TABLE6_CHANNELS = (64, 128, 256, 512, 512)
+"""Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (METHOD A27)."""
+
+
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6)."""
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [
+            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def table6_widths(width: float) -> list[int]:
+    """Channels of the five blocks at a share `width` of Table 6's, at least 4 each."""
+    return [max(4, round(channels * width)) for channels in TABLE6_CHANNELS]
+
+
+class ConvolutionalEncoder(nn.Module):
+    """(B, C, H, W) -> (B, 512 * width, H/16, W/16), not negative (Table 6, rows x to z; A4)."""
+
+    def __init__(self, channels: int, width: float = 1.0) -> None:
+        super().__init__()
+        widths = table6_widths(width)
+        inputs = [channels, *widths[:-1]]
+        blocks = [_double_convolution(a, b) for a, b in zip(inputs, widths, strict=True)]
+        self.blocks = nn.ModuleList(blocks)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks[0](x)
+        for block in list(self.blocks)[1:]:
+            x = block(self.pool(x))
+        return x
+
+
+class ConvolutionalDecoder(nn.Module):
+    """(B, 512 * width, H/16, W/16) -> (B, C, H, W), linear output (Table 6, rows up3-1 to x-hat; A5)."""
+
+    def __init__(self, channels: int, width: float = 1.0, upsample: str = "bilinear") -> None:
+        super().__init__()
+        first, second, third, _, code = table6_widths(width)
+        inputs, outputs = [code, third, second, first], [third, second, first, first]
+        corners = True if upsample == "bilinear" else None
+        self.upsample = nn.Upsample(scale_factor=2, mode=upsample, align_corners=corners)
+        self.blocks = nn.ModuleList([_double_convolution(a, b) for a, b in zip(inputs, outputs, strict=True)])
+        self.last = nn.Conv2d(first, channels, 3, padding=1, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        for block in self.blocks:
+            z = block(self.upsample(z))
+        return self.last(z)
+
+
+class SeedLinear(nn.Module):
+    """(S, B, D) -> (S, B, E), a weight matrix per seed; initialised as nn.Linear is, each seed from its own key."""
+
+    def __init__(self, seeds: Sequence[int], inputs: int, outputs: int, bias: bool, name: str) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        weights, biases = [], []
+        for seed in seeds:
+            numbers = generator(seed, f"initial {name}")
+            weights.append((torch.rand(inputs, outputs, generator=numbers) * 2 - 1) * bound)
+            biases.append((torch.rand(1, outputs, generator=numbers) * 2 - 1) * bound)
+        self.weight = nn.Parameter(torch.stack(weights))
+        self.bias = nn.Parameter(torch.stack(biases)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class SeedBatchNorm(nn.Module):
+    """BatchNorm over B of (S, B, D), each seed on its own; eps as Deep SAD's (METHOD 2.1)."""
+
+    def __init__(
+        self, seeds: int, features: int, affine: bool, eps: float = 1e-4, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(seeds, 1, features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(seeds, 1, features)) if affine else None
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(seeds, 1, features))
+        self.register_buffer("running_var", torch.ones(seeds, 1, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            mean = x.mean(1, keepdim=True)
+            variance = (x - mean).square().mean(1, keepdim=True)
+            with torch.no_grad():
+                unbiased = variance * (x.shape[1] / max(x.shape[1] - 1, 1))
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(unbiased, self.momentum)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is None or self.bias is None:
+            return (x - mean) * scale
+        return (x - mean) * (scale * self.weight) + self.bias
+
+
+class PerceptronStack(nn.Module):
+    """Linear, BatchNorm, LeakyReLU for each of `widths[1:-1]`, then a linear layer; optional sigmoid at the end."""
+
+    def __init__(
+        self, seeds: Sequence[int], widths: Sequence[int], settings: NetworkSettings, name: str, sigmoid: bool
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for place, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            layers.append(SeedLinear(seeds, inputs, outputs, settings.bias, f"{name} {place}"))
+            if place < len(widths) - 2:
+                layers += [SeedBatchNorm(len(seeds), outputs, settings.affine), nn.LeakyReLU(0.01)]
+        if sigmoid:
+            layers.append(nn.Sigmoid())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def table_widths(columns: int, settings: NetworkSettings) -> list[int]:
+    """[columns, hidden..., code]: Deep SAD's sizes by number of columns (METHOD 2.1), hidden times `width`."""
+    hidden, code = ((128, 64), 32) if columns > 100 else ((32, 16), 4 if columns <= 6 else 8)
+    chosen = settings.hidden or [max(2, round(size * settings.width)) for size in hidden]
+    return [columns, *chosen, settings.code or code]
+
+
+class ColumnScaler(nn.Module):
+    """Raw table values to [0, 1] by the training rows of each seed; other rows may fall outside.
+
+    Standardising and then min-max scaling (METHOD 2.2) equals min-max scaling alone; a constant column gives 0.
+    """
+
+    def __init__(self, seeds: int, columns: int) -> None:
+        super().__init__()
+        self.minimum: Tensor
+        self.range: Tensor
+        self.register_buffer("minimum", torch.zeros(seeds, 1, columns))
+        self.register_buffer("range", torch.ones(seeds, 1, columns))
+
+    def fit(self, seed: int, rows: Tensor) -> None:
+        """Take minimum and range of `rows` (N, D) for the seed at position `seed`."""
+        low, high = rows.amin(0), rows.amax(0)
+        self.minimum[seed, 0] = low
+        self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.minimum) / self.range
+
+
+class PictureScaler(nn.Module):
+    """uint8 (B, H, W, C) -> float (B, C', H', W') in [0, 1]; sides zero-padded to a multiple of 16 (A18, A21)."""
+
+    def __init__(self, shape: tuple[int, int, int], channels: int | None) -> None:
+        super().__init__()
+        height, width, stored = shape
+        self.repeat = channels == 3 and stored == 1
+        self.channels = channels or stored
+        if self.channels != stored and not self.repeat:
+            raise ValueError(
+                f"network.channels = {channels} for pictures of {stored} channels: use null or {stored}."
+            )
+        down, across = -height % 16, -width % 16
+        self.padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 3, 1, 2).float().div_(255)
+        if self.repeat:
+            x = x.expand(-1, 3, -1, -1)
+        x = nn.functional.pad(x, self.padding) if any(self.padding) else x
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def unpad(self, maps: Tensor) -> Tensor:
+        """Cut (..., H', W') back to (..., H, W)."""
+        left, right, top, bottom = self.padding
+        return maps[..., top : maps.shape[-2] - bottom, left : maps.shape[-1] - right]
