@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from models.networks import (
     PictureScaler,
     table_widths,
 )
+from models.randomness import generator
 from models.settings import MethodSettings, OptimiserSettings
 
 
@@ -77,13 +78,15 @@ class Method(nn.Module, ABC):
         widths = table_widths(self.shape[0], network)[::-1]
         return PerceptronStack(self.seeds, widths, network, name, sigmoid=True)
 
-    def _seeded(self, build, name: str) -> nn.Module:  # type: ignore[no-untyped-def]
+    def _seeded(self, build: Callable[[], nn.Module], name: str) -> nn.Module:
         """Build a module whose initial weights follow from the seed alone, leaving the global stream untouched."""
-        from models.randomness import generator
-
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(self.seeds[0], f"initial {name}").initial_seed())
-            return build().to(memory_format=torch.channels_last)
+            module = build()
+        for parameter in module.parameters():  # nn.Module.to has no typed overload for a memory format alone
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return module
 
     @abstractmethod
     def phases(self) -> list[Phase]:

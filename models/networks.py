@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +132,7 @@ class PerceptronStack(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for place, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for place, (inputs, outputs) in enumerate(pairwise(widths)):
             layers.append(SeedLinear(seeds, inputs, outputs, settings.bias, f"{name} {place}"))
             if place < len(widths) - 2:
                 layers += [SeedBatchNorm(len(seeds), outputs, settings.affine), nn.LeakyReLU(0.01)]

@@ -7,22 +7,18 @@ stages, and the loader that all share.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from models.settings import MethodSettings, Settings
 from pipeline.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are checked on assignment."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, use_attribute_docstrings=True)
 
 
 class LabelSettings(Settings):
@@ -83,6 +79,51 @@ class TableSettings(Settings):
     split: str = "split"
 
 
+class DataSettings(Settings):
+    """Which items train, validate and test, and what is known of them."""
+
+    where: dict[str, str] = Field(default_factory=dict)
+    """Keep the rows whose columns have these values, for example {view: AP}."""
+    normal_classes: list[str | int] | None = None
+    """Classes of `class_name` that are normal; null = the label column says."""
+    labelled_classes: list[str | int] | None = None
+    """Classes that labelled anomalies may come from; null = any."""
+    k_l: int | None = Field(None, ge=0)
+    """Number of anomaly classes that labelled anomalies come from, drawn by seed (paper 6.6, scenario iii)."""
+    labelled: Literal["all", "ratio"] = "all"
+    """Use every labelled anomaly of the training part, or as many as `gamma_l` says (benchmarks)."""
+    gamma_l: float = Field(0.05, ge=0, lt=1)
+    """Labelled anomalies over all training items (paper 4.2)."""
+    gamma_p: float = Field(0.0, ge=0, lt=1)
+    """Share of unlabelled training items that are anomalies (paper 6.6, scenario ii)."""
+    test_share: float = Field(0.4, ge=0, lt=1)
+    """Share of groups that become the test part where the store does not say (paper 6.4: 60:40)."""
+    validation_share: float = Field(0.1, ge=0, lt=1)
+    """Share of training groups held out: reference scores of normals, and the choice of settings."""
+    crop: int | None = Field(None, ge=16)
+    """Side of a random crop in training and of the central crop in scoring; null = whole items."""
+    flip: Literal["none", "horizontal", "both"] = "none"
+
+
+class ScoreSettings(Settings):
+    """How the terms become one score."""
+
+    kind: Literal["eq9", "standardised"] = "eq9"
+    """Eq. 9, or each term's distance from its median over held-out normals in median absolute deviations, summed."""
+
+
+class RunSettings(MethodSettings):
+    """`esad train`: everything that a run depends on."""
+
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    data: DataSettings = DataSettings()
+    score: ScoreSettings = ScoreSettings()
+    checkpoint_seconds: float = Field(120, ge=0)
+    """Seconds between checkpoints; 0 = after every epoch."""
+
+
 def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """Dotted name -> annotation of every setting below `model`, sections included."""
     found: dict[str, Any] = {}
@@ -99,7 +140,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The known name most like `name`, or an empty text."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    last = difflib.get_close_matches(name.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], n=1, cutoff=0.8)
+    last = difflib.get_close_matches(
+        name.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], n=1, cutoff=0.8
+    )
     if last and (not close or difflib.SequenceMatcher(None, name, close[0]).ratio() < 0.7):
         return next(k for k in known if k.rsplit(".", 1)[-1] == last[0])
     return close[0] if close else ""
@@ -117,6 +160,15 @@ def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "
     return flat
 
 
+def _number_if_scientific(value: Any) -> Any:
+    """1e-3 as a number: YAML 1.1 reads it as text."""
+    return (
+        float(value)
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
+        else value
+    )
+
+
 def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
     """`["train.epochs=5"]` -> {"train.epochs": 5}; values are YAML. UsageError where there is no `=`."""
     values: dict[str, Any] = {}
@@ -131,6 +183,16 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def _let_the_later_length_win(flat: dict[str, Any], layer: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """A layer that states `epochs` but not `steps` takes an earlier layer's `steps` back, and the other way round."""
+    stated = {name for name, value in _flatten(layer, model).items() if value is not None}
+    for name in stated:
+        section, _, last = name.rpartition(".")
+        other = {"epochs": "steps", "steps": "epochs"}.get(last)
+        if other and f"{section}.{other}" not in stated and f"{section}.{other}" in flat:
+            flat[f"{section}.{other}"] = None
+
+
 def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
     """Settings from `layers` (nested or dotted; later ones win) over the model's defaults.
 
@@ -142,12 +204,8 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
         for name, value in _flatten(layer, model).items():
             if name not in known:
                 raise UsageError(f"Unknown setting {name!r}: did you mean {nearest(name, known)!r}?")
-            if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-                try:
-                    value = float(value) if "e" in value.lower() and value[0] in "-.0123456789" else value
-                except ValueError:
-                    pass
-            flat[name] = value
+            flat[name] = _number_if_scientific(value)
+        _let_the_later_length_win(flat, layer, model)
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *path, last = name.split(".")

@@ -27,8 +27,8 @@ from preprocessing.labels import apply_labels, read_labels
 from preprocessing.store import (
     Unit,
     finalise,
-    finished_units,
     fingerprint,
+    finished_units,
     joined_items,
     joined_sources,
     write_json,
@@ -89,7 +89,11 @@ def find_sources(inputs: Sequence[Path], accepts: Callable[[Path], bool]) -> tup
             continue
         for candidate in sorted(path.rglob("*")):
             relative = candidate.relative_to(path)
-            if candidate.is_file() and not any(part.startswith(".") for part in relative.parts) and accepts(candidate):
+            if (
+                candidate.is_file()
+                and not any(part.startswith(".") for part in relative.parts)
+                and accepts(candidate)
+            ):
                 inside = candidate.resolve().is_relative_to(archive)
                 if not inside:
                     say(f"{candidate}: left out, it is a link to a place outside {archive}.")
@@ -115,7 +119,11 @@ def parse_where(pairs: Iterable[str]) -> dict[str, str]:
 def _plan(root: Path, job: Job) -> list[Unit]:
     """All units of the store, old ones first: a source keeps its unit, new and once-refused ones get new units."""
     path = root / "parts" / "units.json"
-    known = [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))] if path.exists() else []
+    known = (
+        [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))]
+        if path.exists()
+        else []
+    )
     finished = set(finished_units(root))
     tried = joined_sources(root)
     refused = set(tried.loc[tried["state"] == "refused", "source"])
@@ -148,14 +156,20 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
     occupied = root.exists() and any(root.iterdir())
     if occupied and not path.exists():
         if not force:
-            raise EsadError(f"{root}: exists and is not a store of this stage; choose another --out, or --force to replace it.")
+            raise EsadError(
+                f"{root}: exists and is not a store of this stage; choose another --out, or --force to replace it."
+            )
         if not (root / "store.json").exists():
-            raise EsadError(f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out.")
+            raise EsadError(
+                f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out."
+            )
     wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
     if path.exists():
         difference = first_difference(json.loads(path.read_text()), wanted)
         if difference and not force:
-            raise EsadError(f"{root}: made with other settings ({difference}). Choose another --out, or --force to replace it.")
+            raise EsadError(
+                f"{root}: made with other settings ({difference}). Choose another --out, or --force to replace it."
+            )
     if occupied and force:
         shutil.rmtree(root)
     write_json(path, wanted)
@@ -163,7 +177,15 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
 
 def _refused_row(source: str, path: Path, reason: str) -> dict[str, Any]:
     size = path.stat().st_size if path.is_file() else 0
-    return {"source": source, "state": "refused", "reason": reason, "attempts": 1, "items": 0, "bytes": size, "fingerprint": ""}
+    return {
+        "source": source,
+        "state": "refused",
+        "reason": reason,
+        "attempts": 1,
+        "items": 0,
+        "bytes": size,
+        "fingerprint": "",
+    }
 
 
 def source_row(archive: Path, source: str, items: int, **more: Any) -> dict[str, Any]:
@@ -198,11 +220,8 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     if job.archive.is_relative_to(root.resolve()) or root.is_file():
         raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
     labels = read_labels(options.labels) if options.labels else None
-    manifest_settings = {
-        "labels": labels.to_csv(index=False) if labels is not None else None,
-        "where": options.where,
-    }
-    wanted = {**job.settings, "where": options.where, "labels_file": _digest(manifest_settings["labels"])}
+    stated = labels.to_csv(index=False) if labels is not None else None
+    wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated)}
     job = Job(**{**job.__dict__, "settings": wanted})
     _check_settings(root, job, options.force)
     for warning in job.warnings:
@@ -252,11 +271,15 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
     if items.empty:
         write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
         reasons = refused["reason"].iloc[0] if len(refused) else "the inputs hold no items (see sources)"
-        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv.")
+        raise EsadError(
+            f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv."
+        )
     if labels is not None:
         items, unmatched = apply_labels(items, labels)
         if unmatched:
-            say(f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}).")
+            say(
+                f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]})."
+            )
     items = _filtered(items, options.where)
     if items.empty:
         raise EsadError(f"{root}: --where {options.where} leaves no item.")

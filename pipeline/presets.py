@@ -1,0 +1,76 @@
+"""Settings by name. Without a preset: what works best here per kind of store (METHOD, first page, and README's
+results); `paper`: the letter of the paper (METHOD section 5); `cpu` and `demo`: smaller networks, shorter training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.errors import UsageError
+
+_ADAM = {"optimiser": "adam", "learning_rate": 1e-3}
+
+TABLE: dict[str, Any] = {
+    "network.width": 4.0,
+    "loss.lambda1": 0.1,
+    "loss.lambda2": 0.1,
+    "loss.reconstruction": "sum",
+    "loss.labelled_weight": 0.3,
+    "loss.eps": 0.01,
+    "phi.noise": 0.0,
+    "train": {
+        "optimiser": "sgd", "learning_rate": 0.003, "momentum": 0.9, "weight_decay": 1e-6, "steps": 800,
+        "batch_size": 128, "batches": "balanced", "labelled_per_batch": 8,
+        "warmup": {**_ADAM, "schedule": "constant", "steps": 3000},
+    },
+}  # fmt: skip
+"""One recipe for all tables: METHOD's first page, whose trials it came from."""
+
+PICTURES: dict[str, Any] = {
+    "network.width": 0.25,
+    "loss.lambda1": 0.1,
+    "loss.lambda2": 0.1,
+    "loss.labelled_weight": 0.3,
+    "data.flip": "both",
+    "train": {
+        **_ADAM, "schedule": "cosine", "epochs": 20, "batch_size": 32, "batches": "balanced", "labelled_per_batch": 8,
+        "warmup": {**_ADAM, "schedule": "constant", "epochs": 5},
+    },
+    "score.kind": "standardised",
+}  # fmt: skip
+
+SMALL = {"network.width": 0.125}
+
+PAPER: dict[str, Any] = {"train.epochs": 200, "train.warmup.epochs": 0}
+"""The defaults of `models.settings` are the paper's; only the length stands here (6.3)."""
+
+PAPER_TABLE = {**PAPER, "network.affine": False, "network.bias": False}
+
+BY_KIND: dict[str, dict[str, Any]] = {
+    "table": TABLE,
+    "tiles": PICTURES,
+    "images": {**PICTURES, "data.flip": "none"},
+    "radiographs": {**PICTURES, "data.flip": "horizontal"},
+}
+PRESETS = ("paper", "cpu", "demo")
+
+
+def preset_settings(kind: str, name: str | None) -> list[dict[str, Any]]:
+    """Layers of settings for a kind of store and a preset (later ones win); UsageError for an unknown preset."""
+    if name is None:
+        return [BY_KIND[kind]]
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name!r} is unknown; expected one of {', '.join(PRESETS)}.")
+    table = kind == "table"
+    if name == "paper":
+        channels = {} if table else {"network.channels": 3}
+        tiles = {"data.flip": "both"} if kind == "tiles" else {}
+        return [PAPER_TABLE if table else {**PAPER, **channels, **tiles}]
+    if name == "cpu":
+        return [BY_KIND[kind], {} if table else SMALL]
+    short = (
+        {"train.steps": 300, "train.warmup.steps": 500}
+        if table
+        else {**SMALL, "train.epochs": 12, "train.warmup.epochs": 4}
+    )
+    return [BY_KIND[kind], short]

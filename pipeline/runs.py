@@ -1,0 +1,145 @@
+"""Opening a run: its settings, its trained method, its reference scores, and whether a store fits it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.config import RunSettings, first_difference, resolve
+from pipeline.errors import EsadError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from models.augment import Augmentation
+    from models.detector import Method
+    from preprocessing.store import Store
+
+INPUT_SETTINGS = {
+    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target"),
+    "radiographs": ("crop", "size"),
+    "images": ("size",),
+    "table": (),
+}
+"""The ingest settings that decide what a picture looks like: a run takes only stores made with its own."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one; UsageError for a device that this machine lacks."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name!r}: this machine has no CUDA device; use --device auto or cpu.")
+    return device
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The content of RUN/config.yaml; EsadError where `run` is no run."""
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def input_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of a store's settings that INPUT_SETTINGS names."""
+    return {name: settings.get(name) for name in INPUT_SETTINGS[kind]}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, opened read-only."""
+
+    root: Path
+    settings: RunSettings
+    store: dict[str, Any]
+    """path, name, kind, shape and settings of the store that it was trained on."""
+
+    @cached_property
+    def assignments(self) -> pd.DataFrame:
+        """item_id, part, label, semi_label."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "assignments.parquet")
+
+    @cached_property
+    def normals(self) -> pd.DataFrame:
+        """Reference scores of normal items held out of training."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "normals.parquet")
+
+    @cached_property
+    def pixel_error(self) -> dict[str, float]:
+        """Quantiles of the per-pixel squared error over reference normals: the run's one colour scale."""
+        return json.loads((self.root / "reference.json").read_text())["pixel_error"]
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Crop and flips of the run."""
+        from models.augment import Augmentation
+
+        return Augmentation(self.settings.data.crop, self.settings.data.flip)
+
+    def method(self, device: torch.device) -> Method:
+        """The trained method in evaluation mode; EsadError where the weights do not fit the settings."""
+        from safetensors.torch import load_file
+
+        from models.table_of_methods import build
+
+        method = build(
+            self.settings, self.augmentation.shape(tuple(self.store["shape"])), (self.settings.seed,)
+        )
+        path = self.root / "model.safetensors"
+        try:
+            method.load_state_dict(load_file(path))
+        except (RuntimeError, OSError) as error:
+            raise EsadError(f"{path}: does not fit the run's config.yaml ({error}).") from error
+        return method.to(device).eval()
+
+    def training_store(self) -> Store:
+        """The store that the run was trained on; EsadError names the path where it is gone."""
+        from preprocessing.store import Store
+
+        path = Path(self.store["path"])
+        if not path.exists():
+            raise EsadError(f"{path}: the run's own store is gone; name one: esad score {self.root} STORE")
+        return Store(path)
+
+    def check(self, store: Store) -> None:
+        """EsadError where `store` was made with other settings than the run's store, naming the setting."""
+        remedy = f"Make it with the ingest option --like {self.root}."
+        if store.kind != self.store["kind"]:
+            raise EsadError(
+                f"{store.root}: a store of {store.kind}; {self.root} was trained on {self.store['kind']}."
+            )
+        wanted = input_settings(store.kind, self.store["settings"])
+        difference = first_difference(wanted, input_settings(store.kind, store.settings))
+        if difference:
+            raise EsadError(f"{store.root}: does not fit {self.root}: {difference}. {remedy}")
+        if list(store.shape) != list(self.store["shape"]):
+            shapes = f"{tuple(self.store['shape'])} -> {store.shape}"
+            raise EsadError(f"{store.root}: does not fit {self.root}: shape of an item: {shapes}. {remedy}")
+
+
+def open_run(root: Path) -> Run:
+    """Open a finished run; EsadError where training has not ended."""
+    config = read_config(root)
+    store = config.pop("store")
+    if not (root / "model.safetensors").is_file():
+        raise EsadError(
+            f"{root}: training has not finished; run the same esad train command again to continue it."
+        )
+    return Run(root, resolve(RunSettings, config), store)

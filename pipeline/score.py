@@ -1,0 +1,290 @@
+"""`esad score RUN [STORE]`: a score per item, where the error peaks, heat overlays, slide heat maps."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import EsadError, UsageError
+from pipeline.outcome import Outcome
+from pipeline.progress import progress
+from pipeline.runs import Run, open_run, resolve_device
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.augment import Augmentation
+    from models.detector import Method
+    from models.fit import Items
+    from preprocessing.store import Store
+
+CARRIED = (
+    "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
+    "region_x", "region_y", "region_width", "region_height",
+)  # fmt: skip
+"""Manifest columns that the scores table repeats, so that it can be read alone."""
+TERMS = ("eq9", "reconstruction", "norm")
+HEAT_QUANTILE = "0.999"
+
+
+def raw_scores(
+    method: Method, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation, keep_errors: bool = False,
+    description: str = "score",
+) -> tuple[pd.DataFrame, np.ndarray | None]:  # fmt: skip
+    """Score terms of the items at `positions`, and where the smoothed error of a picture peaks (hot_x, hot_y).
+
+    With `keep_errors` also the per-pixel squared errors (N, H, W) float32 of pictures, else None.
+    """
+    from models.fit import score_batches
+    from pipeline.overlays import hot_point
+
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
+    hot: list[tuple[float, float]] = []
+    kept: list[np.ndarray] = []
+    batch = 64 if method.pictures else 8192
+    with progress(description, len(positions)) as bar:
+        for chosen, x, terms in score_batches(method, items, positions, device, augmentation, batch):
+            for name in TERMS:
+                rows[name].append(terms[name].float().cpu().numpy().reshape(-1))
+            if method.pictures:
+                errors = error_maps(method, x, terms["x_hat"])
+                hot += [hot_point(error) for error in errors]
+                if keep_errors:
+                    kept.append(errors)
+            bar.advance(len(chosen))
+    table = pd.DataFrame(
+        {name: np.concatenate(values) if values else np.empty(0) for name, values in rows.items()}
+    )
+    if hot:
+        table["hot_x"], table["hot_y"] = np.array(hot, dtype=np.float32).T
+    return table, np.concatenate(kept) if kept else None
+
+
+def error_maps(method: Method, x: torch.Tensor, x_hat: torch.Tensor) -> np.ndarray:
+    """Squared reconstruction error per pixel, mean over channels, padding cut off: (B, H, W) float32."""
+    return method.scaler.unpad((x_hat - x).square().mean(1)).float().cpu().numpy()  # type: ignore[operator]
+
+
+def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
+    """Sum over the terms of each term's distance above its median over normals, in median absolute deviations."""
+    total = np.zeros(len(table))
+    for name in ("reconstruction", "norm"):
+        reference = normals[name].to_numpy(dtype=float)
+        median = np.median(reference)
+        spread = np.median(np.abs(reference - median))
+        if spread > 0:
+            total += (table[name].to_numpy(dtype=float) - median) / spread
+    return total
+
+
+def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """`raw` with item_id, `score` (of `kind`), reconstruction, norm, percentile, eq9 and standardised in that order.
+
+    The percentile is the share of reference normals with a lower score, in [0, 1].
+    """
+    table = raw.copy()
+    table["standardised"] = standardised(table, normals)
+    table["score"] = table[kind]
+    reference = normals["score"] if "score" in normals else table["score"]
+    ordered = np.sort(reference.to_numpy(dtype=float))
+    table["percentile"] = np.searchsorted(ordered, table["score"].to_numpy(dtype=float), side="left") / max(
+        len(ordered), 1
+    )
+    first = ["item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised"]
+    return table[[*first, *(name for name in table if name not in first)]]
+
+
+def parse_overlays(text: str) -> int | None:
+    """`none` -> 0, `worst:50` -> 50, `all` -> None; UsageError for anything else."""
+    if text == "all":
+        return None
+    if text == "none":
+        return 0
+    word, _, number = text.partition(":")
+    if word != "worst" or not number.isdigit():
+        raise UsageError(f"--overlays {text!r}: expected none, all or worst:N, for example worst:50.")
+    return int(number)
+
+
+def score(
+    run: Path,
+    store: Path | None = None,
+    out: Path | None = None,
+    overlays: str = "worst:50",
+    device: str | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Score all items of `store` (default: the run's own) and write the SCORES folder.
+
+    Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
+    """
+    from preprocessing.store import Store
+
+    wanted = parse_overlays(overlays)
+    opened = open_run(run)
+    target = Store(store) if store else opened.training_store()
+    opened.check(target)
+    own = target.root.resolve() == Path(opened.store["path"])
+    folder = out or run / "scores" / target.root.name
+    marker = _marker(opened, target, overlays)
+    if _already_scored(folder, marker, force):
+        return _outcome(folder, target, "Left alone (finished before)")
+    table = _scored(opened, target, resolve_device(device or opened.settings.device), own, folder, wanted)
+    from preprocessing.store import write_json, write_table
+
+    write_table(folder / "scores.parquet", table)
+    if target.kind == "tiles":
+        write_slide_maps(target, table, folder / "slides")
+    write_json(folder / "scores.json", marker)
+    return _outcome(folder, target, f"Wrote {folder}")
+
+
+def _marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
+    import hashlib
+
+    weights = hashlib.sha256((run.root / "model.safetensors").read_bytes()).hexdigest()[:16]
+    return {
+        "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
+        "score": run.settings.score.kind, "model": weights, "inputs": store.description["inputs"],
+        "items": len(store), "overlays": overlays,
+    }  # fmt: skip
+
+
+def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
+    import json
+
+    from pipeline.config import first_difference
+
+    path = folder / "scores.json"
+    if not folder.exists():
+        return False
+    if force and (path.exists() or not any(folder.iterdir())):
+        shutil.rmtree(folder)
+        return False
+    if path.exists():
+        difference = first_difference(json.loads(path.read_text()), marker)
+        if difference:
+            raise EsadError(
+                f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
+            )
+        return True
+    known = {"scores.parquet", "overlays", "slides", "metrics.json", "report.html"}
+    strange = [
+        entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
+    ]
+    if strange:
+        raise EsadError(
+            f"{folder}: exists and is not a scores folder (it holds {strange[0]}); choose another --out."
+        )
+    return False
+
+
+def _scored(
+    run: Run, store: Store, device: torch.device, own: bool, folder: Path, wanted: int | None
+) -> pd.DataFrame:
+    """The scores table; overlays of the chosen items are written on the way."""
+    from pipeline.train import in_memory
+    from preprocessing.semisupervised import labels_from_classes
+
+    method, items = run.method(device), in_memory(store)
+    positions = np.arange(len(store))
+    raw, _ = raw_scores(
+        method, items, positions, device, run.augmentation, description=f"score {store.root.name}"
+    )
+    manifest = store.manifest
+    raw.insert(0, "item_id", manifest["item_id"].to_numpy())
+    table = final_scores(raw, run.normals, run.settings.score.kind)
+    for name in CARRIED:
+        if name in manifest:
+            table[name] = manifest[name].to_numpy()
+    table["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
+    table["part"] = pd.array([None] * len(table), dtype="string")
+    if own:
+        parts = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
+        table["part"] = table["item_id"].map(parts).astype("string")
+    if "hot_x" in table and run.settings.data.crop:
+        table["hot_y"] += (store.shape[0] - run.settings.data.crop) // 2
+        table["hot_x"] += (store.shape[1] - run.settings.data.crop) // 2
+    if method.pictures and wanted != 0:
+        chosen = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
+        _write_overlays(run, method, items, chosen, table, device, folder / "overlays")
+    return table
+
+
+def _to_show(table: pd.DataFrame, count: int) -> list[int]:
+    """The `count` highest scores, and a fifth as many false alarms, missed and found anomalies of the test part."""
+    shown = table if table["part"].isna().all() else table[table["part"] == "test"]
+    few = max(count // 5, 1)
+    abnormal, normal = shown[shown["label"] == 1], shown[shown["label"] == 0]
+    picks = [
+        shown["score"].nlargest(count), abnormal["score"].nlargest(few), abnormal["score"].nsmallest(few),
+        normal["score"].nlargest(few), normal["score"].nsmallest(few),
+    ]  # fmt: skip
+    return sorted({int(position) for pick in picks for position in pick.index})
+
+
+def _write_overlays(
+    run: Run,
+    method: Method,
+    items: Items,
+    positions: np.ndarray,
+    table: pd.DataFrame,
+    device: torch.device,
+    folder: Path,
+) -> None:
+    from models.fit import score_batches
+    from pipeline.overlays import write_strip
+
+    scale = (run.pixel_error["0.5"], run.pixel_error[HEAT_QUANTILE])
+    names = table["item_id"].to_numpy()
+    with progress("overlays", len(positions)) as bar:
+        for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, 64):
+            errors = error_maps(method, x, terms["x_hat"])
+            inputs = method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
+            outputs = method.scaler.unpad(terms["x_hat"]).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
+            for place, position in enumerate(chosen):
+                picture = (inputs[place].clip(0, 1) * 255).round().astype(np.uint8)
+                write_strip(folder / f"{names[position]}.png", picture, outputs[place], errors[place], scale)
+            bar.advance(len(chosen))
+
+
+def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> None:
+    """Paint each slide's tile percentiles back on its thumbnail, one PNG a slide."""
+    from PIL import Image
+
+    from pipeline.overlays import slide_heat_map
+    from preprocessing.store import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in store.sources[store.sources["state"] == "done"].itertuples():
+        tiles = table[table["source"] == row.source]
+        path = (store.root / str(row.thumbnail)).resolve()
+        if tiles.empty or not path.is_relative_to(store.root.resolve()) or not path.is_file():
+            continue
+        thumbnail = np.asarray(Image.open(path).convert("RGB"))
+        boxes = tiles[["x", "y", "width", "height"]].to_numpy(dtype=float)
+        picture = slide_heat_map(
+            thumbnail, boxes, tiles["percentile"].to_numpy(dtype=float), float(row.width) / thumbnail.shape[1]
+        )
+        name = str(row.source).replace("/", "__").rsplit(".", 1)[0] + ".png"
+        write_atomically(folder / name, Image.fromarray(picture).save)
+
+
+def _outcome(folder: Path, store: Store, verb: str) -> Outcome:
+    table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
+    above = int((table["percentile"] >= 0.99).sum())
+    pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
+    message = f"{verb}: {len(table)} {store.kind} scored, {above} above 99 % of held-out normals, {pictures} overlays."
+    summary = {"items": len(table), "above_99_percent": above, "overlays": pictures}
+    return Outcome(folder, message, f"esad evaluate {folder}", 0, summary)
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["score", *sys.argv[1:]])

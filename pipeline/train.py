@@ -1,0 +1,415 @@
+"""`esad train STORE`: assignments, the trained model and its reference scores, in a RUN folder.
+
+The one training step of `models.fit` runs inside an ignite engine with MONAI handlers for checkpoints, statistics
+and TensorBoard. Training that was stopped or killed goes on from its last checkpoint and ends with the same
+weights as an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.config import RunSettings, first_difference, resolve
+from pipeline.errors import EsadError, Stopped, UsageError
+from pipeline.outcome import Outcome
+from pipeline.presets import preset_settings
+from pipeline.progress import progress, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import pandas as pd
+
+    from models.detector import Method
+    from models.fit import Items, TrainingStep
+    from preprocessing.store import Store
+
+IN_MEMORY_BYTES = 4 * 2**30
+LOG_EVERY_STEPS = 20
+
+
+def train(
+    store: Path,
+    out: Path,
+    preset: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Train on `store` and write the run to `out`; `overrides` are dotted or nested settings.
+
+    Raises UsageError (settings), EsadError (data, non-finite loss, other settings in `out`), Stopped (SIGTERM).
+    """
+    from preprocessing.store import Store, write_table
+
+    opened = Store(store)
+    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), overrides or {})
+    config = _config(opened, settings)
+    if _already_finished(out, config, force):
+        return _outcome(out, opened, "Left alone (finished before)")
+    began = time.monotonic()
+    items = _selected(opened, settings)
+    assignments = _assign(opened, items, settings)
+    write_table(out / "assignments.parquet", assignments)
+    _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    method, steps = _fit(opened, assignments, settings, out)
+    _write_references(out, opened, assignments, method, settings)
+    _write_provenance(out, opened, settings, steps, time.monotonic() - began)
+    _write_model(out / "model.safetensors", method)
+    return _outcome(out, opened, f"Wrote {out}")
+
+
+def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
+    described = {
+        "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
+        "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"],
+    }  # fmt: skip
+    return json.loads(json.dumps({**settings.model_dump(), "store": described}))
+
+
+def _already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
+    """True where `out` holds this very run; with `force` what is there is removed."""
+    path = out / "config.yaml"
+    if out.exists() and any(out.iterdir()):
+        if not path.exists() and not (out / "assignments.parquet").exists():
+            raise EsadError(f"{out}: exists and is not a run; choose another --out.")
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else config
+        difference = first_difference({**before, "device": ""}, {**config, "device": ""})
+        if difference and not force:
+            raise EsadError(
+                f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
+            )
+        if force:
+            shutil.rmtree(out)
+    return (out / "model.safetensors").exists()
+
+
+def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
+    """The manifest rows that `data.where` keeps, with their positions as index."""
+    items = store.manifest
+    for name, value in settings.data.where.items():
+        if name not in items:
+            raise UsageError(
+                f"data.where: the store has no column {name!r}; it has {', '.join(items.columns)}."
+            )
+        items = items[items[name].astype("string") == str(value)]
+    if items.empty:
+        raise UsageError(f"data.where = {settings.data.where} leaves no item.")
+    return items
+
+
+def _assign(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    from preprocessing.semisupervised import assign
+
+    data = settings.data
+    return assign(
+        items.reset_index(drop=True), seed=settings.seed, labelled=data.labelled, gamma_l=data.gamma_l,
+        gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
+        labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
+    )  # fmt: skip
+
+
+def in_memory(store: Store) -> Items:
+    """The store's items as one tensor where they fit in memory, else read as they are asked for."""
+    import torch
+
+    path_bytes = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
+    if path_bytes <= IN_MEMORY_BYTES:
+        return torch.from_numpy(store.read())
+    return lambda positions: torch.from_numpy(store.read(positions))
+
+
+def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
+    """Row positions in the store's manifest of the given items."""
+    import pandas as pd
+
+    return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())
+
+
+def _fit(store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path) -> tuple[Method, int]:
+    from models.augment import Augmentation
+    from models.fit import TrainingData, TrainingStep
+    from models.table_of_methods import build
+    from pipeline.runs import resolve_device
+
+    device = resolve_device(settings.device)
+    part = assignments[assignments["part"] == "train"]
+    data = TrainingData(
+        in_memory(store), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")]
+    )
+    augmentation = Augmentation(settings.data.crop, settings.data.flip)
+    try:
+        method = build(settings, augmentation.shape(store.shape), (settings.seed,))
+        step = TrainingStep(method, data, device, augmentation)
+    except ValueError as error:
+        raise EsadError(f"{store.root}: {error}") from error
+    unlabelled, anomalies = (int((part["semi_label"] == value).sum()) for value in (0, -1))
+    say(
+        f"Training {settings.method} on {device}: {unlabelled} unlabelled, {anomalies} labelled anomalies, {step.steps} steps."
+    )
+    if step.steps == 0:
+        raise UsageError("train.epochs and train.steps are 0: nothing would be trained.")
+    try:
+        run_engine(step, settings, out)
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+            sizes = (
+                f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"
+            )
+            raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
+        raise
+    return method.eval(), step.steps
+
+
+class _TrainingState:
+    """What a checkpoint holds beside the weights: the next step, the optimiser, the phase is known from the step."""
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step, self.next = step, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next": self.next, "optimiser": self.step.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.next = int(state["next"])
+        self.step.restore(self.next, state["optimiser"])
+
+
+def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
+    """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers."""
+    import torch
+    from ignite.engine import Engine, Events
+    from monai.handlers import CheckpointSaver
+
+    state = _TrainingState(step)
+    _restore(out / "checkpoints", step, state)
+    if state.next >= step.steps:
+        return
+    history = _History(out, state.next)
+
+    def update(engine: Engine, number: int) -> dict[str, float]:
+        terms = step(number)
+        state.next = number + 1
+        due = number % LOG_EVERY_STEPS == 0 or number == step.steps - 1
+        values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
+        if values and not torch.isfinite(terms["loss"]).all():
+            raise EsadError(
+                f"The loss is not finite at step {number} ({step.phase_at(number)[0].name}). The last checkpoint in "
+                f"{out / 'checkpoints'} is good; lower train.learning_rate (now {settings.train.learning_rate})."
+            )
+        if values:
+            history.add(number, step.phase_at(number)[0].name, values)
+        return values
+
+    engine = Engine(update)
+    engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", state.next))
+    saver = CheckpointSaver(
+        str(out / "checkpoints"),
+        {"method": step.method, "training": state},
+        save_interval=10**9,
+        epoch_level=False,
+        n_saved=2,
+    )
+    saver.attach(engine)
+    _attach_statistics(engine, out)
+    last_saved = time.monotonic()
+    with progress(f"train {out.name}", step.steps - state.next) as bar, _stop_signals() as stop:
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def after_step() -> None:
+            nonlocal last_saved
+            bar.advance(1, f"loss {history.last:.4g}")
+            due = time.monotonic() - last_saved > settings.checkpoint_seconds
+            if due or stop():
+                saver.interval_completed(engine)
+                last_saved = time.monotonic()
+            if stop():
+                engine.terminate()
+
+        engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps - state.next)
+    history.close()
+    if state.next < step.steps:
+        raise Stopped(
+            f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
+        )
+    if not all(bool(torch.isfinite(value).all()) for value in step.method.state_dict().values()):
+        raise EsadError(
+            f"The weights are not finite after training; lower train.learning_rate (now {settings.train.learning_rate})."
+        )
+
+
+def _attach_statistics(engine: Any, out: Path) -> None:
+    """MONAI's TensorBoard handler for the logged steps, into RUN/events."""
+    from monai.handlers import TensorBoardStatsHandler
+
+    handler = TensorBoardStatsHandler(
+        log_dir=str(out / "events"),
+        iteration_log=lambda engine, iteration: bool(engine.state.output),
+        epoch_log=False,
+        output_transform=lambda output: output,
+    )
+    handler.attach(engine)
+
+
+def _restore(folder: Path, step: TrainingStep, state: _TrainingState) -> None:
+    """Load the newest readable checkpoint; an unreadable one is named and the one before it is taken."""
+    import torch
+
+    files = sorted(
+        folder.glob("*.pt"), key=lambda path: int("".join(filter(str.isdigit, path.stem)) or 0), reverse=True
+    )
+    for path in files:
+        try:
+            content = torch.load(path, map_location=step.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            say(f"{path}: unreadable ({type(error).__name__}); trying the one before.")
+            continue
+        step.method.load_state_dict(content["method"])
+        state.load_state_dict(content["training"])
+        say(f"Continuing from step {state.next} of {step.steps}.")
+        return
+
+
+class _History:
+    """RUN/history.csv: a row per logged step, in long form; a continued run cuts the rows after its checkpoint."""
+
+    def __init__(self, out: Path, start: int) -> None:
+        self.path, self.last = out / "history.csv", float("nan")
+        kept = ["step,phase,term,value\n"]
+        if start and self.path.exists():
+            lines = self.path.read_text().splitlines(keepends=True)[1:]
+            kept += [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < start]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(kept))
+        self.file = self.path.open("a")
+
+    def add(self, step: int, phase: str, values: dict[str, float]) -> None:
+        self.last = values["loss"]
+        self.file.writelines(f"{step},{phase},{name},{value:.8g}\n" for name, value in values.items())
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Within the block SIGTERM and SIGINT only raise a flag, which the yielded function reads."""
+    import threading
+
+    flag: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {
+        number: signal.signal(number, lambda *_: flag.append(True))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield lambda: bool(flag)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_references(
+    out: Path, store: Store, assignments: pd.DataFrame, method: Method, settings: RunSettings
+) -> None:
+    """normals.parquet and reference.json from the validation part's normals (training's where there is none)."""
+    import numpy as np
+
+    from models.augment import Augmentation
+    from pipeline.score import final_scores, raw_scores
+    from preprocessing.store import write_json, write_table
+
+    normal = assignments[(assignments["label"].fillna(0) == 0)]
+    held = normal[normal["part"] == "validation"]
+    if held.empty:
+        held = normal[normal["part"] == "train"]
+        say("No normal item was held out (data.validation_share): reference scores come from training items.")
+    augmentation = Augmentation(settings.data.crop, settings.data.flip)
+    device = next(method.parameters()).device
+    raw, errors = raw_scores(
+        method, in_memory(store), positions_of(store, held["item_id"]), device, augmentation, keep_errors=True
+    )
+    raw.insert(0, "item_id", held["item_id"].to_numpy())
+    write_table(
+        out / "normals.parquet", final_scores(raw, raw, settings.score.kind).drop(columns="percentile")
+    )
+    quantiles = {}
+    if errors is not None:
+        quantiles = {str(share): float(np.quantile(errors, share)) for share in (0.5, 0.9, 0.99, 0.999)}
+    write_json(out / "reference.json", {"pixel_error": quantiles, "items": len(held)})
+
+
+def _write_text(path: Path, text: str) -> None:
+    from preprocessing.store import write_atomically
+
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _write_model(path: Path, method: Method) -> None:
+    """Weights and buffers as safetensors, last of all: its presence says that the run is finished."""
+    from safetensors.torch import save_file
+
+    from preprocessing.store import write_atomically
+
+    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(state, temporary))
+
+
+def _write_provenance(out: Path, store: Store, settings: RunSettings, steps: int, seconds: float) -> None:
+    from pipeline.runs import resolve_device
+    from preprocessing.store import write_json
+
+    revision = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names = ("esad", "torch", "monai", "pytorch-ignite", "numpy", "pandas")
+    content = {
+        "seed": settings.seed,
+        "device": str(resolve_device(settings.device)),
+        "steps": steps,
+        "seconds": round(seconds, 1),
+        "git_revision": revision.stdout.strip() or os.environ.get("ESAD_REVISION", "unknown"),
+        "versions": {name: version(name) for name in names},
+        "inputs": store.description["inputs"],
+    }
+    write_json(out / "provenance.json", content)
+
+
+def _outcome(out: Path, store: Store, verb: str) -> Outcome:
+    import pandas as pd
+
+    table = pd.read_parquet(out / "assignments.parquet")
+    counts = table["part"].value_counts().to_dict()
+    labelled = int((table["semi_label"] == -1).sum())
+    parts = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("train", "validation", "test"))
+    message = f"{verb}: trained on {store.root.name} ({parts}; {labelled} labelled anomalies)."
+    summary = {
+        "parts": {name: int(counts.get(name, 0)) for name in ("train", "validation", "test")},
+        "labelled": labelled,
+    }
+    return Outcome(out, message, f"esad score {out}", 0, summary)
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["train", *sys.argv[1:]])
