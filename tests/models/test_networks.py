@@ -1,0 +1,88 @@
+"""Shapes, sizes and the seeds axis of the networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.networks import (
+    ColumnScaler,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    PerceptronStack,
+    PictureScaler,
+    SeedBatchNorm,
+    table_widths,
+)
+from models.settings import NetworkSettings
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """Number of convolution weights (METHOD 3.3 counts without BatchNorm)."""
+    return sum(p.numel() for p in module.parameters() if p.dim() == 4)
+
+
+def test_table_6_has_the_counted_number_of_weights():
+    encoder, decoder = ConvolutionalEncoder(3), ConvolutionalDecoder(3)
+    assert parameters(encoder) == pytest.approx(9.40e6, rel=0.01)
+    assert 2 * parameters(encoder) + parameters(decoder) == pytest.approx(21.2e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 64), (16, 48), (80, 112)])
+@pytest.mark.parametrize("upsample", ["bilinear", "nearest"])
+def test_the_code_is_a_sixteenth_and_the_output_as_large_as_the_input(height, width, upsample):
+    encoder, decoder = ConvolutionalEncoder(1, 0.125), ConvolutionalDecoder(1, 0.125, upsample)
+    z = encoder(torch.rand(2, 1, height, width))
+    assert z.shape == (2, 64, height // 16, width // 16)
+    assert (z >= 0).all()
+    assert decoder(z).shape == (2, 1, height, width)
+
+
+def test_pictures_of_28_pixels_are_padded_to_32_and_cut_back():
+    scaler = PictureScaler((28, 28, 1), 3)
+    x = torch.randint(1, 256, (2, 28, 28, 1), dtype=torch.uint8)
+    scaled = scaler(x)
+    assert scaled.shape == (2, 3, 32, 32)
+    assert scaled[..., :2, :].abs().sum() == 0
+    inner = scaler.unpad(scaled)
+    assert torch.equal(inner[:, 2], x[..., 0].float() / 255)
+
+
+def test_channels_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"network\.channels"):
+        PictureScaler((32, 32, 3), 1)
+
+
+def test_columns_of_training_rows_fill_0_to_1_and_constant_ones_give_0():
+    rows = torch.tensor([[1.0, 5.0, -2.0], [3.0, 5.0, 2.0], [2.0, 5.0, 0.0]])
+    scaler = ColumnScaler(1, 3)
+    scaler.fit(0, rows)
+    scaled = scaler(rows[None])[0]
+    assert torch.equal(scaled, torch.tensor([[0.0, 0, 0], [1, 0, 1], [0.5, 0, 0.5]]))
+    assert scaler(torch.tensor([[[5.0, 5, 0]]]))[0, 0, 0] == 2
+
+
+def test_batch_norm_over_seeds_equals_torch_on_each_seed():
+    ours, x = SeedBatchNorm(3, 5, affine=True), torch.randn(3, 40, 5)
+    theirs = [torch.nn.BatchNorm1d(5, eps=1e-4) for _ in range(3)]
+    out = ours(x)
+    for seed, layer in enumerate(theirs):
+        assert torch.allclose(out[seed], layer(x[seed]), atol=1e-5)
+        assert torch.allclose(ours.running_var[seed, 0], layer.running_var, atol=1e-6)
+    ours.eval()
+    assert torch.allclose(ours(x)[1], theirs[1].eval()(x[1]), atol=1e-5)
+
+
+def test_several_seeds_at_once_start_as_each_seed_alone():
+    settings = NetworkSettings()
+    together = PerceptronStack((7, 3), [6, 4, 2], settings, "encoder", sigmoid=False)
+    alone = PerceptronStack((3,), [6, 4, 2], settings, "encoder", sigmoid=False)
+    x = torch.randn(1, 9, 6)
+    assert torch.allclose(together(x.expand(2, 9, 6))[1:], alone(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "widths"), [(274, [274, 128, 64, 32]), (21, [21, 32, 16, 8]), (6, [6, 32, 16, 4])]
+)
+def test_deep_sads_widths(columns, widths):
+    assert table_widths(columns, NetworkSettings()) == widths
