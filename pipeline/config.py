@@ -44,6 +44,7 @@ class TileSettings(Settings):
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of tissue in a kept tile."""
     stain: Literal["vahadane", "staintools", "none"] = "vahadane"
+    """Stain normalisation: Vahadane by our own deterministic solver, by staintools, or none."""
     stain_scope: Literal["slide", "tile"] = "slide"
     """Fit the stain matrix once per slide, or on each tile."""
     stain_target: str | None = None
@@ -55,6 +56,7 @@ class RadiographSettings(Settings):
     """`esad radiographs`: PNG and DICOM to small grey squares."""
 
     projection: Literal["PA", "AP", "all"] = "all"
+    """Keep the radiographs of this view; others are left out, not refused."""
     crop: float = Field(768 / 1024, gt=0, le=1)
     """Side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
     size: int = Field(64, ge=16)

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `esad`."""
+
+from pipeline.cli import main
+
+main()
