@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -46,17 +46,17 @@ def train(
     store: Path,
     out: Path,
     preset: str | None = None,
-    overrides: dict[str, Any] | None = None,
+    overrides: Sequence[dict[str, Any]] = (),
     force: bool = False,
 ) -> Outcome:
-    """Train on `store` and write the run to `out`; `overrides` are dotted or nested settings.
+    """Train on `store` and write the run to `out`; `overrides` are layers of settings, later ones win.
 
     Raises UsageError (settings), EsadError (data, non-finite loss, other settings in `out`), Stopped (SIGTERM).
     """
     from preprocessing.store import Store, write_table
 
     opened = Store(store)
-    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), overrides or {})
+    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), *overrides)
     config = _config(opened, settings)
     if _already_finished(out, config, force):
         return _outcome(out, opened, "Left alone (finished before)")
