@@ -1,25 +1,31 @@
 """The command line: options become settings, errors become messages and exit statuses. No stage's work is here.
 
-Heavy packages are imported inside the commands, so that `esad --help` answers at once.
+Only the options that a person gave are passed on: every default stands with its settings, or in its stage.
+Heavy packages are imported inside the commands, so that `esad --help` answers at once. Everything for people goes
+to stderr; `--json` puts one object on stdout.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from typer.main import get_command
 
 from pipeline.config import (
     ImageSettings,
     RadiographSettings,
     TableSettings,
     TileSettings,
-    nearest,
     parse_assignments,
     read_yaml,
     resolve,
@@ -65,29 +71,32 @@ SplitColumn = Annotated[
 ]
 
 
-def _run(stage: Callable[[], Outcome], as_json: bool) -> None:
-    """Run a stage; print its line on stderr and with `as_json` its object on stdout; exit with its status."""
-    try:
-        outcome = stage()
-    except EsadError as error:
-        say(f"error: {error}")
-        raise typer.Exit(int(error.exit_status)) from error
-    except KeyboardInterrupt as error:
-        say("Stopped; the same command continues where it was.")
-        raise typer.Exit(int(ExitStatus.STOPPED)) from error
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        say(
-            f"error: {place}{error.strerror or error}. Check the path, its permissions and the free space; then run the command again."
-        )
-        raise typer.Exit(int(ExitStatus.FAILED)) from error
+Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
+
+ADVICE = {
+    errno.ENOSPC: "Free some space, then run the same command again: it continues where it was.",
+    errno.EDQUOT: "Free some space, then run the same command again: it continues where it was.",
+    errno.EACCES: "Check the permissions, or choose another --out.",
+    errno.EROFS: "The file system is read-only: choose another --out.",
+}
+
+
+def _run(stage: Callable[[], Outcome], as_json: bool) -> Outcome:
+    """Run a stage; say its line on stderr and with `as_json` print its object on stdout."""
+    outcome = stage()
     say(outcome.line)
     if as_json:
-        sys.stdout.write(json.dumps(outcome.as_json()) + "\n")
-    raise typer.Exit(int(outcome.exit_status))
+        _print_json({"status": int(outcome.exit_status), **outcome.as_json()})
+    return outcome
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def _given(**options: Any) -> dict[str, Any]:
+    """The options that the person gave."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -103,12 +112,40 @@ def _like(run: Path | None, kind: str) -> dict[str, Any]:
     return input_settings(kind, store["settings"])
 
 
+def _settings(
+    model: type[Model], like: dict[str, Any], assignments: list[str] | None, given: dict[str, Any]
+) -> Model:
+    """Defaults, then the run's, then `--set`, then the options."""
+    stated = {**parse_assignments(assignments or []), **given}
+    scales = [name for name in ("magnification", "mpp") if stated.get(name) is not None]
+    if model is TileSettings and len(scales) == 2:
+        raise UsageError("--magnification and --mpp both say the scale of the tiles: give one of them.")
+    other_scale_off = {"magnification": None, "mpp": None} if model is TileSettings and scales else {}
+    return resolve(model, like, other_scale_off, stated)
+
+
 def _ingest_options(
-    out: Path, labels: Path | None, where: list[str] | None, force: bool, workers: int
+    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
 ) -> Any:
     from pipeline.ingest import IngestOptions, parse_where
 
-    return IngestOptions(out, labels, parse_where(where or []), force, workers)
+    _say_resume(out, force, resume)
+    return IngestOptions(out, labels, parse_where(where or []), force, resume, workers)
+
+
+def _say_resume(out: Path, force: bool, resume: bool) -> None:
+    if resume and force:
+        raise UsageError("--resume continues and --force replaces: give one of them.")
+    if resume:
+        say(
+            f"{out}: continuing what is there."
+            if out.exists()
+            else f"{out}: nothing there yet, starting anew."
+        )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command()
@@ -127,7 +164,7 @@ def tile(
     annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Slides to stain-normalised tiles."""
 
     def stage() -> Outcome:
@@ -138,15 +175,11 @@ def tile(
             magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
             stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
         )  # fmt: skip
-        settings = resolve(TileSettings, _like(like, "tiles"), parse_assignments(set_ or []), given)
-        if mpp is not None:
-            settings.magnification = None
-        elif magnification is not None:
-            settings.mpp = None
-        options = _ingest_options(out, labels, where, force, workers or min(os.cpu_count() or 1, 8))
+        settings = _settings(TileSettings, _like(like, "tiles"), set_, given)
+        options = _ingest_options(out, labels, where, force, resume, workers or _cores())
         return run_tile(inputs, settings, options, annotations)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -160,20 +193,18 @@ def radiographs(
     group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """PNG and DICOM radiographs to small grey squares."""
 
     def stage() -> Outcome:
         from pipeline.radiographs import radiographs as run_radiographs
 
         given = _given(projection=projection, size=size, crop=crop)
-        settings = resolve(
-            RadiographSettings, _like(like, "radiographs"), parse_assignments(set_ or []), given
-        )
-        options = _ingest_options(out, labels, where, force, workers or 1)
+        settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
+        options = _ingest_options(out, labels, where, force, resume, workers)
         return run_radiographs(inputs, settings, options, metadata, group_key)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -184,17 +215,17 @@ def images(
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """An npz file, class folders or a zip of them."""
 
     def stage() -> Outcome:
         from pipeline.images import images as run_images
 
         given = _given(size=size, label=label, group=group, split=split)
-        settings = resolve(ImageSettings, _like(like, "images"), parse_assignments(set_ or []), given)
-        return run_images(inputs, settings, _ingest_options(out, labels, where, force, workers or 1))
+        settings = _settings(ImageSettings, _like(like, "images"), set_, given)
+        return run_images(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -204,17 +235,17 @@ def tables(
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Tables: npz, mat, csv or parquet."""
 
     def stage() -> Outcome:
         from pipeline.tables import tables as run_tables
 
         given = _given(label=label, group=group, split=split)
-        settings = resolve(TableSettings, _like(like, "table"), parse_assignments(set_ or []), given)
-        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, workers or 1))
+        settings = _settings(TableSettings, _like(like, "table"), set_, given)
+        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -222,23 +253,22 @@ def train(
     store: Annotated[Path, typer.Argument(help="The STORE to train on.")],
     out: Out,
     preset: Annotated[str | None, typer.Option(help="paper, cpu or demo; without: what works best here.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; the config.yaml of a run will do.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     set_: Set = None, device: Device = None, force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Train a detector on a store."""
 
     def stage() -> Outcome:
+        stated = read_yaml(config) if config else {}
+        stated.pop("store", None)
+        layers = [stated, parse_assignments(set_ or []), _given(seed=seed, device=device)]
+        _say_resume(out, force, resume)
         from pipeline.train import train as run_train
 
-        layers = [
-            read_yaml(config) if config else {},
-            parse_assignments(set_ or []),
-            _given(seed=seed, device=device),
-        ]
         return run_train(store, out, preset, layers, force)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -246,23 +276,23 @@ def score(
     run: Annotated[Path, typer.Argument(help="The RUN.")],
     store: Annotated[Path | None, typer.Argument(help="The STORE to score [the run's own].")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of scores [RUN/scores/<store name>].")] = None,
-    overlays: Annotated[str, typer.Option(help="none, worst:N or all.")] = "worst:50",
+    overlays: Annotated[str | None, typer.Option(help="none, worst:N or all.")] = None,
     device: Device = None, force: Force = False, as_json: Json = False,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """A score per item, heat overlays and slide heat maps."""
 
     def stage() -> Outcome:
         from pipeline.score import score as run_score
 
-        return run_score(run, store, out, overlays, device, force)
+        return run_score(run, store, out, device=device, force=force, **_given(overlays=overlays))
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
 def evaluate(
     path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")], as_json: Json = False
-) -> None:
+) -> Outcome:
     """AUC, average precision and hit rates, with intervals by group."""
 
     def stage() -> Outcome:
@@ -270,7 +300,7 @@ def evaluate(
 
         return run_evaluate(path)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
@@ -281,7 +311,7 @@ def report(
     ] = None,
     note: Annotated[str | None, typer.Option(help="A line for the report's head.")] = None,
     as_json: Json = False,
-) -> None:
+) -> Outcome:
     """One self-contained HTML page for people."""
 
     def stage() -> Outcome:
@@ -289,36 +319,36 @@ def report(
 
         return run_report(paths, out, note)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
 def synthetic(
     out: Out,
-    slides: Annotated[int, typer.Option(min=0)] = 6,
-    radiographs: Annotated[int, typer.Option("--radiographs", min=0)] = 240,
-    size: Annotated[int, typer.Option(help="Side of a slide in level-0 pixels.")] = 6144,
-    seed: Annotated[int, typer.Option()] = 0,
+    slides: Annotated[int | None, typer.Option(min=0, help="How many slides.")] = None,
+    radiographs: Annotated[int | None, typer.Option(min=0, help="How many radiographs.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of a slide in level-0 pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything drawn.")] = None,
     force: Force = False,
     as_json: Json = False,
-) -> None:
+) -> Outcome:
     """A made-up archive of slides and radiographs, and a real table, to try everything on."""
 
     def stage() -> Outcome:
         from pipeline.synthetic import synthetic as make
 
-        return make(out, slides=slides, radiographs=radiographs, size=size, seed=seed, force=force)
+        return make(out, force=force, **_given(slides=slides, radiographs=radiographs, size=size, seed=seed))
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 @app.command()
 def run(
-    workflow: Annotated[str, typer.Argument(help="A YAML file of steps, or `demo`.")],
+    workflow: Annotated[Path, typer.Argument(help="A YAML file of steps, or `demo`.")],
     out: Annotated[Path | None, typer.Option(help="Folder of all outputs [the workflow's name].")] = None,
     force: Force = False,
     as_json: Json = False,
-) -> None:
+) -> Outcome:
     """Run the steps of a workflow in order."""
 
     def stage() -> Outcome:
@@ -326,7 +356,7 @@ def run(
 
         return run_workflow(workflow, out, force)
 
-    _run(stage, as_json)
+    return _run(stage, as_json)
 
 
 def _version(asked: bool) -> None:
@@ -346,22 +376,57 @@ def _options(
     """Options of the program itself."""
 
 
-def call(argv: list[str]) -> int:
-    """Run one command; returns its exit status."""
-    command = typer.main.get_command(app)
-    names = [name for name in getattr(command, "commands", {})]
-    if argv and not argv[0].startswith("-") and argv[0] not in names:
-        say(f"error: unknown command {argv[0]!r}: did you mean {nearest(argv[0], names)!r}?")
-        return int(ExitStatus.WRONG_USE)
+def explain(error: OSError) -> str:
+    """An operating system's error as a sentence that names the file and what to do."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}. {ADVICE.get(error.errno or 0, '')}".strip()
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM stops the work as Ctrl-C does, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        command.main(args=argv, prog_name="esad", standalone_mode=True)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return int(ExitStatus.DONE)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the command line and leave the process with its status."""
+def call(argv: list[str]) -> int:
+    """Run one command; returns its exit status. Errors for people end on stderr, without a traceback."""
+    try:
+        with _sigterm_as_interrupt():
+            result = get_command(app).main(args=list(argv), prog_name="esad", standalone_mode=False)
+    except typer.TyperException as error:
+        show: Callable[[], None] = getattr(error, "show", lambda: say(error.format_message()))
+        show()
+        return error.exit_code
+    except EsadError as error:
+        return _failed(str(error), int(error.exit_status), argv)
+    except OSError as error:
+        return _failed(explain(error), ExitStatus.FAILED, argv)
+    except (KeyboardInterrupt, typer.Abort):
+        message = "Stopped on request. Run the same command again: it continues where it was."
+        return _failed(message, ExitStatus.STOPPED, argv)
+    return int(result.exit_status) if isinstance(result, Outcome) else int(result or 0)
+
+
+def _failed(message: str, status: int, argv: list[str]) -> int:
+    say(message if status == ExitStatus.STOPPED else f"error: {message}")
+    if "--json" in argv:
+        _print_json({"status": int(status), "error": message})
+    return int(status)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """The `esad` command: run `argv` (default: the process's own arguments) and leave with its exit status."""
     sys.exit(call(sys.argv[1:] if argv is None else argv))
 
 
