@@ -7,7 +7,6 @@ to stderr; `--json` puts one object on stdout.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -30,7 +29,7 @@ from pipeline.config import (
     read_yaml,
     resolve,
 )
-from pipeline.errors import EsadError, ExitStatus, UsageError
+from pipeline.errors import EsadError, ExitStatus, UsageError, explain
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 
@@ -72,13 +71,6 @@ SplitColumn = Annotated[
 
 
 Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
-
-ADVICE = {
-    errno.ENOSPC: "Free some space, then run the same command again: it continues where it was.",
-    errno.EDQUOT: "Free some space, then run the same command again: it continues where it was.",
-    errno.EACCES: "Check the permissions, or choose another --out.",
-    errno.EROFS: "The file system is read-only: choose another --out.",
-}
 
 
 def _run(stage: Callable[[], Outcome], as_json: bool) -> Outcome:
@@ -130,7 +122,7 @@ def _ingest_options(
     from pipeline.ingest import IngestOptions, parse_where
 
     _say_resume(out, force, resume)
-    return IngestOptions(out, labels, parse_where(where or []), force, resume, workers)
+    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
 
 
 def _say_resume(out: Path, force: bool, resume: bool) -> None:
@@ -376,12 +368,6 @@ def _options(
     """Options of the program itself."""
 
 
-def explain(error: OSError) -> str:
-    """An operating system's error as a sentence that names the file and what to do."""
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}. {ADVICE.get(error.errno or 0, '')}".strip()
-
-
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Within the block SIGTERM stops the work as Ctrl-C does, so that temporary files are removed."""
@@ -405,8 +391,11 @@ def call(argv: list[str]) -> int:
         with _sigterm_as_interrupt():
             result = get_command(app).main(args=list(argv), prog_name="esad", standalone_mode=False)
     except typer.TyperException as error:
-        show: Callable[[], None] = getattr(error, "show", lambda: say(error.format_message()))
-        show()
+        show = getattr(error, "show", None)  # usage errors have it: the usage line, then the message
+        if show:
+            show()
+        else:
+            say(error.format_message())
         return error.exit_code
     except EsadError as error:
         return _failed(str(error), int(error.exit_status), argv)

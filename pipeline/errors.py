@@ -1,12 +1,13 @@
-"""Exit statuses, and the errors that stages raise (defined in `preprocessing.errors`, the lowest layer)."""
+"""Exit statuses, what the system says in words, and the errors that stages raise (defined in `preprocessing.errors`, the lowest layer)."""
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from preprocessing.errors import EsadError, InputError, UsageError
 
-__all__ = ["EsadError", "ExitStatus", "InputError", "Stopped", "UsageError"]
+__all__ = ["EsadError", "ExitStatus", "InputError", "Stopped", "UsageError", "explain"]
 
 
 class ExitStatus(IntEnum):
@@ -23,3 +24,17 @@ class Stopped(EsadError):
     """Stopped on request (SIGTERM or Ctrl-C) with everything needed to go on kept."""
 
     exit_status = ExitStatus.STOPPED
+
+
+ADVICE = {
+    errno.ENOSPC: "Free some space, then run the same command again: it continues where it was.",
+    errno.EDQUOT: "Free some space, then run the same command again: it continues where it was.",
+    errno.EACCES: "Check the permissions, or choose another --out.",
+    errno.EROFS: "The file system is read-only: choose another --out.",
+}
+
+
+def explain(error: OSError) -> str:
+    """An operating system's error as a sentence that names the file and what to do."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}. {ADVICE.get(error.errno or 0, '')}".strip()

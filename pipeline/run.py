@@ -25,23 +25,21 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
 
 from pipeline.config import nearest
-from pipeline.errors import EsadError, ExitStatus, Stopped, UsageError
+from pipeline.errors import EsadError, ExitStatus, Stopped, UsageError, explain
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 KEYS = ("name", "stage", "inputs", "options")
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
-PATHS = {"FILE", "FOLDER", "PATH", "PATH...", "RUN", "STORE", "RUN|SCORES", "RUN|SCORES..."}
-"""How the command line marks options and arguments that are paths."""
 NOT_IN_STEPS = {"--json", "--help"}
 
 
@@ -70,6 +68,18 @@ def commands() -> dict[str, Any]:
     return {name: command for name, command in group.commands.items() if name != "run"}
 
 
+def path_parameters(stage: str) -> set[str]:
+    """Names of the parameters of a stage's command that are paths."""
+    from pipeline.cli import app
+
+    for registered in app.registered_commands:
+        function = registered.callback
+        if function is not None and (registered.name or function.__name__) == stage:
+            hints = get_type_hints(function)
+            return {name for name, hint in hints.items() if hint is Path or Path in get_args(hint)}
+    return set()
+
+
 def locate(file: Path) -> Path:
     """`file` itself, or the packaged workflow of that name; UsageError names the nearest one."""
     if file.is_file():
@@ -95,7 +105,9 @@ def read_workflow(file: Path, out: Path, force: bool = False) -> list[Step]:
         raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
     if not isinstance(content, list) or not content:
         raise UsageError(f"{file}: expected a list of steps, each with name, stage, inputs and options.")
-    known, outputs, steps = commands(), {}, []
+    known = commands()
+    outputs: dict[str, Path] = {}
+    steps: list[Step] = []
     for number, entry in enumerate(content, 1):
         where = f"{file}, step {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "stage" not in entry:
@@ -143,12 +155,16 @@ class _Reader:
             )
         output = Path(positions[0]) if positions else self.out
         if "--out" in flags:
-            suffix = ".html" if flags["--out"].metavar == "FILE" else ""
+            suffix = ".html" if stage == "report" else ""
             output = self.out / self._filled(str(options.pop("--out", f"{name}{suffix}")))
             options = {"--out": str(output), **options}
         if force and "--force" in flags:
             options["--force"] = True
-        words = [word for flag, value in options.items() for word in self._words(flag, value, flags[flag])]
+        paths = path_parameters(stage)
+        words: list[str] = []
+        for flag, value in options.items():
+            fill = self._path if flag != "--out" and flags[flag].name in paths else self._filled
+            words += self._words(flag, value, flags[flag].is_flag, fill)
         step = Step(name, stage, (*positions, *words), output)
         self._parse(step)
         return step
@@ -193,16 +209,16 @@ class _Reader:
         """A path: filled where it refers to a step, else relative to the workflow file."""
         return self._filled(text) if text.startswith("${") else str(self.folder / self._filled(text))
 
-    def _words(self, flag: str, value: Any, param: Any) -> list[str]:
-        """The words of one option on a command line."""
-        if isinstance(value, bool) and param.is_flag:
+    @staticmethod
+    def _words(flag: str, value: Any, is_flag: bool, fill: Callable[[str], str]) -> list[str]:
+        """The words of one option on a command line; mappings become `key=value`, lists repeat the option."""
+        if isinstance(value, bool) and is_flag:
             return [flag] if value else []
         if value is None:
             return []
         if isinstance(value, dict):
             value = [f"{key}={_yaml_word(inner)}" for key, inner in value.items()]
         values = [_yaml_word(inner) for inner in value] if isinstance(value, list) else [_yaml_word(value)]
-        fill = self._path if param.metavar in PATHS and flag != "--out" else self._filled
         return [word for text in values for word in (flag, fill(text))]
 
     def _parse(self, step: Step) -> None:
@@ -253,8 +269,6 @@ def run_workflow(file: Path, out: Path | None = None, force: bool = False) -> Ou
 
 
 def _run_step(step: Step, title: str, known: dict[str, Any]) -> Outcome:
-    from pipeline.cli import explain
-
     program = f"esad {step.stage}"
     try:
         return known[step.stage].main(args=list(step.arguments), prog_name=program, standalone_mode=False)
