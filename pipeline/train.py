@@ -239,7 +239,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
             if stop():
                 engine.terminate()
 
-        engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps - state.next)
+        engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps)
     history.close()
     if state.next < step.steps:
         raise Stopped(

@@ -1,0 +1,122 @@
+"""Training end to end on small stores: what a run holds, going on after a kill, refusals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from pipeline.errors import EsadError, UsageError
+from pipeline.train import train
+from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
+
+
+def test_a_run_holds_what_the_design_says_and_is_left_alone_when_finished(tmp_path):
+    make_store(tmp_path)
+    outcome = train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE])
+    run = tmp_path / "run"
+    assert outcome.next_command.startswith("esad score")
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml", "assignments.parquet", "model.safetensors", "normals.parquet", "checkpoints", "events", "provenance.json",
+    }  # fmt: skip
+    table = pd.read_parquet(run / "assignments.parquet")
+    assert list(table.columns) == ["item_id", "part", "label", "semi_label"]
+    assert set(table["part"]) == {"train", "validation", "test"}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["train"]["steps"] == 60
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    again = train(tmp_path / "store", run, None, [QUICK_TABLE])
+    assert "Left alone" in again.message
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused_by_name_and_force_replaces(tmp_path):
+    make_store(tmp_path)
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE])
+    with pytest.raises(EsadError, match=r"loss\.lambda1: 0\.1 -> 0\.5"):
+        train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE, {"loss.lambda1": 0.5}])
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE, {"loss.lambda1": 0.5}], force=True)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["loss"]["lambda1"] == 0.5
+
+
+def test_force_never_removes_a_folder_that_is_no_run(tmp_path):
+    make_store(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(EsadError, match="is not a run"):
+        train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE], force=True)
+    assert (tmp_path / "run" / "thesis.txt").exists()
+
+
+def test_an_unknown_setting_names_the_nearest(tmp_path):
+    make_store(tmp_path)
+    with pytest.raises(UsageError, match=r"'train\.epoch'.*'train\.epochs'"):
+        train(tmp_path / "store", tmp_path / "run", None, [{"train.epoch": 3}])
+
+
+def test_a_layer_that_states_epochs_takes_the_presets_steps_back(tmp_path):
+    make_store(tmp_path)
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE, {"train.epochs": 1}])
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["train"]["steps"] is None
+
+
+def test_a_loss_that_explodes_is_said_with_the_setting_to_change(tmp_path):
+    make_store(tmp_path, "images")
+    wild = {**QUICK, "train.optimiser": "sgd", "train.learning_rate": 1e30, "train.schedule": "constant"}
+    with pytest.raises(EsadError, match=r"not finite.*train\.learning_rate"):
+        train(tmp_path / "store", tmp_path / "run", None, [wild])
+
+
+COMMAND = """
+import sys, time
+import models.fit
+original = models.fit.TrainingStep.__call__
+def slow(self, number):
+    time.sleep(0.02)
+    return original(self, number)
+models.fit.TrainingStep.__call__ = slow
+from pathlib import Path
+from pipeline.errors import EsadError
+from pipeline.train import train
+from tests.pipeline.stores import QUICK
+folder = Path(sys.argv[1])
+try:
+    train(folder / "store", folder / "run", None, [QUICK])
+except EsadError as error:
+    sys.exit(int(error.exit_status))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number):
+    make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "undisturbed", None, [QUICK])
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(tmp_path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run").glob("checkpoints/*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(number)
+    status = process.wait(60)
+    assert status == (75 if number == signal.SIGTERM else -9)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK])
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "undisturbed"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("run", "undisturbed")]
+    assert histories[0] == histories[1]
