@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Both install first; an installed .venv is left alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint clean
+
+help:
+	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
+	@echo "make test      install, then lint, types and the tests, slow ones left out"
+	@echo "make test-all  every test"
+	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
+
+install: $(READY)
+
+# staintools asks for a second OpenCV that needs libGL, hence --no-deps; it also drops a package named `tests`.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed (make PYTHON=python3.11 …), found " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[staintools,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt staintools
+	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	  grep -q '^tests/' "$$site"/staintools-*.dist-info/RECORD && rm -rf "$$site/tests" || true
+	touch $@
+
+demo: $(READY)
+	$(BIN)/esad run demo --out demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find pipeline preprocessing models data_manifests tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
