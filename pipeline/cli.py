@@ -29,7 +29,7 @@ from pipeline.config import (
     read_yaml,
     resolve,
 )
-from pipeline.errors import EsadError, ExitStatus, UsageError, explain
+from pipeline.errors import EsadError, ExitStatus, Stopped, UsageError, explain
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 
@@ -75,7 +75,10 @@ Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableS
 
 def _run(stage: Callable[[], Outcome], as_json: bool) -> Outcome:
     """Run a stage; say its line on stderr and with `as_json` print its object on stdout."""
-    outcome = stage()
+    try:
+        outcome = stage()
+    except KeyboardInterrupt as error:
+        raise Stopped("Stopped on request. Run the same command again: it continues where it was.") from error
     say(outcome.line)
     if as_json:
         _print_json({"status": int(outcome.exit_status), **outcome.as_json()})
@@ -101,7 +104,8 @@ def _like(run: Path | None, kind: str) -> dict[str, Any]:
     store = read_config(run)["store"]
     if store["kind"] != kind:
         raise UsageError(f"--like {run}: trained on {store['kind']}, this stage makes {kind}.")
-    return input_settings(kind, store["settings"])
+    known = input_settings(kind, store["settings"])
+    return {name: value for name, value in known.items() if name in store["settings"]}
 
 
 def _settings(
@@ -401,9 +405,6 @@ def call(argv: list[str]) -> int:
         return _failed(str(error), int(error.exit_status), argv)
     except OSError as error:
         return _failed(explain(error), ExitStatus.FAILED, argv)
-    except (KeyboardInterrupt, typer.Abort):
-        message = "Stopped on request. Run the same command again: it continues where it was."
-        return _failed(message, ExitStatus.STOPPED, argv)
     return int(result.exit_status) if isinstance(result, Outcome) else int(result or 0)
 
 
