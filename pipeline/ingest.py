@@ -54,6 +54,8 @@ class Job:
     dtype: str = "uint8"
     versions: Sequence[str] = ()
     warnings: Sequence[str] = field(default_factory=tuple)
+    finish: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    """A last look at the items of the whole store, before a person's labels are applied."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,8 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
         raise EsadError(
             f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv."
         )
+    if job.finish is not None:
+        items = job.finish(items)
     if labels is not None:
         items, unmatched = apply_labels(items, labels)
         if unmatched:

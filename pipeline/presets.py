@@ -48,7 +48,7 @@ PAPER_TABLE = {**PAPER, "network.affine": False, "network.bias": False}
 
 BY_KIND: dict[str, dict[str, Any]] = {
     "table": TABLE,
-    "tiles": PICTURES,
+    "tiles": {**PICTURES, "loss.lambda1": 1.0},
     "images": {**PICTURES, "data.flip": "none"},
     "radiographs": {**PICTURES, "data.flip": "horizontal"},
 }

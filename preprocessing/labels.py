@@ -34,7 +34,9 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
     wrong = table.index[(numbers.isna() & table[name].notna()) | (numbers.notna() & ~numbers.isin(allowed))]
     if len(wrong):
         line, value = int(wrong[0]) + 2, table[name][wrong[0]]
-        raise UsageError(f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty.")
+        raise UsageError(
+            f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty."
+        )
     return numbers.astype("Int8")
 
 
@@ -86,5 +88,7 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
             stated.index = items.index
             items[column] = stated.where(stated.notna(), items[column])
     known = set(names)
-    unmatched = [str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known]
+    unmatched = [
+        str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known
+    ]
     return items, unmatched

@@ -126,7 +126,9 @@ def shard_path(root: Path, number: int) -> Path:
     return root / "shards" / f"{number:05d}.npy"
 
 
-def write_unit(root: Path, unit: Unit, array: np.ndarray | None, items: pd.DataFrame, sources: pd.DataFrame) -> None:
+def write_unit(
+    root: Path, unit: Unit, array: np.ndarray | None, items: pd.DataFrame, sources: pd.DataFrame
+) -> None:
     """Write one finished unit: shard, then items, then sources (the mark that it is finished).
 
     `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted.
@@ -172,7 +174,9 @@ def joined_items(root: Path) -> pd.DataFrame:
     items = items.sort_values(["source", "shard", "index"], kind="stable", ignore_index=True)
     pairs = list(zip(items["source"].astype(str), items["place"].astype(str), strict=True))
     names = pd.Series([item_id(source, place) for source, place in pairs])
-    for position in np.flatnonzero(names.duplicated(keep=False)):  # 8 digits collide once in 10^4 large archives
+    for position in np.flatnonzero(
+        names.duplicated(keep=False)
+    ):  # 8 digits collide once in 10^4 large archives
         names[position] = item_id(*pairs[position], digits=16)
     items["item_id"] = names
     return with_types(items.drop(columns="place"), MANIFEST_TYPES)
@@ -201,7 +205,11 @@ class Store:
         marker = self.root / "store.json"
         if not marker.is_file():
             begun = (self.root / "parts").is_dir()
-            hint = "it was begun but is not finished: run the ingest stage again" if begun else "make one with an "
+            hint = (
+                "it was begun but is not finished: run the ingest stage again"
+                if begun
+                else "make one with an "
+            )
             hint += "" if begun else "ingest stage (esad tile, radiographs, images or tables)"
             raise EsadError(f"{self.root}: not a store (no store.json); {hint}.")
         self.description: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
@@ -238,7 +246,9 @@ class Store:
             try:
                 self._shards[number] = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise EsadError(f"{path}: the shard cannot be read ({error}); run the ingest stage with --force.") from error
+                raise EsadError(
+                    f"{path}: the shard cannot be read ({error}); run the ingest stage with --force."
+                ) from error
         return self._shards[number]
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:

@@ -1,0 +1,72 @@
+"""`esad tables`: npz, mat, csv or parquet into a store of raw float32 rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pipeline.config import ImageSettings, TableSettings
+from pipeline.errors import InputError
+from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
+from pipeline.outcome import Outcome
+from preprocessing.store import Unit, write_unit
+from preprocessing.tables import SUFFIXES, Columns, read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def columns_of(settings: TableSettings | ImageSettings) -> Columns:
+    """The columns that are no features; those that differ from the defaults were asked for and must exist."""
+    defaults = Columns()
+    named = {settings.label, settings.group, settings.split} - {
+        defaults.label,
+        defaults.group,
+        defaults.split,
+    }
+    return Columns(settings.label, settings.group, settings.split, frozenset(named))
+
+
+def _process(archive: Path, columns: Columns, root: Path, unit: Unit) -> None:
+    (source,) = unit.sources
+    array: np.ndarray | None = None
+    try:
+        array, items, names = read_table(archive / source, columns)
+    except InputError as error:
+        write_unit(
+            root,
+            unit,
+            None,
+            pd.DataFrame({"source": [], "place": []}),
+            pd.DataFrame([refused_row(archive, source, error)]),
+        )
+        return
+    items.insert(0, "source", source)
+    items.insert(1, "place", [str(row) for row in range(len(items))])
+    write_unit(
+        root,
+        unit,
+        array,
+        items,
+        pd.DataFrame([source_row(archive, source, len(items), columns=json.dumps(names))]),
+    )
+
+
+def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptions) -> Outcome:
+    """Write the store of one or several tables of the same columns; a row is an item, its row number the place."""
+    archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES)
+    process = partial(_process, archive, columns_of(settings))
+    job = Job("tables", "table", archive, sources, settings.model_dump(), process, dtype="float32")
+    return run_job(job, options)
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["tables", *sys.argv[1:]])
