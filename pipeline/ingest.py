@@ -147,9 +147,12 @@ def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> I
         return
     with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
         futures = {pool.submit(job.process, root, unit): unit for unit in units}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        finally:  # a stop or a failure must not wait for the units that have not begun
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _check_settings(root: Path, job: Job, force: bool) -> None:
