@@ -112,7 +112,9 @@ def _from_arrays(
             f"{path.name}: {name} has shape {rows.shape}; a table is rows x columns. Pictures: esad images."
         )
     known = {key: a.reshape(-1) for key, a in arrays.items() if a.size == len(rows)}
-    known = {key: np.char.decode(a, "utf-8", "replace") if a.dtype.kind == "S" else a for key, a in known.items()}
+    known = {
+        key: np.char.decode(a, "utf-8", "replace") if a.dtype.kind == "S" else a for key, a in known.items()
+    }
     return pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])]), pd.DataFrame(known)
 
 
