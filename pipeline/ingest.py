@@ -169,6 +169,8 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
                 f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out."
             )
     wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
+    if path.exists() and not (root / "store.json").exists() and joined_items(root).empty:
+        force = True  # an earlier call gave no item: nothing is lost by starting anew with better settings
     if path.exists():
         difference = first_difference(json.loads(path.read_text()), wanted)
         if difference and not force:

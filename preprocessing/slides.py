@@ -41,7 +41,9 @@ class Slide:
 
     def _open(self) -> None:
         try:
-            self.handle = openslide.open_slide(self.path)  # plain pictures too: they have one level and no mpp
+            self.handle = openslide.open_slide(
+                self.path
+            )  # plain pictures too: they have one level and no mpp
         except (openslide.OpenSlideError, OSError) as error:
             raise InputError(f"{self.path.name}: OpenSlide cannot open it as a slide ({error}).") from error
 
