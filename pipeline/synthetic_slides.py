@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 import numpy as np
 import tifffile
+from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.signal import fftconvolve
 
@@ -63,8 +64,6 @@ def _blob(
 
 
 def _inside(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    from PIL import Image, ImageDraw
-
     canvas = Image.new("L", (shape[1], shape[0]))
     ImageDraw.Draw(canvas).polygon([tuple(point) for point in outline], fill=1)
     return np.asarray(canvas, dtype=bool)
@@ -72,7 +71,7 @@ def _inside(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def _glands(numbers: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(nuclei centres, lumen centres, lumen radii) of rings of nuclei around lumens."""
-    count = side * side // 60_000
+    count = side * side // 30_000
     centres = numbers.uniform(0, side, (count, 2))
     radii = numbers.uniform(22, 42, count)
     rings = []
@@ -93,7 +92,7 @@ def draw_slide(
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side - 0.5
     tissue = (0.40 - np.hypot(x * numbers.uniform(0.95, 1.1), y)) * 20 + _noise(numbers, shape, side / 22) > 0
     ring, lumens, lumen_radii = _glands(numbers, side)
-    scattered = numbers.uniform(0, side, (side * side // 1800, 2))
+    scattered = numbers.uniform(0, side, (side * side // 900, 2))
     haematoxylin = np.maximum(_stamp(ring, 4.5, shape), 0.85 * _stamp(scattered, 3.5, shape))
     lumen = np.max([_stamp(lumens[i::3], float(lumen_radii[i::3].mean()), shape) for i in range(3)], axis=0)
     fibres = _noise(numbers, shape, (1.5, 9))
@@ -126,7 +125,8 @@ def write_pyramid(path: Path, level0: np.ndarray, mpp: float) -> None:
         for level in range(LEVELS):
             size = mpp * 2**level
             file.write(
-                picture, tile=(256, 256), photometric="ycbcr", subsampling=(2, 2), compression="jpeg",
+                np.asarray(Image.fromarray(picture).convert("YCbCr")),  # tifffile takes the values as they are
+                tile=(256, 256), photometric="ycbcr", subsampling=(2, 2), compression="jpeg",
                 compressionargs={"level": 88}, subfiletype=int(level > 0), metadata=None, software="esad synthetic",
                 resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER",
             )  # fmt: skip

@@ -42,7 +42,8 @@ def hold_out(
     """Bool (N,): about `share` of the items of every stratum, whole groups only.
 
     Each group belongs to the highest stratum among its items. Within a stratum groups are drawn at random until
-    the share of its items is met as nearly as whole groups allow; where all groups are single items, exactly.
+    the share of its items is met as nearly as whole groups allow, at least one group of several; where all groups
+    are single items, exactly.
     """
     frame = pd.DataFrame({"group": groups, "stratum": strata})
     table = frame.groupby("group", sort=True)["stratum"].agg(["max", "size"])
@@ -50,6 +51,8 @@ def hold_out(
     for _, members in table.groupby("max", sort=True):
         order = members.iloc[numbers.permutation(len(members))]
         taken, goal = 0, share * members["size"].sum()
+        if share > 0 and len(order) > 1 and goal < order["size"].iloc[0] / 2:
+            goal = order["size"].iloc[0] / 2  # few large groups: one of them rather than none
         for name, size in order["size"].items():
             if taken + size / 2 <= goal:
                 chosen.append(name)
