@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 PANEL = 256
 GAP = 8
 HEAT_SIGMA = 2.0
+PERCENTILES = (0.5, 1.0)
+"""What the colours of a slide heat map span."""
+OUTLINE = (0, 200, 120)
 
 
 def smooth(error: np.ndarray) -> np.ndarray:
@@ -70,21 +74,54 @@ def write_strip(
 
 
 def slide_heat_map(
-    thumbnail: np.ndarray, boxes: np.ndarray, percentile: np.ndarray, downsample: float
+    thumbnail: np.ndarray,
+    boxes: np.ndarray,
+    percentile: np.ndarray,
+    downsample: float,
+    outlines: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """The thumbnail (h, w, 3) with each tile tinted by its score's percentile among normals, and a colour bar.
+    """The thumbnail with each tile tinted by its score's percentile among normals, and a colour bar at the right.
 
-    `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1]: 0.5 is an ordinary tile, 1 is
-    above every reference normal; `downsample` level-0 pixels a thumbnail pixel. Overlapping tiles show the highest.
+    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1]:
+    up to 0.5 is an ordinary tile, 1 is above every reference normal; `downsample` level-0 pixels a thumbnail pixel;
+    `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
+    Returns uint8 (h, w + GAP + bar + text, 3).
     """
     heat = np.full(thumbnail.shape[:2], -1.0)
     corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
-    for (left, top, right, bottom), value in zip(corners, percentile, strict=True):
+    for (left, top, right, bottom), value in zip(corners.clip(min=0), percentile, strict=True):
         area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
         np.maximum(area, value, out=area)
-    colours = heat_colours(heat, (0.5, 1.0)).astype(float)
+    colours = heat_colours(heat, PERCENTILES).astype(float)
     painted = np.where(heat[..., None] >= 0, 0.45 * thumbnail + 0.55 * colours, thumbnail)
-    bar_width = max(12, thumbnail.shape[1] // 40)
-    ramp = np.linspace(1.0, 0.5, thumbnail.shape[0])[:, None].repeat(bar_width, 1)
-    gap = np.full((thumbnail.shape[0], GAP, 3), 255.0)
-    return np.concatenate([painted, gap, heat_colours(ramp, (0.5, 1.0))], axis=1).round().astype(np.uint8)
+    picture = painted.round().astype(np.uint8)
+    if outlines:
+        picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
+    return np.concatenate([picture, _percentile_bar(*thumbnail.shape[:2])], axis=1)
+
+
+def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    drawn = Image.fromarray(picture)
+    pen = ImageDraw.Draw(drawn)
+    for outline in outlines:
+        closed = [(float(x), float(y)) for x, y in [*outline, outline[0]]]
+        pen.line(closed, fill=OUTLINE, width=max(2, max(picture.shape[:2]) // 400), joint="curve")
+    return np.asarray(drawn)
+
+
+def _percentile_bar(height: int, width: int) -> np.ndarray:
+    """The legend, uint8 (height, ., 3): the colours of PERCENTILES from bottom to top, ends and middle named."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    low, high = PERCENTILES
+    thick, size = max(12, width // 40), max(11, width // 50)
+    ramp = np.linspace(high, low, height)[:, None].repeat(thick, 1)
+    gap = np.full((height, GAP, 3), 255, np.uint8)
+    text = Image.new("RGB", (3 * size, height), "white")
+    pen, font = ImageDraw.Draw(text), ImageFont.load_default(size)
+    marks = ((1, high, "rt"), (height // 2, (low + high) / 2, "rm"), (height - 2, low, "rb"))
+    for y, value, anchor in marks:
+        pen.text((3 * size - 2, y), f"{value:g}", fill="black", font=font, anchor=anchor)
+    return np.concatenate([gap, heat_colours(ramp, PERCENTILES), np.asarray(text)], axis=1)

@@ -1,0 +1,118 @@
+"""Which items count, what metrics.json says, and messages that name the command."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.errors import EsadError
+from pipeline.evaluate import evaluate
+
+
+def fabricate(folder, kind="radiographs", **columns):
+    """A run with scores of 40 items, the abnormal half above the normal one; `columns` replace or add columns."""
+    run = folder / "run"
+    scores = run / "scores" / "store"
+    scores.mkdir(parents=True)
+    store = {
+        "path": str(folder / "store"),
+        "name": "store",
+        "kind": kind,
+        "shape": [16, 16, 1],
+        "settings": {},
+    }
+    (run / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "method": "esad", "store": store}))
+    label = pd.array([0, 1] * 20, dtype="Int8")
+    table = pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(40)], "score": np.arange(40.0) + 40 * (np.arange(40) % 2)}
+    )
+    table = table.assign(label=label, source="a.png", group=[f"g{n // 4}" for n in range(40)], part="test")
+    table = table.assign(percentile=0.5, norm=-table["score"], reconstruction=table["score"]).assign(
+        **columns
+    )
+    table["part"] = table["part"].astype("string")
+    table.to_parquet(scores / "scores.parquet")
+    marker = {"kind": kind, "run": str(run), "store": str(folder / "store"), "score": "eq9"}
+    (scores / "scores.json").write_text(json.dumps(marker))
+    return run
+
+
+def test_metrics_of_a_run_and_of_its_scores_are_the_same_file(tmp_path):
+    run = fabricate(tmp_path, view=["AP", "AP", "PA", "PA"] * 10)
+    outcome = evaluate(run)
+    content = json.loads((run / "scores/store/metrics.json").read_text())
+    assert evaluate(run / "scores/store").summary == outcome.summary == content
+    assert (content["auc"], content["average_precision"], content["evaluated"]) == (1.0, 1.0, "test part")
+    assert (content["items"], content["normal"], content["anomaly"]) == (40, 20, 20)
+    assert content["auc_interval"] == [1.0, 1.0]
+    assert content["by"]["view"]["AP"]["items"] == content["by"]["view"]["PA"]["items"] == 20
+    assert content["scores"]["norm"]["auc"] == 0.0
+
+
+def test_only_the_test_part_counts(tmp_path):
+    run = fabricate(tmp_path, part=["test"] * 20 + ["train"] * 10 + ["validation"] * 5 + [None] * 5)
+    assert evaluate(run).summary["items"] == 20
+
+
+def test_without_a_test_part_no_training_item_counts(tmp_path):
+    content = evaluate(fabricate(tmp_path, part=["train"] * 10 + ["validation"] * 10 + [None] * 20)).summary
+    assert (content["items"], content["evaluated"]) == (20, "all labelled")
+
+
+@pytest.mark.parametrize(("fingerprint", "counted"), [("same", 30), ("other", 40)])
+def test_items_trained_on_through_another_store_of_the_same_file_do_not_count(tmp_path, fingerprint, counted):
+    run = fabricate(tmp_path, part=[None] * 40)
+    for name, mark in (("store", "same"), ("second", fingerprint)):
+        (tmp_path / name).mkdir()
+        pd.DataFrame({"source": ["a.png"], "fingerprint": [mark]}).to_parquet(
+            tmp_path / name / "sources.parquet"
+        )
+    assignments = pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(12)], "part": ["train"] * 10 + ["test"] * 2}
+    )
+    assignments.to_parquet(run / "assignments.parquet")
+    path = run / "scores/store/scores.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "store": str(tmp_path / "second")}))
+    assert evaluate(run).summary["items"] == counted
+
+
+def test_without_labels_the_figures_are_null_and_the_message_says_so(tmp_path):
+    outcome = evaluate(fabricate(tmp_path, label=pd.array([None] * 40, dtype="Int8")))
+    assert int(outcome.exit_status) == 0
+    assert "no item new to the run has a label" in outcome.message
+    assert outcome.summary["auc"] is outcome.summary["average_precision"] is None
+
+
+def test_the_pointing_game_counts_items_with_regions(tmp_path):
+    region = {"region_x": [None, 4.0] * 20, "region_y": 4.0, "region_width": 8.0, "region_height": 8.0}
+    hot = {"hot_x": [8.0] * 20 + [1.0] * 20, "hot_y": 8.0}
+    content = evaluate(fabricate(tmp_path, **region, **hot)).summary["localisation"]
+    assert content == {"items": 20, "hit_rate": 0.5, "chance": 0.25}
+
+
+def test_slides_are_hit_where_the_highest_tile_touches_the_outline(tmp_path):
+    sources = ["a"] * 20 + ["b"] * 20
+    fraction = [0.0] * 19 + [0.3] + [0.6] + [0.0] * 19
+    content = evaluate(fabricate(tmp_path, "tiles", source=sources, tumour_fraction=fraction)).summary[
+        "slides"
+    ]
+    assert {name: one["hit"] for name, one in content["by_slide"].items()} == {"a": True, "b": False}
+    assert (content["hit_rate"], content["chance"]) == (0.5, 0.05)
+
+
+def test_missing_scores_name_the_command(tmp_path):
+    run = fabricate(tmp_path)
+    (run / "scores/store/scores.json").unlink()
+    with pytest.raises(EsadError, match=f"not scored yet. Run: esad score {run}"):
+        evaluate(run)
+    with pytest.raises(EsadError, match="neither a run"):
+        evaluate(tmp_path)
+
+
+def test_a_score_that_is_no_number_names_the_item(tmp_path):
+    with pytest.raises(EsadError, match="the score of i3 "):
+        evaluate(fabricate(tmp_path, score=[0.0, 1, 2, np.nan] + [1.0] * 36))

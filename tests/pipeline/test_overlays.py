@@ -1,0 +1,65 @@
+"""One colour scale for all, and heat that lies where it belongs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.overlays import GAP, heat_colours, heat_strip, hot_point, slide_heat_map, write_strip
+
+BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
+
+
+def test_equal_errors_have_equal_colours_in_two_images():
+    weak, strong = np.full((32, 32), 0.1), np.full((32, 32), 0.1)
+    strong[24:, 24:] = 0.9
+    panels = [heat_strip(BLACK, ZERO, error, (0.0, 0.5)) for error in (weak, strong)]
+    assert (panels[0][0, -256] == panels[1][0, -256]).all()
+    assert (panels[0][-1, -1] != panels[1][-1, -1]).any()
+
+
+def test_values_beyond_the_scale_are_clipped_not_stretched():
+    colours = heat_colours(np.array([[-5.0, 0.0, 0.5, 1.0, 50.0]]), (0.0, 1.0))[0]
+    assert (colours[0] == colours[1]).all()
+    assert (colours[3] == colours[4]).all()
+    assert len({tuple(colour) for colour in colours}) == 3
+
+
+@pytest.mark.parametrize(("side", "channels", "panel"), [(28, 1, 252), (64, 3, 256), (400, 3, 400)])
+def test_a_strip_is_three_enlarged_panels(side, channels, panel, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (side, side, channels), dtype=np.uint8)
+    strip = heat_strip(image, image / 255, np.zeros((side, side)), (0.0, 1.0))
+    assert strip.shape == (panel, 3 * panel + 2 * GAP, 3)
+    assert (strip[:, :panel] == strip[:, panel + GAP : 2 * panel + GAP]).all()
+    write_strip(tmp_path / "a.png", image, image / 255, np.zeros((side, side)), (0.0, 1.0))
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == strip).all()
+
+
+def test_the_hot_point_is_the_blob_and_not_the_single_brightest_pixel():
+    error = np.zeros((40, 50))
+    error[5, 5] = 3.0
+    error[20:27, 30:37] = 1.0
+    assert hot_point(error) == (33.0, 23.0)
+
+
+def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
+    thumbnail = np.full((100, 120, 3), 200, np.uint8)
+    boxes = np.array([[0, 0, 400, 400], [200, 200, 400, 400]], float)
+    picture = slide_heat_map(thumbnail, boxes, np.array([0.5, 1.0]), 10.0)
+    low, high = (
+        np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0.5, 1.0))[0, 0]) for v in (0.5, 1)
+    )
+    assert (picture[10, 10] == low).all()
+    assert (picture[30, 30] == high).all()
+    assert (picture[80, 80] == 200).all()
+    assert picture.shape[0] == 100
+    assert picture.shape[1] > 120
+
+
+def test_outlines_are_drawn_in_level_0_pixels():
+    thumbnail = np.full((100, 100, 3), 200, np.uint8)
+    square = np.array([[200, 200], [600, 200], [600, 600], [200, 600]], float)
+    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, [square])
+    assert (picture[40, 20] != 200).any()
+    assert (picture[40, 40] == 200).all()
