@@ -71,9 +71,5 @@ def preset_settings(kind: str, name: str | None) -> list[dict[str, Any]]:
         return [PAPER_TABLE if table else {**PAPER, **channels, **tiles}]
     if name == "cpu":
         return [BY_KIND[kind], {} if table else SMALL]
-    short = (
-        {"train.steps": 300, "train.warmup.steps": 500}
-        if table
-        else {**SMALL, "train.epochs": 12, "train.warmup.epochs": 4}
-    )
-    return [BY_KIND[kind], short]
+    short: dict[str, Any] = {"train.steps": 300, "train.warmup.steps": 500 if table else 100}
+    return [BY_KIND[kind], short if table else {**SMALL, **short}]
