@@ -1,0 +1,102 @@
+"""The page is one file that needs nothing else, escapes what users named, and works without labels or pictures."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline.errors import EsadError
+from pipeline.report import report
+from tests.pipeline.test_evaluate import fabricate
+
+HOSTILE = "<script>alert(\"x\")</script> & 'b'.png"
+
+
+def complete(folder, kind="radiographs", **columns):
+    """A fabricated run with everything that `train` and `score` leave, overlays included for pictures."""
+    run = fabricate(folder, kind, **columns)
+    parts = pd.DataFrame({"item_id": ["t"], "part": ["train"], "label": [0], "semi_label": [0]})
+    parts.to_parquet(run / "assignments.parquet")
+    pd.DataFrame({"item_id": ["n"] * 9, "score": np.arange(9.0)}).to_parquet(run / "normals.parquet")
+    (run / "reference.json").write_text('{"pixel_error": {"0.5": 0.001, "0.999": 0.2}}')
+    provenance = {"versions": {"torch": "2.13.0"}, "seed": 0, "device": "cpu", "steps": 2, "seconds": 1.0}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    (run / "history.csv").write_text("step,phase,term,value\n0,warmup,loss,2\n20,esad,loss,1\n")
+    if kind != "table":
+        overlays = run / "scores/store/overlays"
+        overlays.mkdir()
+        for number in range(40):
+            Image.new("RGB", (30, 10), (200, 0, 0)).save(overlays / f"i{number}.png")
+    return run
+
+
+def references(page: str) -> list[str]:
+    """All that the page would load or lead to, in the embedded SVGs, too."""
+    svgs = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
+    texts = [page, *(base64.b64decode(svg).decode() for svg in svgs)]
+    return [
+        target
+        for text in texts
+        for target in re.findall(r"(?:\bsrc|href)\s*=\s*[\"']([^\"']*)|url\(([^)]*)\)", text)
+        for target in target
+        if target
+    ]
+
+
+def test_the_page_needs_no_network_and_no_script(tmp_path):
+    run = complete(tmp_path)
+    outcome = report([run])
+    page = (run / "scores/store/report.html").read_text()
+    assert outcome.out == run / "scores/store/report.html"
+    loaded = references(page)
+    assert sum(target.startswith("data:image/svg") for target in loaded) == 3
+    assert sum(target.startswith("data:image/") for target in loaded) >= 9
+    assert all(target.startswith(("data:image/", "#")) for target in loaded)
+    assert not re.search(r"<(script|link|iframe|object|embed)\b|@import", page)
+
+
+def test_what_users_named_is_escaped_everywhere(tmp_path):
+    run = complete(tmp_path, source=HOSTILE, view=HOSTILE, group=HOSTILE)
+    page = report([run], note=f"note {HOSTILE}").out.read_text()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 3
+
+
+def test_one_table_over_all_runs(tmp_path):
+    runs = [complete(tmp_path / name) for name in ("a", "b")]
+    runs[1] = runs[1].rename(tmp_path / "b" / "another")
+    marker = runs[1] / "scores/store/scores.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "run": str(runs[1])}))
+    outcome = report(runs, tmp_path / "both.html")
+    page = (tmp_path / "both.html").read_text()
+    first_table = page.split("</table>")[0]
+    assert ">run</a>" in first_table
+    assert ">another</a>" in first_table
+    assert first_table.count("1.000") >= 4
+    assert outcome.out == tmp_path / "both.html"
+
+
+def test_a_table_has_a_page_without_pictures_of_items(tmp_path):
+    page = report([complete(tmp_path, "table")]).out.read_text()
+    assert "data:image/png" not in page
+    assert page.count("data:image/svg") == 3
+
+
+def test_without_labels_there_is_still_a_page(tmp_path):
+    run = complete(tmp_path, label=pd.array([None] * 40, dtype="Int8"), part=[None] * 40)
+    page = report([run]).out.read_text()
+    assert "n/a" in page
+    assert "i39" in page
+
+
+def test_missing_scores_name_the_command(tmp_path):
+    run = complete(tmp_path)
+    (run / "scores/store/scores.json").unlink()
+    with pytest.raises(EsadError, match=f"Run: esad score {run}"):
+        report([run])
