@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def columns_of(settings: TableSettings | ImageSettings) -> Columns:
-    """The columns that are no features; those that differ from the defaults were asked for and must exist."""
+    """The columns that are no features; `none` is no column; others that differ from the defaults must exist."""
     defaults = Columns()
     named = {settings.label, settings.group, settings.split} - {
         defaults.label,
