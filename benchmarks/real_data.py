@@ -24,12 +24,17 @@ from pipeline.train import train
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}
+NIH = ("nih/nih1000_crop768_64.npz", "cpu", 3)
+BY_PATIENT = {"group": "patient", "split": "none"}
 RUNS = {
     "cardio": ("odds/cardio.npz", None, 10, {**RATIO, "data.gamma_l": 0.01}, {}),
-    "nih-ap": ("nih/nih1000_crop768_64.npz", "cpu", 3, {**RATIO, **RADIOGRAPHS, "data.where": {"view": "AP"}}, {"group": "patient", "split": "none"}),
-    "nih-pa": ("nih/nih1000_crop768_64.npz", "cpu", 3, {**RATIO, **RADIOGRAPHS, "data.where": {"view": "PA"}}, {"group": "patient", "split": "none"}),
+    "nih-ap": (*NIH, {**RATIO, **RADIOGRAPHS, "data.where": {"view": "AP"}}, BY_PATIENT),
+    "nih-pa": (*NIH, {**RATIO, **RADIOGRAPHS, "data.where": {"view": "PA"}}, BY_PATIENT),
     "pcam": ("pcam/pcam_64.npz", "cpu", 3, {**RATIO, "data.flip": "both"}, {}),
-    "mnist": ("images/mnist.npz", "cpu", 1, {**RATIO, "data.normal_classes": [0], "data.labelled_classes": [1], "train.epochs": 5}, {}),
+    "mnist": (
+        "images/mnist.npz", "cpu", 1,
+        {**RATIO, "data.normal_classes": [0], "data.labelled_classes": [1], "train.epochs": 5}, {},
+    ),
 }  # fmt: skip
 STEPS = {
     "nih-ap": {"train.steps": 300, "train.warmup.steps": 100},

@@ -14,6 +14,8 @@ from scipy.io.matlab import MatReadError
 from preprocessing.errors import InputError, UsageError
 from preprocessing.labels import normalise_split
 
+IGNORED = "none"
+"""A column name that stands for no column."""
 SUFFIXES = (".npz", ".mat", ".csv", ".parquet")
 
 
@@ -28,7 +30,7 @@ class Columns:
 
     def check(self, known: list[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""
-        for name in sorted(self.named):
+        for name in sorted(self.named - {IGNORED}):
             if name not in known:
                 raise UsageError(f"{path.name}: has no column {name!r}; it has {', '.join(known)}.")
 
