@@ -14,6 +14,7 @@ from scipy.io.matlab import MatReadError
 from preprocessing.errors import InputError, UsageError
 from preprocessing.labels import normalise_split
 
+RESERVED = ("item_id", "source", "shard", "index", "semi_label", "label", "group", "split", "place")
 IGNORED = "none"
 """A column name that stands for no column."""
 SUFFIXES = (".npz", ".mat", ".csv", ".parquet")
@@ -80,17 +81,7 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
         out["group"] = values[columns.group].astype("string")
     if columns.split in values:
         out["split"] = normalise_split(values[columns.split], f"{path.name}, column {columns.split}")
-    taken = {
-        columns.label,
-        columns.group,
-        columns.split,
-        "item_id",
-        "source",
-        "shard",
-        "index",
-        "semi_label",
-        "place",
-    }
+    taken = {columns.label, columns.group, columns.split, *RESERVED}
     for name in values:
         if name not in taken and name not in out:
             out[str(name)] = values[name].astype("string") if values[name].dtype == object else values[name]

@@ -305,3 +305,13 @@ def test_pickled_arrays_are_never_loaded(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", x=np.array([{"a": 1}], dtype=object))
     assert call(["images", str(tmp_path / "a.npz"), "--out", str(tmp_path / "out")]) == 1
     assert "plain arrays" in capsys.readouterr().err
+
+
+def test_a_column_of_none_is_ignored(tmp_path):
+    x = np.zeros((6, 16, 16), np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=[0, 1] * 3, split=["train_val", "test"] * 3, patient=np.arange(6))
+    command = ["images", str(tmp_path / "a.npz"), "--group", "patient", "--out"]
+    assert call([*command, str(tmp_path / "with")]) == 0
+    assert Store(tmp_path / "with").manifest["split"].tolist() == ["train", "test"] * 3
+    assert call([*command, str(tmp_path / "without"), "--split", "none"]) == 0
+    assert Store(tmp_path / "without").manifest["split"].isna().all()
