@@ -17,15 +17,13 @@ from preprocessing.stain_fit import (
     CONCENTRATION_LAMBDA,
     LEAST_TISSUE,
     StainFit,
-    compiled,
     concentrations,
     fit_objective,
     fit_stain,
     optical_density,
-    overlap_and_scale,
     tissue_mask,
-    two_codes,
 )
+from preprocessing.stain_kernels import paint, paint_remembering
 
 __all__ = [
     "StainFit",
@@ -54,43 +52,6 @@ def concentration_ratio(source: StainFit, target: StainFit) -> np.ndarray:
     return np.minimum(target.max_concentration / source.max_concentration, LARGEST_RATIO)
 
 
-@compiled
-def _colour(r, g, b, density, source, overlap, scale, penalty, ratio, target):  # type: ignore[no-untyped-def]
-    first, second = two_codes(density[r], density[g], density[b], source, overlap, scale, penalty)
-    first *= ratio[0]
-    second *= ratio[1]
-    out = np.uint32(0)
-    for channel in range(3):
-        value = 255.0 * np.exp(-(first * target[0, channel] + second * target[1, channel]))
-        out = out << np.uint32(8) | np.uint32(value)
-    return out
-
-
-@compiled
-def _paint(flat, density, source, penalty, ratio, target, out):  # type: ignore[no-untyped-def]
-    overlap, scale = overlap_and_scale(source)
-    for n in range(flat.shape[0]):
-        colour = _colour(
-            flat[n, 0], flat[n, 1], flat[n, 2], density, source, overlap, scale, penalty, ratio, target
-        )
-        out[n, 0], out[n, 1], out[n, 2] = colour >> 16 & 255, colour >> 8 & 255, colour & 255
-
-
-@compiled
-def _paint_remembering(  # type: ignore[no-untyped-def]
-    flat, density, source, penalty, ratio, target, known, memory, out
-):
-    overlap, scale = overlap_and_scale(source)
-    for n in range(flat.shape[0]):
-        r, g, b = flat[n, 0], flat[n, 1], flat[n, 2]
-        place = np.uint32(r) << 16 | np.uint32(g) << 8 | np.uint32(b)
-        colour = memory[place]
-        if colour == 0:  # two threads may both fill an entry: with the same value
-            colour = known | _colour(r, g, b, density, source, overlap, scale, penalty, ratio, target)
-            memory[place] = colour
-        out[n, 0], out[n, 1], out[n, 2] = colour >> 16 & 255, colour >> 8 & 255, colour & 255
-
-
 class StainMap:
     """The map of colours from one picture's stains to the target's, which remembers the colours it has painted.
 
@@ -116,9 +77,9 @@ class StainMap:
         if remember:
             if self._memory is None:
                 self._memory = np.zeros(1 << 24, dtype=np.uint32)
-            _paint_remembering(flat, *self._settings, KNOWN, self._memory, out)
+            paint_remembering(flat, *self._settings, KNOWN, self._memory, out)
         else:
-            _paint(flat, *self._settings, out)
+            paint(flat, *self._settings, out)
         return out.reshape(tiles.shape)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from preprocessing import stain, stain_fit
+from preprocessing import stain, stain_fit, stain_kernels
 from preprocessing.errors import EsadError, InputError
 from preprocessing.stain import (
     LARGEST_RATIO,
@@ -132,16 +132,21 @@ def test_the_largest_concentration_is_the_99th_percentile_over_all_pixels():
     assert fit.max_concentration == pytest.approx(expected, rel=1e-12)
 
 
-def test_no_start_finds_a_better_matrix():
-    pixels = mixture(4, 5000)
-    ours = fit_objective(pixels, fit_stain(pixels).matrix)
+def best_of_random_starts(pixels: np.ndarray, count: int = 8) -> float:
+    """The least objective that the alternation reaches from random starts."""
     colours, weights = stain_fit.tissue_histogram(pixels)
-    density = optical_density(colours)
-    for seed in range(10):
+    found = []
+    for seed in range(count):
         start = np.random.default_rng(seed).random((2, 3)) + 0.01
         start /= np.linalg.norm(start, axis=1, keepdims=True)
-        stain_fit._alternate(density, weights, start, 0.1, 5000, 1e-10)
-        assert ours <= 1.0001 * fit_objective(pixels, start)
+        stain_kernels.alternate(optical_density(colours), weights, start, 0.1, 5000, 1e-10)
+        found.append(fit_objective(pixels, start))
+    return min(found)
+
+
+def test_no_random_start_finds_a_better_matrix():
+    pixels = mixture(4, 5000)
+    assert fit_objective(pixels, fit_stain(pixels).matrix) <= 1.0001 * best_of_random_starts(pixels)
 
 
 def test_inputs_are_left_as_they_are():
@@ -215,6 +220,12 @@ def test_what_has_no_two_stains_is_refused(pixels, reason):
         fit_stain(pixels)
 
 
+def test_one_stain_under_noise_is_refused_or_doubted():
+    with pytest.raises(InputError, match=r"hardly any|degrees"):
+        fit_stain(one_stain(noise=2))
+    assert "degrees apart only" in fit_stain(one_stain(noise=4)).guard
+
+
 def test_a_fit_to_little_tissue_says_so():
     assert "100 tissue pixels" in fit_stain(mixture(count=150)[tissue_mask(mixture(count=150))][:100]).guard
 
@@ -272,6 +283,17 @@ def test_the_builtin_target_is_the_fit_to_its_picture(data):
     fit = fit_stain(picture(data, "staintools_normalize_before")[stain.BUILTIN_PANEL])
     assert fit.matrix == pytest.approx(builtin_target().matrix, abs=2e-4)
     assert fit.max_concentration == pytest.approx(builtin_target().max_concentration, abs=2e-4)
+
+
+@pytest.mark.data
+def test_no_random_start_finds_a_better_matrix_on_real_tiles(data):
+    tiles = np.load(data / "pcam" / "pcam_64.npz")["x"]
+    hard = [141, 258, 1098, 1162, 1173, 1712, 1748, 1855, 2414, 3112, 3387, 3998, 4282]  # local minima
+    for tile in tiles[[*range(0, 4500, 300), *hard]]:
+        if np.count_nonzero(tissue_mask(tile)) >= 50:  # among them one of one stain, which fit_stain refuses
+            colours, weights = stain_fit.tissue_histogram(tile)
+            matrix = stain_fit.learn_matrix(optical_density(colours), weights)
+            assert fit_objective(tile, matrix) <= 1.0001 * best_of_random_starts(tile)
 
 
 @pytest.mark.data
