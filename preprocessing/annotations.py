@@ -16,12 +16,22 @@ import shapely
 from defusedxml.ElementTree import parse
 from shapely.geometry.base import BaseGeometry
 
-from preprocessing.errors import InputError
+from preprocessing.errors import InputError, UsageError
 
-TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases")
+TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases", "metastasis")
 HOLE_GROUPS = ("_2", "normal")
-"""Groups of ASAP files (METHOD 7.1); Exclusion, None and others are left out."""
+IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
+"""Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
+NO_AREA_TYPES = ("dot", "pointset", "measurement")
 SUFFIXES = (".xml", ".geojson", ".json")
+PIECE_VERTICES = 256
+PIECE_BOXES = 8
+
+
+def _polygons(shape: BaseGeometry) -> BaseGeometry:
+    """The polygons of a geometry that was made valid; lines and points left over by the repair have no area."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.union_all(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
 
 
 def _area(rings: Iterable[Any], path: Path) -> BaseGeometry:
@@ -32,25 +42,63 @@ def _area(rings: Iterable[Any], path: Path) -> BaseGeometry:
         if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
             raise InputError(f"{path.name}: an outline is not a list of x, y pairs.")
         if len(points) >= 3:
-            shapes.append(shapely.make_valid(shapely.Polygon(points[:, :2])))
+            shapes.append(_polygons(shapely.make_valid(shapely.Polygon(points[:, :2]))))
     return shapely.union_all(shapes)
 
 
+def _kind(group: str) -> str:
+    """`tumour`, `hole`, `ignored` or `unknown`."""
+    group = group.strip().lower()
+    kinds = {"tumour": TUMOUR_GROUPS, "hole": HOLE_GROUPS, "ignored": IGNORED_GROUPS}
+    return next((kind for kind, groups in kinds.items() if group in groups), "unknown")
+
+
+def _check_groups(found: dict[str, list[Any]], unknown: set[str], path: Path) -> None:
+    """Refuse a file that outlines only what this module does not know: its tiles would all pass for normal."""
+    if unknown and not found["tumour"]:
+        raise InputError(
+            f"{path.name}: its outlines are of the group {', '.join(sorted(unknown))}; expected one of "
+            f"{', '.join(TUMOUR_GROUPS)} for tumour, {', '.join(HOLE_GROUPS)} for holes. Rename the group."
+        )
+
+
 def _read_asap(path: Path) -> BaseGeometry:
+    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
+    unknown: set[str] = set()
     try:
-        root = parse(path).getroot()
-        found: dict[str, list[list[tuple[float, float]]]] = {"tumour": [], "hole": []}
-        for annotation in root.iter("Annotation"):
-            group = annotation.get("PartOfGroup", "").strip().lower()
-            kind = "tumour" if group in TUMOUR_GROUPS else "hole" if group in HOLE_GROUPS else None
-            if kind:
-                points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
-                found[kind].append(points)
+        for annotation in parse(path).getroot().iter("Annotation"):
+            if annotation.get("Type", "").strip().lower() in NO_AREA_TYPES:
+                continue
+            group = annotation.get("PartOfGroup", "None")
+            points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
+            if _kind(group) == "unknown":
+                unknown.add(repr(group))
+            else:
+                found[_kind(group)].append(points)
     except (ParseError, KeyError, ValueError, OSError) as error:
         raise InputError(
             f"{path.name}: not a readable ASAP XML ({type(error).__name__}: {error})."
         ) from error
+    _check_groups(found, unknown, path)
     return shapely.difference(_area(found["tumour"], path), _area(found["hole"], path))
+
+
+def _read_geojson(content: Any, path: Path) -> BaseGeometry:
+    """Features without a class are tumour: a file of bare polygons outlines what it is about."""
+    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
+    unknown: set[str] = set()
+    features = content["features"] if isinstance(content, dict) and "features" in content else content
+    for feature in features if isinstance(features, list) else [features]:
+        shape = shapely.from_geojson(json.dumps(feature.get("geometry", feature)))
+        classification = (feature.get("properties") or {}).get("classification") or {}
+        group = classification.get("name") if isinstance(classification, dict) else str(classification)
+        kind = _kind(group) if group else "tumour"
+        if kind == "unknown":
+            unknown.add(repr(group))
+        elif shape.area > 0:
+            found[kind].append(_polygons(shapely.make_valid(shape)))
+    _check_groups(found, unknown, path)
+    return shapely.difference(shapely.union_all(found["tumour"]), shapely.union_all(found["hole"]))
 
 
 def _read_json(path: Path) -> BaseGeometry:
@@ -59,28 +107,42 @@ def _read_json(path: Path) -> BaseGeometry:
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: not readable JSON ({error}).") from error
     try:
-        if isinstance(content, dict) and "positive" in content:
-            tumour = _area([shape["vertices"] for shape in content["positive"]], path)
-            return shapely.difference(
-                tumour, _area([s["vertices"] for s in content.get("negative", [])], path)
-            )
-        features = content["features"] if isinstance(content, dict) and "features" in content else content
-        features = features if isinstance(features, list) else [features]
-        shapes = [shapely.from_geojson(json.dumps(feature.get("geometry", feature))) for feature in features]
-    except (KeyError, TypeError, AttributeError, shapely.errors.GEOSException) as error:
+        if not (isinstance(content, dict) and "positive" in content):
+            return _read_geojson(content, path)
+        tumour = _area([shape["vertices"] for shape in content["positive"]], path)
+        holes = _area([shape["vertices"] for shape in content.get("negative", [])], path)
+        return shapely.difference(tumour, holes)
+    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
         raise InputError(f"{path.name}: neither GeoJSON nor positive/negative outlines ({error}).") from error
-    return shapely.union_all([shapely.make_valid(shape) for shape in shapes if shape.area > 0])
 
 
 def read_outlines(path: Path) -> BaseGeometry:
-    """The annotated area of one slide, holes cut out; an empty area where nothing is outlined. InputError else."""
+    """The annotated area of one slide, holes cut out, in level-0 pixels; an empty area where nothing is outlined.
+
+    Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups.
+    """
     return _read_asap(path) if path.suffix.lower() == ".xml" else _read_json(path)
 
 
-def find_outlines(folder: Path) -> dict[str, Path]:
-    """Lower-case stem -> outline file, below `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return {path.stem.lower(): path for path in files}
+def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
+    """Lower-case stem -> outline file below `folder`, for the slides `stems` (any case) or for all.
+
+    Raises UsageError where two files outline the same slide.
+    """
+    wanted = None if stems is None else {stem.lower() for stem in stems}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        stem = path.stem.lower()
+        if path.suffix.lower() not in SUFFIXES or (wanted is not None and stem not in wanted):
+            continue
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        if stem in found:
+            raise UsageError(
+                f"{found[stem]} and {path} both outline the slide {path.stem}; keep one of them."
+            )
+        found[stem] = path
+    return found
 
 
 def outline_fractions(area: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
@@ -96,8 +158,19 @@ def outline_fractions(area: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
     inside = shapely.contains_properly(area, squares)
     crossing = np.flatnonzero(shapely.intersects(area, squares) & ~inside)
     fractions[inside] = 1.0
-    for place in crossing:  # clip first: an outline of 10^5 vertices is not intersected whole
-        x, y, width, height = boxes[place]
-        piece = shapely.clip_by_rect(area, x, y, x + width, y + height)
-        fractions[place] = piece.area / (width * height)
+    _fill(area, boxes, crossing, fractions)
     return fractions.clip(0, 1)
+
+
+def _fill(area: BaseGeometry, boxes: np.ndarray, places: np.ndarray, fractions: np.ndarray) -> None:
+    """Write the fractions of `places`; boxes and outline are halved together, so that no box meets the whole outline."""
+    if len(places) > PIECE_BOXES and shapely.get_num_coordinates(area) > PIECE_VERTICES:
+        low, high = boxes[places, :2].min(0), (boxes[places, :2] + boxes[places, 2:]).max(0)
+        part = shapely.clip_by_rect(area, *low, *high)
+        order = places[np.argsort(boxes[places, int(np.argmax(high - low))], kind="stable")]
+        for half in np.array_split(order, 2):
+            _fill(part, boxes, half, fractions)
+        return
+    for place in places:
+        x, y, width, height = boxes[place]
+        fractions[place] = shapely.clip_by_rect(area, x, y, x + width, y + height).area / (width * height)

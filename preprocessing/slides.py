@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import openslide
 from PIL import Image
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
 
 from preprocessing.errors import InputError
 from preprocessing.tiling import ReadPlan, plan_reading
@@ -17,8 +20,19 @@ SUFFIXES = (
 )  # fmt: skip
 BLOCK_PIXELS = 2048
 """Side of the blocks that are read at once, in pixels of the level."""
+RETRY_PIXELS = 256
+"""A part of an overview that cannot be read is halved down to this side before it is given up."""
 UM_PER_UNIT = {"centimeter": 10_000.0, "inch": 25_400.0}
+MICROSCOPIC = (0.01, 20.0)
+"""Microns per pixel that a slide can have; print resolutions (300 dpi = 85 um) lie outside."""
 THUMBNAIL_SIDE = 1024
+READ_ERRORS = (openslide.OpenSlideError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What OpenSlide, and Pillow for plain pictures, raise on a damaged file."""
+SERIES_UID = 0x0020000E
+
+
+class UnreadableRegion(InputError):
+    """A region whose data cannot be decoded; other regions of the slide may be fine."""
 
 
 class Slide:
@@ -41,10 +55,10 @@ class Slide:
 
     def _open(self) -> None:
         try:
-            self.handle = openslide.open_slide(
-                self.path
-            )  # plain pictures too: they have one level and no mpp
-        except (openslide.OpenSlideError, OSError) as error:
+            self.handle = openslide.open_slide(self.path)
+            if isinstance(self.handle, openslide.ImageSlide):  # a plain picture is decoded as a whole, or not
+                self.handle.read_region((0, 0), 0, (1, 1))
+        except READ_ERRORS as error:
             raise InputError(f"{self.path.name}: OpenSlide cannot open it as a slide ({error}).") from error
 
     def _read_mpp(self) -> float | None:
@@ -62,7 +76,7 @@ class Slide:
             except (ValueError, ZeroDivisionError):
                 continue
         mean = sum(values) / len(values) if values else 0.0
-        return mean if 0.01 < mean < 100 else None
+        return mean if MICROSCOPIC[0] < mean < MICROSCOPIC[1] else None
 
     def __enter__(self) -> Slide:
         return self
@@ -86,30 +100,67 @@ class Slide:
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:
         """uint8 (height, width, 3), alpha laid on white: `x`, `y` in level-0 pixels, the size in pixels of `level`.
 
-        Raises openslide.OpenSlideError where the data cannot be decoded; the handle is opened anew for the next read.
+        Raises UnreadableRegion where the data cannot be decoded; the file is opened anew for the next read, because
+        an OpenSlide handle stays broken after an error.
         """
         try:
-            picture = self.handle.read_region((x, y), level, (width, height))
-        except openslide.OpenSlideError:
+            return on_white(np.asarray(self.handle.read_region((x, y), level, (width, height))))
+        except READ_ERRORS as error:
             self.close()
             self._open()
-            raise
-        return on_white(np.asarray(picture))
+            raise UnreadableRegion(
+                f"{self.path.name}: {width} x {height} pixels at ({x}, {y}) of level {level} cannot be read ({error})."
+            ) from error
 
-    def thumbnail(self, side: int = THUMBNAIL_SIDE) -> np.ndarray:
-        """uint8 (h, w, 3) with its longer side at most `side`, from the smallest level that is large enough."""
-        factor = max(self.width, self.height) / side
-        level = self.handle.get_best_level_for_downsample(max(factor, 1.0))
-        size = self.handle.level_dimensions[level]
-        if max(size) > 16384:
-            return np.asarray(self.handle.get_thumbnail((side, side)).convert("RGB"))
+    def thumbnail(self, side: int = THUMBNAIL_SIDE) -> tuple[np.ndarray, np.ndarray]:
+        """The whole slide small: uint8 (h, w, 3), longer side at most `side`; bool (h, w) where it is unreadable.
+
+        Read in blocks from the smallest level that is large enough, so that a slide of one level fits in memory;
+        what cannot be read is white.
+        """
+        level = self.handle.get_best_level_for_downsample(max(max(self.width, self.height) / side, 1.0))
+        width, height = self.handle.level_dimensions[level]
+        factor = max(1, max(width, height) // (2 * side))
+        canvas = np.full((-(-height // factor), -(-width // factor), 3), 255, dtype=np.uint8)
+        lost = np.zeros(canvas.shape[:2], dtype=bool)
+        block = max(1, BLOCK_PIXELS // factor) * factor
+        for y in range(0, height, block):
+            for x in range(0, width, block):
+                box = (x, y, min(block, width - x), min(block, height - y))
+                for left, top, columns, rows, part in self._pieces(level, *box, factor):
+                    place = np.s_[
+                        top // factor : -(-(top + rows) // factor),
+                        left // factor : -(-(left + columns) // factor),
+                    ]
+                    if part is None:
+                        lost[place] = True
+                    else:
+                        canvas[place] = reduce_whole(part, factor)
+        scale = min(1.0, side / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        covered = (0, 0, width / factor, height / factor)
+        small = Image.fromarray(canvas).resize(size, Image.Resampling.BOX, box=covered)
+        unread = Image.fromarray(lost.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX, box=covered)
+        return np.asarray(small), np.asarray(unread) > 0
+
+    def _pieces(
+        self, level: int, x: int, y: int, width: int, height: int, factor: int
+    ) -> Iterator[tuple[int, int, int, int, np.ndarray | None]]:
+        """(x, y, width, height, picture or None where unreadable) of a box in level pixels, in as few parts as can be."""
+        downsample = self.handle.level_downsamples[level]
         try:
-            whole = self.region(0, 0, level, *size)
-        except openslide.OpenSlideError as error:
-            raise InputError(f"{self.path.name}: level {level} cannot be read ({error}).") from error
-        scale = min(1.0, side / max(size))
-        small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        return np.asarray(Image.fromarray(whole).resize(small, Image.Resampling.BOX))
+            picture = self.region(round(x * downsample), round(y * downsample), level, width, height)
+            yield x, y, width, height, picture
+            return
+        except UnreadableRegion:
+            if max(width, height) <= max(RETRY_PIXELS, factor):
+                yield x, y, width, height, None
+                return
+        half = -(-max(width, height) // (2 * factor)) * factor
+        for top in range(y, y + height, half):
+            for left in range(x, x + width, half):
+                box = (left, top, min(half, x + width - left), min(half, y + height - top))
+                yield from self._pieces(level, *box, factor)
 
     def tiles(
         self, corners: np.ndarray, plan: ReadPlan, tile_size: int
@@ -117,28 +168,31 @@ class Slide:
         """(position in `corners`, tile uint8 (tile_size, tile_size, 3) or None where it cannot be read).
 
         Tiles of one block are cut from one read; where that fails each of its tiles is tried alone, so that one
-        corrupt place costs the tiles that it touches and no more. Order: block by block.
+        corrupt place costs the tiles that it touches and no more. Order: block by block. Where a level's downsample
+        is not whole (4.0001), OpenSlide places a read between pixels and blends by up to 1 / downsample pixels.
         """
-        span = tile_size * plan.downsample
-        whole = plan.reduction == round(plan.reduction) and plan.level_downsample == round(
-            plan.level_downsample
-        )
-        per_block = max(1, int(BLOCK_PIXELS / (tile_size * plan.reduction))) if whole else 1
-        blocks = (corners // max(1, int(span * per_block))).astype(np.int64)
-        for block in np.unique(blocks, axis=0) if len(corners) else []:
-            members = np.flatnonzero((blocks == block).all(1))
+        if not len(corners):
+            return
+        per_block = max(1, int(BLOCK_PIXELS / (tile_size * plan.reduction)))
+        blocks = np.floor((corners + 0.5) / (tile_size * plan.downsample * per_block)).astype(np.int64)
+        order = np.lexsort((blocks[:, 0], blocks[:, 1]))
+        ends = np.flatnonzero((np.diff(blocks[order], axis=0) != 0).any(1)) + 1
+        for members in np.split(order, ends):
             yield from self._block(members, corners, plan, tile_size)
 
     def _block(
         self, members: np.ndarray, corners: np.ndarray, plan: ReadPlan, tile_size: int
     ) -> Iterator[tuple[int, np.ndarray | None]]:
-        side = tile_size if plan.reduction == 1 else int(np.ceil(tile_size * plan.reduction))
-        offsets = np.round((corners[members] - corners[members].min(0)) / plan.level_downsample).astype(int)
-        x, y = corners[members].min(0)
-        width, height = offsets.max(0) + side
+        origin = corners[members].min(0)
+        offsets = (corners[members] - origin) / plan.level_downsample
+        whole = plan.reduction == round(plan.reduction)
+        if whole:
+            offsets = np.round(offsets)
+        extent = tile_size * plan.reduction
+        width, height = np.ceil(offsets.max(0) + extent - 1e-6).astype(int)
         try:
-            block = self.region(int(x), int(y), plan.level, int(width), int(height))
-        except openslide.OpenSlideError:
+            block = self.region(int(origin[0]), int(origin[1]), plan.level, int(width), int(height))
+        except UnreadableRegion:
             if len(members) == 1:
                 yield int(members[0]), None
                 return
@@ -146,10 +200,11 @@ class Slide:
                 yield from self._block(np.array([member]), corners, plan, tile_size)
             return
         for member, (left, top) in zip(members, offsets, strict=True):
-            yield (
-                int(member),
-                reduce_area(block[top : top + side, left : left + side], tile_size, plan.reduction),
-            )
+            if whole:
+                x, y, side = int(left), int(top), int(extent)
+                yield int(member), reduce_whole(block[y : y + side, x : x + side], int(plan.reduction))
+            else:
+                yield int(member), resample_area(block, left, top, tile_size, plan.reduction)
 
 
 def on_white(picture: np.ndarray) -> np.ndarray:
@@ -160,17 +215,100 @@ def on_white(picture: np.ndarray) -> np.ndarray:
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def reduce_area(picture: np.ndarray, tile_size: int, reduction: float) -> np.ndarray:
-    """Area mean of (tile_size * reduction)² pixels as uint8 (tile_size, tile_size, 3), rounded half up.
+def reduce_whole(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Mean of factor x factor pixels, rounded half up: uint8 (H, W, C) -> uint8 (ceil(H / f), ceil(W / f), C).
 
-    A whole factor averages exact blocks; any other uses Pillow's box filter over the exact (fractional) area.
+    An incomplete last row or column of blocks counts its edge pixels again.
     """
-    if reduction == 1:
+    if factor == 1:
         return np.ascontiguousarray(picture)
-    if reduction == round(reduction):
-        factor = int(reduction)
-        blocks = picture.reshape(tile_size, factor, tile_size, factor, 3).astype(np.uint32).sum((1, 3))
-        return ((2 * blocks + factor**2) // (2 * factor**2)).astype(np.uint8)
-    extent = tile_size * reduction
-    image = Image.fromarray(picture)
-    return np.asarray(image.resize((tile_size, tile_size), Image.Resampling.BOX, box=(0, 0, extent, extent)))
+    down, across = -picture.shape[0] % factor, -picture.shape[1] % factor
+    if down or across:
+        picture = np.pad(picture, ((0, down), (0, across), (0, 0)), mode="edge")
+    rows, columns = picture.shape[0] // factor, picture.shape[1] // factor
+    sums = np.zeros((rows, columns, picture.shape[2]), dtype=np.uint16 if factor <= 11 else np.uint64)
+    for top in range(factor):
+        for left in range(factor):
+            sums += picture[top::factor, left::factor]
+    area = factor**2  # 2 * 255 * 11² + 11² is the largest that 16 bits hold
+    return ((2 * sums + sums.dtype.type(area)) // sums.dtype.type(2 * area)).astype(np.uint8)
+
+
+@lru_cache(maxsize=4096)
+def area_weights(offset: float, reduction: float, count: int, length: int) -> np.ndarray:
+    """float64 (count, length): the share of each of `length` pixels in each of `count` cells of `reduction` pixels.
+
+    The first cell begins at `offset`; every row sums to 1 where the cells lie within the pixels.
+    """
+    edges = offset + reduction * np.arange(count + 1)[:, None]
+    pixels = np.arange(length)
+    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return overlap.clip(0) / reduction
+
+
+def resample_area(
+    picture: np.ndarray, left: float, top: float, tile_size: int, reduction: float
+) -> np.ndarray:
+    """Exact area means of cells of reduction x reduction pixels from (left, top): uint8 (tile_size, tile_size, 3).
+
+    Fractions of a pixel count by their area (Pillow's box filter takes a pixel whole or not at all); rounded half up.
+    """
+    x, y = int(left), int(top)
+    side = int(np.ceil(tile_size * reduction)) + 1
+    piece = picture[y : y + side, x : x + side].astype(np.float64)
+    down = area_weights(round(top - y, 9), reduction, tile_size, piece.shape[0])
+    across = area_weights(round(left - x, 9), reduction, tile_size, piece.shape[1])
+    rows = np.tensordot(down, piece, axes=(1, 0))
+    return np.floor(np.matmul(across, rows) + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def is_slide(path: Path) -> bool:
+    """Whether the name is a slide's, or the file has no telling name and DICOM's mark at byte 128."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    named_by_uid = path.suffix == "" or path.suffix[1:].isdigit()
+    return named_by_uid and _has_dicom_mark(path)
+
+
+def _has_dicom_mark(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _series(path: Path) -> tuple[str, bool] | None:
+    """Series UID of a DICOM file and whether it holds a level of the slide (no label, no overview), or None."""
+    try:
+        with path.open("rb") as file:
+            header = read_partial(file, stop_when=lambda tag, vr, length: int(tag) > SERIES_UID)
+    except (InvalidDicomError, OSError, ValueError, EOFError, NotImplementedError):
+        return None  # opening it as a slide will say what is wrong
+    uid = str(header.get("SeriesInstanceUID", ""))
+    kind = header.get("ImageType", [])
+    return (uid, "VOLUME" in list(kind)) if uid else None
+
+
+def one_per_series(archive: Path, sources: Iterable[str]) -> list[str]:
+    """`sources` (relative to `archive`) with one file for each DICOM series of a folder, in the same order.
+
+    OpenSlide opens all files of a series in a folder as one slide, whichever it is given: taken one by one they
+    would be the same slide again and again. The first file that holds a level stands for the series.
+    """
+    sources = list(sources)
+    chosen: dict[tuple[str, str], tuple[bool, str]] = {}
+    others: set[str] = set()
+    for source in sources:
+        path = archive / source
+        found = _series(path) if _has_dicom_mark(path) else None
+        if found is None:
+            continue
+        key = (str(path.parent), found[0])
+        before = chosen.get(key)
+        if before is None or (found[1] and not before[0]):
+            chosen[key] = (found[1], source)
+            others |= {before[1]} if before else set()
+        else:
+            others.add(source)
+    return [source for source in sources if source not in others]

@@ -24,7 +24,7 @@ def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
     if valid.sum() < 16:
         return np.zeros(valid.shape, dtype=bool)
     values = absorption[valid]
-    if np.percentile(values, 99.5) - np.percentile(values, 0.5) < LEAST_CONTRAST:
+    if np.percentile(values, 99.9) - np.percentile(values, 0.5) < LEAST_CONTRAST:
         uniform = np.median(values) > 60  # coloured all over: tissue without background
         return valid & uniform
     glass = float(np.percentile(values, 1))
