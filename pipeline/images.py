@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import ImageSettings
-from pipeline.errors import EsadError, InputError
+from pipeline.errors import EsadError, InputError, UsageError
 from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
 from pipeline.outcome import Outcome
 from pipeline.tables import columns_of
@@ -21,68 +24,95 @@ from preprocessing.images import (
     PICTURE_SUFFIXES,
     decode_picture,
     describe_path,
+    inner_names,
     labels_of_classes,
+    read_member,
     read_npz,
     zip_members,
 )
 from preprocessing.store import Unit, write_unit
-from preprocessing.tables import Columns
+from preprocessing.tables import IGNORED, Columns
 
 CONTAINERS = (".npz", ".zip")
 IMAGES_PER_SHARD = 4096
 
 
-def _pictures(archive: Path, source: str, size: int | None) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """(manifest row, picture) of each picture of a source that is a picture or a zip; InputError for the source."""
-    path = archive / source
-    if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as members:
-            for name in zip_members(path):
-                row = {"source": source, "place": name, **describe_path(name)}
-                yield row, decode_picture(members.read(name), f"{source}:{name}", size)
-        return
-    yield (
-        {"source": source, "place": "0", **describe_path(source)},
-        decode_picture(path.read_bytes(), source, size),
-    )
+@dataclass(frozen=True)
+class _Task:
+    """What every unit of a call shares; picklable. `members` is source -> (zip, member, path inside its folder)."""
+
+    archive: Path
+    size: int | None
+    columns: Columns
+    members: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
-def _process_container(archive: Path, columns: Columns, size: int | None, root: Path, unit: Unit) -> None:
+def _process_npz(task: _Task, root: Path, unit: Unit) -> None:
+    """One npz: all its pictures are one shard."""
     (source,) = unit.sources
     try:
-        pictures, items = read_npz(archive / source, columns, size)
+        pictures, items = read_npz(task.archive / source, task.columns, task.size)
     except InputError as error:
-        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(archive, source, error)]))
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     items.insert(0, "source", source)
     items.insert(1, "place", [str(row) for row in range(len(items))])
-    write_unit(root, unit, pictures, items, pd.DataFrame([source_row(archive, source, len(items))]))
+    write_unit(root, unit, pictures, items, pd.DataFrame([source_row(task.archive, source, len(items))]))
 
 
 def _no_items() -> pd.DataFrame:
     return pd.DataFrame({"source": [], "place": []})
 
 
-def _process_pictures(archive: Path, size: int | None, root: Path, unit: Unit) -> None:
+def _process_pictures(task: _Task, root: Path, unit: Unit) -> None:
+    """Picture files and members of zips, one item each; a bad one is refused alone."""
     rows: list[dict[str, Any]] = []
     pictures: list[np.ndarray] = []
     sources: list[dict[str, Any]] = []
-    for source in unit.sources:
-        try:
-            found = list(_pictures(archive, source, size))
-        except (InputError, zipfile.BadZipFile, RuntimeError) as error:
-            sources.append(refused_row(archive, source, error))
-            continue
-        for row, picture in found:
+    with ExitStack() as opened:
+        zips: dict[str, zipfile.ZipFile] = {}
+        for source in unit.sources:
+            try:
+                picture, done = _read_one(task, source, zips, opened)
+            except InputError as error:
+                sources.append(refused_row(task.archive, source, error))
+                continue
             if pictures and picture.shape != pictures[0].shape:
-                first = f"{rows[0]['source']}:{rows[0]['place']} is {_shape(pictures[0])}"
-                message = f"{first}, {row['source']}:{row['place']} is {_shape(picture)}: give one size with --size N"
-                raise EsadError(message + " (grey and colour need separate stores).")
-            rows.append(row)
+                raise EsadError(_mixed(str(rows[0]["source"]), pictures[0], source, picture))
+            inner = task.members[source][2] if source in task.members else source
+            rows.append({"source": source, "place": "0", **describe_path(inner)})
             pictures.append(picture)
-        sources.append(source_row(archive, source, len(found)))
+            sources.append(done)
     items = pd.DataFrame(rows) if rows else _no_items()
     write_unit(root, unit, np.stack(pictures) if pictures else None, items, pd.DataFrame(sources))
+
+
+def _read_one(
+    task: _Task, source: str, zips: dict[str, zipfile.ZipFile], opened: ExitStack
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """(uint8 (H, W, C), its row of sources); `zips` are those that are open, one a file and unit."""
+    if source not in task.members:
+        path = task.archive / source
+        if path.suffix.lower() == ".zip":
+            zip_members(path)  # a zip stands for itself only where it is refused as a whole; this says why
+        return decode_picture(path.read_bytes(), source, task.size), source_row(task.archive, source, 1)
+    file, member, _ = task.members[source]
+    if file not in zips:
+        zips[file] = opened.enter_context(zipfile.ZipFile(task.archive / file))
+    content = read_member(zips[file], member)
+    row = {
+        "source": source, "state": "done", "reason": None, "attempts": 1, "items": 1, "bytes": len(content),
+        "fingerprint": hashlib.sha256(content).hexdigest()[:16],
+    }  # fmt: skip
+    return decode_picture(content, source, task.size), row
+
+
+def _mixed(first: str, one: np.ndarray, second: str, other: np.ndarray) -> str:
+    """What to tell of two pictures that do not fit into one store."""
+    told = f"{first} is {_shape(one)}, {second} is {_shape(other)}"
+    if one.shape[:2] == other.shape[:2]:
+        return f"{told}: grey and colour need separate stores."
+    return f"{told}: give one size with --size N."
 
 
 def _shape(picture: np.ndarray) -> str:
@@ -96,35 +126,53 @@ def _label_by_class(items: pd.DataFrame) -> pd.DataFrame:
     return items
 
 
+def _with_members(archive: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, str, str]]]:
+    """Sources where a zip is replaced by ZIP/MEMBER for each of its pictures; a zip that cannot be read stays."""
+    out: list[str] = []
+    members: dict[str, tuple[str, str, str]] = {}
+    for source in sources:
+        try:
+            names = zip_members(archive / source) if source.lower().endswith(".zip") else []
+        except InputError:
+            names = []
+        for name, inner in inner_names(names).items():
+            members[f"{source}/{name}"] = (source, name, inner)
+        out += [f"{source}/{name}" for name in names] or [source]
+    return out, members
+
+
 def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Outcome:
-    """Write the store; a folder's name is its pictures' class, `normal` or `good` against others makes labels."""
+    """Write the store of uint8 (H, W, C) pictures, C 1 for grey and 3 for colour.
+
+    npz: see `preprocessing.images.read_npz`. Folders and zips: the class is the folder's name, train and test
+    above it the split (`describe_path`); of exactly two classes, one called normal or good, labels follow; every
+    picture is a source, ZIP/MEMBER in a zip, which is never extracted. Raises EsadError naming two pictures of
+    different size where no size was asked for, UsageError for a column that is not there, and what `run_job` raises.
+    """
     archive, sources = find_sources(
         inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS)
     )
     npz = [source for source in sources if source.lower().endswith(".npz")]
-    process: partial[None]
     if npz and len(npz) < len(sources):
         raise EsadError(
             f"{npz[0]} and {next(s for s in sources if s not in npz)}: npz files and pictures need separate stores."
         )
+    columns = columns_of(settings)
     if npz:
-        process, unit_size = partial(_process_container, archive, columns_of(settings), settings.size), 1
+        process, unit_size = partial(_process_npz, _Task(archive, settings.size, columns)), 1
     else:
-        zipped = any(source.lower().endswith(".zip") for source in sources)
-        process, unit_size = (
-            partial(_process_pictures, archive, settings.size),
-            1 if zipped else IMAGES_PER_SHARD,
-        )
+        asked = columns.named - {IGNORED}
+        if asked:
+            raise UsageError(
+                f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
+            )
+        sources, members = _with_members(archive, sources)
+        task = _Task(archive, settings.size, columns, members)
+        process, unit_size = partial(_process_pictures, task), IMAGES_PER_SHARD
     job = Job(
-        "images",
-        "images",
-        archive,
-        sources,
-        settings.model_dump(),
-        process,
-        unit_size,
+        "images", "images", archive, sources, settings.model_dump(), process, unit_size, versions=("pillow",),
         finish=_label_by_class,
-    )
+    )  # fmt: skip
     return run_job(job, options)
 
 

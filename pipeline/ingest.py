@@ -262,11 +262,30 @@ def _count_attempts(root: Path, units: Sequence[Unit], before: dict[str, int]) -
             write_table(path, table)
 
 
-def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Outcome:
-    """Join the parts, apply labels and filters, write the tables and `store.json`."""
+def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
+    """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
     import numpy as np
 
-    from preprocessing.store import shard_path, write_atomically
+    from preprocessing.store import shard_path
+
+    firsts = items.drop_duplicates("shard")
+    shapes = [
+        np.load(shard_path(root, int(number)), mmap_mode="r", allow_pickle=False).shape[1:]
+        for number in firsts["shard"]
+    ]
+    for source, shape in zip(firsts["source"], shapes, strict=True):
+        if shape != shapes[0]:
+            one, other = (" x ".join(map(str, sizes)) for sizes in (shapes[0], shape))
+            raise EsadError(
+                f"{firsts['source'].iloc[0]} holds items of {one}, {source} of {other}: a store has one shape. "
+                "Make separate stores, or bring pictures to one size with --size N."
+            )
+    return shapes[0]
+
+
+def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Outcome:
+    """Join the parts, apply labels and filters, write the tables and `store.json`."""
+    from preprocessing.store import write_atomically
 
     root = options.out
     sources = joined_sources(root)
@@ -277,7 +296,8 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
     items = joined_items(root)
     if items.empty:
         write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
-        reasons = refused["reason"].iloc[0] if len(refused) else "the inputs hold no items (see sources)"
+        told = refused["reason"] if len(refused) else sources["reason"].dropna()
+        reasons = told.iloc[0] if len(told) else "the inputs hold no items."
         raise EsadError(
             f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv."
         )
@@ -292,11 +312,11 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
     items = _filtered(items, options.where)
     if items.empty:
         raise EsadError(f"{root}: --where {options.where} leaves no item.")
-    first = np.load(shard_path(root, int(items["shard"].iloc[0])), mmap_mode="r", allow_pickle=False)
+    shape = _one_shape(root, items)
     description = {
         "kind": job.kind,
         "stage": job.stage,
-        "shape": list(first.shape[1:]),
+        "shape": list(shape),
         "dtype": job.dtype,
         "settings": job.settings,
         "items": len(items),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from pipeline.config import RadiographSettings
 from pipeline.errors import InputError
 from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
 from pipeline.outcome import Outcome
-from preprocessing.store import Unit, write_unit
+from preprocessing.store import Unit, joined_sources, write_unit
 
-REGION = ("region_x", "region_y", "region_width", "region_height")
 RADIOGRAPHS_PER_SHARD = 4096
+LEFT_OUT = "left out: "
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Task:
 
     archive: Path
     settings: RadiographSettings
-    key: bytes
+    key: bytes = field(repr=False)
     known: pd.DataFrame | None
 
 
@@ -40,16 +40,23 @@ def radiographs(
     metadata: Path | None = None,
     group_key: Path | None = None,
 ) -> Outcome:
-    """Write the store. `metadata` is NIH's file or folder, or a regions.csv (source, x, y, width, height).
+    """Write the store of uint8 (size, size, 1) squares.
 
-    Images of another or an unknown view than asked for are left out, with the reason in sources.parquet.
+    `metadata` is NIH's file or folder, or a regions.csv (see `preprocessing.nih.read_metadata`); `group_key` the
+    key of the patient hashes. Images of another or an unknown view than asked for are left out: their sources
+    count as done, hold no item and say why in sources.parquet.
+
+    Columns beside those of every store: view (PA, AP, lateral or null), finding, and region_x, region_y,
+    region_width, region_height in pixels of the square, cut to it. Raises what `run_job` raises, and UsageError
+    for metadata that is none.
     """
+    from preprocessing.nih import read_metadata
     from preprocessing.privacy import key_name, read_key
     from preprocessing.radiographs import is_radiograph
 
     archive, sources = find_sources(inputs, is_radiograph)
     key = read_key(group_key)
-    known = _read_known(metadata) if metadata else None
+    known = read_metadata(metadata) if metadata else None
     resolved = {**settings.model_dump(), "group_key": key_name(key), "metadata": _table_digest(known)}
     task = _Task(archive, settings, key, known)
     versions = ("pydicom", "pillow", "pylibjpeg")
@@ -57,28 +64,30 @@ def radiographs(
         "radiographs", "radiographs", archive, sources, resolved, partial(_process, task), RADIOGRAPHS_PER_SHARD,
         versions=versions,
     )  # fmt: skip
-    return run_job(job, options)
+    return _with_left_out(run_job(job, options), sources)
 
 
-def _read_known(metadata: Path) -> pd.DataFrame:
-    from preprocessing.nih import read_metadata
-
-    if metadata.is_file() and metadata.suffix.lower() == ".csv":
-        table = pd.read_csv(metadata, nrows=0)
-        if {"source", "x", "y", "width", "height"} <= set(table.columns):
-            regions = (
-                pd.read_csv(metadata)
-                .drop_duplicates("source")
-                .set_index("source")[["x", "y", "width", "height"]]
-            )
-            return regions.rename(columns=dict(zip(regions.columns, REGION, strict=True)))
-    return read_metadata(metadata)
+def _with_left_out(outcome: Outcome, sources: Sequence[str]) -> Outcome:
+    """`outcome`, which also tells how many radiographs were left out for their view."""
+    table = joined_sources(outcome.out)
+    reasons = table.loc[
+        table["source"].isin(sources) & (table["state"] == "done") & (table["items"] == 0), "reason"
+    ]
+    if reasons.empty:
+        return replace(outcome, summary={**outcome.summary, "left_out": 0})
+    told = "; ".join(
+        f"{count} {str(reason).removeprefix(LEFT_OUT)}"
+        for reason, count in reasons.value_counts().sort_index().items()
+    )
+    message = f"{outcome.message} {len(reasons)} left out ({told})."
+    return replace(outcome, message=message, summary={**outcome.summary, "left_out": len(reasons)})
 
 
 def _table_digest(table: pd.DataFrame | None) -> str | None:
     if table is None:
         return None
-    return hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()[:16]
+    names = ",".join(table.columns).encode()
+    return hashlib.sha256(names + pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()[:16]
 
 
 def _known_of(task: _Task, source: str) -> dict[str, Any]:
@@ -110,18 +119,18 @@ def _process(task: _Task, root: Path, unit: Unit) -> None:
 
 def _one(task: _Task, source: str) -> tuple[dict[str, Any], np.ndarray | None, str | None]:
     """(manifest row, picture or None where it is left out, the reason for that)."""
-    from preprocessing.nih import NORMAL
+    from preprocessing.nih import NORMAL, REGION
     from preprocessing.privacy import group_hash
     from preprocessing.radiographs import read_radiograph, region_in_square, small_square
 
     settings, known = task.settings, _known_of(task, source)
     wanted = settings.projection
     if wanted != "all" and known.get("view") not in (None, wanted):
-        return {}, None, f"left out: view {known['view']}, {wanted} was asked for"
+        return {}, None, f"{LEFT_OUT}view {known['view']}, {wanted} was asked for"
     image = read_radiograph(task.archive / source)
     view = known.get("view") or image.view
     if wanted not in ("all", view):
-        return {}, None, f"left out: view {view or 'unknown'}, {wanted} was asked for"
+        return {}, None, f"{LEFT_OUT}view {view or 'unknown'}, {wanted} was asked for"
     patient = known.get("patient") or image.patient
     finding = known.get("finding")
     row: dict[str, Any] = {

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.config import ImageSettings, TableSettings
-from pipeline.errors import InputError
+from pipeline.errors import EsadError, InputError
 from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
 from pipeline.outcome import Outcome
-from preprocessing.store import Unit, write_unit
+from preprocessing.store import Unit, joined_sources, write_unit
 from preprocessing.tables import SUFFIXES, Columns, read_table
 
 if TYPE_CHECKING:
@@ -58,11 +58,43 @@ def _process(archive: Path, columns: Columns, root: Path, unit: Unit) -> None:
     )
 
 
+def _check_columns(root: Path) -> None:
+    """EsadError naming two tables whose columns differ, in name or in order, and the first difference."""
+    sources = joined_sources(root)
+    sources = sources[sources["state"] == "done"]
+    for source, stated in sources[["source", "columns"]].itertuples(index=False):
+        first, names = json.loads(sources["columns"].iloc[0]), json.loads(stated)
+        if names == first:
+            continue
+        place = next(
+            (n for n, pair in enumerate(zip(first, names, strict=False)) if len(set(pair)) > 1), None
+        )
+        told = (
+            f"has {len(first)} columns, {source} has {len(names)}"
+            if place is None
+            else f"has column {first[place]!r} where {source} has {names[place]!r}"
+        )
+        raise EsadError(f"{sources['source'].iloc[0]} {told}: tables of one store have the same columns.")
+
+
+def _finish(root: Path, items: pd.DataFrame) -> pd.DataFrame:
+    _check_columns(root)
+    return items
+
+
 def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptions) -> Outcome:
-    """Write the store of one or several tables of the same columns; a row is an item, its row number the place."""
+    """Write the store of float32 (D,) rows, raw values of one or several tables with the same columns.
+
+    A row is an item, its number (from 0) the place; names of the feature columns are JSON in `columns` of
+    sources.parquet. See `preprocessing.tables.read_table` for what is refused. Raises UsageError for a column
+    that was named and is not there, EsadError for tables of different columns, and what `run_job` raises.
+    """
     archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES)
     process = partial(_process, archive, columns_of(settings))
-    job = Job("tables", "table", archive, sources, settings.model_dump(), process, dtype="float32")
+    job = Job(
+        "tables", "table", archive, sources, settings.model_dump(), process, dtype="float32",
+        finish=partial(_finish, options.out),
+    )  # fmt: skip
     return run_job(job, options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from preprocessing.errors import InputError
 from preprocessing.labels import SPLIT_WORDS, SPLITS
-from preprocessing.tables import Columns, describe_items, join_halves, load_npz
+from preprocessing.tables import Columns, describe_items, load_npz, take_items
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NORMAL_NAMES = ("normal", "good")
@@ -23,25 +24,22 @@ def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray
 
     `x` or `X` is uint8 (N, H, W) or (N, H, W, C); or `x_train`, `y_train`, `x_test`, `y_test`. InputError else.
     """
-    arrays = join_halves(load_npz(path), path)
+    arrays = load_npz(path)
     columns.check(list(arrays), path)
-    name = next((name for name in ("x", "X") if name in arrays), None)
-    if name is None:
-        raise InputError(
-            f"{path.name}: expected an array x (N x H x W [x C]) or x_train; it has {', '.join(arrays)}."
-        )
-    pictures = arrays.pop(name)
+    pictures, known = take_items(arrays, columns, path)
     if pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
         raise InputError(
-            f"{path.name}: {name} is {pictures.dtype} {pictures.shape}; expected uint8 (N, H, W) or (N, H, W, C)."
+            f"{path.name}: x is {pictures.dtype} {pictures.shape}; expected uint8 (N, H, W) or (N, H, W, C)."
         )
+    if not len(pictures):
+        raise InputError(f"{path.name}: holds no pictures.")
     pictures = pictures[..., None] if pictures.ndim == 3 else pictures
     if pictures.shape[-1] not in (1, 3):
         raise InputError(f"{path.name}: {pictures.shape[-1]} channels; expected 1 (grey) or 3 (RGB).")
     if size is not None and pictures.shape[1:3] != (size, size):
         pictures = np.stack([resize(picture, size) for picture in pictures])
-    known = pd.DataFrame({key: a for key, a in arrays.items() if a.ndim == 1 and len(a) == len(pictures)})
-    return pictures, describe_items(known, columns, path)
+    table = pd.DataFrame(known, index=range(len(pictures)))
+    return pictures, describe_items(table, columns, path)
 
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:
@@ -60,7 +58,9 @@ def decode_picture(content: bytes, name: str, size: int | None) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not a readable picture (no known format).") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: not a readable picture ({error}).") from error
     if image.mode.startswith(("I", "F")):
         picture = (np.asarray(image, dtype=np.float64) / 257).clip(0, 255).round().astype(np.uint8)[..., None]
@@ -72,36 +72,72 @@ def decode_picture(content: bytes, name: str, size: int | None) -> np.ndarray:
 
 
 def describe_path(relative: str) -> dict[str, str | None]:
-    """`split` and `class_name` from a path such as train/normal/a.png: the folder above the file is its class."""
-    parts = list(PurePosixPath(relative).parts[:-1])
-    split = None
-    for part in list(parts):
-        word = SPLIT_WORDS.get(part.lower(), part.lower())
-        if word in SPLITS:
-            split = word
-            parts.remove(part)
-            break
-    return {"split": split, "class_name": parts[-1] if parts else None}
+    """`split` and `class_name` from a path such as train/normal/a.png or normal/a.png.
+
+    A folder named train, test, validation, val or train_val is the split, and the folder below it the class;
+    without such a folder the first one is the class. A picture in neither has none.
+    """
+    folders = PurePosixPath(relative).parts[:-1]
+    words = [SPLIT_WORDS.get(folder.lower(), folder.lower()) for folder in folders]
+    place = next((place for place, word in enumerate(words) if word in SPLITS), None)
+    below = folders if place is None else folders[place + 1 :]
+    return {"split": None if place is None else words[place], "class_name": below[0] if below else None}
 
 
 def labels_of_classes(classes: pd.Series) -> pd.Series:
-    """Int8 labels where the classes tell: one called normal or good is 0 and the others are 1; else null."""
+    """Int8 labels where the classes tell: of exactly two, one called normal or good, that is 0, the other 1; else null.
+
+    More classes stay classes: which of them are normal is a setting of training (`data.normal_classes`).
+    """
     names = classes.astype("string").str.lower()
-    if not names.isin(NORMAL_NAMES).any():
-        return pd.Series(pd.NA, index=classes.index, dtype="Int8")
-    return (~names.isin(NORMAL_NAMES)).astype("Int8").mask(names.isna())
+    labels = pd.Series(pd.NA, index=classes.index, dtype="Int8")
+    if names.nunique() == 2 and names.dropna().isin(NORMAL_NAMES).sum() not in (0, names.notna().sum()):
+        labels[names.notna()] = (~names[names.notna()].isin(NORMAL_NAMES)).astype("Int8")
+    return labels
 
 
 def zip_members(path: Path) -> list[str]:
-    """Names of the pictures in a zip; InputError where it is broken or a name leaves the archive."""
+    """Names of the pictures in a zip, sorted; InputError where it is broken, empty, or a name leaves the archive.
+
+    Nothing is extracted. Names that are absolute, hold `..`, a drive or a backslash refuse the whole file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise InputError(f"{path.name}: not a readable zip ({error}).") from error
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in name or name[1:2] == ":":
             raise InputError(f"{path.name}: member {name!r} points out of the archive.")
-    return sorted(
-        n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not PurePosixPath(n).name.startswith(".")
-    )
+    pictures = sorted({name for name in names if is_picture(name)})
+    if not pictures:
+        raise InputError(f"{path.name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
+    return pictures
+
+
+def is_picture(name: str) -> bool:
+    """By its ending; hidden files and folders, and what macOS adds to a zip, are none."""
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return name.lower().endswith(PICTURE_SUFFIXES) and not hidden
+
+
+def inner_names(members: list[str]) -> dict[str, str]:
+    """Member -> its path without the one folder that holds them all, if a zip has one that is no class or split."""
+    tops = {PurePosixPath(name).parts[0] for name in members}
+    if len(tops) != 1:
+        return {name: name for name in members}
+    (top,) = tops
+    word = SPLIT_WORDS.get(top.lower(), top.lower())
+    wrapped = word not in (*SPLITS, *NORMAL_NAMES) and all("/" in name for name in members)
+    return {name: name[len(top) + 1 :] if wrapped else name for name in members}
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a member; InputError where it cannot be read."""
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
+        reason = "encrypted" if isinstance(error, RuntimeError) else str(error)
+        raise InputError(f"{name}: cannot be read from the zip ({reason}).") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -21,19 +22,27 @@ def read_key(path: Path | None) -> bytes:
     """
     path = (path or DEFAULT_KEY).expanduser()
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return read_key(path)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        _make_key(path)
     key = path.read_bytes().strip()
     if len(key) < 16:
         raise UsageError(
             f"{path}: {len(key)} bytes are no key; expected at least 16. Remove the file to have one made."
         )
     return key
+
+
+def _make_key(path: Path) -> None:
+    """A new random key, complete the moment it has its name; one that another process made first stands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
 
 
 def group_hash(key: bytes, identifier: str) -> str:

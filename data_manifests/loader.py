@@ -1,0 +1,76 @@
+"""Read the YAML files of this folder: what each data set is, where it comes from, what may be done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+FOLDER = Path(__file__).resolve().parent
+
+
+class ManifestError(ValueError):
+    """A data manifest is missing or wrong; the message names the file and the fault."""
+
+
+class Part(BaseModel):
+    """Expected number of items of one file or one split, by label; None where the labels do not tell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: int = Field(gt=0)
+    normal: int | None = Field(None, ge=0)
+    anomaly: int | None = Field(None, ge=0)
+    columns: int | None = Field(None, gt=0)
+    """Feature columns of a table."""
+
+
+class DataManifest(BaseModel):
+    """One data set. `counts` is by file or split name; `files` are paths or patterns relative to the data folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]+$")
+    title: str
+    kind: Literal["tiles", "radiographs", "images", "table"]
+    files: dict[str, str] = Field(min_length=1)
+    """Path or pattern -> what it holds."""
+    labels: str
+    split: str
+    licence: str
+    source: str
+    citations: list[str] = Field(min_length=1)
+    counts: dict[str, Part] = Field(min_length=1)
+    cautions: list[str] = []
+
+
+def manifest_names() -> list[str]:
+    """Names of all data sets that have a manifest, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_manifest(name: str) -> DataManifest:
+    """The manifest called `name`; ManifestError where there is none, or naming the field that is wrong."""
+    path = FOLDER / f"{name}.yaml"
+    if name not in manifest_names():
+        raise ManifestError(f"{name!r}: no such data set; known are {', '.join(manifest_names())}.")
+    return parse_manifest(path.read_text(encoding="utf-8"), path)
+
+
+def parse_manifest(text: str, path: Path) -> DataManifest:
+    """A manifest from YAML text; ManifestError names `path` and the first field that is wrong or unknown."""
+    try:
+        manifest = DataManifest.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{path}: not YAML ({error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ManifestError(f"{path}: {field}: {first['msg']}.") from error
+    if manifest.name != path.stem:
+        raise ManifestError(
+            f"{path}: name: {manifest.name!r}; expected {path.stem!r}, as the file is called."
+        )
+    return manifest

@@ -1,0 +1,185 @@
+"""The radiograph stage: bad files, views, metadata, regions, and nothing of a patient in any output."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.datadict import DicomDictionary
+
+from pipeline.config import RadiographSettings
+from pipeline.errors import EsadError, ExitStatus
+from pipeline.ingest import IngestOptions
+from pipeline.radiographs import radiographs
+from preprocessing.store import Store
+from tests.preprocessing.test_radiographs import RAMP, write_dicom
+
+PIXELS = np.kron(RAMP, np.ones((2, 2), np.uint16))  # 128 x 128
+TEXT_KINDS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS")
+
+
+def ingest(folder, out, metadata=None, **settings):
+    return radiographs(
+        [folder], RadiographSettings(**settings), IngestOptions(out), metadata, out.parent / "group.key"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for name, view, patient in (("a", "PA", "7"), ("b", "AP", "7"), ("c", "AP", "8"), ("d", "", "")):
+        write_dicom(folder / f"{name}.dcm", PIXELS, ViewPosition=view, PatientID=patient)
+    return folder
+
+
+def test_bad_files_do_not_stop_good_ones(folder, tmp_path):
+    (folder / "text.dcm").write_text("no DICOM")
+    image = pydicom.dcmread(folder / "a.dcm")
+    del image.PixelData
+    image.save_as(folder / "empty.dcm")
+    content = (folder / "a.dcm").read_bytes()
+    (folder / "cut.dcm").write_bytes(content[: len(content) // 2])
+    Image.new("L", (80, 80)).save(folder / "small.png")
+    Image.new("L", (90, 90)).save(folder / "fits.png")
+    (folder / "bad.png").write_bytes((folder / "fits.png").read_bytes()[:60])
+    outcome = ingest(folder, tmp_path / "out")
+    assert outcome.exit_status == ExitStatus.SOME_REFUSED
+    assert Store(tmp_path / "out").manifest["source"].tolist() == [
+        "a.dcm",
+        "b.dcm",
+        "c.dcm",
+        "d.dcm",
+        "fits.png",
+    ]
+    reasons = pd.read_csv(tmp_path / "out" / "failures.csv").set_index("source")["reason"]
+    assert outcome.refused == len(reasons) == 5
+    for name, told in (
+        ("text.dcm", "not readable as DICOM"), ("empty.dcm", "without pixels"), ("cut.dcm", "cannot be decoded"),
+        ("small.png", "80 x 80 pixels; the central square of 60 is smaller than 64"), ("bad.png", "not a readable picture"),
+    ):  # fmt: skip
+        assert told in reasons[name]
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EsadError, match="nothing in it that this stage reads"):
+        ingest(tmp_path / "empty", tmp_path / "out")
+
+
+def test_other_views_are_left_out_not_refused(folder, tmp_path):
+    outcome = ingest(folder, tmp_path / "out", projection="AP")
+    assert (outcome.refused, outcome.summary["left_out"]) == (0, 2)
+    assert "2 left out (1 view PA, AP was asked for; 1 view unknown, AP was asked for)" in outcome.message
+    store = Store(tmp_path / "out")
+    assert store.manifest["source"].tolist() == ["b.dcm", "c.dcm"]
+    assert store.sources["state"].tolist() == ["done"] * 4
+    assert store.sources["items"].tolist() == [0, 1, 1, 0]
+    with pytest.raises(EsadError, match="left out: view"):
+        ingest(_only(folder, tmp_path, "b.dcm"), tmp_path / "none", projection="PA")
+
+
+def _only(folder, tmp_path, name):
+    (tmp_path / "one").mkdir()
+    shutil.copy(folder / name, tmp_path / "one")
+    return tmp_path / "one"
+
+
+def test_patients_are_hashed_groups(folder, tmp_path):
+    ingest(folder, tmp_path / "out")
+    groups = Store(tmp_path / "out").manifest["group"]
+    assert groups[0] == groups[1] != groups[2]
+    assert groups.isna().tolist() == [False, False, False, True]
+    assert groups[0] not in ("7", "8")
+    assert len(groups[0]) == 12
+    other = tmp_path / "other"
+    other.mkdir()
+    ingest(folder, other / "out")
+    assert Store(other / "out").manifest["group"][0] != groups[0]
+    assert Store(other / "out").settings["group_key"] != Store(tmp_path / "out").settings["group_key"]
+
+
+def test_regions_are_in_pixels_of_the_small_square(folder, tmp_path):
+    rows = ["a.dcm,32,48,24,12", "a.dcm,0,0,9,9", "b.dcm,0,0,10,10", "c.dcm,-100,40,1000,12"]
+    (folder / "regions.csv").write_text("\n".join(["source,x,y,width,height", *rows]))
+    ingest(folder, tmp_path / "out", folder)
+    regions = Store(tmp_path / "out").manifest[["region_x", "region_y", "region_width", "region_height"]]
+    # the square is 96 of 128 pixels from (16, 16), so that 3 source pixels are 2
+    assert np.allclose(regions.iloc[0].astype(float), [32 / 3, 64 / 3, 16, 8])
+    assert regions.iloc[[1, 3]].isna().all(axis=None)
+    assert np.allclose(regions.iloc[2].astype(float), [0, 16, 64, 8])
+
+
+def test_no_text_of_a_dicom_file_reaches_any_output(tmp_path, capfd):
+    """Every text element of the dictionary that is not needed for the pixels is filled with a marker."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    needed = {"PhotometricInterpretation", "ViewPosition", "NumberOfFrames"}
+    needed |= {
+        "RescaleSlope",
+        "RescaleIntercept",
+        "RescaleType",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, bits in (
+            ("good", {}),
+            ("cut", {"Rows": 999}),
+            ("window", {"WindowCenter": 9, "WindowWidth": 0}),
+        ):
+            write_dicom(folder / f"{name}.dcm", PIXELS, **bits)
+            image = pydicom.dcmread(folder / f"{name}.dcm")
+            filled = 0
+            for tag, (kind, _, _, retired, keyword) in DicomDictionary.items():
+                if (
+                    kind in TEXT_KINDS
+                    and not retired
+                    and keyword
+                    and keyword not in needed
+                    and tag > 0x0008_0005
+                ):
+                    marker = pydicom.DataElement(tag, "LO", "MARKERXQ")  # written as text whatever its kind
+                    image[tag] = marker
+                    filled += 1
+            image.save_as(folder / f"{name}.dcm")
+    assert filled > 1500
+    assert b"MARKERXQ" in (folder / "good.dcm").read_bytes()
+    outcome = ingest(folder, tmp_path / "out")
+    assert (outcome.refused, len(Store(tmp_path / "out"))) == (2, 1)
+    outputs = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(outputs) > 5
+    for path in outputs:
+        content = path.read_bytes()
+        assert b"MARKERXQ" not in content, path
+        if path.suffix == ".parquet":  # whose columns may be packed
+            assert "MARKERXQ" not in pd.read_parquet(path).to_csv(), path
+    said = capfd.readouterr()
+    assert "MARKERXQ" not in said.err + said.out
+    assert "MARKERXQ" not in str(outcome.as_json()) + outcome.message
+
+
+@pytest.mark.data
+def test_real_radiographs_equal_the_reference_and_carry_nihs_metadata(data, tmp_path):
+    outcome = ingest(data / "nih" / "images", tmp_path / "out", data / "nih" / "metadata")
+    store, reference = Store(tmp_path / "out"), np.load(data / "nih" / "nih1000_crop768_64.npz")
+    assert (outcome.refused, len(store)) == (0, 100)
+    places = {name: place for place, name in enumerate(reference["image"])}
+    chosen = [places[name] for name in store.manifest["source"]]
+    difference = np.abs(store.read()[..., 0].astype(int) - reference["x"][chosen]).mean()
+    assert difference < 1.5
+    manifest = store.manifest
+    assert manifest["view"].tolist() == reference["view"][chosen].tolist()
+    assert manifest["label"].tolist() == reference["y"][chosen].tolist()
+    assert manifest["split"].tolist() == [
+        name.replace("train_val", "train") for name in reference["split"][chosen]
+    ]
+    pairs = set(zip(manifest["group"], reference["patient"][chosen], strict=True))
+    assert len(pairs) == manifest["group"].nunique() == len(set(reference["patient"][chosen]))

@@ -1,0 +1,156 @@
+"""Pictures: arrays, files, and what their place says of them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from preprocessing.errors import InputError
+from preprocessing.images import (
+    decode_picture,
+    describe_path,
+    inner_names,
+    labels_of_classes,
+    read_npz,
+    resize,
+    zip_members,
+)
+from preprocessing.tables import Columns
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+
+
+def encoded(array, mode=None, kind="PNG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(array).convert(mode).save(out, kind) if mode else Image.fromarray(array).save(out, kind)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("LA", 1), ("1", 1), ("RGB", 3), ("RGBA", 3), ("P", 3)]
+)
+def test_grey_keeps_one_channel_and_colour_three(mode, channels):
+    assert decode_picture(encoded(PICTURES[0], mode), "a.png", None).shape == (8, 8, channels)
+
+
+def test_sixteen_bit_grey_takes_the_full_range():
+    wide = np.array([[0, 257, 65535]], dtype=np.uint16)
+    assert decode_picture(encoded(wide), "a.png", None)[..., 0].tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_resizing_by_a_whole_factor_is_the_mean(size):
+    means = PICTURES[0].reshape(size, 8 // size, size, 8 // size).mean((1, 3))
+    assert np.abs(resize(PICTURES[0][..., None], size)[..., 0] - means).max() <= 1
+
+
+def test_npz_of_both_layouts(tmp_path):
+    np.savez(
+        tmp_path / "a.npz", x=PICTURES, y=np.array([0, 1] * 3), view=list("aabbab"), patient=list("123123"),
+        id=np.array([b"i1"] * 6), mean=np.ones(3), split=["train_val", "test"] * 3,
+    )  # fmt: skip
+    pictures, items = read_npz(tmp_path / "a.npz", Columns(group="patient"), None)
+    assert np.array_equal(pictures[..., 0], PICTURES)
+    assert set(items) == {"label", "group", "split", "view", "id"}
+    assert items["id"].tolist() == ["i1"] * 6
+    assert items["split"].tolist() == ["train", "test"] * 3
+    assert read_npz(tmp_path / "a.npz", Columns(), None)[1]["patient"].tolist() == list("123123")
+    np.savez(
+        tmp_path / "b.npz",
+        x_train=PICTURES[:4],
+        y_train=np.arange(4)[:, None],
+        x_test=PICTURES[4:],
+        y_test=[[5], [6]],
+    )
+    pictures, items = read_npz(tmp_path / "b.npz", Columns(), None)
+    assert np.array_equal(pictures[..., 0], PICTURES)
+    assert items["class_name"].tolist() == ["0", "1", "2", "3", "5", "6"]
+    assert items["split"].tolist() == ["train"] * 4 + ["test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": PICTURES.astype(float)}, r"x is float64 \(6, 8, 8\); expected uint8"),
+        ({"x": PICTURES[0]}, r"x is uint8 \(8, 8\)"),
+        ({"x": np.zeros((2, 8, 8, 4), np.uint8)}, "4 channels"),
+        ({"x": PICTURES[:0]}, "holds no pictures"),
+        ({"pictures": PICTURES}, "it has pictures"),
+        ({"x": PICTURES, "y": np.zeros(5)}, r"y is \(5,\); expected one value for each of 6"),
+    ],
+)
+def test_npz_of_another_shape_is_refused(tmp_path, arrays, told):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=rf"a\.npz: .*{told}"):
+        read_npz(tmp_path / "a.npz", Columns(), None)
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "name"),
+    [
+        ("a.png", None, None),
+        ("good/a.png", None, "good"),
+        ("good/deeper/a.png", None, "good"),
+        ("train/good/a.png", "train", "good"),
+        ("bottle/test/crack/a.png", "test", "crack"),
+        ("Train_Val/good/a.png", "train", "good"),
+        ("val/a.png", "validation", None),
+    ],
+)
+def test_a_path_tells_split_and_class(path, split, name):
+    assert describe_path(path) == {"split": split, "class_name": name}
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        (["good", "crack", "good"], [0, 1, 0]),
+        (["Normal", "ill", None], [0, 1, None]),
+        (["cat", "dog"], [None, None]),
+        (["good", "crack", "hole"], [None, None, None]),
+        (["good", "good"], [None, None]),
+        (["good", "normal"], [None, None]),
+    ],
+)
+def test_two_classes_of_which_one_is_normal_are_labels(classes, labels):
+    found = labels_of_classes(pd.Series(classes))
+    assert [None if pd.isna(label) else int(label) for label in found] == labels
+
+
+def write_zip(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return path
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "b/../../a.png", "C:/a.png", "..\\a.png"])
+def test_members_that_leave_the_archive_refuse_it(tmp_path, name):
+    with pytest.raises(InputError, match="points out of the archive"):
+        zip_members(write_zip(tmp_path / "a.zip", "good/a.png", name))
+
+
+def test_members_are_pictures_only(tmp_path):
+    path = write_zip(tmp_path / "a.zip", "b.png", "a.JPG", "notes.txt", "__MACOSX/b.png", ".h.png", "d/")
+    assert zip_members(path) == ["a.JPG", "b.png"]
+    for content in (b"", b"PK nothing"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a readable zip"):
+            zip_members(path)
+    with pytest.raises(InputError, match="holds no pictures"):
+        zip_members(write_zip(tmp_path / "b.zip", "notes.txt"))
+
+
+def test_the_one_folder_around_all_is_no_class():
+    assert inner_names(["set/good/a.png", "set/bad/b.png"]) == {
+        "set/good/a.png": "good/a.png",
+        "set/bad/b.png": "bad/b.png",
+    }
+    for kept in (["good/a.png"], ["train/good/a.png"], ["a/1.png", "b/1.png"], ["1.png"], []):
+        assert inner_names(kept) == {name: name for name in kept}
