@@ -1,19 +1,13 @@
-"""Geometry as properties over odd sizes; tissue and outlines against areas worked by hand."""
+"""Geometry as properties over odd sizes."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.annotations import find_outlines, outline_fractions, read_outlines
-from preprocessing.errors import InputError
 from preprocessing.tiling import plan_reading, tile_grid
-from preprocessing.tissue import box_fractions, tissue_mask
 
 
 @given(
@@ -59,56 +53,35 @@ def test_nothing_is_enlarged():
         plan_reading(2.0, (1.0, 4.0), 1.0, False)
 
 
-def test_tissue_on_glass_blank_and_black():
-    picture = np.full((60, 80, 3), 243, np.uint8)
-    assert not tissue_mask(picture).any()
-    picture[20:40, 30:60] = (200, 120, 180)
-    picture[:, :6] = 0
-    mask = tissue_mask(picture)
-    assert mask[22:38, 32:58].all()
-    assert mask.sum() == pytest.approx(20 * 30, rel=0.1)
+@given(
+    width=st.integers(1, 3000), height=st.integers(1, 3000), tile=st.integers(16, 96), step=st.integers(1, 200),
+    factor=st.integers(1, 6),
+)  # fmt: skip
+@settings(deadline=None, max_examples=50)
+def test_the_count_is_closed_form_and_corners_fall_on_pixels_of_the_level(width, height, tile, step, factor):
+    width, height = width + tile * factor, height + tile * factor  # at least one tile
+    step = max(step, tile // 2)
+    corners = tile_grid(width, height, float(factor), tile, step)
+    across, down = ((size - tile * factor) // (step * factor) + 1 for size in (width, height))
+    assert len(corners) == across * down
+    assert (corners % (step * factor) == 0).all()
+    assert (corners.max(0) + tile * factor <= [width, height]).all()
+    assert len(np.unique(corners, axis=0)) == len(corners)
 
 
-def test_share_of_tissue_in_boxes():
-    mask = np.zeros((10, 10), bool)
-    mask[:, :5] = True
-    boxes = np.array([[0, 0, 40, 40], [30, 0, 40, 40], [60, 60, 40, 40]])
-    assert box_fractions(mask, boxes, 10.0) == pytest.approx([1, 0.5, 0])
-
-
-ASAP = """<ASAP_Annotations><Annotations>
-<Annotation PartOfGroup="Tumor"><Coordinates>{outer}</Coordinates></Annotation>
-<Annotation PartOfGroup="_2"><Coordinates>{hole}</Coordinates></Annotation>
-<Annotation PartOfGroup="Exclusion"><Coordinates>{outer}</Coordinates></Annotation>
-</Annotations></ASAP_Annotations>"""
-
-
-def ring(x, y, side):
-    return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
-
-
-def coordinates(points):
-    return "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(points))
-
-
-def test_asap_outline_with_a_hole_gives_exact_fractions(tmp_path):
-    path = tmp_path / "Tumor_001.xml"
-    path.write_text(ASAP.format(outer=coordinates(ring(0, 0, 100)), hole=coordinates(ring(0, 0, 50))))
-    area = read_outlines(path)
-    assert area.area == 100**2 - 50**2
-    boxes = np.array([[0, 0, 50, 50], [50, 50, 50, 50], [25, 25, 50, 50], [90, 90, 20, 20], [200, 0, 9, 9]])
-    assert outline_fractions(area, boxes) == pytest.approx([0, 1, 0.75, 0.25, 0])
-    assert find_outlines(tmp_path) == {"tumor_001": path}
-
-
-def test_geojson_and_plain_json_agree(tmp_path):
-    square = [list(point) for point in ring(10, 20, 30)]
-    (tmp_path / "a.geojson").write_text(shapely.to_geojson(shapely.Polygon(square)))
-    (tmp_path / "b.json").write_text(json.dumps({"positive": [{"vertices": square}], "negative": []}))
-    assert read_outlines(tmp_path / "a.geojson").equals(read_outlines(tmp_path / "b.json"))
-
-
-def test_a_broken_outline_names_the_file(tmp_path):
-    (tmp_path / "x.xml").write_text("<ASAP_Annotations>")
-    with pytest.raises(InputError, match=r"x\.xml"):
-        read_outlines(tmp_path / "x.xml")
+@given(
+    slide=st.floats(0.1, 0.9), wanted=st.floats(0.2, 8), exact=st.booleans(), levels=st.integers(1, 6),
+)  # fmt: skip
+def test_the_plan_reaches_what_is_wanted_and_never_enlarges(slide, wanted, exact, levels):
+    downsamples = tuple(2.0**level for level in range(levels))
+    tolerance = 0.005 if exact else 0.15
+    if slide > wanted * (1 + tolerance + 1e-9):
+        with pytest.raises(ValueError, match="coarser"):
+            plan_reading(slide, downsamples, wanted, exact)
+        return
+    if slide > wanted * (1 + tolerance - 1e-9):
+        return  # on the edge itself rounding decides
+    plan = plan_reading(slide, downsamples, wanted, exact)
+    assert plan.reduction >= 1
+    assert plan.mpp == pytest.approx(slide * plan.downsample)
+    assert abs(plan.mpp / wanted - 1) <= tolerance + 1e-9
