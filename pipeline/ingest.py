@@ -8,6 +8,7 @@ inputs, applies labels and filters, shows progress, and never rewrites a finishe
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,6 +32,7 @@ from preprocessing.store import (
     finished_units,
     joined_items,
     joined_sources,
+    remove_temporaries,
     write_json,
 )
 
@@ -155,10 +157,16 @@ def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> I
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _is_barely_begun(root: Path) -> bool:
+    """Whether `root` is empty, or what a stage leaves that is stopped at its very first write."""
+    names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
+    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json", name) for name in names)
+
+
 def _check_settings(root: Path, job: Job, force: bool) -> None:
     """Refuse to mix settings in one store; with `force` what is there is removed."""
     path = root / "parts" / "settings.json"
-    occupied = root.exists() and any(root.iterdir())
+    occupied = root.exists() and not _is_barely_begun(root)
     if occupied and not path.exists():
         if not force:
             raise EsadError(
@@ -179,6 +187,7 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
             )
     if occupied and force:
         shutil.rmtree(root)
+    remove_temporaries(root)
     write_json(path, wanted)
 
 

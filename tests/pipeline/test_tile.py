@@ -160,6 +160,29 @@ def test_losing_the_last_parts_is_made_good(slides, tmp_path):
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
+def test_what_a_kill_left_under_temporary_names_is_cleared_away(slides, tmp_path):
+    run(slides, tmp_path / "whole")
+    for name in ("first", "later"):
+        (tmp_path / name / "parts").mkdir(parents=True)
+        (tmp_path / name / "parts" / ".settings.4711.json").write_text("{")
+    run(slides, tmp_path / "first")
+    shutil.copytree(tmp_path / "whole", tmp_path / "later", dirs_exist_ok=True)
+    (tmp_path / "later" / "shards" / ".00001.4711.npy").write_bytes(b"half a shard")
+    (tmp_path / "later" / "store.json").unlink()
+    run(slides, tmp_path / "later")
+    assert contents(tmp_path / "first") == contents(tmp_path / "later") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "parts/notes.txt", ".hidden"])
+def test_a_folder_with_something_else_in_it_is_not_taken_for_a_store(slides, tmp_path, name):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(EsadError, match="is not a store of this stage"):
+        run(slides, tmp_path / "out")
+    assert path.read_text() == "mine"
+
+
 def test_a_corrupt_place_is_counted_and_said(slides, tmp_path, capsys):
     folder = tmp_path / "slides"
     shutil.copytree(slides, folder)
