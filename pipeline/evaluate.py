@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EsadError
+from pipeline.heat import HOT
 from pipeline.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -189,19 +190,26 @@ def _item_size(scores: Scores) -> tuple[int, int] | None:
 
 
 def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
-    """The pointing game over anomalies whose region is known; None where no item has one."""
+    """The pointing game over anomalies whose region is known; None where no item has one.
+
+    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error.
+    """
     from pipeline.metrics import pointing_game
 
     size = _item_size(scores)
-    if size is None or any(name not in items for name in (*REGION, "hot_x", "hot_y")):
+    if size is None or any(name not in items for name in (*REGION, *HOT)):
         return None
     known = items[items[list(REGION)].notna().all(axis=1) & items["hot_x"].notna()]
     if known.empty:
         return None
-    game = pointing_game(
-        known[["hot_x", "hot_y"]].to_numpy(dtype=float), known[list(REGION)].to_numpy(dtype=float), size
+    boxes = known[list(REGION)].to_numpy(dtype=float)
+    share, error = (
+        pointing_game(known[list(point)].to_numpy(dtype=float), boxes, size) for point in (HOT[:2], HOT[2:])
     )
-    return {"items": len(known), "hit_rate": float(game.hits.mean()), "chance": float(game.chance.mean())}
+    return {
+        "items": len(known), "hit_rate": float(share.hits.mean()), "error_hit_rate": float(error.hits.mean()),
+        "chance": float(share.chance.mean()),
+    }  # fmt: skip
 
 
 def slide_hits(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,17 @@ PERCENTILES = (0.5, 1.0)
 OUTLINE = (0, 200, 120)
 
 
-def smooth(error: np.ndarray) -> np.ndarray:
-    """Gaussian-smoothed error map (H, W), sigma HEAT_SIGMA pixels: single noisy pixels do not make a peak."""
+def smooth(maps: np.ndarray) -> np.ndarray:
+    """Gaussian-smoothed maps (..., H, W), sigma HEAT_SIGMA pixels: single noisy pixels do not make a peak."""
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(error, HEAT_SIGMA, mode="nearest")
+    sigmas = (*[0.0] * (maps.ndim - 2), HEAT_SIGMA, HEAT_SIGMA)
+    return gaussian_filter(maps, sigmas, mode="nearest")
 
 
-def hot_point(error: np.ndarray) -> tuple[float, float]:
-    """(x, y) in pixels of the peak of the smoothed error map (H, W)."""
-    row, column = np.unravel_index(int(smooth(error).argmax()), error.shape)
+def hot_point(heat: np.ndarray) -> tuple[float, float]:
+    """(x, y) in pixels of the peak of a map (H, W)."""
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     return float(column), float(row)
 
 
@@ -46,31 +48,38 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
     return picture if picture.shape[-1] == 3 else picture[..., :1].repeat(3, -1)
 
 
-def heat_strip(
-    image: np.ndarray, reconstruction: np.ndarray, error: np.ndarray, scale: tuple[float, float]
-) -> np.ndarray:
-    """Input, reconstruction and heat side by side: uint8 (h, 3w + gaps, 3).
+@dataclass(frozen=True)
+class Heat:
+    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind."""
 
-    `image` uint8 (H, W, C), `reconstruction` float (H, W, C) in [0, 1], `error` (H, W) squared; `scale` is shared
-    by the whole run and never stretched to one image. The heat is laid over the grey image, half and half.
+    values: np.ndarray
+    scale: tuple[float, float]
+
+
+def heat_strip(image: np.ndarray, reconstruction: np.ndarray, heats: Sequence[Heat]) -> np.ndarray:
+    """Input, reconstruction and each heat map side by side: uint8 (h, (2 + n) w + gaps, 3).
+
+    `image` uint8 (H, W, C), `reconstruction` float (H, W, C) in [0, 1]. A scale is shared by the whole run and never
+    stretched to one image. Heat is laid over the grey image, half and half.
     """
     output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
     grey = _rgb(image).mean(-1, keepdims=True).repeat(3, -1)
-    heat = (0.5 * grey + 0.5 * heat_colours(smooth(error), scale)).round().astype(np.uint8)
-    panels = [_enlarged(picture) for picture in (_rgb(image), output, heat)]
+    panels = [_enlarged(picture) for picture in (_rgb(image), output)]
+    for heat in heats:
+        painted = 0.5 * grey + 0.5 * heat_colours(heat.values, heat.scale)
+        panels.append(_enlarged(painted.round().astype(np.uint8)))
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
-    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+    parts = [part for panel in panels for part in (panel, gap)]
+    return np.concatenate(parts[:-1], axis=1)
 
 
-def write_strip(
-    path: Path, image: np.ndarray, reconstruction: np.ndarray, error: np.ndarray, scale: tuple[float, float]
-) -> None:
+def write_strip(path: Path, image: np.ndarray, reconstruction: np.ndarray, heats: Sequence[Heat]) -> None:
     """Write `heat_strip` as PNG, atomically."""
     from PIL import Image
 
     from preprocessing.store import write_atomically
 
-    write_atomically(path, Image.fromarray(heat_strip(image, reconstruction, error, scale)).save)
+    write_atomically(path, Image.fromarray(heat_strip(image, reconstruction, heats)).save)
 
 
 def slide_heat_map(

@@ -14,6 +14,7 @@ from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import torch
 
@@ -82,9 +83,16 @@ class Run:
         return pd.read_parquet(self.root / "normals.parquet")
 
     @cached_property
-    def pixel_error(self) -> dict[str, float]:
-        """Quantiles of the per-pixel squared error over reference normals: the run's one colour scale."""
-        return json.loads((self.root / "reference.json").read_text())["pixel_error"]
+    def scales(self) -> dict[str, dict[str, float]]:
+        """Quantiles of the heat maps' pixels over reference normals (`pipeline.heat`): the run's colour scales."""
+        return json.loads((self.root / "heat.json").read_text())
+
+    @cached_property
+    def mean_normal(self) -> np.ndarray:
+        """Mean of the run's normal training pictures: float32 (H, W, C) in [0, 255]."""
+        import numpy as np
+
+        return np.load(self.root / "mean_normal.npy", allow_pickle=False)
 
     @property
     def augmentation(self) -> Augmentation:

@@ -1,4 +1,4 @@
-"""`esad score RUN [STORE]`: a score per item, where the error peaks, heat overlays, slide heat maps."""
+"""`esad score RUN [STORE]`: a score per item, where it looks, heat overlays, slide heat maps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import EsadError, UsageError
+from pipeline.heat import BATCH, HOT, HeatMaps, score_weights, spread
 from pipeline.outcome import Outcome
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
@@ -33,41 +34,22 @@ HEAT_QUANTILE = "0.999"
 
 
 def raw_scores(
-    method: Method, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation, keep_errors: bool = False,
+    method: Method, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation,
     description: str = "score",
-) -> tuple[pd.DataFrame, np.ndarray | None]:  # fmt: skip
-    """Score terms of the items at `positions`, and where the smoothed error of a picture peaks (hot_x, hot_y).
-
-    With `keep_errors` also the per-pixel squared errors (N, H, W) float32 of pictures, else None.
-    """
+) -> pd.DataFrame:  # fmt: skip
+    """Score terms (TERMS) of the items at `positions`, a row each."""
     from models.fit import score_batches
-    from pipeline.overlays import hot_point
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
-    hot: list[tuple[float, float]] = []
-    kept: list[np.ndarray] = []
     batch = 64 if method.pictures else 8192
     with progress(description, len(positions)) as bar:
-        for chosen, x, terms in score_batches(method, items, positions, device, augmentation, batch):
+        for chosen, _, terms in score_batches(method, items, positions, device, augmentation, batch):
             for name in TERMS:
                 rows[name].append(terms[name].float().cpu().numpy().reshape(-1))
-            if method.pictures:
-                errors = error_maps(method, x, terms["x_hat"])
-                hot += [hot_point(error) for error in errors]
-                if keep_errors:
-                    kept.append(errors)
             bar.advance(len(chosen))
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {name: np.concatenate(values) if values else np.empty(0) for name, values in rows.items()}
     )
-    if hot:
-        table["hot_x"], table["hot_y"] = np.array(hot, dtype=np.float32).T
-    return table, np.concatenate(kept) if kept else None
-
-
-def error_maps(method: Method, x: torch.Tensor, x_hat: torch.Tensor) -> np.ndarray:
-    """Squared reconstruction error per pixel, mean over channels, padding cut off: (B, H, W) float32."""
-    return method.scaler.unpad((x_hat - x).square().mean(1)).float().cpu().numpy()  # type: ignore[operator]
 
 
 def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
@@ -75,10 +57,9 @@ def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
     total = np.zeros(len(table))
     for name in ("reconstruction", "norm"):
         reference = normals[name].to_numpy(dtype=float)
-        median = np.median(reference)
-        spread = np.median(np.abs(reference - median))
-        if spread > 0:
-            total += (table[name].to_numpy(dtype=float) - median) / spread
+        unit = spread(reference)
+        if unit > 0:
+            total += (table[name].to_numpy(dtype=float) - np.median(reference)) / unit
     return total
 
 
@@ -193,9 +174,7 @@ def _scored(
 
     method, items = run.method(device), in_memory(store)
     positions = np.arange(len(store))
-    raw, _ = raw_scores(
-        method, items, positions, device, run.augmentation, description=f"score {store.root.name}"
-    )
+    raw = raw_scores(method, items, positions, device, run.augmentation, f"score {store.root.name}")
     manifest = store.manifest
     raw.insert(0, "item_id", manifest["item_id"].to_numpy())
     table = final_scores(raw, run.normals, run.settings.score.kind)
@@ -207,17 +186,16 @@ def _scored(
     if own:
         parts = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
         table["part"] = table["item_id"].map(parts).astype("string")
-    if "hot_x" in table and run.settings.data.crop:
-        table["hot_y"] += (store.shape[0] - run.settings.data.crop) // 2
-        table["hot_x"] += (store.shape[1] - run.settings.data.crop) // 2
-    if method.pictures and wanted != 0:
-        chosen = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
-        _write_overlays(run, method, items, chosen, table, device, folder / "overlays")
+    if method.pictures:
+        shown = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
+        _explain(run, method, items, shown, table, device, folder / "overlays")
     return table
 
 
 def _to_show(table: pd.DataFrame, count: int) -> list[int]:
     """The `count` highest scores, and a fifth as many false alarms, missed and found anomalies of the test part."""
+    if count == 0:
+        return []
     shown = table if table["part"].isna().all() else table[table["part"] == "test"]
     few = max(count // 5, 1)
     abnormal, normal = shown[shown["label"] == 1], shown[shown["label"] == 0]
@@ -228,29 +206,47 @@ def _to_show(table: pd.DataFrame, count: int) -> list[int]:
     return sorted({int(position) for pick in picks for position in pick.index})
 
 
-def _write_overlays(
+def _explain(
     run: Run,
     method: Method,
     items: Items,
-    positions: np.ndarray,
+    shown: np.ndarray,
     table: pd.DataFrame,
     device: torch.device,
     folder: Path,
 ) -> None:
+    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known."""
     from models.fit import score_batches
-    from pipeline.overlays import write_strip
+    from pipeline.overlays import Heat, hot_point, write_strip
 
-    scale = (run.pixel_error["0.5"], run.pixel_error[HEAT_QUANTILE])
-    names = table["item_id"].to_numpy()
+    marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)
+    positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
+    draw = np.isin(positions, shown)
+    maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
+    scales = [(0.0, run.scales[name][HEAT_QUANTILE]) for name in ("contribution", "pixel_error")]
+    names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
     with progress("overlays", len(positions)) as bar:
-        for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, 64):
-            errors = error_maps(method, x, terms["x_hat"])
-            inputs = method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
-            outputs = method.scaler.unpad(terms["x_hat"]).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
-            for place, position in enumerate(chosen):
-                picture = (inputs[place].clip(0, 1) * 255).round().astype(np.uint8)
-                write_strip(folder / f"{names[position]}.png", picture, outputs[place], errors[place], scale)
+        for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
+            inputs, outputs = _pictures(method, x), _pictures(method, terms["x_hat"])
+            shares, errors = maps.contributions(x), maps.errors(x, terms["x_hat"])
+            for image, output, share, error in zip(inputs, outputs, shares, errors, strict=True):
+                position = positions[place]
+                hot[position] = [*hot_point(share), *hot_point(error)]
+                if draw[place]:
+                    heats = [Heat(share, scales[0]), Heat(error, scales[1])]
+                    picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
+                    write_strip(folder / f"{names[position]}.png", picture, output, heats)
+                place += 1
             bar.advance(len(chosen))
+    height, width = (int(side) for side in run.store["shape"][:2])
+    crop = run.settings.data.crop
+    across, down = ((width - crop) // 2, (height - crop) // 2) if crop else (0, 0)
+    table[list(HOT)] = (hot + np.array([across, down, across, down])).astype(np.float32)
+
+
+def _pictures(method: Method, x: torch.Tensor) -> np.ndarray:
+    """Scaled pictures as float32 (B, H, W, C), padding cut off."""
+    return method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
 
 
 def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> None:

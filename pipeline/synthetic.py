@@ -13,7 +13,7 @@ from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import progress, say
 
-DRAWING = 2
+DRAWING = 3
 """Goes up when the same settings begin to give other pictures, so that an older archive is not taken for a new one."""
 README = """The slides and radiographs in this folder are SYNTHETIC: drawn by a program (esad synthetic).
 They show no patient, follow no anatomy closely and mean nothing medically.

@@ -149,7 +149,7 @@ def _paint_stroma_nuclei(
 ) -> None:
     """Spindles along the fibres and small round nuclei, nowhere in lumens or in `region`."""
     side = len(haematoxylin)
-    count = side * side // 800
+    count = side * side // 520
     centres = numbers.uniform(0, side, (count, 2))
     column, row = centres.astype(int).T
     free = eosin[row, column] > 0.2
@@ -165,15 +165,15 @@ def _paint_stroma_nuclei(
 def _paint_tumour(numbers: np.random.Generator, haematoxylin: np.ndarray, region: np.ndarray) -> None:
     """Crowded nuclei of very different sizes and shapes inside `region`."""
     side = len(haematoxylin)
-    count = side * side // 150
+    count = side * side // 420
     centres = numbers.uniform(0, side, (count, 2))
     column, row = centres.astype(int).T
     centres = centres[region[row, column]]
     count = len(centres)
-    large = numbers.lognormal(np.log(6.3), 0.22, count).clip(4, 11)
+    large = numbers.lognormal(np.log(6.6), 0.25, count).clip(4, 12)
     size = np.column_stack([large, large * numbers.uniform(0.6, 1, count)])
     angles = numbers.uniform(0, np.pi, count)
-    _paint_nuclei(haematoxylin, centres, size, angles, numbers.uniform(0.6, 1.1, count))
+    _paint_nuclei(haematoxylin, centres, size, angles, numbers.uniform(0.7, 1.1, count))
 
 
 def draw_slide(
@@ -198,8 +198,10 @@ def draw_slide(
     _paint_stroma_nuclei(numbers, haematoxylin, eosin, region, direction)
     if region is not None:
         eosin[region] = 0.36 + 0.05 * fibres[region]
-        haematoxylin[region] = np.maximum(haematoxylin[region], 0.1)
+        haematoxylin[region] = np.maximum(haematoxylin[region], 0.02)
         _paint_tumour(numbers, haematoxylin, region)
+        for stain in (haematoxylin, eosin):  # as much of each as elsewhere: only structure tells, not mean colour
+            stain[region] *= stain[tissue & ~region].mean() / stain[region].mean()
     haematoxylin *= 1 + 0.1 * _noise(numbers, side, 2)
     matrix = (STAINS + numbers.normal(0, 0.04, STAINS.shape)).clip(0.02)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)

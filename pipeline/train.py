@@ -328,12 +328,11 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 def _write_references(
     out: Path, store: Store, assignments: pd.DataFrame, method: Method, settings: RunSettings
 ) -> None:
-    """normals.parquet and reference.json from the validation part's normals (training's where there is none)."""
-    import numpy as np
-
+    """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
     from models.augment import Augmentation
+    from pipeline.heat import HeatMaps, mean_picture, score_weights
     from pipeline.score import final_scores, raw_scores
-    from preprocessing.store import write_json, write_table
+    from preprocessing.store import write_array, write_json, write_table
 
     normal = assignments[(assignments["label"].fillna(0) == 0)]
     held = normal[normal["part"] == "validation"]
@@ -341,18 +340,18 @@ def _write_references(
         held = normal[normal["part"] == "train"]
         say("No normal item was held out (data.validation_share): reference scores come from training items.")
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    device = next(method.parameters()).device
-    raw, errors = raw_scores(
-        method, in_memory(store), positions_of(store, held["item_id"]), device, augmentation, keep_errors=True
-    )
+    device, items = next(method.parameters()).device, in_memory(store)
+    positions = positions_of(store, held["item_id"])
+    raw = raw_scores(method, items, positions, device, augmentation)
     raw.insert(0, "item_id", held["item_id"].to_numpy())
-    write_table(
-        out / "normals.parquet", final_scores(raw, raw, settings.score.kind).drop(columns="percentile")
-    )
-    quantiles = {}
-    if errors is not None:
-        quantiles = {str(share): float(np.quantile(errors, share)) for share in (0.5, 0.9, 0.99, 0.999)}
-    write_json(out / "reference.json", {"pixel_error": quantiles, "items": len(held)})
+    normals = final_scores(raw, raw, settings.score.kind)
+    write_table(out / "normals.parquet", normals.drop(columns="percentile"))
+    if method.pictures:
+        trained = assignments[(assignments["part"] == "train") & (assignments["semi_label"] != -1)]
+        baseline = mean_picture(items, positions_of(store, trained["item_id"]), augmentation)
+        write_array(out / "mean_normal.npy", baseline)
+        maps = HeatMaps(method, baseline, score_weights(settings.score.kind, normals))
+        write_json(out / "heat.json", maps.scales(items, positions, device, augmentation))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -89,9 +89,9 @@ def test_without_labels_the_figures_are_null_and_the_message_says_so(tmp_path):
 
 def test_the_pointing_game_counts_items_with_regions(tmp_path):
     region = {"region_x": [None, 4.0] * 20, "region_y": 4.0, "region_width": 8.0, "region_height": 8.0}
-    hot = {"hot_x": [8.0] * 20 + [1.0] * 20, "hot_y": 8.0}
+    hot = {"hot_x": [8.0] * 20 + [1.0] * 20, "hot_y": 8.0, "error_x": [1.0] * 10 + [8.0] * 30, "error_y": 8.0}
     content = evaluate(fabricate(tmp_path, **region, **hot)).summary["localisation"]
-    assert content == {"items": 20, "hit_rate": 0.5, "chance": 0.25}
+    assert content == {"items": 20, "hit_rate": 0.5, "error_hit_rate": 0.75, "chance": 0.25}
 
 
 def test_slides_are_hit_where_the_highest_tile_touches_the_outline(tmp_path):

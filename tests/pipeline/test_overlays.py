@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.overlays import GAP, heat_colours, heat_strip, hot_point, slide_heat_map, write_strip
+from pipeline.overlays import (
+    GAP,
+    Heat,
+    heat_colours,
+    heat_strip,
+    hot_point,
+    slide_heat_map,
+    smooth,
+    write_strip,
+)
 
 BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
 
@@ -14,7 +23,7 @@ BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
 def test_equal_errors_have_equal_colours_in_two_images():
     weak, strong = np.full((32, 32), 0.1), np.full((32, 32), 0.1)
     strong[24:, 24:] = 0.9
-    panels = [heat_strip(BLACK, ZERO, error, (0.0, 0.5)) for error in (weak, strong)]
+    panels = [heat_strip(BLACK, ZERO, [Heat(error, (0.0, 0.5))]) for error in (weak, strong)]
     assert (panels[0][0, -256] == panels[1][0, -256]).all()
     assert (panels[0][-1, -1] != panels[1][-1, -1]).any()
 
@@ -27,12 +36,13 @@ def test_values_beyond_the_scale_are_clipped_not_stretched():
 
 
 @pytest.mark.parametrize(("side", "channels", "panel"), [(28, 1, 252), (64, 3, 256), (400, 3, 400)])
-def test_a_strip_is_three_enlarged_panels(side, channels, panel, tmp_path):
+def test_a_strip_is_enlarged_panels(side, channels, panel, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (side, side, channels), dtype=np.uint8)
-    strip = heat_strip(image, image / 255, np.zeros((side, side)), (0.0, 1.0))
-    assert strip.shape == (panel, 3 * panel + 2 * GAP, 3)
+    heats = [Heat(np.zeros((side, side)), (0.0, 1.0)), Heat(np.ones((side, side)), (0.0, 1.0))]
+    strip = heat_strip(image, image / 255, heats)
+    assert strip.shape == (panel, 4 * panel + 3 * GAP, 3)
     assert (strip[:, :panel] == strip[:, panel + GAP : 2 * panel + GAP]).all()
-    write_strip(tmp_path / "a.png", image, image / 255, np.zeros((side, side)), (0.0, 1.0))
+    write_strip(tmp_path / "a.png", image, image / 255, heats)
     assert (np.asarray(Image.open(tmp_path / "a.png")) == strip).all()
 
 
@@ -40,7 +50,14 @@ def test_the_hot_point_is_the_blob_and_not_the_single_brightest_pixel():
     error = np.zeros((40, 50))
     error[5, 5] = 3.0
     error[20:27, 30:37] = 1.0
-    assert hot_point(error) == (33.0, 23.0)
+    assert hot_point(smooth(error)) == (33.0, 23.0)
+    assert hot_point(error) == (5.0, 5.0)
+
+
+def test_maps_are_smoothed_each_by_itself():
+    maps = np.random.default_rng(0).random((3, 20, 30))
+    assert np.array_equal(smooth(maps), np.stack([smooth(one) for one in maps]))
+    assert smooth(np.ones((2, 9, 9))) == pytest.approx(1.0)
 
 
 def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
