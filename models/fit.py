@@ -123,9 +123,13 @@ class TrainingStep:
         data: TrainingData,
         device: torch.device,
         augmentation: Augmentation | None = None,
+        rate: float = 1.0,
     ) -> None:
-        """Fits the scaling of table columns; `data` needs at least two unlabelled items per seed (ValueError)."""
-        self.method, self.data, self.device = method.to(device), data, device
+        """Fits the scaling of table columns; `data` needs at least two unlabelled items per seed (ValueError).
+
+        All learning rates are multiplied by `rate`.
+        """
+        self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
         self.augmentation = augmentation or Augmentation()
         train = method.settings.train
         self.orders = [
@@ -200,9 +204,8 @@ class TrainingStep:
         phase, first, steps = self.phase_at(step)
         optimiser = self._enter(phase)
         for group in optimiser.param_groups:
-            group["lr"] = phase.optimiser.learning_rate * learning_rate_factor(
-                phase.optimiser.schedule, step - first, steps
-            )
+            factor = learning_rate_factor(phase.optimiser.schedule, step - first, steps)
+            group["lr"] = self.rate * phase.optimiser.learning_rate * factor
         self.method.train()
         with self._precision():
             terms = self.method.losses(phase.name, self.batch(step))

@@ -86,6 +86,8 @@ class TrainSettings(OptimiserSettings):
     labelled_per_batch: int = Field(8, ge=1)
     warmup: OptimiserSettings = OptimiserSettings(epochs=0)
     """A plain autoencoder (Enc1 and Dec) on the unlabelled items; none in the paper."""
+    restarts: int = Field(3, ge=0)
+    """Times that training may start anew at half the learning rate after a loss that is not finite (A15)."""
 
 
 class MethodSettings(Settings):

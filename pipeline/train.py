@@ -65,9 +65,14 @@ def train(
     assignments = _assign(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
     _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    method, steps = _fit(opened, assignments, settings, out)
+    method, steps, restarts = _fit(opened, assignments, settings, out)
     _write_references(out, opened, assignments, method, settings)
-    _write_provenance(out, opened, settings, steps, time.monotonic() - began)
+    _write_provenance(
+        out,
+        opened,
+        settings,
+        {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)},
+    )
     _write_model(out / "model.safetensors", method)
     return _outcome(out, opened, f"Wrote {out}")
 
@@ -139,7 +144,10 @@ def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
     return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())
 
 
-def _fit(store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path) -> tuple[Method, int]:
+def _fit(
+    store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path
+) -> tuple[Method, int, int]:
+    """The trained method, its number of steps, and how often training started anew."""
     from models.augment import Augmentation
     from models.fit import TrainingData, TrainingStep
     from models.table_of_methods import build
@@ -151,27 +159,51 @@ def _fit(store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Pa
         in_memory(store), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")]
     )
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    try:
-        method = build(settings, augmentation.shape(store.shape), (settings.seed,))
-        step = TrainingStep(method, data, device, augmentation)
-    except ValueError as error:
-        raise EsadError(f"{store.root}: {error}") from error
     unlabelled, anomalies = (int((part["semi_label"] == value).sum()) for value in (0, -1))
-    say(
-        f"Training {settings.method} on {device}: {unlabelled} unlabelled, {anomalies} labelled anomalies, {step.steps} steps."
+    for restart in range(_restarts_so_far(out), settings.train.restarts + 1):
+        try:
+            method = build(settings, augmentation.shape(store.shape), (settings.seed,))
+            step = TrainingStep(method, data, device, augmentation, rate=0.5**restart)
+        except ValueError as error:
+            raise EsadError(f"{store.root}: {error}") from error
+        if step.steps == 0:
+            raise UsageError("train.epochs and train.steps are 0: nothing would be trained.")
+        say(
+            f"Training {settings.method} on {device}: {unlabelled} unlabelled, {anomalies} labelled anomalies, "
+            f"{step.steps} steps."
+        )
+        try:
+            run_engine(step, settings, out, _checkpoints(out, restart))
+            return method.eval(), step.steps, restart
+        except Diverged as error:
+            if restart == settings.train.restarts:
+                raise
+            say(f"{error} Starting anew at half the learning rate.")
+            _checkpoints(out, restart + 1).mkdir(parents=True)
+        except RuntimeError as error:
+            if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+                sizes = f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"
+                raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
+            raise
+    raise EsadError(
+        f"{out}: its training was started anew more often than train.restarts allows; use --force."
     )
-    if step.steps == 0:
-        raise UsageError("train.epochs and train.steps are 0: nothing would be trained.")
-    try:
-        run_engine(step, settings, out)
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-            sizes = (
-                f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"
-            )
-            raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
-        raise
-    return method.eval(), step.steps
+
+
+class Diverged(EsadError):
+    """The loss or a weight is not finite."""
+
+
+def _checkpoints(out: Path, restart: int) -> Path:
+    """Where the checkpoints of the first training, or of a later one at a lower rate, are."""
+    return out / "checkpoints" / (f"restart-{restart}" if restart else "")
+
+
+def _restarts_so_far(out: Path) -> int:
+    return max(
+        (int(path.name.removeprefix("restart-")) for path in (out / "checkpoints").glob("restart-*")),
+        default=0,
+    )
 
 
 class _TrainingState:
@@ -188,14 +220,17 @@ class _TrainingState:
         self.step.restore(self.next, state["optimiser"])
 
 
-def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
-    """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers."""
+def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path) -> None:
+    """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers.
+
+    Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
+    """
     import torch
     from ignite.engine import Engine, Events
     from monai.handlers import CheckpointSaver
 
     state = _TrainingState(step)
-    _restore(out / "checkpoints", step, state)
+    _restore(checkpoints, step, state)
     if state.next >= step.steps:
         return
     history = _History(out, state.next)
@@ -206,9 +241,10 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
         due = number % LOG_EVERY_STEPS == 0 or number == step.steps - 1
         values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
         if values and not torch.isfinite(terms["loss"]).all():
-            raise EsadError(
-                f"The loss is not finite at step {number} ({step.phase_at(number)[0].name}). The last checkpoint in "
-                f"{out / 'checkpoints'} is good; lower train.learning_rate (now {settings.train.learning_rate})."
+            rate = step.rate * settings.train.learning_rate
+            raise Diverged(
+                f"The loss is not finite at step {number} ({step.phase_at(number)[0].name}): lower "
+                f"train.learning_rate (now {rate:g})."
             )
         if values:
             history.add(number, step.phase_at(number)[0].name, values)
@@ -217,7 +253,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
     engine = Engine(update)
     engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", state.next))
     saver = CheckpointSaver(
-        str(out / "checkpoints"),
+        str(checkpoints),
         {"method": step.method, "training": state},
         save_interval=10**9,
         epoch_level=False,
@@ -233,7 +269,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
             nonlocal last_saved
             bar.advance(1, f"loss {history.last:.4g}")
             due = time.monotonic() - last_saved > settings.checkpoint_seconds
-            if due or stop():
+            if (due or stop()) and _is_finite(step.method):  # else the next logged loss ends the training
                 saver.interval_completed(engine)
                 last_saved = time.monotonic()
             if stop():
@@ -245,10 +281,17 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path) -> None:
         raise Stopped(
             f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
         )
-    if not all(bool(torch.isfinite(value).all()) for value in step.method.state_dict().values()):
-        raise EsadError(
-            f"The weights are not finite after training; lower train.learning_rate (now {settings.train.learning_rate})."
+    if not _is_finite(step.method):
+        rate = step.rate * settings.train.learning_rate
+        raise Diverged(
+            f"The weights are not finite after training: lower train.learning_rate (now {rate:g})."
         )
+
+
+def _is_finite(method: Method) -> bool:
+    import torch
+
+    return all(bool(torch.isfinite(value).all()) for value in method.state_dict().values())
 
 
 def _attach_statistics(engine: Any, out: Path) -> None:
@@ -370,7 +413,7 @@ def _write_model(path: Path, method: Method) -> None:
     write_atomically(path, lambda temporary: save_file(state, temporary))
 
 
-def _write_provenance(out: Path, store: Store, settings: RunSettings, steps: int, seconds: float) -> None:
+def _write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, float]) -> None:
     from pipeline.runs import resolve_device
     from preprocessing.store import write_json
 
@@ -384,8 +427,7 @@ def _write_provenance(out: Path, store: Store, settings: RunSettings, steps: int
     content = {
         "seed": settings.seed,
         "device": str(resolve_device(settings.device)),
-        "steps": steps,
-        "seconds": round(seconds, 1),
+        **training,
         "git_revision": revision.stdout.strip() or os.environ.get("ESAD_REVISION", "unknown"),
         "versions": {name: version(name) for name in names},
         "inputs": store.description["inputs"],

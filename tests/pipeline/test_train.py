@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -71,11 +72,40 @@ def test_a_layer_that_states_epochs_takes_the_presets_steps_back(tmp_path):
     assert config["train"]["steps"] is None
 
 
-def test_a_loss_that_explodes_is_said_with_the_setting_to_change(tmp_path):
+WILD = {**QUICK, "train.optimiser": "sgd", "train.learning_rate": 1e30, "train.schedule": "constant"}
+
+
+def test_a_loss_that_explodes_is_said_with_the_setting_to_change(tmp_path, capsys):
     make_store(tmp_path, "images")
-    wild = {**QUICK, "train.optimiser": "sgd", "train.learning_rate": 1e30, "train.schedule": "constant"}
     with pytest.raises(EsadError, match=r"not finite.*train\.learning_rate"):
-        train(tmp_path / "store", tmp_path / "run", None, [wild])
+        train(tmp_path / "store", tmp_path / "run", None, [{**WILD, "train.restarts": 1}])
+    assert capsys.readouterr().err.count("Starting anew") == 1
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, monkeypatch, capsys):
+    import models.fit
+
+    make_store(tmp_path, "images")
+    rates, original = [], models.fit.TrainingStep.__call__
+
+    def explodes_unless_slow(self, number):
+        terms = original(self, number)
+        if number == 40:
+            rates.append(self.optimiser.param_groups[0]["lr"])
+            if self.rate > 0.3:
+                terms["loss"] = terms["loss"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(models.fit.TrainingStep, "__call__", explodes_unless_slow)
+    settings = {**QUICK, "train.schedule": "constant", "train.learning_rate": 0.004}
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
+    assert rates == pytest.approx([0.004, 0.002, 0.001])
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["restarts"] == 2
+    assert capsys.readouterr().err.count("Starting anew") == 2
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["value"].notna().all()
+    assert history.loc[history["term"] == "loss", "step"].is_monotonic_increasing
 
 
 COMMAND = """
