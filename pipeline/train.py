@@ -1,8 +1,7 @@
 """`esad train STORE`: assignments, the trained model and its reference scores, in a RUN folder.
 
-The one training step of `models.fit` runs inside an ignite engine with MONAI handlers for checkpoints, statistics
-and TensorBoard. Training that was stopped or killed goes on from its last checkpoint and ends with the same
-weights as an undisturbed run.
+The one training step of `models.fit` runs inside an engine (`pipeline.engine`). Training that was stopped or killed
+goes on from its last checkpoint and ends with the same weights as an undisturbed run.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,23 +20,20 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.config import RunSettings, first_difference, resolve
-from pipeline.errors import EsadError, Stopped, UsageError
+from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings
-from pipeline.progress import progress, say
+from pipeline.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     import pandas as pd
 
     from models.detector import Method
-    from models.fit import Items, TrainingStep
+    from models.fit import Items
     from preprocessing.store import Store
 
 IN_MEMORY_BYTES = 4 * 2**30
-LOG_EVERY_STEPS = 20
 
 
 def train(
@@ -151,6 +145,7 @@ def _fit(
     from models.augment import Augmentation
     from models.fit import TrainingData, TrainingStep
     from models.table_of_methods import build
+    from pipeline.engine import Diverged, run_engine
     from pipeline.runs import resolve_device
 
     device = resolve_device(settings.device)
@@ -190,10 +185,6 @@ def _fit(
     )
 
 
-class Diverged(EsadError):
-    """The loss or a weight is not finite."""
-
-
 def _checkpoints(out: Path, restart: int) -> Path:
     """Where the checkpoints of the first training, or of a later one at a lower rate, are."""
     return out / "checkpoints" / (f"restart-{restart}" if restart else "")
@@ -204,168 +195,6 @@ def _restarts_so_far(out: Path) -> int:
         (int(path.name.removeprefix("restart-")) for path in (out / "checkpoints").glob("restart-*")),
         default=0,
     )
-
-
-class _TrainingState:
-    """What a checkpoint holds beside the weights: the next step, the optimiser, the phase is known from the step."""
-
-    def __init__(self, step: TrainingStep) -> None:
-        self.step, self.next = step, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"next": self.next, "optimiser": self.step.state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.next = int(state["next"])
-        self.step.restore(self.next, state["optimiser"])
-
-
-def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path) -> None:
-    """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers.
-
-    Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
-    """
-    import torch
-    from ignite.engine import Engine, Events
-    from monai.handlers import CheckpointSaver
-
-    state = _TrainingState(step)
-    _restore(checkpoints, step, state)
-    if state.next >= step.steps:
-        return
-    history = _History(out, state.next)
-
-    def update(engine: Engine, number: int) -> dict[str, float]:
-        terms = step(number)
-        state.next = number + 1
-        due = number % LOG_EVERY_STEPS == 0 or number == step.steps - 1
-        values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
-        if values and not torch.isfinite(terms["loss"]).all():
-            rate = step.rate * settings.train.learning_rate
-            raise Diverged(
-                f"The loss is not finite at step {number} ({step.phase_at(number)[0].name}): lower "
-                f"train.learning_rate (now {rate:g})."
-            )
-        if values:
-            history.add(number, step.phase_at(number)[0].name, values)
-        return values
-
-    engine = Engine(update)
-    engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", state.next))
-    saver = CheckpointSaver(
-        str(checkpoints),
-        {"method": step.method, "training": state},
-        save_interval=10**9,
-        epoch_level=False,
-        n_saved=2,
-    )
-    saver.attach(engine)
-    _attach_statistics(engine, out)
-    last_saved = time.monotonic()
-    with progress(f"train {out.name}", step.steps - state.next) as bar, _stop_signals() as stop:
-
-        @engine.on(Events.ITERATION_COMPLETED)
-        def after_step() -> None:
-            nonlocal last_saved
-            bar.advance(1, f"loss {history.last:.4g}")
-            due = time.monotonic() - last_saved > settings.checkpoint_seconds
-            if (due or stop()) and _is_finite(step.method):  # else the next logged loss ends the training
-                saver.interval_completed(engine)
-                last_saved = time.monotonic()
-            if stop():
-                engine.terminate()
-
-        engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps)
-    history.close()
-    if state.next < step.steps:
-        raise Stopped(
-            f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
-        )
-    if not _is_finite(step.method):
-        rate = step.rate * settings.train.learning_rate
-        raise Diverged(
-            f"The weights are not finite after training: lower train.learning_rate (now {rate:g})."
-        )
-
-
-def _is_finite(method: Method) -> bool:
-    import torch
-
-    return all(bool(torch.isfinite(value).all()) for value in method.state_dict().values())
-
-
-def _attach_statistics(engine: Any, out: Path) -> None:
-    """MONAI's TensorBoard handler for the logged steps, into RUN/events."""
-    from monai.handlers import TensorBoardStatsHandler
-
-    handler = TensorBoardStatsHandler(
-        log_dir=str(out / "events"),
-        iteration_log=lambda engine, iteration: bool(engine.state.output),
-        epoch_log=False,
-        output_transform=lambda output: output,
-    )
-    handler.attach(engine)
-
-
-def _restore(folder: Path, step: TrainingStep, state: _TrainingState) -> None:
-    """Load the newest readable checkpoint; an unreadable one is named and the one before it is taken."""
-    import torch
-
-    files = sorted(
-        folder.glob("*.pt"), key=lambda path: int("".join(filter(str.isdigit, path.stem)) or 0), reverse=True
-    )
-    for path in files:
-        try:
-            content = torch.load(path, map_location=step.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
-            say(f"{path}: unreadable ({type(error).__name__}); trying the one before.")
-            continue
-        step.method.load_state_dict(content["method"])
-        state.load_state_dict(content["training"])
-        say(f"Continuing from step {state.next} of {step.steps}.")
-        return
-
-
-class _History:
-    """RUN/history.csv: a row per logged step, in long form; a continued run cuts the rows after its checkpoint."""
-
-    def __init__(self, out: Path, start: int) -> None:
-        self.path, self.last = out / "history.csv", float("nan")
-        kept = ["step,phase,term,value\n"]
-        if start and self.path.exists():
-            lines = self.path.read_text().splitlines(keepends=True)[1:]
-            kept += [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < start]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(kept))
-        self.file = self.path.open("a")
-
-    def add(self, step: int, phase: str, values: dict[str, float]) -> None:
-        self.last = values["loss"]
-        self.file.writelines(f"{step},{phase},{name},{value:.8g}\n" for name, value in values.items())
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Within the block SIGTERM and SIGINT only raise a flag, which the yielded function reads."""
-    import threading
-
-    flag: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {
-        number: signal.signal(number, lambda *_: flag.append(True))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield lambda: bool(flag)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _write_references(
