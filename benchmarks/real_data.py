@@ -21,6 +21,8 @@ from pipeline.ingest import IngestOptions
 from pipeline.score import score
 from pipeline.tables import tables
 from pipeline.train import train
+from preprocessing.nih import REGION, read_boxes
+from preprocessing.radiographs import region_in_square
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}
@@ -42,15 +44,32 @@ STEPS = {
 }
 
 
+def with_boxes(source: Path, metadata: Path, out: Path) -> Path:
+    """A copy of NIH's npz with the radiologists' boxes (the first of an image) as region columns, in its 64 px."""
+    content = dict(np.load(source))
+    boxes = read_boxes(metadata / "BBox_List_2017.csv.gz")
+    regions = np.full((len(content["image"]), 4), np.nan)
+    for place, image in enumerate(content["image"].astype(str)):
+        if image in boxes.index:
+            box = tuple(float(value) for value in boxes.loc[image, list(REGION)])
+            regions[place] = region_in_square(box, (1024, 1024), 0.75, 64) or np.nan
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(out, **content, **dict(zip(REGION, regions.T, strict=True)))
+    return out
+
+
 def one_set(name: str, data: Path, out: Path, method: str) -> dict[str, object]:
     """Mean and spread over seeds, of the score and of Eq. 9, the standardised score and the terms, in %."""
     source, preset, seeds, settings, columns = RUNS[name]
     store = out / Path(source).stem
     options = IngestOptions(store)
+    path = data / source
+    if name.startswith("nih"):
+        path = with_boxes(path, data / "nih" / "metadata", out / "with_boxes" / path.name)
     if name == "cardio":
-        tables([data / source], TableSettings(), options)
+        tables([path], TableSettings(), options)
     else:
-        images([data / source], ImageSettings(**columns), options)
+        images([path], ImageSettings(**columns), options)
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         run = out / f"{name}-{method}-{seed}"
@@ -60,6 +79,8 @@ def one_set(name: str, data: Path, out: Path, method: str) -> dict[str, object]:
         found.setdefault("score", []).append(100 * metrics["auc"])
         for term, value in metrics["scores"].items():
             found.setdefault(term, []).append(100 * value["auc"])
+        for rate, value in (metrics["localisation"] or {}).items():
+            found.setdefault(f"localisation_{rate}", []).append(value if rate == "items" else 100 * value)
     return {
         "data": name, "method": method, "seeds": seeds,
         **{term: [round(float(np.mean(v)), 1), round(float(np.std(v)), 1)] for term, v in found.items()},

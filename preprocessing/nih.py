@@ -75,10 +75,10 @@ def _read_entries(entry: Path) -> pd.DataFrame:
             stated = pd.read_csv(listed, header=None, dtype="string")[0].str.strip()
             out.loc[out.index.isin(stated), "split"] = name
     boxes = _one(entry.parent, "BBox_List_2017*.csv*")
-    return out if boxes is None else out.join(_read_boxes(boxes))
+    return out if boxes is None else out.join(read_boxes(boxes))
 
 
-def _read_boxes(path: Path) -> pd.DataFrame:
+def read_boxes(path: Path) -> pd.DataFrame:
     """REGION by image: the file's header has `Bbox [x,y,w,h]` over four columns, so places are read, not names."""
     try:
         table = pd.read_csv(path, usecols=[0, 2, 3, 4, 5], header=0, names=["image", *REGION])
