@@ -1,6 +1,6 @@
 # esad in a slim image, as its own user. Any Python base will do; torch's wheel brings CUDA with it, so the base
 # needs none:
-#   docker build -t esad .
+#   docker build -t esad --build-arg REVISION=$(git rev-parse HEAD) .
 #   docker run --rm --gpus all --shm-size 2g -v $PWD/archive:/data:ro -v $PWD/runs:/runs esad tile /data/slides --out /runs/store
 # Other package sources: --build-arg PIP_FIND_LINKS=…, PIP_INDEX_URL=… (any PIP_* below).
 ARG BASE=python:3.11-slim
@@ -20,9 +20,10 @@ RUN /opt/esad/bin/pip install -c constraints.txt ".[staintools]" \
  && rm -rf /opt/esad/lib/python3*/site-packages/tests
 
 FROM ${BASE}
+ARG REVISION=unknown
 COPY --from=build /opt/esad /opt/esad
 ENV PATH=/opt/esad/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/home/esad \
-    NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib
+    NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib ESAD_REVISION=${REVISION}
 RUN groupadd --gid 1000 esad && useradd --uid 1000 --gid esad --create-home esad \
  && mkdir -p /data /runs && chown esad:esad /data /runs
 USER esad

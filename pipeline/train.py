@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,22 +243,26 @@ def _write_model(path: Path, method: Method) -> None:
     write_atomically(path, lambda temporary: save_file(state, temporary))
 
 
+def _revision() -> str:
+    """The commit of the checkout that this runs from, else what the image says (ESAD_REVISION), else `unknown`."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        with suppress(OSError, subprocess.CalledProcessError):  # no git, or a checkout of somebody else
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return os.environ.get("ESAD_REVISION", "unknown")
+
+
 def _write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, float]) -> None:
     from pipeline.runs import resolve_device
     from preprocessing.store import write_json
 
-    revision = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     names = ("esad", "torch", "monai", "pytorch-ignite", "numpy", "pandas")
     content = {
         "seed": settings.seed,
         "device": str(resolve_device(settings.device)),
         **training,
-        "git_revision": revision.stdout.strip() or os.environ.get("ESAD_REVISION", "unknown"),
+        "git_revision": _revision(),
         "versions": {name: version(name) for name in names},
         "inputs": store.description["inputs"],
     }
