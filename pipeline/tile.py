@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ UM_PER_PIXEL_AT_10 = 1.0
 """A magnification of 10 means 1 um a pixel."""
 FIT_PIXELS = 200_000
 """About as many pixels of a slide's tiles make its stain fit (MEASURED: enough, and 0.2 s)."""
-PAINT_TILES = 4096
+PAINT_TILES = 512
 """Tiles are repainted so many at a time, in place: a slide of 100,000 tiles is held in memory once."""
 
 
@@ -44,6 +45,8 @@ class _Task:
     settings: TileSettings
     outlines: dict[str, Path]
     """Lower-case stem -> outline file; where it is empty labels are unknown."""
+    threads: int = 1
+    """Threads within one slide; the result does not depend on it."""
 
 
 def tile(
@@ -77,8 +80,9 @@ def tile(
     resolved = settings.model_dump()
     resolved["stain_target"] = _target_digest(settings)
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
-    task = _Task(archive, settings, outlines)
-    versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely")
+    at_once = max(1, min(options.workers, len(sources)))
+    task = _Task(archive, settings, outlines, max(1, options.workers // at_once))
+    versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
     process = partial(_process, task)
     job = Job("tile", "tiles", archive, sources, resolved, process, versions=versions, warnings=warnings)
     return _with_notes(run_job(job, options))
@@ -190,18 +194,18 @@ def _tile_slide(
             raise InputError(
                 f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
             )
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size)
+        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
         kept = kept[read]
         described = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": "openslide", "thumbnail": f"thumbnails/{number:05d}.png",
+            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
             "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
         }  # fmt: skip
     if not len(tiles):
         raise InputError(
             f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
         )
-    tiles, stain = _normalise(tiles, settings)
+    tiles, stain = _normalise(tiles, settings, task.threads)
     described.update(stain)
     items = pd.DataFrame(
         {"source": source, "place": [f"{x},{y}" for x, y in corners[kept]], "group": Path(source).stem}
@@ -214,15 +218,14 @@ def _tile_slide(
     return tiles, items, described
 
 
-def _read(slide: Slide, corners: np.ndarray, plan: Any, tile_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    slide: Slide, corners: np.ndarray, plan: Any, tile_size: int, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The tiles that could be read, in the order of `corners`, and which those are (bool)."""
     import numpy as np
 
     tiles = np.empty((len(corners), tile_size, tile_size, 3), dtype=np.uint8)
-    read = np.zeros(len(corners), dtype=bool)
-    for place, picture in slide.tiles(corners, plan, tile_size):
-        if picture is not None:
-            tiles[place], read[place] = picture, True
+    read = slide.read_tiles(corners, plan, tile_size, tiles, threads)
     return tiles if read.all() else tiles[read], read
 
 
@@ -244,7 +247,7 @@ def _label(items: pd.DataFrame, boxes: np.ndarray, task: _Task, source: str) -> 
     items.loc[label == -1, "label"] = pd.NA
 
 
-def _normalise(tiles: np.ndarray, settings: TileSettings) -> tuple[np.ndarray, dict[str, Any]]:
+def _normalise(tiles: np.ndarray, settings: TileSettings, threads: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Tiles with their stains brought to the target's, and what is recorded of it.
 
     Where the slide has no two stains to fit, its tiles stay as they are and `stain_guard` says why.
@@ -281,9 +284,13 @@ def _normalise(tiles: np.ndarray, settings: TileSettings) -> tuple[np.ndarray, d
         doubts.append(f"pale slide: stain raised {capped.max():g} times instead of {ratio.max():.1f} times")
     if settings.stain_scope == "slide":
         paint, remember = StainMap(fit, target), tiles.size // 3 >= REMEMBERING_PIXELS
-        for start in range(0, len(tiles), PAINT_TILES):
+
+        def repaint(start: int) -> None:
             part = slice(start, start + PAINT_TILES)
             tiles[part] = paint(tiles[part], remember=remember)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(repaint, range(0, len(tiles), PAINT_TILES)))
     else:
         tiles, failed = _tile_by_tile(tiles, fit, target)
         if failed:

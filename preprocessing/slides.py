@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
 from preprocessing.errors import InputError
+from preprocessing.jpeg_levels import JpegLevel, NotDirect, jpeg_levels
+from preprocessing.resampling import cut_tiles, reduce_whole, resample_area
 from preprocessing.tiling import ReadPlan, plan_reading
 
 SUFFIXES = (
@@ -44,6 +48,9 @@ class Slide:
         Raises InputError where OpenSlide cannot open the file, or no microns per pixel are known.
         """
         self.path = path
+        self.reader = "openslide"
+        """What the last `read_tiles` read with: jpeg, openslide, or jpeg+openslide."""
+        self._direct: dict[int, JpegLevel | None] = {}
         self._open()
         self.width, self.height = self.handle.dimensions
         self.mpp = self._read_mpp() or slide_mpp
@@ -162,23 +169,106 @@ class Slide:
                 box = (left, top, min(half, x + width - left), min(half, y + height - top))
                 yield from self._pieces(level, *box, factor)
 
-    def tiles(
-        self, corners: np.ndarray, plan: ReadPlan, tile_size: int
-    ) -> Iterator[tuple[int, np.ndarray | None]]:
-        """(position in `corners`, tile uint8 (tile_size, tile_size, 3) or None where it cannot be read).
+    def read_tiles(
+        self, corners: np.ndarray, plan: ReadPlan, tile_size: int, out: np.ndarray, threads: int = 1
+    ) -> np.ndarray:
+        """Read tiles into `out` uint8 (N, tile_size, tile_size, 3); bool (N,), which of them could be read.
 
-        Tiles of one block are cut from one read; where that fails each of its tiles is tried alone, so that one
-        corrupt place costs the tiles that it touches and no more. Order: block by block. Where a level's downsample
-        is not whole (4.0001), OpenSlide places a read between pixels and blends by up to 1 / downsample pixels.
+        `corners` (N, 2) x, y in level-0 pixels. Levels of JPEG tiles are decoded directly by `threads` threads, all
+        else block by block through OpenSlide; `reader` says which. Tiles of one block are cut from one read; where
+        that fails each of its tiles is tried alone, so that one corrupt place costs the tiles that it touches and no
+        more. Where a level's downsample is not whole (4.0001) the direct path takes the nearest pixel of the level,
+        while OpenSlide places a read between pixels and blends by up to 1 / downsample pixels.
         """
+        read = np.zeros(len(corners), dtype=bool)
         if not len(corners):
-            return
-        per_block = max(1, int(BLOCK_PIXELS / (tile_size * plan.reduction)))
-        blocks = np.floor((corners + 0.5) / (tile_size * plan.downsample * per_block)).astype(np.int64)
+            return read
+        whole = plan.reduction == round(plan.reduction)
+        level = self._direct_level(plan.level) if whole else None
+        self.reader = "openslide" if level is None else "jpeg"
+        if level is None:
+            left = self._blocks(corners, plan, tile_size, (BLOCK_PIXELS, BLOCK_PIXELS))
+        else:
+            left = self._read_directly(level, corners, plan, tile_size, out, read, threads)
+            self.reader += "+openslide" if left else ""
+        for members in left:
+            for member, picture in self._block(members, corners, plan, tile_size):
+                if picture is not None:
+                    out[member], read[member] = picture, True
+        return read
+
+    def _direct_level(self, number: int) -> JpegLevel | None:
+        """The level as one that can be decoded directly, if its first tile comes out as OpenSlide reads it."""
+        if number not in self._direct:
+            vendor = str(self.handle.properties.get("openslide.vendor"))
+            level = jpeg_levels(self.path, vendor, self.handle.level_dimensions).get(number)
+            self._direct[number] = level if level is not None and self._agrees(level, number) else None
+        return self._direct[number]
+
+    def _agrees(self, level: JpegLevel, number: int) -> bool:
+        there = np.flatnonzero(level.counts)
+        if not len(there):
+            return False
+        row, column = divmod(int(there[0]), level.across)
+        x, y = column * level.tile_width, row * level.tile_height
+        width, height = min(level.tile_width, level.width - x), min(level.tile_height, level.height - y)
+        downsample = self.handle.level_downsamples[number]
+        if (x or y) and downsample != round(downsample):
+            return False
+        try:
+            with level.open() as reader:
+                ours = reader.region(x, y, width, height)
+            return np.array_equal(
+                ours, self.region(round(x * downsample), round(y * downsample), number, width, height)
+            )
+        except (NotDirect, UnreadableRegion, OSError):
+            return False
+
+    def _read_directly(
+        self,
+        level: JpegLevel,
+        corners: np.ndarray,
+        plan: ReadPlan,
+        tile_size: int,
+        out: np.ndarray,
+        read: np.ndarray,
+        threads: int,
+    ) -> list[np.ndarray]:
+        """Fill `out` and `read`; returns the blocks that are left to OpenSlide."""
+        places = np.round(corners / plan.level_downsample).astype(np.int64)
+        extent, own = tile_size * int(plan.reduction), threading.local()
+        blocks = self._blocks(corners, plan, tile_size, (level.tile_width, level.tile_height))
+
+        def work(members: np.ndarray) -> np.ndarray | None:
+            if not hasattr(own, "reader"):
+                own.reader = stack.enter_context(level.open())
+            low, high = places[members].min(0), places[members].max(0) + extent
+            try:
+                block = own.reader.region(*low, *(high - low))
+            except (NotDirect, OSError):
+                return members
+            lefts, tops = (places[members] - low).T
+            cut_tiles(block, lefts, tops, int(plan.reduction), members, out)
+            read[members] = True
+            return None
+
+        with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
+            return [members for members in pool.map(work, blocks) if members is not None]
+
+    def _blocks(
+        self, corners: np.ndarray, plan: ReadPlan, tile_size: int, sides: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """Positions of the tiles block by block: of about `sides` (width, height) level pixels, whole tiles each."""
+        extent = tile_size * plan.reduction
+        if any(side % extent for side in sides):
+            sides = (BLOCK_PIXELS, BLOCK_PIXELS)
+        per_block = [max(1, int(side / extent)) for side in sides]
+        blocks = np.floor((corners + 0.5) / (tile_size * plan.downsample * np.array(per_block))).astype(
+            np.int64
+        )
         order = np.lexsort((blocks[:, 0], blocks[:, 1]))
         ends = np.flatnonzero((np.diff(blocks[order], axis=0) != 0).any(1)) + 1
-        for members in np.split(order, ends):
-            yield from self._block(members, corners, plan, tile_size)
+        return np.split(order, ends)
 
     def _block(
         self, members: np.ndarray, corners: np.ndarray, plan: ReadPlan, tile_size: int
@@ -213,53 +303,6 @@ def on_white(picture: np.ndarray) -> np.ndarray:
     if (alpha == 255).all():
         return np.ascontiguousarray(picture[..., :3])
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def reduce_whole(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Mean of factor x factor pixels, rounded half up: uint8 (H, W, C) -> uint8 (ceil(H / f), ceil(W / f), C).
-
-    An incomplete last row or column of blocks counts its edge pixels again.
-    """
-    if factor == 1:
-        return np.ascontiguousarray(picture)
-    down, across = -picture.shape[0] % factor, -picture.shape[1] % factor
-    if down or across:
-        picture = np.pad(picture, ((0, down), (0, across), (0, 0)), mode="edge")
-    rows, columns = picture.shape[0] // factor, picture.shape[1] // factor
-    sums = np.zeros((rows, columns, picture.shape[2]), dtype=np.uint16 if factor <= 11 else np.uint64)
-    for top in range(factor):
-        for left in range(factor):
-            sums += picture[top::factor, left::factor]
-    area = factor**2  # 2 * 255 * 11² + 11² is the largest that 16 bits hold
-    return ((2 * sums + sums.dtype.type(area)) // sums.dtype.type(2 * area)).astype(np.uint8)
-
-
-@lru_cache(maxsize=4096)
-def area_weights(offset: float, reduction: float, count: int, length: int) -> np.ndarray:
-    """float64 (count, length): the share of each of `length` pixels in each of `count` cells of `reduction` pixels.
-
-    The first cell begins at `offset`; every row sums to 1 where the cells lie within the pixels.
-    """
-    edges = offset + reduction * np.arange(count + 1)[:, None]
-    pixels = np.arange(length)
-    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return overlap.clip(0) / reduction
-
-
-def resample_area(
-    picture: np.ndarray, left: float, top: float, tile_size: int, reduction: float
-) -> np.ndarray:
-    """Exact area means of cells of reduction x reduction pixels from (left, top): uint8 (tile_size, tile_size, 3).
-
-    Fractions of a pixel count by their area (Pillow's box filter takes a pixel whole or not at all); rounded half up.
-    """
-    x, y = int(left), int(top)
-    side = int(np.ceil(tile_size * reduction)) + 1
-    piece = picture[y : y + side, x : x + side].astype(np.float64)
-    down = area_weights(round(top - y, 9), reduction, tile_size, piece.shape[0])
-    across = area_weights(round(left - x, 9), reduction, tile_size, piece.shape[1])
-    rows = np.tensordot(down, piece, axes=(1, 0))
-    return np.floor(np.matmul(across, rows) + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def is_slide(path: Path) -> bool:

@@ -68,15 +68,13 @@ class StainMap:
             concentration_ratio(source, target),
             np.ascontiguousarray(target.matrix, dtype=np.float64),
         )
-        self._memory: np.ndarray | None = None
+        self._memory = np.zeros(1 << 24, dtype=np.uint32)  # the system gives the pages as they are used
 
     def __call__(self, tiles: np.ndarray, remember: bool = True) -> np.ndarray:
         """Repaint uint8 (..., 3): a new array of the same shape. `remember=False` computes each pixel anew."""
         flat = np.ascontiguousarray(tiles).reshape(-1, 3)
         out = np.empty_like(flat)
         if remember:
-            if self._memory is None:
-                self._memory = np.zeros(1 << 24, dtype=np.uint32)
             paint_remembering(flat, *self._settings, KNOWN, self._memory, out)
         else:
             paint(flat, *self._settings, out)
