@@ -1,0 +1,244 @@
+"""Reading 10x tiles and the whole tile stage, beside the decode limit and the peers, in one run.
+
+    python benchmarks/tiling.py [--quick] [--json FILE]
+
+read_vs_decode_limit        our read of all tiles over raw JPEG decoding of the same data, both with two threads
+read_vs_openslide_per_tile  our read, two threads, over OpenSlide asked for tile after tile by two threads
+stage_vs_decode_limit       `esad tile` with mask, stain normalisation and store, over the decode limit
+
+The slide is made here: 64 drawn tissue tiles of 512 pixels, encoded once (JPEG 4:2:0) and repeated, 1 um a pixel, with
+two smaller levels. All of it is in the page cache, and flushing to disk is outside the timing. What is compared
+alternates; times are medians. Peers that take long read a share of the tiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import openslide
+import simplejpeg
+import tifffile
+from monai.data import WSIReader
+
+from pipeline.config import TileSettings
+from pipeline.ingest import IngestOptions
+from pipeline.synthetic_slides import draw_slide
+from pipeline.tile import tile
+from preprocessing.slides import Slide
+from preprocessing.tiling import tile_grid
+
+TILE, SIDE, THREADS, DISTINCT = 64, 512, 2, 64
+MPP = 1.0
+
+
+def tissue_tiles() -> np.ndarray:
+    """uint8 (DISTINCT, SIDE, SIDE, 3): pieces of the middle of drawn slides at 1 um a pixel."""
+    pieces = []
+    seed = 0
+    while len(pieces) < DISTINCT:
+        picture, _ = draw_slide(np.random.default_rng(seed), 6144, abnormal=False)
+        small = picture.reshape(3072, 2, 3072, 2, 3).mean((1, 3)).round().astype(np.uint8)
+        middle = small[512:-512, 512:-512]
+        pieces += [
+            middle[y : y + SIDE, x : x + SIDE] for y in range(0, 2048, SIDE) for x in range(0, 2048, SIDE)
+        ]
+        seed += 1
+    return np.stack(pieces[:DISTINCT])
+
+
+def write_pyramid(path: Path, across: int) -> None:
+    """`across` x `across` tiles at level 0, then levels of a quarter and a sixteenth of its side."""
+    tiles = tissue_tiles()
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(3):
+            shrink = 4**level
+            side = across * SIDE // shrink
+            part = SIDE // shrink
+            small = (
+                tiles.reshape(len(tiles), part, shrink, part, shrink, 3).mean((2, 4)).round().astype(np.uint8)
+            )
+            per_tile = min(shrink, side // part)
+            count = -(-side // SIDE)
+
+            def streams(
+                small: np.ndarray = small, per_tile: int = per_tile, count: int = count
+            ) -> Iterator[bytes]:
+                known: dict[int, bytes] = {}
+                for row in range(count):
+                    for column in range(count):
+                        key = (row * 7 + column) % DISTINCT
+                        if key not in known:
+                            numbers = (key + np.arange(per_tile**2)) % DISTINCT
+                            mosaic = small[numbers].reshape(per_tile, per_tile, *small.shape[1:])
+                            whole = mosaic.transpose(0, 2, 1, 3, 4).reshape(per_tile * small.shape[1], -1, 3)
+                            canvas = np.full((SIDE, SIDE, 3), 243, np.uint8)
+                            canvas[: whole.shape[0], : whole.shape[1]] = whole[:SIDE, :SIDE]
+                            known[key] = simplejpeg.encode_jpeg(canvas, 85, "RGB", "420")
+                        yield known[key]
+
+            size = MPP * shrink
+            file.write(
+                streams(), shape=(side, side, 3), dtype=np.uint8, tile=(SIDE, SIDE), photometric="ycbcr",
+                subsampling=(2, 2), compression="jpeg", subfiletype=int(level > 0), metadata=None,
+                resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER",
+            )  # fmt: skip
+
+
+def decode_limit(path: Path) -> Callable[[], int]:
+    """Decode every JPEG tile of level 0 from memory by THREADS threads; number of small tiles that it holds."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        data = [
+            os.pread(file.filehandle.fileno(), count, offset)
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+        ]
+
+    def run() -> int:
+        def work(part: list[bytes]) -> None:
+            buffer = np.empty((SIDE, SIDE, 3), np.uint8)
+            for stream in part:
+                simplejpeg.decode_jpeg(stream, "RGB", buffer=buffer)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(work, [data[n::THREADS] for n in range(THREADS)]))
+        return len(data) * (SIDE // TILE) ** 2
+
+    return run
+
+
+def ours(path: Path, direct: bool, share: float = 1.0) -> Callable[[], int]:
+    """Our read of the grid, directly or block by block through OpenSlide."""
+
+    def run() -> int:
+        with Slide(path) as slide:
+            plan = slide.plan(MPP, exact=False)
+            corners = tile_grid(slide.width, slide.height, plan.downsample, TILE, TILE)
+            corners = corners[: int(len(corners) * share)]
+            if not direct:
+                slide._direct = {plan.level: None}
+            out = np.empty((len(corners), TILE, TILE, 3), np.uint8)
+            assert slide.read_tiles(corners, plan, TILE, out, THREADS).all()
+            assert slide.reader == ("jpeg" if direct else "openslide")
+            return len(corners)
+
+    return run
+
+
+def openslide_per_tile(path: Path, share: float) -> Callable[[], int]:
+    """OpenSlide, tile after tile, by THREADS threads with a handle each."""
+
+    def run() -> int:
+        def work(thread: int) -> int:
+            with openslide.OpenSlide(path) as slide:
+                corners = tile_grid(*slide.dimensions, 1.0, TILE, TILE)
+                corners = corners[: int(len(corners) * share)][thread::THREADS]
+                for x, y in corners.tolist():
+                    np.asarray(slide.read_region((x, y), 0, (TILE, TILE)))[..., :3]
+                return len(corners)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            return sum(pool.map(work, range(THREADS)))
+
+    return run
+
+
+def tifffile_segments(path: Path) -> Callable[[], int]:
+    """tifffile's decoded segments, THREADS workers, cut into tiles."""
+
+    def run() -> int:
+        with tifffile.TiffFile(path) as file:
+            count = 0
+            for picture, _, _ in file.pages[0].segments(maxworkers=THREADS):
+                cut = picture[0].reshape(SIDE // TILE, TILE, SIDE // TILE, TILE, 3).transpose(0, 2, 1, 3, 4)
+                count += len(np.ascontiguousarray(cut).reshape(-1, TILE, TILE, 3))
+            return count
+
+    return run
+
+
+def monai_reader(path: Path, share: float) -> Callable[[], int]:
+    """MONAI's WSIReader over OpenSlide, tile after tile."""
+
+    def run() -> int:
+        reader = WSIReader("openslide", level=0)
+        slide = reader.read(str(path))
+        corners = tile_grid(*slide.dimensions, 1.0, TILE, TILE)
+        corners = corners[: int(len(corners) * share)]
+        for x, y in corners.tolist():
+            reader.get_data(slide, location=(y, x), size=(TILE, TILE), level=0)
+        return len(corners)
+
+    return run
+
+
+def stage(path: Path, folder: Path) -> Callable[[], int]:
+    """`esad tile` with its defaults on the one slide, two workers; the store is removed outside the timing."""
+    out = folder / "store"
+
+    def run() -> int:
+        found = tile([path], TileSettings(), IngestOptions(out, workers=THREADS))
+        return int(found.summary["items"])
+
+    return run
+
+
+def main() -> None:
+    """Parse the options, measure, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; under three minutes on two cores")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rounds = 3 if options.quick else 5
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "slide.tif"
+        write_pyramid(path, 40)
+        tasks = {
+            "decode limit": decode_limit(path),
+            "our read": ours(path, direct=True),
+            "our stage": stage(path, folder),
+            "tifffile segments": tifffile_segments(path),
+            "our read through OpenSlide": ours(path, direct=False, share=0.05),
+            "OpenSlide per tile": openslide_per_tile(path, 0.02),
+            "MONAI WSIReader": monai_reader(path, 0.01),
+        }
+        rates: dict[str, list[float]] = {key: [] for key in tasks}
+        for turn in range(rounds + 1):  # the first turn warms up: compiled loops, page cache
+            for key, task in tasks.items():
+                began = perf_counter()
+                count = task()
+                rate = count / (perf_counter() - began)
+                shutil.rmtree(folder / "store", ignore_errors=True)
+                os.sync()
+                if turn:
+                    rates[key].append(rate)
+    speed = {key: median(values) for key, values in rates.items()}
+    for key, value in speed.items():
+        print(f"{key:28} {value:10,.0f} tiles/s   {value / speed['decode limit']:6.3f} of the decode limit")
+    result = {
+        "read_vs_decode_limit": speed["our read"] / speed["decode limit"],
+        "read_vs_openslide_per_tile": speed["our read"] / speed["OpenSlide per tile"],
+        "stage_vs_decode_limit": speed["our stage"] / speed["decode limit"],
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    for key, value in result.items():
+        print(f"{key:28} {value:.3f}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
