@@ -73,15 +73,16 @@ SplitColumn = Annotated[
 Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
 
 
-def _run(stage: Callable[[], Outcome], as_json: bool) -> Outcome:
-    """Run a stage; say its line on stderr and with `as_json` print its object on stdout."""
+def _run(stage: Callable[[], Outcome], as_json: bool, bare: bool = False) -> Outcome:
+    """Run a stage; say its line on stderr and with `as_json` print its object on stdout (`bare`: its summary alone)."""
     try:
         outcome = stage()
     except KeyboardInterrupt as error:
         raise Stopped("Stopped on request. Run the same command again: it continues where it was.") from error
     say(outcome.line)
     if as_json:
-        _print_json({"status": int(outcome.exit_status), **outcome.as_json()})
+        whole = {"status": int(outcome.exit_status), **outcome.as_json()}
+        _print_json(outcome.summary if bare else whole)
     return outcome
 
 
@@ -316,6 +317,25 @@ def report(
         return run_report(paths, out, note)
 
     return _run(stage, as_json)
+
+
+@app.command()
+def plan(
+    protocol: Annotated[str, typer.Option(help="camelyon16, nih-ap, nih-pa or nih-subset.")],
+    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
+    tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16: .tar.gz or folder.")] = None,
+    subset_list: Annotated[Path | None, typer.Option(help="Published lists of NIH's subset: .tar.gz or folder.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws NIH's labelled anomalies.")] = None,
+    as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Count what a published data set is made of, before any image is opened."""
+
+    def stage() -> Outcome:
+        from pipeline.plan import plan as run_plan
+
+        return run_plan(protocol, metadata, tile_list or subset_list, **_given(seed=seed))
+
+    return _run(stage, as_json, bare=True)
 
 
 @app.command()

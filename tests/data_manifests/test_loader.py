@@ -12,7 +12,7 @@ from data_manifests.loader import FOLDER, ManifestError, load_manifest, manifest
 
 
 def test_every_data_set_has_its_manifest():
-    assert {"mnist", "nih", "odds", "pcam"} <= set(manifest_names())
+    assert {"camelyon16", "mnist", "nih", "odds", "pcam"} <= set(manifest_names())
 
 
 @pytest.mark.parametrize("name", manifest_names())

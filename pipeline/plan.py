@@ -1,0 +1,41 @@
+"""`esad plan`: what a protocol is made of, counted before any image is opened."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.outcome import Outcome
+
+PROTOCOLS = ("camelyon16", "nih-ap", "nih-pa", "nih-subset")
+
+
+def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None, seed: int = 0) -> Outcome:
+    """Count the items of a published data set by part and label; the counts are the outcome's summary.
+
+    `lists` is a list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa).
+    Raises UsageError for an unknown protocol, or where its lists or metadata are not given or not readable.
+    """
+    from preprocessing.published_lists import camelyon16_tiles, counts, nih_subset, nih_view
+
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"--protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}.")
+    if protocol in ("nih-ap", "nih-pa"):
+        if metadata is None:
+            raise UsageError(f"--protocol {protocol} needs --metadata, NIH's Data_Entry file or its folder.")
+        table, place = nih_view(metadata, protocol[-2:].upper(), seed), metadata
+    else:
+        option = "--tile-list" if protocol == "camelyon16" else "--subset-list"
+        if lists is None:
+            raise UsageError(f"--protocol {protocol} needs {option} FILE.tar.gz, the published lists.")
+        table, place = (camelyon16_tiles if protocol == "camelyon16" else nih_subset)(lists), lists
+    found = counts(table)
+    parts = "; ".join(f"{name} {of['normal']} normal, {of['anomaly']} anomaly" for name, of in found.items())
+    return Outcome(place, f"{protocol}: {parts}.", "", 0, found)
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["plan", *sys.argv[1:]])

@@ -1,0 +1,49 @@
+"""Counts of the published sets through the command line, and what is asked for where something is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from data_manifests.loader import load_manifest
+from pipeline.cli import call
+
+
+def planned(capsys, *words):
+    assert call(["plan", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.data
+def test_the_protocols_counts(data, capsys):
+    camelyon = planned(
+        capsys, "--protocol", "camelyon16", "--tile-list", data / "camelyon16/dpa_folds_camelyon16.tar.gz"
+    )
+    assert camelyon == {"train": {"normal": 7612, "anomaly": 200}, "test": {"normal": 4000, "anomaly": 817}}
+    stated = load_manifest("camelyon16").counts
+    assert all(camelyon[part]["anomaly"] == stated[part].anomaly for part in ("train", "test"))
+    assert planned(capsys, "--protocol", "nih-ap", "--metadata", data / "nih/metadata") == {
+        "train": {"normal": 16003, "anomaly": 649}, "test": {"normal": 5056, "anomaly": 9444},
+    }  # fmt: skip
+    assert planned(capsys, "--protocol", "nih-pa", "--metadata", data / "nih/metadata") == {
+        "train": {"normal": 34497, "anomaly": 1177}, "test": {"normal": 4805, "anomaly": 6291},
+    }  # fmt: skip
+    assert planned(capsys, "--protocol", "nih-subset", "--subset-list", data / "nih/dpa_folds_nih.tar.gz") == {
+        "train": {"normal": 5110, "anomaly": 857}, "test": {"normal": 677, "anomaly": 667},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--protocol", "mnist"], "'mnist' is unknown; expected one of camelyon16"),
+        (["--protocol", "nih-ap"], "needs --metadata"),
+        (["--protocol", "camelyon16"], "needs --tile-list"),
+        (["--protocol", "nih-subset"], "needs --subset-list"),
+        (["--protocol", "camelyon16", "--tile-list", "absent.tar.gz"], "absent.tar.gz: not a readable list"),
+    ],
+)
+def test_what_is_missing_is_asked_for(words, told, capsys):
+    assert call(["plan", *words]) == 2
+    assert told in capsys.readouterr().err
