@@ -124,7 +124,8 @@ def _settings(
 def _ingest_options(
     out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
 ) -> Any:
-    from pipeline.ingest import IngestOptions, parse_where
+    from pipeline.ingest import IngestOptions
+    from pipeline.inputs import parse_where
 
     _say_resume(out, force, resume)
     return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
@@ -393,26 +394,30 @@ def _options(
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Within the block SIGTERM stops the work as Ctrl-C does, so that temporary files are removed."""
+def _one_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM stops the work as Ctrl-C does; once stopping, further ones do not disturb the clearing up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
     def interrupt(number: int, frame: object) -> NoReturn:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def call(argv: list[str]) -> int:
     """Run one command; returns its exit status. Errors for people end on stderr, without a traceback."""
     try:
-        with _sigterm_as_interrupt():
+        with _one_interrupt():
             result = get_command(app).main(args=list(argv), prog_name="esad", standalone_mode=False)
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors have it: the usage line, then the message
@@ -420,6 +425,8 @@ def call(argv: list[str]) -> int:
             show()
         else:
             say(error.format_message())
+        if "--json" in argv:
+            _print_json({"status": error.exit_code, "error": error.format_message()})
         return error.exit_code
     except EsadError as error:
         return _failed(str(error), int(error.exit_status), argv)
@@ -437,7 +444,10 @@ def _failed(message: str, status: int, argv: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """The `esad` command: run `argv` (default: the process's own arguments) and leave with its exit status."""
-    sys.exit(call(sys.argv[1:] if argv is None else argv))
+    status = call(sys.argv[1:] if argv is None else argv)
+    if status == ExitStatus.STOPPED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class RunSettings(MethodSettings):
     data: DataSettings = DataSettings()
     score: ScoreSettings = ScoreSettings()
     checkpoint_seconds: float = Field(120, ge=0)
-    """Seconds between checkpoints; 0 = after every epoch."""
+    """Seconds between checkpoints; 0 = after every step."""
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:

@@ -132,13 +132,14 @@ def _restore(folder: Path, step: TrainingStep, state: _TrainingState) -> None:
     """Load the newest readable checkpoint; an unreadable one is named and the one before it is taken."""
     import torch
 
+    broken = torch.serialization.pickle.UnpicklingError  # what torch raises, weights alone being loaded
     files = sorted(
         folder.glob("*.pt"), key=lambda path: int("".join(filter(str.isdigit, path.stem)) or 0), reverse=True
     )
     for path in files:
         try:
             content = torch.load(path, map_location=step.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, broken) as error:
             say(f"{path}: unreadable ({type(error).__name__}); trying the one before.")
             continue
         step.method.load_state_dict(content["method"])

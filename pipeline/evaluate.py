@@ -6,6 +6,7 @@ Items that the run was trained on, or whose normals gave its reference scores, a
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,34 +95,8 @@ def open_scores(path: Path) -> Scores:
 
 
 def unseen(scores: Scores) -> pd.Series:
-    """Bool per row of the table: the run neither trained on the item nor took it as a reference."""
-    table = scores.table
-    seen = table["part"].isin(SEEN).fillna(False).astype(bool)
-    return ~(seen | _seen_in_another_store(scores))
-
-
-def _seen_in_another_store(scores: Scores) -> pd.Series:
-    """Bool per row: the item was trained on through another store that was made of the very same input file.
-
-    Item names alone do not tell (two archives may both hold an `a.npz`): the file's fingerprint must agree, too.
-    """
-    import pandas as pd
-
-    none = pd.Series(False, index=scores.table.index)
-    try:
-        from pipeline.runs import read_config
-
-        own = Path(read_config(scores.run)["store"]["path"])
-        here = Path(scores.marker["store"])
-        if own.resolve() == here.resolve():
-            return none
-        tables = [pd.read_parquet(root / "sources.parquet", columns=["source", "fingerprint"]) for root in (own, here)]  # fmt: skip
-        assignments = pd.read_parquet(scores.run / "assignments.parquet")
-    except (OSError, EsadError):
-        return none
-    same = tables[1].merge(tables[0], on=["source", "fingerprint"])["source"]
-    trained = assignments.loc[assignments["part"].isin(SEEN), "item_id"]
-    return scores.table["item_id"].isin(set(trained)) & scores.table["source"].isin(set(same))
+    """Bool per row of the table: the run neither trained on the item nor took it as a reference (`part` says so)."""
+    return ~scores.table["part"].isin(SEEN).fillna(False).astype(bool)
 
 
 def evaluated_items(scores: Scores) -> tuple[pd.DataFrame, str]:
@@ -266,7 +241,13 @@ def evaluate(path: Path) -> Outcome:
     content = measure(scores)
     target = scores.root / "metrics.json"
     write_json(target, content)
-    return Outcome(target, f"Wrote {target}: {sentence(content)}", f"esad report {scores.root}", 0, content)
+    return Outcome(
+        target,
+        f"Wrote {target}: {sentence(content)}",
+        shlex.join(["esad", "report", str(scores.root)]),
+        0,
+        content,
+    )
 
 
 def sentence(content: dict[str, Any]) -> str:

@@ -33,13 +33,13 @@ def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
     """The score of `kind` as weights of the method's score terms: contributions share out exactly this."""
     if kind == "eq9":
         return {"eq9": 1.0}
-    spreads = {name: spread(normals[name].to_numpy(dtype=float)) for name in ("reconstruction", "norm")}
-    return {name: 1 / value for name, value in spreads.items() if value > 0}
+    return {name: 1 / spread(normals[name].to_numpy(dtype=float)) for name in ("reconstruction", "norm")}
 
 
 def spread(values: np.ndarray) -> float:
-    """Median absolute deviation from the median."""
-    return float(np.median(np.abs(values - np.median(values))))
+    """Median absolute deviation from the median, > 0: where it is 0 (one normal), the median itself, else 1."""
+    median = float(np.median(values))
+    return float(np.median(np.abs(values - median))) or abs(median) or 1.0
 
 
 def evenly(positions: np.ndarray, most: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ import pandas as pd
 
 from pipeline.config import ImageSettings
 from pipeline.errors import EsadError, InputError, UsageError
-from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
+from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
+from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.tables import columns_of
 from preprocessing.images import (
@@ -39,12 +39,14 @@ IMAGES_PER_SHARD = 4096
 
 @dataclass(frozen=True)
 class _Task:
-    """What every unit of a call shares; picklable. `members` is source -> (zip, member, path inside its folder)."""
+    """What every unit of a call shares; picklable. `members` is source -> (zip, member, path inside its folder),
+    `fingerprints` theirs."""
 
     archive: Path
     size: int | None
     columns: Columns
     members: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
 
 def _process_npz(task: _Task, root: Path, unit: Unit) -> None:
@@ -102,7 +104,7 @@ def _read_one(
     content = read_member(zips[file], member)
     row = {
         "source": source, "state": "done", "reason": None, "attempts": 1, "items": 1, "bytes": len(content),
-        "fingerprint": hashlib.sha256(content).hexdigest()[:16],
+        "fingerprint": task.fingerprints[source],
     }  # fmt: skip
     return decode_picture(content, source, task.size), row
 
@@ -141,6 +143,16 @@ def _with_members(archive: Path, sources: Sequence[str]) -> tuple[list[str], dic
     return out, members
 
 
+def _fingerprints(archive: Path, members: dict[str, tuple[str, str, str]]) -> dict[str, str]:
+    """Checksum and size of each member, as the zip's directory states them: 16 hex digits."""
+    found: dict[str, str] = {}
+    for file in {file for file, _, _ in members.values()}:
+        with zipfile.ZipFile(archive / file) as opened:
+            for entry in opened.infolist():
+                found[f"{file}/{entry.filename}"] = f"{entry.CRC:08x}{entry.file_size:08x}"
+    return {source: found[f"{file}/{member}"] for source, (file, member, _) in members.items()}
+
+
 def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Outcome:
     """Write the store of uint8 (H, W, C) pictures, C 1 for grey and 3 for colour.
 
@@ -150,7 +162,7 @@ def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptio
     different size where no size was asked for, UsageError for a column that is not there, and what `run_job` raises.
     """
     archive, sources = find_sources(
-        inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS)
+        inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), options.out
     )
     npz = [source for source in sources if source.lower().endswith(".npz")]
     if npz and len(npz) < len(sources):
@@ -158,6 +170,7 @@ def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptio
             f"{npz[0]} and {next(s for s in sources if s not in npz)}: npz files and pictures need separate stores."
         )
     columns = columns_of(settings)
+    fingerprints: dict[str, str] = {}
     if npz:
         process, unit_size = partial(_process_npz, _Task(archive, settings.size, columns)), 1
     else:
@@ -167,11 +180,12 @@ def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptio
                 f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
             )
         sources, members = _with_members(archive, sources)
-        task = _Task(archive, settings.size, columns, members)
+        fingerprints = _fingerprints(archive, members)
+        task = _Task(archive, settings.size, columns, members, fingerprints)
         process, unit_size = partial(_process_pictures, task), IMAGES_PER_SHARD
     job = Job(
         "images", "images", archive, sources, settings.model_dump(), process, unit_size, versions=("pillow",),
-        finish=_label_by_class,
+        finish=_label_by_class, fingerprints=fingerprints,
     )  # fmt: skip
     return run_job(job, options)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ from preprocessing.store import (
     remove_temporaries,
     write_json,
 )
+
+APPLIED_LAST = ("where", "labels_file")
+NOUNS = {"table": "rows"}
+"""What items are called, where the kind is no plural."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,15 @@ class Job:
     warnings: Sequence[str] = field(default_factory=tuple)
     finish: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     """A last look at the items of the whole store, before a person's labels are applied."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of sources that are no files of their own (members of a zip), as `process` records them."""
+
+    def fingerprint(self, source: str) -> str:
+        """Of the source as it is now; an empty text where it cannot be read."""
+        try:
+            return self.fingerprints.get(source) or fingerprint(self.archive / source)
+        except OSError:
+            return ""
 
 
 @dataclass(frozen=True)
@@ -71,57 +85,8 @@ class IngestOptions:
     workers: int = 1
 
 
-def find_sources(inputs: Sequence[Path], accepts: Callable[[Path], bool]) -> tuple[Path, list[str]]:
-    """The archive (one folder) and the inputs' paths relative to it, sorted.
-
-    A folder is searched in depth for files that `accepts`; hidden ones are left out. A file that was named is
-    always taken, so that its fault is reported. Paths are relative to the one folder given, else to the deepest
-    folder that holds all inputs. Raises UsageError for a missing input, EsadError for folders without any input.
-    """
-    missing = [path for path in inputs if not path.exists()]
-    if missing:
-        raise UsageError(f"{missing[0]}: no such file or folder.")
-    resolved = [path.resolve() for path in inputs]
-    parents = [path if path.is_dir() else path.parent for path in resolved]
-    archive = parents[0]
-    while not all(parent.is_relative_to(archive) for parent in parents):
-        archive = archive.parent
-    found: set[str] = set()
-    for path in resolved:
-        if path.is_file():
-            found.add(path.relative_to(archive).as_posix())
-            continue
-        for candidate in sorted(path.rglob("*")):
-            relative = candidate.relative_to(path)
-            if (
-                candidate.is_file()
-                and not any(part.startswith(".") for part in relative.parts)
-                and accepts(candidate)
-            ):
-                inside = candidate.resolve().is_relative_to(archive)
-                if not inside:
-                    say(f"{candidate}: left out, it is a link to a place outside {archive}.")
-                    continue
-                found.add(candidate.relative_to(archive).as_posix())
-    if not found:
-        names = ", ".join(str(path) for path in inputs)
-        raise EsadError(f"{names}: nothing in it that this stage reads. Check the path and the file endings.")
-    return archive, sorted(found)
-
-
-def parse_where(pairs: Iterable[str]) -> dict[str, str]:
-    """`["view=AP"]` -> {"view": "AP"}; UsageError where there is no `=`."""
-    where = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--where {pair!r}: expected column=value, for example view=AP.")
-        where[name.strip()] = value.strip()
-    return where
-
-
 def _plan(root: Path, job: Job) -> list[Unit]:
-    """All units of the store, old ones first: a source keeps its unit, new and once-refused ones get new units."""
+    """All units of the store, old ones first: a source keeps its unit; new, changed and once-refused ones get new units."""
     path = root / "parts" / "units.json"
     known = (
         [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))]
@@ -129,15 +94,31 @@ def _plan(root: Path, job: Job) -> list[Unit]:
         else []
     )
     finished = set(finished_units(root))
-    tried = joined_sources(root)
-    refused = set(tried.loc[tried["state"] == "refused", "source"])
+    again = _to_do_again(root, job)
     waiting = {name for unit in known if unit.number not in finished for name in unit.sources}
-    done = {name for unit in known if unit.number in finished for name in unit.sources} - refused
+    done = {name for unit in known if unit.number in finished for name in unit.sources} - again
     fresh = [name for name in job.sources if name not in done and name not in waiting]
     for start in range(0, len(fresh), job.unit_size):
         known.append(Unit(len(known), tuple(fresh[start : start + job.unit_size])))
     write_json(path, [list(unit.sources) for unit in known])
     return known
+
+
+def _to_do_again(root: Path, job: Job) -> set[str]:
+    """Sources that were refused, or whose file is another one than when it was read; the latter are said."""
+    table = joined_sources(root)
+    refused = set(table.loc[table["state"] == "refused", "source"])
+    done = table[(table["state"] == "done") & table["source"].isin(set(job.sources))]
+    changed = {
+        name
+        for name, before in done[["source", "fingerprint"]].itertuples(index=False)
+        if job.fingerprint(name) != before
+    }
+    if changed:
+        say(
+            f"{len(changed)} inputs have changed since they were read and are read again (first: {min(changed)})."
+        )
+    return refused | changed
 
 
 def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> Iterator[Unit]:
@@ -153,8 +134,11 @@ def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> I
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
-        finally:  # a stop or a failure must not wait for the units that have not begun
+        except BaseException:  # a stop or a failure waits for nothing: what is half done is done again
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
+            raise
 
 
 def _is_barely_begun(root: Path) -> bool:
@@ -164,7 +148,11 @@ def _is_barely_begun(root: Path) -> bool:
 
 
 def _check_settings(root: Path, job: Job, force: bool) -> None:
-    """Refuse to mix settings in one store; with `force` what is there is removed."""
+    """Refuse to mix settings in one store; with `force` what is there is removed.
+
+    Labels and `--where` change no pixel: they may change until the store is finished, and after it `force` applies
+    new ones to the items that are there.
+    """
     path = root / "parts" / "settings.json"
     occupied = root.exists() and not _is_barely_begun(root)
     if occupied and not path.exists():
@@ -177,18 +165,33 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
                 f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out."
             )
     wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
-    if path.exists() and not (root / "store.json").exists() and joined_items(root).empty:
+    finished = (root / "store.json").exists()
+    if path.exists() and not finished and joined_items(root).empty:
         force = True  # an earlier call gave no item: nothing is lost by starting anew with better settings
     if path.exists():
-        difference = first_difference(json.loads(path.read_text()), wanted)
+        before = json.loads(path.read_text())
+        difference = first_difference(_of_pixels(before), _of_pixels(wanted))
         if difference and not force:
             raise EsadError(
                 f"{root}: made with other settings ({difference}). Choose another --out, or --force to replace it."
             )
+        relabelled = None if difference else first_difference(before, wanted)
+        if relabelled and finished and not force:
+            raise EsadError(
+                f"{root}: made with other labels or another --where ({relabelled}). Choose another --out, or --force to "
+                "apply these: no input is read again."
+            )
+        occupied = occupied and not relabelled
     if occupied and force:
         shutil.rmtree(root)
     remove_temporaries(root)
     write_json(path, wanted)
+
+
+def _of_pixels(stated: dict[str, Any]) -> dict[str, Any]:
+    """Stage and settings without those that are applied to finished items."""
+    settings = {name: value for name, value in stated["settings"].items() if name not in APPLIED_LAST}
+    return {**stated, "settings": settings}
 
 
 def _refused_row(source: str, path: Path, reason: str) -> dict[str, Any]:
@@ -240,6 +243,7 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated)}
     job = Job(**{**job.__dict__, "settings": wanted})
     _check_settings(root, job, options.force)
+    finished_before = (root / "store.json").exists()
     for warning in job.warnings:
         say(warning)
     attempts = joined_sources(root).set_index("source")["attempts"].to_dict()
@@ -250,7 +254,7 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
         for unit in _process_all(root, pending, job, options.workers):
             bar.advance(len(unit.sources))
     _count_attempts(root, pending, attempts)
-    return _finish(job, options, labels)
+    return _finish(job, options, labels, bool(pending) or not finished_before)
 
 
 def _digest(text: str | None) -> str | None:
@@ -292,8 +296,8 @@ def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Outcome:
-    """Join the parts, apply labels and filters, write the tables and `store.json`."""
+def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worked: bool) -> Outcome:
+    """Join the parts, apply labels and filters, write the tables and `store.json`; `worked` if anything is new."""
     from preprocessing.store import write_atomically
 
     root = options.out
@@ -303,6 +307,10 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
     for name, reason in refused[["source", "reason"]].head(5).itertuples(index=False):
         say(f"refused {name}: {reason}")
     items = joined_items(root)
+    gone = sorted(set(items["source"]) - set(job.sources))
+    if gone:
+        say(f"{len(gone)} inputs of an earlier call are no longer there and are left out (first: {gone[0]}).")
+        items = items[~items["source"].isin(set(gone))].reset_index(drop=True)
     if items.empty:
         write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
         told = refused["reason"] if len(refused) else sources["reason"].dropna()
@@ -332,7 +340,7 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
         "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
         "versions": {name: version(name) for name in sorted({"esad", "numpy", "pandas", *job.versions})},
     }
-    finalise(root, items, description)
+    finalise(root, items, description, sources)
     counts = {
         "items": len(items),
         "sources": len(sources),
@@ -340,11 +348,15 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None) -> Ou
         "anomaly": int((items["label"] == 1).sum()),
         "unknown": int(items["label"].isna().sum()),
     }
+    verb = "Wrote" if worked else "Left alone (finished before)"
+    gave = int((sources["items"] > 0).sum())
     message = (
-        f"Wrote {root}: {counts['items']} {job.kind} from {len(sources) - len(refused)} of {len(sources)} inputs "
+        f"{verb} {root}: {counts['items']} {NOUNS.get(job.kind, job.kind)} from {gave} of {len(sources)} inputs "
         f"({counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label)."
     )
     if len(refused):
         message += f" {len(refused)} refused, see {root / 'failures.csv'}."
     run = root.with_name(f"{root.name}-run")
-    return Outcome(root, message, f"esad train {root} --out {run}", len(refused), counts)
+    return Outcome(
+        root, message, shlex.join(["esad", "train", str(root), "--out", str(run)]), len(refused), counts
+    )

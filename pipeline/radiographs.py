@@ -15,7 +15,8 @@ import pandas as pd
 
 from pipeline.config import RadiographSettings
 from pipeline.errors import InputError
-from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
+from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
+from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from preprocessing.store import Unit, joined_sources, write_unit
 
@@ -54,7 +55,7 @@ def radiographs(
     from preprocessing.privacy import key_name, read_key
     from preprocessing.radiographs import is_radiograph
 
-    archive, sources = find_sources(inputs, is_radiograph)
+    archive, sources = find_sources(inputs, is_radiograph, options.out)
     key = read_key(group_key)
     known = read_metadata(metadata) if metadata else None
     resolved = {**settings.model_dump(), "group_key": key_name(key), "metadata": _table_digest(known)}

@@ -76,6 +76,13 @@ class Run:
         return pd.read_parquet(self.root / "assignments.parquet")
 
     @cached_property
+    def sources(self) -> pd.DataFrame:
+        """source, fingerprint of the files that the run's store was made of."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "sources.parquet")
+
+    @cached_property
     def normals(self) -> pd.DataFrame:
         """Reference scores of normal items held out of training."""
         import pandas as pd
@@ -126,6 +133,11 @@ class Run:
             raise EsadError(f"{path}: the run's own store is gone; name one: esad score {self.root} STORE")
         return Store(path)
 
+    def is_own(self, store: Store) -> bool:
+        """Whether it is the store that the run was trained on, be it moved: by its path, or by its inputs' contents."""
+        same_path = store.root.resolve() == Path(self.store["path"])
+        return same_path or store.description["inputs"] == self.store["inputs"]
+
     def check(self, store: Store) -> None:
         """EsadError where `store` was made with other settings than the run's store, naming the setting."""
         remedy = f"Make it with the ingest option --like {self.root}."
@@ -137,6 +149,12 @@ class Run:
         difference = first_difference(wanted, input_settings(store.kind, store.settings))
         if difference:
             raise EsadError(f"{store.root}: does not fit {self.root}: {difference}. {remedy}")
+        ours, theirs = self.store.get("columns") or [], store.columns
+        unlike = [pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]]
+        if unlike:
+            raise EsadError(
+                f"{store.root}: does not fit {self.root}: column {unlike[0][1]!r} stands where {unlike[0][0]!r} was in training."
+            )
         if list(store.shape) != list(self.store["shape"]):
             shapes = f"{tuple(self.store['shape'])} -> {store.shape}"
             raise EsadError(f"{store.root}: does not fit {self.root}: shape of an item: {shapes}. {remedy}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +60,7 @@ def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
     total = np.zeros(len(table))
     for name in ("reconstruction", "norm"):
         reference = normals[name].to_numpy(dtype=float)
-        unit = spread(reference)
-        if unit > 0:
-            total += (table[name].to_numpy(dtype=float) - np.median(reference)) / unit
+        total += (table[name].to_numpy(dtype=float) - np.median(reference)) / spread(reference)
     return total
 
 
@@ -110,7 +111,7 @@ def score(
     opened = open_run(run)
     target = Store(store) if store else opened.training_store()
     opened.check(target)
-    own = target.root.resolve() == Path(opened.store["path"])
+    own = opened.is_own(target)
     folder = out or run / "scores" / target.root.name
     marker = _marker(opened, target, overlays)
     if _already_scored(folder, marker, force):
@@ -182,21 +183,33 @@ def _scored(
         if name in manifest:
             table[name] = manifest[name].to_numpy()
     table["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
-    table["part"] = pd.array([None] * len(table), dtype="string")
-    if own:
-        parts = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
-        table["part"] = table["item_id"].map(parts).astype("string")
+    table["part"] = parts_of(run, store, own)
     if method.pictures:
         shown = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
         _explain(run, method, items, shown, table, device, folder / "overlays")
     return table
 
 
+def parts_of(run: Run, store: Store, own: bool) -> np.ndarray:
+    """What the run used each item of `store` for: train, validation or test, or null, (N,) text.
+
+    In another store than the run's `own`, only what it trained on or took as a reference is told: items of the same
+    name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
+    """
+    assigned = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
+    parts = store.manifest["item_id"].map(assigned).astype("string")
+    if not own:
+        same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
+        parts[~(store.manifest["source"].isin(set(same)) & parts.isin(("train", "validation")))] = pd.NA
+    return parts.array
+
+
 def _to_show(table: pd.DataFrame, count: int) -> list[int]:
     """The `count` highest scores, and a fifth as many false alarms, missed and found anomalies of the test part."""
     if count == 0:
         return []
-    shown = table if table["part"].isna().all() else table[table["part"] == "test"]
+    tested = (table["part"] == "test").fillna(False).astype(bool)
+    shown = table[tested] if tested.any() else table
     few = max(count // 5, 1)
     abnormal, normal = shown[shown["label"] == 1], shown[shown["label"] == 0]
     picks = [
@@ -257,6 +270,7 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> None:
     from preprocessing.store import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
+    names = slide_map_names(store.sources["source"].astype(str))
     for row in store.sources[store.sources["state"] == "done"].itertuples():
         tiles = table[table["source"] == row.source]
         path = (store.root / str(row.thumbnail)).resolve()
@@ -267,17 +281,27 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> None:
         picture = slide_heat_map(
             thumbnail, boxes, tiles["percentile"].to_numpy(dtype=float), float(row.width) / thumbnail.shape[1]
         )
-        name = str(row.source).replace("/", "__").rsplit(".", 1)[0] + ".png"
-        write_atomically(folder / name, Image.fromarray(picture).save)
+        write_atomically(folder / names[str(row.source)], Image.fromarray(picture).save)
+
+
+def slide_map_names(sources: Iterable[str]) -> dict[str, str]:
+    """Source -> name of its picture: the path with __ for /, and a hash where two would have one name."""
+    from preprocessing.store import item_id
+
+    bare = {source: source.replace("/", "__").rsplit(".", 1)[0] for source in sources}
+    count = Counter(bare.values())
+    return {
+        source: f"{name if count[name] == 1 else item_id(source, 'map')}.png" for source, name in bare.items()
+    }
 
 
 def _outcome(folder: Path, store: Store, verb: str) -> Outcome:
     table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
     above = int((table["percentile"] >= 0.99).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
-    message = f"{verb}: {len(table)} {store.kind} scored, {above} above 99 % of held-out normals, {pictures} overlays."
+    message = f"{verb}: {len(table)} {store.kind} scored, {above} above 99 % of the reference normals, {pictures} overlays."
     summary = {"items": len(table), "above_99_percent": above, "overlays": pictures}
-    return Outcome(folder, message, f"esad evaluate {folder}", 0, summary)
+    return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
 
 if __name__ == "__main__":

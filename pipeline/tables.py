@@ -13,7 +13,8 @@ import pandas as pd
 
 from pipeline.config import ImageSettings, TableSettings
 from pipeline.errors import EsadError, InputError
-from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
+from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
+from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from preprocessing.store import Unit, joined_sources, write_unit
 from preprocessing.tables import SUFFIXES, Columns, read_table
@@ -89,7 +90,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     sources.parquet. See `preprocessing.tables.read_table` for what is refused. Raises UsageError for a column
     that was named and is not there, EsadError for tables of different columns, and what `run_job` raises.
     """
-    archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES)
+    archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES, options.out)
     process = partial(_process, archive, columns_of(settings))
     job = Job(
         "tables", "table", archive, sources, settings.model_dump(), process, dtype="float32",

@@ -18,7 +18,8 @@ import pandas as pd
 
 from pipeline.config import TileSettings
 from pipeline.errors import InputError, UsageError
-from pipeline.ingest import IngestOptions, Job, find_sources, refused_row, run_job, source_row
+from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
+from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 from preprocessing.store import Unit, joined_sources, write_atomically, write_unit
@@ -44,7 +45,7 @@ class _Task:
     archive: Path
     settings: TileSettings
     outlines: dict[str, Path]
-    """Lower-case stem -> outline file; where it is empty labels are unknown."""
+    """Slide -> outline file; where it is empty labels are unknown."""
     threads: int = 1
     """Threads within one slide; the result does not depend on it."""
 
@@ -58,25 +59,23 @@ def tile(
     another slide of the call has one; where none has, the folder is not this archive's and labels stay null.
     Raises UsageError for a missing folder of outlines, two outlines of one slide, or an unusable stain target.
     """
-    from preprocessing.annotations import find_outlines
     from preprocessing.slides import is_slide, one_per_series
 
     if annotations is not None and not annotations.is_dir():
         raise UsageError(f"--annotations {annotations}: no such folder.")
     if (settings.magnification is None) == (settings.mpp is None):
         raise UsageError("Give one of --magnification and --mpp.")
-    archive, found = find_sources(inputs, is_slide)
+    archive, found = find_sources(inputs, is_slide, options.out)
     sources = one_per_series(archive, found)
     warnings = []
     if len(sources) < len(found):
         warnings.append(
             f"{len(found) - len(sources)} DICOM files are further parts of slides that are read once."
         )
-    stems = {Path(source).stem.lower() for source in sources}
     outlines: dict[str, Path] = {}
     if annotations is not None:
-        outlines = {stem: path.resolve() for stem, path in find_outlines(annotations, stems).items()}
-        warnings.append(_about_outlines(annotations, len(outlines), len(stems)))
+        outlines = _outlines_of(annotations, sources)
+        warnings.append(_about_outlines(annotations, len(outlines), len(sources)))
     resolved = settings.model_dump()
     resolved["stain_target"] = _target_digest(settings)
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
@@ -86,6 +85,25 @@ def tile(
     process = partial(_process, task)
     job = Job("tile", "tiles", archive, sources, resolved, process, versions=versions, warnings=warnings)
     return _with_notes(run_job(job, options))
+
+
+def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
+    """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
+    from preprocessing.annotations import find_outlines
+
+    by_stem: dict[str, list[str]] = {}
+    for source in sources:
+        by_stem.setdefault(Path(source).stem.lower(), []).append(source)
+    found = {}
+    for stem, path in find_outlines(folder, by_stem).items():
+        slides = by_stem[stem]
+        if len(slides) > 1:
+            raise UsageError(
+                f"{path}: {slides[0]} and {slides[1]} both have its name, and it can outline only one of them. Tile "
+                "their folders apart, each with its own outlines."
+            )
+        found[slides[0]] = path.resolve()
+    return found
 
 
 def _about_outlines(folder: Path, matched: int, slides: int) -> str:
@@ -208,7 +226,11 @@ def _tile_slide(
     tiles, stain = _normalise(tiles, settings, task.threads)
     described.update(stain)
     items = pd.DataFrame(
-        {"source": source, "place": [f"{x},{y}" for x, y in corners[kept]], "group": Path(source).stem}
+        {
+            "source": source,
+            "place": [f"{x},{y}" for x, y in corners[kept]],
+            "group": Path(source).with_suffix("").as_posix(),
+        }
     )
     items["x"], items["y"] = corners[kept].T
     items["width"] = items["height"] = round(span)
@@ -239,7 +261,7 @@ def _label(items: pd.DataFrame, boxes: np.ndarray, task: _Task, source: str) -> 
         items["tumour_fraction"] = np.nan
         items["label"] = pd.array([None] * len(items), dtype="Int8")
         return
-    path = task.outlines.get(Path(source).stem.lower())
+    path = task.outlines.get(source)
     fraction = outline_fractions(read_outlines(path), boxes) if path else np.zeros(len(items))
     label = np.select([fraction == 0, fraction >= task.settings.labels.min_fraction - 1e-9], [0, 1], -1)
     items["tumour_fraction"] = fraction

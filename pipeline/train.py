@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def train(
     items = _selected(opened, settings)
     assignments = _assign(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
+    write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
     _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     method, steps, restarts = _fit(opened, assignments, settings, out)
     _write_references(out, opened, assignments, method, settings)
@@ -76,6 +78,7 @@ def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
     described = {
         "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
         "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"],
+        **({"columns": store.columns} if store.columns else {}),
     }  # fmt: skip
     return json.loads(json.dumps({**settings.model_dump(), "store": described}))
 
@@ -281,7 +284,7 @@ def _outcome(out: Path, store: Store, verb: str) -> Outcome:
         "parts": {name: int(counts.get(name, 0)) for name in ("train", "validation", "test")},
         "labelled": labelled,
     }
-    return Outcome(out, message, f"esad score {out}", 0, summary)
+    return Outcome(out, message, shlex.join(["esad", "score", str(out)]), 0, summary)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ def _parts(
     known = label.notna().to_numpy()
     strata = label.fillna(0).to_numpy(dtype=int)
     undecided = np.array([value is None for value in part])
+    _follow_groups(part, groups, undecided, known)
+    undecided = np.array([value is None for value in part])
     if undecided.any() and not (part == "test").any():
         open_labelled = undecided & known
         test = np.zeros(len(items), bool)
@@ -90,6 +92,14 @@ def _parts(
         part[held & (part == "train") & known] = "validation"
         part[held & (part == "train") & ~known] = "unused"
     return part
+
+
+def _follow_groups(part: np.ndarray, groups: np.ndarray, undecided: np.ndarray, known: np.ndarray) -> None:
+    """Items without a stated part whose group tests or validates go with it; unlabelled ones are then unused."""
+    for name in ("test", "validation"):
+        together = undecided & np.isin(groups, groups[part == name])
+        part[together & known] = name
+        part[together & ~known] = "unused"
 
 
 def labelled_count(unlabelled: int, gamma_l: float) -> int:

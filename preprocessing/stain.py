@@ -7,10 +7,13 @@ The fit is `preprocessing.stain_fit`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from preprocessing.errors import EsadError, InputError
 from preprocessing.stain_fit import (
@@ -145,8 +148,16 @@ def staintools_transform(tiles: np.ndarray, target: Path | None) -> tuple[np.nda
             f"--stain staintools: the package cannot be imported ({error}); `make install` installs it, "
             "--stain vahadane needs no further package."
         ) from error
-    normaliser = StainNormalizer(method="vahadane")
-    failures = (TissueMaskException, ValueError, FloatingPointError, np.linalg.LinAlgError)
+    with threadpool_limits(
+        os.cpu_count(), user_api="openmp"
+    ):  # spams sets the threads of the process: put them back
+        return _transformed(StainNormalizer(method="vahadane"), TissueMaskException, tiles, target)
+
+
+def _transformed(
+    normaliser: Any, no_tissue: type[Exception], tiles: np.ndarray, target: Path | None
+) -> tuple[np.ndarray, int]:
+    failures = (no_tissue, ValueError, FloatingPointError, np.linalg.LinAlgError)
     if target is None:
         fit = builtin_target()
         normaliser.stain_matrix_target = fit.matrix

@@ -179,6 +179,10 @@ def joined_items(root: Path) -> pd.DataFrame:
     items = _join(root, "items", finished_units(root))
     if items.empty:
         return with_types(pd.DataFrame({name: [] for name in MANIFEST_TYPES}), MANIFEST_TYPES)
+    last = items.groupby("source")["shard"].transform(
+        "max"
+    )  # a source that changed was read again, into a new shard
+    items = items[items["shard"] == last]
     items = items.sort_values(["source", "shard", "index"], kind="stable", ignore_index=True)
     pairs = list(zip(items["source"].astype(str), items["place"].astype(str), strict=True))
     names = pd.Series([item_id(source, place) for source, place in pairs])
@@ -190,9 +194,8 @@ def joined_items(root: Path) -> pd.DataFrame:
     return with_types(items.drop(columns="place"), MANIFEST_TYPES)
 
 
-def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any]) -> None:
+def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], sources: pd.DataFrame) -> None:
     """Write the tables and `store.json` (last), which make the folder a store."""
-    sources = joined_sources(root)
     refused = sources[sources["state"] == "refused"]
     write_table(root / "manifest.parquet", with_types(manifest, MANIFEST_TYPES))
     write_table(root / "sources.parquet", sources)
@@ -238,6 +241,12 @@ class Store:
     def settings(self) -> dict[str, Any]:
         """The resolved settings of the stage that wrote the store."""
         return self.description["settings"]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of a table's feature columns, in order; none for pictures."""
+        stated = self.sources["columns"].dropna().tolist() if "columns" in self.sources else []
+        return json.loads(stated[0]) if stated else []
 
     @cached_property
     def sources(self) -> pd.DataFrame:

@@ -158,7 +158,8 @@ def _from_arrays(
     rows, known = take_items(arrays, columns, path)
     if rows.ndim != 2:
         raise InputError(f"{path.name}: x is {rows.shape}; a table is rows x columns. Pictures: esad images.")
-    return pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])]), pd.DataFrame(known)
+    features = pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])])
+    return features, pd.DataFrame(known, index=features.index)  # an index: nothing may be known
 
 
 def _from_frame(table: pd.DataFrame, path: Path, columns: Columns) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -180,6 +181,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, low_memory=False)
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:  # pandas would rename the second one
+        raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
     counted = [[str(n + first) for n in range(len(names))] for first in (0, 1)]
     if names and pd.to_numeric(pd.Series(names), errors="coerce").notna().all() and names not in counted:
         raise InputError(f"{path.name}: the first line holds numbers ({names[0]}, …); expected column names.")

@@ -63,23 +63,6 @@ def test_without_a_test_part_no_training_item_counts(tmp_path):
     assert (content["items"], content["evaluated"]) == (20, "all labelled")
 
 
-@pytest.mark.parametrize(("fingerprint", "counted"), [("same", 30), ("other", 40)])
-def test_items_trained_on_through_another_store_of_the_same_file_do_not_count(tmp_path, fingerprint, counted):
-    run = fabricate(tmp_path, part=[None] * 40)
-    for name, mark in (("store", "same"), ("second", fingerprint)):
-        (tmp_path / name).mkdir()
-        pd.DataFrame({"source": ["a.png"], "fingerprint": [mark]}).to_parquet(
-            tmp_path / name / "sources.parquet"
-        )
-    assignments = pd.DataFrame(
-        {"item_id": [f"i{n}" for n in range(12)], "part": ["train"] * 10 + ["test"] * 2}
-    )
-    assignments.to_parquet(run / "assignments.parquet")
-    path = run / "scores/store/scores.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "store": str(tmp_path / "second")}))
-    assert evaluate(run).summary["items"] == counted
-
-
 def test_without_labels_the_figures_are_null_and_the_message_says_so(tmp_path):
     outcome = evaluate(fabricate(tmp_path, label=pd.array([None] * 40, dtype="Int8")))
     assert int(outcome.exit_status) == 0

@@ -74,4 +74,7 @@ def test_the_mean_picture_is_of_the_central_crop_and_bounded():
 def test_weights_follow_the_kind_of_score():
     normals = pd.DataFrame({"reconstruction": [1.0, 2, 3, 4, 5], "norm": [7.0] * 5})
     assert score_weights("eq9", normals) == {"eq9": 1.0}
-    assert score_weights("standardised", normals) == {"reconstruction": 1.0}
+    assert score_weights("standardised", normals) == {
+        "reconstruction": 1.0,
+        "norm": 1 / 7,
+    }  # one value: its size

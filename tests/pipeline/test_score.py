@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from pipeline.config import ImageSettings, TableSettings
 from pipeline.errors import EsadError, UsageError
 from pipeline.evaluate import evaluate
+from pipeline.images import images
+from pipeline.ingest import IngestOptions
 from pipeline.report import report
-from pipeline.score import score, standardised
+from pipeline.score import score, slide_map_names, standardised
+from pipeline.tables import tables
 from pipeline.train import train
-from tests.pipeline.stores import QUICK, make_store
+from preprocessing.store import Store
+from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +63,68 @@ def test_a_store_of_other_settings_or_kind_is_refused_by_name(folder):
     table = make_store(folder, "table", name="rows")
     with pytest.raises(EsadError, match="a store of table"):
         score(folder / "run", table.root)
+
+
+def test_a_moved_store_is_still_the_runs_own(folder, tmp_path):
+    shutil.copytree(folder / "store", tmp_path / "moved")
+    here = pd.read_parquet(score(folder / "run", overlays="none", out=tmp_path / "a").out / "scores.parquet")
+    there = score(folder / "run", tmp_path / "moved", overlays="none", out=tmp_path / "b")
+    assert pd.read_parquet(there.out / "scores.parquet")["part"].equals(here["part"])
+    assert evaluate(there.out).summary["evaluated"] == "test part"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_items_trained_on_do_not_count_in_another_store_of_the_same_file(folder, tmp_path, same):
+    """The second store holds the first one's file and a further one; or a file of that name with other content."""
+    numbers = np.random.default_rng(5)
+    archive = tmp_path / "archive"
+    shutil.copytree(folder / "archive-store", archive)
+    np.savez(archive / "b.npz", x=numbers.integers(0, 255, (8, 16, 16, 1), dtype=np.uint8), y=[0, 1] * 4)
+    if not same:
+        content = dict(np.load(archive / "a.npz"))
+        np.savez(archive / "a.npz", **content, more=np.arange(120))
+    out = tmp_path / "store"
+    images([archive], ImageSettings(), IngestOptions(out))
+    shutil.copytree(folder / "run", tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    config["store"]["settings"] = Store(out).settings
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    scores = score(tmp_path / "run", out, tmp_path / "scores", overlays="none").out
+    table = pd.read_parquet(scores / "scores.parquet")
+    assigned = pd.read_parquet(folder / "run" / "assignments.parquet")
+    trained = assigned.loc[assigned["part"] != "test", "item_id"]
+    assert table["part"].notna().sum() == (len(trained) if same else 0)
+    assert evaluate(scores).summary["items"] == 128 - (len(trained) if same else 0)
+
+
+def test_a_table_with_its_columns_in_another_order_is_refused(tmp_path):
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=["a", "b", "c"])
+    rows["y"] = [0, 0, 0, 1] * 10
+    for name, columns in (("one", ["a", "b", "c", "y"]), ("two", ["b", "a", "c", "y"])):
+        rows[columns].to_csv(tmp_path / f"{name}.csv", index=False)
+        tables([tmp_path / f"{name}.csv"], TableSettings(), IngestOptions(tmp_path / name))
+    train(tmp_path / "one", tmp_path / "run", None, [QUICK_TABLE])
+    with pytest.raises(EsadError, match="column 'b' stands where 'a' was"):
+        score(tmp_path / "run", tmp_path / "two")
+
+
+def test_without_a_test_part_the_highest_scores_of_all_are_shown(folder, tmp_path):
+    settings = {**QUICK, "data.test_share": 0, "data.validation_share": 0, "checkpoint_seconds": 60}
+    train(folder / "store", tmp_path / "run", None, [settings])
+    scores = score(tmp_path / "run", overlays="worst:3").out
+    assert len(list((scores / "overlays").glob("*.png"))) >= 3
+
+
+def test_one_reference_normal_gives_finite_standardised_scores():
+    normals = pd.DataFrame({"reconstruction": [2.0], "norm": [0.0]})
+    table = pd.DataFrame({"reconstruction": [3.0, 2.0], "norm": [0.5, 0.0]})
+    assert standardised(table, normals) == pytest.approx([(3 - 2) / 2 + 0.5, 0])
+
+
+def test_slides_that_would_share_a_name_have_maps_of_their_own():
+    names = slide_map_names(["A/s1.svs", "A__s1.svs", "b.svs", "c.tif", "c.svs"])
+    assert len(set(names.values())) == 5
+    assert names["b.svs"] == "b.png"
 
 
 def test_overlays_option_is_checked(folder):

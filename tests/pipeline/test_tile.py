@@ -102,6 +102,18 @@ def test_a_folder_of_outlines_for_other_slides_makes_nothing_normal(slides, tmp_
         run(slides, tmp_path / "other", annotations=tmp_path / "missing")
 
 
+def test_an_outline_that_two_slides_could_claim_is_wrong_use(slides, tmp_path):
+    for name in "AB":
+        (tmp_path / "in" / name).mkdir(parents=True)
+        shutil.copy(slides / "slide_0.tif", tmp_path / "in" / name / "s.tif")
+    (tmp_path / "outlines").mkdir()
+    outline(tmp_path / "outlines" / "s.json", 0, 0, 99)
+    with pytest.raises(UsageError, match=r"s\.json: A/s\.tif and B/s\.tif both have its name"):
+        run(tmp_path / "in", tmp_path / "out", annotations=tmp_path / "outlines")
+    run(tmp_path / "in", tmp_path / "out")
+    assert set(Store(tmp_path / "out").manifest["group"]) == {"A/s", "B/s"}
+
+
 def test_the_tables_say_where_each_tile_is_from(slides, tmp_path):
     run(slides, tmp_path / "out", VAHADANE)
     store = Store(tmp_path / "out")

@@ -119,6 +119,33 @@ def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, mo
     assert history.loc[history["term"] == "loss", "step"].is_monotonic_increasing
 
 
+def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, capsys, monkeypatch):
+    import pipeline.engine
+
+    make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "whole", None, [QUICK])
+    settings = {**QUICK, "checkpoint_seconds": 0}
+    original = pipeline.engine._History.add
+
+    def stops(self, number, *more):
+        if number == 40:
+            raise KeyboardInterrupt
+        original(self, number, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.engine._History, "add", stops)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "store", tmp_path / "run", None, [settings])
+    newest = max(
+        (tmp_path / "run" / "checkpoints").glob("*.pt"), key=lambda path: int(path.stem.split("=")[-1])
+    )
+    newest.write_bytes(os.urandom(5000))
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
+    assert f"{newest.name}: unreadable" in capsys.readouterr().err
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 COMMAND = """
 import sys, time
 import models.fit

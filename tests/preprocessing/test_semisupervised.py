@@ -32,6 +32,19 @@ def test_no_group_is_on_two_sides(seed, groups, share):
     assert assigned["item_id"].is_unique
 
 
+def test_items_without_a_part_follow_their_group_where_it_tests():
+    """Ten items are said to test; the rest of their groups must not train."""
+    table = manifest(normal=40, anomaly=40, group=[f"p{n % 8}" for n in range(80)])
+    table.loc[table.index[:2], "split"] = "test"  # of the groups p0 and p1
+    table.loc[78, "label"] = pd.NA  # of p6, free
+    table.loc[73, "label"] = pd.NA  # of p1: without a label it cannot test, and must not train
+    assigned = assign(table, seed=0).merge(table[["item_id", "group"]], on="item_id")
+    assert (assigned.groupby("group")["part"].nunique() == 1).all()
+    assert set(assigned.loc[assigned["part"] == "test", "group"]) == {"p0", "p1"}
+    assert (assigned["part"] == "test").sum() == 19
+    assert "i73" not in set(assigned["item_id"])
+
+
 def test_single_items_keep_the_share_of_anomalies():
     assigned = assign(manifest(), seed=0, test_share=0.4, validation_share=0)
     test = assigned[assigned["part"] == "test"]

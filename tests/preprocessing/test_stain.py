@@ -278,6 +278,20 @@ def test_staintools_leaves_tiles_that_it_cannot_transform_and_its_input_alone(tm
         staintools_transform(tiles[2:], tmp_path / "white.png")
 
 
+def test_staintools_leaves_the_threads_of_the_process_as_they_are():
+    """spams sets OpenMP's number of threads for good; training would then give other bits than before."""
+    pytest.importorskip("staintools", reason="staintools is not installed (make install does)")
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        staintools_transform(mixture(count=4096).reshape(1, 64, 64, 3), None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.data
 def test_the_builtin_target_is_the_fit_to_its_picture(data):
     fit = fit_stain(picture(data, "staintools_normalize_before")[stain.BUILTIN_PANEL])
