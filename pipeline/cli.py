@@ -7,29 +7,32 @@ to stderr; `--json` puts one object on stdout.
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 from typer.main import get_command
 
-from pipeline.config import (
-    ImageSettings,
-    RadiographSettings,
-    TableSettings,
-    TileSettings,
-    parse_assignments,
-    read_yaml,
-    resolve,
+from pipeline.cli_ingest import add_commands
+from pipeline.cli_shared import (
+    Device,
+    Force,
+    Json,
+    Out,
+    Resume,
+    Set,
+    given_only,
+    print_json,
+    run_stage,
+    say_resume,
 )
-from pipeline.errors import EsadError, ExitStatus, Stopped, UsageError, explain
+from pipeline.config import parse_assignments, read_yaml
+from pipeline.errors import EsadError, ExitStatus, explain
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 
@@ -41,209 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
-Out = Annotated[
-    Path, typer.Option("--out", help="Folder to write; continued where it was left, if the settings agree.")
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", help="CSV: source or item_id, label (0/1), optional split, group, semi_label."),
-]
-Like = Annotated[
-    Path | None, typer.Option("--like", help="Take the settings that shape the items from this RUN.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue where it was left (the default, said aloud).")
-]
-Where = Annotated[
-    list[str] | None, typer.Option("--where", help="Keep rows with column=value, for example view=AP.")
-]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, for example train.epochs=5.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-LabelColumn = Annotated[str | None, typer.Option("--label", help="Column of labels [y].")]
-GroupColumn = Annotated[str | None, typer.Option("--group", help="Column of groups: patient, slide [group].")]
-SplitColumn = Annotated[
-    str | None, typer.Option("--split", help="Column of parts: train, validation, test [split].")
-]
-
-
-Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
-
-
-def _run(stage: Callable[[], Outcome], as_json: bool, bare: bool = False) -> Outcome:
-    """Run a stage; say its line on stderr and with `as_json` print its object on stdout (`bare`: its summary alone)."""
-    try:
-        outcome = stage()
-    except KeyboardInterrupt as error:
-        raise Stopped("Stopped on request. Run the same command again: it continues where it was.") from error
-    say(outcome.line)
-    if as_json:
-        whole = {"status": int(outcome.exit_status), **outcome.as_json()}
-        _print_json(outcome.summary if bare else whole)
-    return outcome
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that the person gave."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _like(run: Path | None, kind: str) -> dict[str, Any]:
-    """The item-shaping settings of the store that `run` was trained on."""
-    if run is None:
-        return {}
-    from pipeline.runs import input_settings, read_config
-
-    store = read_config(run)["store"]
-    if store["kind"] != kind:
-        raise UsageError(f"--like {run}: trained on {store['kind']}, this stage makes {kind}.")
-    known = input_settings(kind, store["settings"])
-    return {name: value for name, value in known.items() if name in store["settings"]}
-
-
-def _settings(
-    model: type[Model], like: dict[str, Any], assignments: list[str] | None, given: dict[str, Any]
-) -> Model:
-    """Defaults, then the run's, then `--set`, then the options."""
-    stated = {**parse_assignments(assignments or []), **given}
-    scales = [name for name in ("magnification", "mpp") if stated.get(name) is not None]
-    if model is TileSettings and len(scales) == 2:
-        raise UsageError("--magnification and --mpp both say the scale of the tiles: give one of them.")
-    other_scale_off = {"magnification": None, "mpp": None} if model is TileSettings and scales else {}
-    return resolve(model, like, other_scale_off, stated)
-
-
-def _ingest_options(
-    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
-) -> Any:
-    from pipeline.ingest import IngestOptions
-    from pipeline.inputs import parse_where
-
-    _say_resume(out, force, resume)
-    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
-
-
-def _say_resume(out: Path, force: bool, resume: bool) -> None:
-    if resume and force:
-        raise UsageError("--resume continues and --force replaces: give one of them.")
-    if resume:
-        say(
-            f"{out}: continuing what is there."
-            if out.exists()
-            else f"{out}: nothing there yet, starting anew."
-        )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@app.command()
-def tile(
-    inputs: Inputs,
-    out: Out,
-    magnification: Annotated[float | None, typer.Option(help="10 means 1 um a pixel; the slide's own level within 15 %.")] = None,
-    mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
-    tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
-    step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
-    stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
-    stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
-    stain_target: Annotated[Path | None, typer.Option(help="Image to normalise towards.")] = None,
-    slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
-    min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile.")] = None,
-    annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
-    force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> Outcome:  # fmt: skip
-    """Slides to stain-normalised tiles."""
-
-    def stage() -> Outcome:
-        from pipeline.tile import tile as run_tile
-
-        target = str(stain_target) if stain_target else None
-        given = _given(
-            magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
-            stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
-        )  # fmt: skip
-        settings = _settings(TileSettings, _like(like, "tiles"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers or _cores())
-        return run_tile(inputs, settings, options, annotations)
-
-    return _run(stage, as_json)
-
-
-@app.command()
-def radiographs(
-    inputs: Inputs,
-    out: Out,
-    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
-    projection: Annotated[str | None, typer.Option(help="PA, AP or all.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
-    crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
-    group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
-    force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> Outcome:  # fmt: skip
-    """PNG and DICOM radiographs to small grey squares."""
-
-    def stage() -> Outcome:
-        from pipeline.radiographs import radiographs as run_radiographs
-
-        given = _given(projection=projection, size=size, crop=crop)
-        settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers)
-        return run_radiographs(inputs, settings, options, metadata, group_key)
-
-    return _run(stage, as_json)
-
-
-@app.command()
-def images(
-    inputs: Inputs,
-    out: Out,
-    size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
-    label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
-    force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> Outcome:  # fmt: skip
-    """An npz file, class folders or a zip of them."""
-
-    def stage() -> Outcome:
-        from pipeline.images import images as run_images
-
-        given = _given(size=size, label=label, group=group, split=split)
-        settings = _settings(ImageSettings, _like(like, "images"), set_, given)
-        return run_images(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
-
-    return _run(stage, as_json)
-
-
-@app.command()
-def tables(
-    inputs: Inputs,
-    out: Out,
-    label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
-    force: Force = False, resume: Resume = False, as_json: Json = False,
-) -> Outcome:  # fmt: skip
-    """Tables: npz, mat, csv or parquet."""
-
-    def stage() -> Outcome:
-        from pipeline.tables import tables as run_tables
-
-        given = _given(label=label, group=group, split=split)
-        settings = _settings(TableSettings, _like(like, "table"), set_, given)
-        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
-
-    return _run(stage, as_json)
+add_commands(app)
 
 
 @app.command()
@@ -260,13 +61,13 @@ def train(
     def stage() -> Outcome:
         stated = read_yaml(config) if config else {}
         stated.pop("store", None)
-        layers = [stated, parse_assignments(set_ or []), _given(seed=seed, device=device)]
-        _say_resume(out, force, resume)
+        layers = [stated, parse_assignments(set_ or []), given_only(seed=seed, device=device)]
+        say_resume(out, force, resume)
         from pipeline.train import train as run_train
 
         return run_train(store, out, preset, layers, force)
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 @app.command()
@@ -282,9 +83,9 @@ def score(
     def stage() -> Outcome:
         from pipeline.score import score as run_score
 
-        return run_score(run, store, out, device=device, force=force, **_given(overlays=overlays))
+        return run_score(run, store, out, device=device, force=force, **given_only(overlays=overlays))
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 @app.command()
@@ -298,7 +99,7 @@ def evaluate(
 
         return run_evaluate(path)
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 @app.command()
@@ -317,7 +118,7 @@ def report(
 
         return run_report(paths, out, note)
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 @app.command()
@@ -334,9 +135,9 @@ def plan(
     def stage() -> Outcome:
         from pipeline.plan import plan as run_plan
 
-        return run_plan(protocol, metadata, tile_list or subset_list, **_given(seed=seed))
+        return run_plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
 
-    return _run(stage, as_json, bare=True)
+    return run_stage(stage, as_json, bare=True)
 
 
 @app.command()
@@ -354,9 +155,11 @@ def synthetic(
     def stage() -> Outcome:
         from pipeline.synthetic import synthetic as make
 
-        return make(out, force=force, **_given(slides=slides, radiographs=radiographs, size=size, seed=seed))
+        return make(
+            out, force=force, **given_only(slides=slides, radiographs=radiographs, size=size, seed=seed)
+        )
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 @app.command()
@@ -373,7 +176,7 @@ def run(
 
         return run_workflow(workflow, out, force)
 
-    return _run(stage, as_json)
+    return run_stage(stage, as_json)
 
 
 def _version(asked: bool) -> None:
@@ -426,7 +229,7 @@ def call(argv: list[str]) -> int:
         else:
             say(error.format_message())
         if "--json" in argv:
-            _print_json({"status": error.exit_code, "error": error.format_message()})
+            print_json({"status": error.exit_code, "error": error.format_message()})
         return error.exit_code
     except EsadError as error:
         return _failed(str(error), int(error.exit_status), argv)
@@ -438,7 +241,7 @@ def call(argv: list[str]) -> int:
 def _failed(message: str, status: int, argv: list[str]) -> int:
     say(message if status == ExitStatus.STOPPED else f"error: {message}")
     if "--json" in argv:
-        _print_json({"status": int(status), "error": message})
+        print_json({"status": int(status), "error": message})
     return int(status)
 
 

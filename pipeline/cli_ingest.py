@@ -1,0 +1,181 @@
+"""The four ingest commands: an archive to a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from pipeline.cli_shared import (
+    Force,
+    GroupColumn,
+    Inputs,
+    Json,
+    LabelColumn,
+    Labels,
+    Like,
+    Out,
+    Resume,
+    Set,
+    SplitColumn,
+    Where,
+    Workers,
+    given_only,
+    run_stage,
+    say_resume,
+)
+from pipeline.config import (
+    ImageSettings,
+    RadiographSettings,
+    TableSettings,
+    TileSettings,
+    parse_assignments,
+    resolve,
+)
+from pipeline.errors import UsageError
+from pipeline.outcome import Outcome
+
+Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
+
+
+def _like(run: Path | None, kind: str) -> dict[str, Any]:
+    """The item-shaping settings of the store that `run` was trained on."""
+    if run is None:
+        return {}
+    from pipeline.runs import input_settings, read_config
+
+    store = read_config(run)["store"]
+    if store["kind"] != kind:
+        raise UsageError(f"--like {run}: trained on {store['kind']}, this stage makes {kind}.")
+    known = input_settings(kind, store["settings"])
+    return {name: value for name, value in known.items() if name in store["settings"]}
+
+
+def _settings(
+    model: type[Model], like: dict[str, Any], assignments: list[str] | None, given: dict[str, Any]
+) -> Model:
+    """Defaults, then the run's, then `--set`, then the options."""
+    stated = {**parse_assignments(assignments or []), **given}
+    scales = [name for name in ("magnification", "mpp") if stated.get(name) is not None]
+    if model is TileSettings and len(scales) == 2:
+        raise UsageError("--magnification and --mpp both say the scale of the tiles: give one of them.")
+    other_scale_off = {"magnification": None, "mpp": None} if model is TileSettings and scales else {}
+    return resolve(model, like, other_scale_off, stated)
+
+
+def _ingest_options(
+    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
+) -> Any:
+    from pipeline.ingest import IngestOptions
+    from pipeline.inputs import parse_where
+
+    say_resume(out, force, resume)
+    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tile(
+    inputs: Inputs,
+    out: Out,
+    magnification: Annotated[float | None, typer.Option(help="10 means 1 um a pixel; the slide's own level within 15 %.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
+    tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
+    step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
+    stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
+    stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
+    stain_target: Annotated[Path | None, typer.Option(help="Image to normalise towards.")] = None,
+    slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
+    min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    force: Force = False, resume: Resume = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Slides to stain-normalised tiles."""
+
+    def stage() -> Outcome:
+        from pipeline.tile import tile as run_tile
+
+        target = str(stain_target) if stain_target else None
+        given = given_only(
+            magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
+            stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
+        )  # fmt: skip
+        settings = _settings(TileSettings, _like(like, "tiles"), set_, given)
+        options = _ingest_options(out, labels, where, force, resume, workers or _cores())
+        return run_tile(inputs, settings, options, annotations)
+
+    return run_stage(stage, as_json)
+
+
+def radiographs(
+    inputs: Inputs,
+    out: Out,
+    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
+    projection: Annotated[str | None, typer.Option(help="PA, AP or all.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
+    group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    force: Force = False, resume: Resume = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """PNG and DICOM radiographs to small grey squares."""
+
+    def stage() -> Outcome:
+        from pipeline.radiographs import radiographs as run_radiographs
+
+        given = given_only(projection=projection, size=size, crop=crop)
+        settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
+        options = _ingest_options(out, labels, where, force, resume, workers)
+        return run_radiographs(inputs, settings, options, metadata, group_key)
+
+    return run_stage(stage, as_json)
+
+
+def images(
+    inputs: Inputs,
+    out: Out,
+    size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
+    label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    force: Force = False, resume: Resume = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """An npz file, class folders or a zip of them."""
+
+    def stage() -> Outcome:
+        from pipeline.images import images as run_images
+
+        given = given_only(size=size, label=label, group=group, split=split)
+        settings = _settings(ImageSettings, _like(like, "images"), set_, given)
+        return run_images(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+
+    return run_stage(stage, as_json)
+
+
+def tables(
+    inputs: Inputs,
+    out: Out,
+    label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    force: Force = False, resume: Resume = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Tables: npz, mat, csv or parquet."""
+
+    def stage() -> Outcome:
+        from pipeline.tables import tables as run_tables
+
+        given = given_only(label=label, group=group, split=split)
+        settings = _settings(TableSettings, _like(like, "table"), set_, given)
+        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+
+    return run_stage(stage, as_json)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to `app`."""
+    for command in (tile, radiographs, images, tables):
+        app.command()(command)
