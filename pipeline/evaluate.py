@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EsadError
 from pipeline.heat import HOT
 from pipeline.outcome import Outcome
+from pipeline.slide_scores import AGGREGATIONS, slide_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,8 +191,12 @@ def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
 def slide_hits(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
     """Of each slide with tumour tiles: does its highest-scoring tile touch the outline? None without such slides.
 
+    `auc` is that of the slides themselves, by each aggregation of their tiles' scores.
+
     All tiles of the evaluated slides count, those between the two label thresholds, too.
     """
+    from pipeline.metrics import auc
+
     table = scores.table
     if scores.marker["kind"] != "tiles" or "tumour_fraction" not in table:
         return None
@@ -207,7 +212,11 @@ def slide_hits(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
             }  # fmt: skip
     if not each:
         return None
+    per_slide = slide_scores(tiles)
+    known = per_slide[per_slide["label"].notna()]
+    labels = known["label"].to_numpy(dtype="int8")
     return {
+        "auc": {name: auc(known[name].to_numpy(dtype=float), labels) for name in AGGREGATIONS},
         "slides": len(each),
         "hit_rate": sum(one["hit"] for one in each.values()) / len(each),
         "chance": sum(one["tumour_tiles"] / one["tiles"] for one in each.values()) / len(each),

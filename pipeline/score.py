@@ -18,6 +18,7 @@ from pipeline.heat import BATCH, HOT, HeatMaps, score_weights, spread
 from pipeline.outcome import Outcome
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
+from pipeline.slide_scores import candidates, slide_scores
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,8 @@ def score(
 
     write_table(folder / "scores.parquet", table)
     if target.kind == "tiles":
+        write_table(folder / "slides.parquet", slide_scores(table))
+        write_table(folder / "candidates.parquet", candidates(table))
         write_slide_maps(target, table, folder / "slides")
     write_json(folder / "scores.json", marker)
     return _outcome(folder, target, f"Wrote {folder}")
@@ -155,7 +158,9 @@ def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
             )
         return True
-    known = {"scores.parquet", "overlays", "slides", "metrics.json", "report.html"}
+    known = {
+        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", "metrics.json", "report.html",
+    }  # fmt: skip
     strange = [
         entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
     ]

@@ -1,0 +1,80 @@
+"""From tiles to slides: one score a slide by named aggregations, and lesion candidates. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+AGGREGATIONS = ("max", "top_mean", "p99")
+TOP = 10
+"""`top_mean` is the mean of so many highest tiles, of all where a slide has fewer."""
+SUSPICIOUS = 0.99
+"""Tiles at least this high among the reference normals make candidates: one normal tile in a hundred does, too."""
+
+
+def aggregate(scores: np.ndarray) -> dict[str, float]:
+    """A slide's score by each of AGGREGATIONS, from the scores (N,) of its tiles, N > 0."""
+    highest = np.sort(scores)[-TOP:]
+    return {
+        "max": float(scores.max()), "top_mean": float(highest.mean()), "p99": float(np.percentile(scores, 99)),
+    }  # fmt: skip
+
+
+def slide_label(tiles: pd.DataFrame) -> int | None:
+    """1 where a tile has tumour or is labelled so, 0 where all tiles are known to have none, else None."""
+    tumour = tiles["tumour_fraction"] if "tumour_fraction" in tiles else pd.Series(np.nan, index=tiles.index)
+    if (tumour.fillna(0) > 0).any() or (tiles["label"] == 1).fillna(False).any():
+        return 1
+    return 0 if (tiles["label"] == 0).fillna(False).all() else None
+
+
+def slide_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a slide, sorted by `source`: tiles, label (Int8), AGGREGATIONS, suspicious (share of tiles).
+
+    `table` holds tiles with source, score, percentile, label and, where known, tumour_fraction.
+    """
+    rows = [
+        {
+            "source": source, "tiles": len(tiles), "label": slide_label(tiles),
+            **aggregate(tiles["score"].to_numpy(dtype=float)),
+            "suspicious": float((tiles["percentile"] >= SUSPICIOUS).mean()),
+        }
+        for source, tiles in table.groupby("source", sort=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).astype({"source": "string", "label": "Int8"})
+
+
+def candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """Groups of suspicious tiles that touch by side or corner, highest first within each slide.
+
+    Columns: source, x, y (level-0 pixels, the middle of the group's highest tile), score and percentile of that tile,
+    tiles (how many), left, top, right, bottom (the group's box in level-0 pixels).
+    """
+    columns = ["source", "x", "y", "score", "percentile", "tiles", "left", "top", "right", "bottom"]
+    rows = []
+    for source, tiles in table[table["percentile"] >= SUSPICIOUS].groupby("source", sort=True):
+        group = _touching(tiles[["x", "y", "width", "height"]].to_numpy(dtype=float))
+        found = [_candidate(str(source), tiles[group == number]) for number in range(group.max() + 1)]
+        rows += sorted(found, key=lambda row: -row["score"])
+    return pd.DataFrame(rows, columns=columns).astype({"source": "string", "tiles": "int32"})
+
+
+def _touching(boxes: np.ndarray) -> np.ndarray:
+    """Number of the connected group of each box (N, 4) x, y, width, height; all boxes are of one size."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    scaled = boxes[:, :2] / boxes[0, 2:]
+    pairs = cKDTree(scaled).query_pairs(1.01, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(boxes), len(boxes)))
+    return connected_components(links, directed=False)[1]
+
+
+def _candidate(source: str, tiles: pd.DataFrame) -> dict[str, object]:
+    top = tiles.loc[tiles["score"].idxmax()]
+    return {
+        "source": source, "x": top["x"] + top["width"] / 2, "y": top["y"] + top["height"] / 2, "score": top["score"],
+        "percentile": top["percentile"], "tiles": len(tiles), "left": tiles["x"].min(), "top": tiles["y"].min(),
+        "right": (tiles["x"] + tiles["width"]).max(), "bottom": (tiles["y"] + tiles["height"]).max(),
+    }  # fmt: skip
