@@ -120,6 +120,8 @@ def radiographs(
     size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
     group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="nih-ap, nih-pa or nih-subset: the paper's sets.")] = None,
+    subset_list: Annotated[Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
@@ -128,10 +130,10 @@ def radiographs(
     def stage() -> Outcome:
         from pipeline.radiographs import radiographs as run_radiographs
 
-        given = given_only(projection=projection, size=size, crop=crop)
+        given = given_only(projection=projection, size=size, crop=crop, protocol=protocol)
         settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
         options = _ingest_options(out, labels, where, force, resume, workers)
-        return run_radiographs(inputs, settings, options, metadata, group_key)
+        return run_radiographs(inputs, settings, options, metadata, group_key, subset_list)
 
     return run_stage(stage, as_json)
 

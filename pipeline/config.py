@@ -61,6 +61,10 @@ class RadiographSettings(Settings):
     """Side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
     size: int = Field(64, ge=16)
     """Output side in pixels; area resampling."""
+    protocol: Literal["nih-ap", "nih-pa", "nih-subset"] | None = None
+    """Keep the images of one of the paper's sets, with its split and labelled anomalies (METHOD 1.2)."""
+    protocol_seed: int = Field(0, ge=0)
+    """Draws the labelled anomalies of nih-ap and nih-pa."""
 
 
 class ImageSettings(Settings):

@@ -17,19 +17,17 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
     `lists` is a list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa).
     Raises UsageError for an unknown protocol, or where its lists or metadata are not given or not readable.
     """
-    from preprocessing.published_lists import camelyon16_tiles, counts, nih_subset, nih_view
+    from preprocessing.published_lists import camelyon16_tiles, counts, nih_protocol
 
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}.")
-    if protocol in ("nih-ap", "nih-pa"):
-        if metadata is None:
-            raise UsageError(f"--protocol {protocol} needs --metadata, NIH's Data_Entry file or its folder.")
-        table, place = nih_view(metadata, protocol[-2:].upper(), seed), metadata
-    else:
-        option = "--tile-list" if protocol == "camelyon16" else "--subset-list"
+    if protocol == "camelyon16":
         if lists is None:
-            raise UsageError(f"--protocol {protocol} needs {option} FILE.tar.gz, the published lists.")
-        table, place = (camelyon16_tiles if protocol == "camelyon16" else nih_subset)(lists), lists
+            raise UsageError("--protocol camelyon16 needs --tile-list FILE.tar.gz, the published lists.")
+        table = camelyon16_tiles(lists)
+    else:
+        table = nih_protocol(protocol, metadata, lists, seed)
+    place = Path(lists or metadata or ".")
     found = counts(table)
     parts = "; ".join(f"{name} {of['normal']} normal, {of['anomaly']} anomaly" for name, of in found.items())
     return Outcome(place, f"{protocol}: {parts}.", "", 0, found)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import RadiographSettings
-from pipeline.errors import InputError
+from pipeline.errors import EsadError, InputError
 from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
@@ -40,12 +40,16 @@ def radiographs(
     options: IngestOptions,
     metadata: Path | None = None,
     group_key: Path | None = None,
+    subset_list: Path | None = None,
 ) -> Outcome:
     """Write the store of uint8 (size, size, 1) squares.
 
     `metadata` is NIH's file or folder, or a regions.csv (see `preprocessing.nih.read_metadata`); `group_key` the
     key of the patient hashes. Images of another or an unknown view than asked for are left out: their sources
     count as done, hold no item and say why in sources.parquet.
+
+    With `settings.protocol` only the images of that set are read, found by file name, and get its split, labels and
+    labelled anomalies; `subset_list` are the lists of nih-subset. Images of the set that the archive lacks are counted.
 
     Columns beside those of every store: view (PA, AP, lateral or null), finding, and region_x, region_y,
     region_width, region_height in pixels of the square, cut to it. Raises what `run_job` raises, and UsageError
@@ -58,14 +62,46 @@ def radiographs(
     archive, sources = find_sources(inputs, is_radiograph, options.out)
     key = read_key(group_key)
     known = read_metadata(metadata) if metadata else None
+    warnings: list[str] = []
+    if settings.protocol is not None:
+        known, sources, warnings = _of_protocol(settings, known, metadata, subset_list, sources)
     resolved = {**settings.model_dump(), "group_key": key_name(key), "metadata": _table_digest(known)}
     task = _Task(archive, settings, key, known)
     versions = ("pydicom", "pillow", "pylibjpeg")
     job = Job(
         "radiographs", "radiographs", archive, sources, resolved, partial(_process, task), RADIOGRAPHS_PER_SHARD,
-        versions=versions,
+        versions=versions, warnings=warnings,
     )  # fmt: skip
     return _with_left_out(run_job(job, options), sources)
+
+
+def _of_protocol(
+    settings: RadiographSettings,
+    known: pd.DataFrame | None,
+    metadata: Path | None,
+    lists: Path | None,
+    sources: Sequence[str],
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """(what is known with the protocol's columns, the sources that belong to it, what to say)."""
+    from preprocessing.published_lists import nih_protocol
+
+    name = str(settings.protocol)
+    table = nih_protocol(name, metadata, lists, settings.protocol_seed).set_index("image")
+    if known is not None:
+        others = known.drop(columns=[column for column in table if column in known])
+        table = table.join(others)
+    chosen = [source for source in sources if Path(source).name in table.index]
+    if not chosen:
+        raise EsadError(
+            f"--protocol {name}: none of the {len(sources)} radiographs is of this set (by file name)."
+        )
+    missing = len(table) - len({Path(source).name for source in chosen})
+    told = (
+        [f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not."]
+        if missing
+        else []
+    )
+    return table, chosen, told
 
 
 def _with_left_out(outcome: Outcome, sources: Sequence[str]) -> Outcome:
@@ -136,7 +172,8 @@ def _one(task: _Task, source: str) -> tuple[dict[str, Any], np.ndarray | None, s
     finding = known.get("finding")
     row: dict[str, Any] = {
         "source": source, "place": "0", "split": known.get("split"), "view": view, "finding": finding,
-        "label": None if finding is None else int(finding != NORMAL),
+        "label": known.get("label", None if finding is None else int(finding != NORMAL)),
+        "semi_label": known.get("semi_label"),
         "group": group_hash(task.key, str(patient)) if patient else None,
     }  # fmt: skip
     picture = small_square(image.pixels, settings.crop, settings.size, Path(source).name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -55,7 +57,7 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
     for source, tiles in table[table["percentile"] >= SUSPICIOUS].groupby("source", sort=True):
         group = _touching(tiles[["x", "y", "width", "height"]].to_numpy(dtype=float))
         found = [_candidate(str(source), tiles[group == number]) for number in range(group.max() + 1)]
-        rows += sorted(found, key=lambda row: -row["score"])
+        rows += sorted(found, key=lambda row: row["score"], reverse=True)
     return pd.DataFrame(rows, columns=columns).astype({"source": "string", "tiles": "int32"})
 
 
@@ -71,7 +73,7 @@ def _touching(boxes: np.ndarray) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
-def _candidate(source: str, tiles: pd.DataFrame) -> dict[str, object]:
+def _candidate(source: str, tiles: pd.DataFrame) -> dict[str, Any]:
     top = tiles.loc[tiles["score"].idxmax()]
     return {
         "source": source, "x": top["x"] + top["width"] / 2, "y": top["y"] + top["height"] / 2, "score": top["score"],

@@ -163,6 +163,17 @@ def nih_view(metadata: Path, view: str, seed: int = 0) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def nih_protocol(name: str, metadata: Path | None, lists: Path | None, seed: int = 0) -> pd.DataFrame:
+    """`nih-ap`, `nih-pa` (from `metadata`) or `nih-subset` (from the list archive `lists`); UsageError for what lacks."""
+    if name == "nih-subset":
+        if lists is None:
+            raise UsageError("--protocol nih-subset needs --subset-list FILE.tar.gz, the published lists.")
+        return nih_subset(lists)
+    if metadata is None:
+        raise UsageError(f"--protocol {name} needs --metadata, NIH's Data_Entry file or its folder.")
+    return nih_view(metadata, name[-2:].upper(), seed)
+
+
 def counts(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     """{"train": {"normal": n, "anomaly": m}, "test": {…}} of a table of this module."""
     return {

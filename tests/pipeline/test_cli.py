@@ -202,7 +202,7 @@ def test_ingest_options_reach_their_stage(monkeypatch, tmp_path):
         2,
     )
     assert options.where == {"view": "AP", "sex": "F"}
-    assert [*more, *named.values()] == [Path("m"), Path("k")]
+    assert [*more, *named.values()] == [Path("m"), Path("k"), None]
 
 
 def test_columns_of_a_table_are_settings(monkeypatch):

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.datadict import DicomDictionary
 
 from pipeline.config import RadiographSettings
-from pipeline.errors import EsadError, ExitStatus
+from pipeline.errors import EsadError, ExitStatus, UsageError
 from pipeline.ingest import IngestOptions
 from pipeline.radiographs import radiographs
 from preprocessing.store import Store
@@ -183,3 +183,63 @@ def test_real_radiographs_equal_the_reference_and_carry_nihs_metadata(data, tmp_
     ]
     pairs = set(zip(manifest["group"], reference["patient"][chosen], strict=True))
     assert len(pairs) == manifest["group"].nunique() == len(set(reference["patient"][chosen]))
+
+
+def nih_archive(folder):
+    """Twelve images as the official archive lays them out, and its metadata: AP and PA, six of either part."""
+    names = [f"{n:08d}_000.png" for n in range(1, 13)]
+    findings = ["No Finding", "No Finding", "Infiltration", "Infiltration|Mass", "No Finding", "Mass"] * 2
+    for number, name in enumerate(names):
+        path = folder / f"images_{number % 2 + 1:03d}" / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((128, 128), 10 * number, np.uint8)).save(path)
+    table = pd.DataFrame({"Image Index": names, "Finding Labels": findings, "Patient ID": range(12)})
+    table["View Position"] = ["AP"] * 10 + ["PA"] * 2
+    table.to_csv(folder / "Data_Entry_2017_v2020.csv", index=False)
+    (folder / "train_val_list.txt").write_text("\n".join(names[:6]))
+    (folder / "test_list.txt").write_text("\n".join(names[6:]))
+    return folder
+
+
+def test_a_protocol_takes_its_images_with_its_split_and_labelled_anomalies(tmp_path, monkeypatch):
+    monkeypatch.setattr("preprocessing.published_lists.LABELLED_RATIO", {"AP": 0.25, "PA": 0.25})
+    archive = nih_archive(tmp_path / "nih")
+    settings = RadiographSettings(protocol="nih-ap")
+    outcome = radiographs([archive], settings, IngestOptions(tmp_path / "out"), archive)
+    table = Store(tmp_path / "out").manifest
+    assert (
+        outcome.summary["items"] == 8
+    )  # three normals and one labelled of six train, two and two test, PA left out
+    train, test = (table[table["split"] == part] for part in ("train", "test"))
+    assert train["label"].tolist() == [0, 1, 0, 0]  # images_001 holds the first, third and fifth image
+    assert train["semi_label"].tolist() == [pd.NA, -1, pd.NA, pd.NA]
+    assert test["label"].sum() == 2
+    assert set(table["view"]) == {"AP"}
+    assert table["group"].notna().all()
+
+
+def test_images_that_the_archive_lacks_are_counted_and_foreign_ones_refused(tmp_path, capsys):
+    archive = nih_archive(tmp_path / "nih")
+    (archive / "images_001" / "images" / "00000001_000.png").unlink()
+    settings = RadiographSettings(protocol="nih-ap")
+    radiographs([archive], settings, IngestOptions(tmp_path / "out"), archive)
+    assert "nih-ap: 6 of the set's 7 images are here, 1 are not" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    Image.fromarray(np.zeros((128, 128), np.uint8)).save(tmp_path / "other" / "a.png")
+    with pytest.raises(EsadError, match="none of the 1 radiographs is of this set"):
+        radiographs([tmp_path / "other"], settings, IngestOptions(tmp_path / "more"), archive)
+    with pytest.raises(UsageError, match="needs --metadata"):
+        radiographs([archive], settings, IngestOptions(tmp_path / "more"))
+
+
+@pytest.mark.data
+def test_the_real_images_of_the_ap_set(data, tmp_path):
+    settings = RadiographSettings(protocol="nih-ap")
+    metadata = data / "nih" / "metadata"
+    outcome = radiographs([data / "nih" / "images"], settings, IngestOptions(tmp_path / "out"), metadata)
+    table = Store(tmp_path / "out").manifest
+    assert outcome.summary["items"] == len(table) > 20
+    assert set(table["view"]) == {"AP"}
+    assert (table.loc[table["split"] == "train", "label"].eq(0) | table["semi_label"].eq(-1).fillna(False))[
+        table["split"] == "train"
+    ].all()
