@@ -37,6 +37,9 @@ from pipeline.config import (
 from pipeline.errors import UsageError
 from pipeline.outcome import Outcome
 
+LISTED_TILE = 192
+"""Side at 10x of the 768 level-0 pixels of Camelyon16's published tiles; training crops 64 of it (METHOD 1.1)."""
+
 Model = TypeVar("Model", TileSettings, RadiographSettings, ImageSettings, TableSettings)
 
 
@@ -92,6 +95,7 @@ def tile(
     slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
     min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
+    tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
@@ -105,9 +109,10 @@ def tile(
             magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
             stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
         )  # fmt: skip
-        settings = _settings(TileSettings, _like(like, "tiles"), set_, given)
+        protocol = {"tile_size": LISTED_TILE} if tile_list else {}
+        settings = _settings(TileSettings, {**protocol, **_like(like, "tiles")}, set_, given)
         options = _ingest_options(out, labels, where, force, resume, workers or _cores())
-        return run_tile(inputs, settings, options, annotations)
+        return run_tile(inputs, settings, options, annotations, tile_list)
 
     return run_stage(stage, as_json)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,25 +15,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.config import TileSettings
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import EsadError, InputError, UsageError
 from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.progress import say
+from pipeline.slide_stain import normalise
 from preprocessing.store import Unit, joined_sources, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
 
     from preprocessing.slides import Slide
-    from preprocessing.stain import StainFit
+    from preprocessing.tiling import ReadPlan
 
 UM_PER_PIXEL_AT_10 = 1.0
 """A magnification of 10 means 1 um a pixel."""
-FIT_PIXELS = 200_000
-"""About as many pixels of a slide's tiles make its stain fit (MEASURED: enough, and 0.2 s)."""
-PAINT_TILES = 512
-"""Tiles are repainted so many at a time, in place: a slide of 100,000 tiles is held in memory once."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,21 @@ class _Task:
     """Slide -> outline file; where it is empty labels are unknown."""
     threads: int = 1
     """Threads within one slide; the result does not depend on it."""
+    listed: Mapping[str, pd.DataFrame] | None = None
+    """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
 
 
 def tile(
-    inputs: Sequence[Path], settings: TileSettings, options: IngestOptions, annotations: Path | None = None
+    inputs: Sequence[Path],
+    settings: TileSettings,
+    options: IngestOptions,
+    annotations: Path | None = None,
+    tile_list: Path | None = None,
 ) -> Outcome:
     """Write the store of tiles.
+
+    With `tile_list`, the published lists of Camelyon16, its tiles are taken instead of a grid, with their split, labels
+    and labelled anomalies; slides that it does not name are left out, and those that are missing are counted.
 
     With `annotations`, outline files go with slides of the same stem. A slide without one counts as normal where
     another slide of the call has one; where none has, the folder is not this archive's and labels stay null.
@@ -72,6 +76,10 @@ def tile(
         warnings.append(
             f"{len(found) - len(sources)} DICOM files are further parts of slides that are read once."
         )
+    listed = None
+    if tile_list is not None:
+        sources, listed, told = _listed(tile_list, sources)
+        warnings.append(told)
     outlines: dict[str, Path] = {}
     if annotations is not None:
         outlines = _outlines_of(annotations, sources)
@@ -80,11 +88,44 @@ def tile(
     resolved["stain_target"] = _target_digest(settings)
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
     at_once = max(1, min(options.workers, len(sources)))
-    task = _Task(archive, settings, outlines, max(1, options.workers // at_once))
+    resolved["tile_list"] = None if tile_list is None else _lists_digest(listed or {})
+    task = _Task(archive, settings, outlines, max(1, options.workers // at_once), listed)
     versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
     process = partial(_process, task)
     job = Job("tile", "tiles", archive, sources, resolved, process, versions=versions, warnings=warnings)
     return _with_notes(run_job(job, options))
+
+
+def _listed(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
+    """(the slides that a tile list names, the rows of each, what to say); EsadError where none is here."""
+    from preprocessing.published_lists import camelyon16_tiles
+
+    table = camelyon16_tiles(path)
+    by_slide = {str(name).lower(): rows for name, rows in table.groupby("slide", sort=True)}
+    here = {source: Path(source).stem.lower() for source in sources}
+    chosen = [source for source in sources if here[source] in by_slide]
+    if not chosen:
+        raise EsadError(
+            f"{path}: names none of the {len(sources)} slides (its first is {table['slide'].iloc[0]})."
+        )
+    twice = [stem for stem, count in Counter(here[source] for source in chosen).items() if count > 1]
+    if twice:
+        raise UsageError(f"{path}: two slides are called {twice[0]}; keep one of them.")
+    listed = {source: by_slide[here[source]] for source in chosen}
+    tiles = sum(len(rows) for rows in listed.values())
+    return (
+        chosen,
+        listed,
+        f"{path}: {tiles} of its {len(table)} tiles, on {len(chosen)} of its {len(by_slide)} slides.",
+    )
+
+
+def _lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
+    """16 hex digits over the listed tiles of all slides."""
+    whole = hashlib.sha256()
+    for source in sorted(listed):
+        whole.update(listed[source].to_csv(index=False).encode())
+    return whole.hexdigest()[:16]
 
 
 def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
@@ -181,7 +222,6 @@ def _tile_slide(
     from PIL import Image
 
     from preprocessing.slides import Slide
-    from preprocessing.tiling import tile_grid
     from preprocessing.tissue import box_fractions, tissue_mask
 
     settings = task.settings
@@ -189,13 +229,8 @@ def _tile_slide(
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         plan = slide.plan(wanted, exact=settings.mpp is not None)
         thumbnail, unread = slide.thumbnail()
-        corners = tile_grid(
-            slide.width,
-            slide.height,
-            plan.downsample,
-            settings.tile_size,
-            settings.step or settings.tile_size,
-        )
+        listed = task.listed[source] if task.listed is not None else None
+        corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
         span = settings.tile_size * plan.downsample
         boxes = np.column_stack([corners, np.full((len(corners), 2), span)])
         if not len(corners):
@@ -207,7 +242,7 @@ def _tile_slide(
             tissue_mask(thumbnail) | unread
         )  # what the overview lost is tried tile by tile, and counted there
         tissue = box_fractions(mask, boxes, downsample)
-        kept = np.flatnonzero(tissue >= settings.min_tissue)
+        kept = np.flatnonzero((tissue >= settings.min_tissue) | (listed is not None))
         if not len(kept):
             raise InputError(
                 f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
@@ -223,7 +258,7 @@ def _tile_slide(
         raise InputError(
             f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
         )
-    tiles, stain = _normalise(tiles, settings, task.threads)
+    tiles, stain = normalise(tiles, settings, task.threads)
     described.update(stain)
     items = pd.DataFrame(
         {
@@ -236,8 +271,38 @@ def _tile_slide(
     items["width"] = items["height"] = round(span)
     items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
     _label(items, boxes[kept], task, source)
+    if listed is not None:
+        for name in ("split", "label", "semi_label"):
+            items[name] = listed[name].to_numpy()[kept]
     write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
     return tiles, items, described
+
+
+def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:
+    """Level-0 corners (N, 2) of all whole tiles of the slide."""
+    from preprocessing.tiling import tile_grid
+
+    step = settings.step or settings.tile_size
+    return tile_grid(slide.width, slide.height, plan.downsample, settings.tile_size, step)
+
+
+def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.DataFrame) -> np.ndarray:
+    """Level-0 corners (N, 2) of listed tiles; InputError where they are of another size or leave the slide."""
+    span = settings.tile_size * plan.downsample
+    other = listed[(listed["width"] - span).abs() > 1]
+    if len(other):
+        raise InputError(
+            f"{slide.path.name}: {other['name'].iloc[0]} is {other['width'].iloc[0]} level-0 pixels wide; a tile of "
+            f"{settings.tile_size} pixels at {plan.mpp:.3g} um/px covers {span:g}."
+        )
+    corners = listed[["x", "y"]].to_numpy(dtype="int64")
+    beyond = (corners < 0).any(1) | (corners + span > [slide.width, slide.height]).any(1)
+    if beyond.any():
+        raise InputError(
+            f"{slide.path.name}: {listed['name'].to_numpy()[beyond][0]} leaves the slide of {slide.width} x "
+            f"{slide.height} pixels: is it the slide that the list is of?"
+        )
+    return corners
 
 
 def _read(
@@ -267,80 +332,6 @@ def _label(items: pd.DataFrame, boxes: np.ndarray, task: _Task, source: str) -> 
     items["tumour_fraction"] = fraction
     items["label"] = pd.array(label, dtype="Int8")
     items.loc[label == -1, "label"] = pd.NA
-
-
-def _normalise(tiles: np.ndarray, settings: TileSettings, threads: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Tiles with their stains brought to the target's, and what is recorded of it.
-
-    Where the slide has no two stains to fit, its tiles stay as they are and `stain_guard` says why.
-    """
-    from preprocessing.stain import (
-        REMEMBERING_PIXELS,
-        StainMap,
-        builtin_target,
-        concentration_ratio,
-        fit_stain,
-        staintools_transform,
-        target_from_image,
-    )
-
-    recorded: dict[str, Any] = {"stain_matrix": None, "stain_concentration": None, "stain_guard": None}
-    if settings.stain == "none":
-        return tiles, recorded
-    path = Path(settings.stain_target) if settings.stain_target else None
-    if settings.stain == "staintools":
-        out, failed = staintools_transform(tiles, path)
-        recorded["stain_guard"] = f"{failed} tiles left as they are (staintools failed)" if failed else None
-        return out, recorded
-    target = target_from_image(path) if path else builtin_target()
-    try:
-        fit = fit_stain(_sample(tiles))
-    except InputError as error:
-        recorded["stain_guard"] = f"tiles left as they are: {error}"
-        return tiles, recorded
-    recorded["stain_matrix"] = json.dumps(fit.matrix.round(6).tolist())
-    recorded["stain_concentration"] = json.dumps(fit.max_concentration.round(6).tolist())
-    ratio, capped = target.max_concentration / fit.max_concentration, concentration_ratio(fit, target)
-    doubts = [fit.guard] if fit.guard else []
-    if (ratio > capped).any():
-        doubts.append(f"pale slide: stain raised {capped.max():g} times instead of {ratio.max():.1f} times")
-    if settings.stain_scope == "slide":
-        paint, remember = StainMap(fit, target), tiles.size // 3 >= REMEMBERING_PIXELS
-
-        def repaint(start: int) -> None:
-            part = slice(start, start + PAINT_TILES)
-            tiles[part] = paint(tiles[part], remember=remember)
-
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(repaint, range(0, len(tiles), PAINT_TILES)))
-    else:
-        tiles, failed = _tile_by_tile(tiles, fit, target)
-        if failed:
-            doubts.append(f"{failed} tiles took the slide's fit (too little stain of their own)")
-    recorded["stain_guard"] = "; ".join(doubts) or None
-    return tiles, recorded
-
-
-def _sample(tiles: np.ndarray) -> np.ndarray:
-    """About FIT_PIXELS pixels (N, 3), evenly over all tiles: every k-th, k prime to the side so that columns vary."""
-    pixels = tiles.reshape(-1, 3)
-    every = max(1, -(-len(pixels) // FIT_PIXELS))
-    while math.gcd(every, tiles.shape[2]) > 1:
-        every += 1
-    return pixels[::every]
-
-
-def _tile_by_tile(tiles: np.ndarray, slide_fit: StainFit, target: StainFit) -> tuple[np.ndarray, int]:
-    from preprocessing.stain import apply_stain, fit_stain
-
-    out, failed = tiles.copy(), 0
-    for place, picture in enumerate(tiles):
-        try:
-            fit = fit_stain(picture)
-        except InputError:
-            fit, failed = slide_fit, failed + 1
-        out[place] = apply_stain(picture, fit, target)
-    return out, failed
 
 
 if __name__ == "__main__":
