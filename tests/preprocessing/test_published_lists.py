@@ -113,8 +113,8 @@ def test_every_listed_tumour_tile_lies_inside_the_real_outlines(data):
                 assert shapely.contains_xy(area, x, y).all(), stem
         least = min(least, float(outline_fractions(area, boxes).min()))
         checked += len(boxes)
-    assert checked >= 300
-    assert least > 0.9  # the exact area may miss a corner that no cell centre sees
+    assert checked == 303
+    assert 0.99 < least < 1  # nine centres do not see a corner that the outline cuts off
 
 
 @pytest.mark.data
