@@ -70,20 +70,25 @@ def cut_tiles(
 
 @compiled
 def _cut(rows, lefts, tops, factor, places, out):  # type: ignore[no-untyped-def]
-    """`rows` (H, 3 W) and `out` (N, side, 3 side): the three channels of a pixel lie beside each other."""
-    side, length, area = out.shape[1], out.shape[2], factor * factor
+    """`rows` (H, 3 W) and `out` (N, side, 3 side): the three channels of a pixel lie beside each other.
+
+    Indices are unsigned: with signed ones numba looks for negative values, and the copy is five times slower.
+    """
+    side, length, step = np.uint64(out.shape[1]), np.uint64(out.shape[2]), np.uint64(factor)
+    three, area = np.uint64(3), factor * factor
     for n in range(places.shape[0]):
-        place, start = places[n], 3 * lefts[n]
+        place, first, left = np.uint64(places[n]), np.uint64(tops[n]), three * np.uint64(lefts[n])
         for row in range(side):
-            top = tops[n] + row * factor
+            top = first + np.uint64(row) * step
             if factor == 1:
                 for k in range(length):
-                    out[place, row, k] = rows[top, start + k]
+                    out[place, np.uint64(row), np.uint64(k)] = rows[top, left + np.uint64(k)]
             else:
                 for k in range(length):
-                    first = start + (k // 3) * 3 * factor + k % 3
+                    pixel, channel = np.uint64(k) // three, np.uint64(k) % three
+                    start = left + pixel * three * step + channel
                     total = 0
-                    for i in range(factor):
-                        for j in range(factor):
-                            total += rows[top + i, first + 3 * j]
-                    out[place, row, k] = (2 * total + area) // (2 * area)
+                    for i in range(step):
+                        for j in range(step):
+                            total += rows[top + np.uint64(i), start + three * np.uint64(j)]
+                    out[place, np.uint64(row), np.uint64(k)] = (2 * total + area) // (2 * area)
