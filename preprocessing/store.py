@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,14 @@ def item_id(source: str, place: str, digits: int = 8) -> str:
 
     The same source (relative to its archive) and place give the same name in every run, on every machine.
     """
-    stem = Path(source).name.split(".")[0] if "." in Path(source).name else Path(source).name
     digest = hashlib.sha256(f"{source}\0{place}".encode()).hexdigest()
-    return f"{stem or 'item'}-{digest[:digits]}"
+    return f"{_stem(source)}-{digest[:digits]}"
+
+
+@lru_cache(maxsize=4096)
+def _stem(source: str) -> str:
+    """The file name up to its first dot; a slide asks for it once per tile."""
+    return Path(source).name.split(".")[0] or "item"
 
 
 def fingerprint(path: Path) -> str:

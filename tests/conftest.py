@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks, and a busy machine
+
 DATA = Path(os.environ.get("ESAD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
