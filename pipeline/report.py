@@ -140,9 +140,9 @@ def _galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     anomalies, normals = shown[shown["label"] == 1], shown[shown["label"] == 0]
     chosen = [
-        ("Anomalies with the highest scores (best)", anomalies.nlargest(SHOWN, "score")),
-        ("Anomalies with the lowest scores (missed)", anomalies.nsmallest(SHOWN, "score")),
-        ("Normal items with the highest scores (false alarms)", normals.nlargest(SHOWN, "score")),
+        ("Anomalies with the highest scores", anomalies.nlargest(SHOWN, "score")),
+        ("Anomalies with the lowest scores (missed first)", anomalies.nsmallest(SHOWN, "score")),
+        ("Normal items with the highest scores (false alarms first)", normals.nlargest(SHOWN, "score")),
         ("Normal items with the lowest scores", normals.nsmallest(SHOWN // 2, "score")),
     ]
     if anomalies.empty and normals.empty:

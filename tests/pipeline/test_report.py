@@ -24,7 +24,6 @@ def complete(folder, kind="radiographs", **columns):
     parts = pd.DataFrame({"item_id": ["t"], "part": ["train"], "label": [0], "semi_label": [0]})
     parts.to_parquet(run / "assignments.parquet")
     pd.DataFrame({"item_id": ["n"] * 9, "score": np.arange(9.0)}).to_parquet(run / "normals.parquet")
-    (run / "reference.json").write_text('{"pixel_error": {"0.5": 0.001, "0.999": 0.2}}')
     provenance = {"versions": {"torch": "2.13.0"}, "seed": 0, "device": "cpu", "steps": 2, "seconds": 1.0}
     (run / "provenance.json").write_text(json.dumps(provenance))
     (run / "history.csv").write_text("step,phase,term,value\n0,warmup,loss,2\n20,esad,loss,1\n")
@@ -66,6 +65,20 @@ def test_what_users_named_is_escaped_everywhere(tmp_path):
     page = report([run], note=f"note {HOSTILE}").out.read_text()
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 3
+
+
+def test_where_it_looks_is_said_in_numbers(tmp_path):
+    region = {"region_x": 4.0, "region_y": 4.0, "region_width": 8.0, "region_height": 8.0}
+    hot = {"hot_x": [8.0] * 20 + [1.0] * 20, "hot_y": 8.0, "error_x": 1.0, "error_y": 8.0}
+    page = report([complete(tmp_path, **region, **hot)]).out.read_text()
+    assert "for 50 % of 40 anomalies (chance: 25 %; the largest reconstruction error: 0 %)" in page
+    slides = complete(
+        tmp_path / "b", "tiles", source=["a"] * 20 + ["b"] * 20, tumour_fraction=[0.0] * 39 + [1.0]
+    )
+    page = report([slides]).out.read_text()
+    assert "in them for 100 % of 1 slides" in page
+    assert "AUC of whole slides: max" in page
+    assert page.count("built-in") == 0
 
 
 def test_one_table_over_all_runs(tmp_path):
