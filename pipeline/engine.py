@@ -26,6 +26,10 @@ LOG_EVERY_STEPS = 20
 class Diverged(EsadError):
     """The loss or a weight is not finite."""
 
+    def __init__(self, what: str, step: TrainingStep, settings: RunSettings) -> None:
+        rate = step.rate * settings.train.learning_rate
+        super().__init__(f"{what}: lower train.learning_rate (now {rate:g}).")
+
 
 class _TrainingState:
     """What a checkpoint holds beside the weights: the next step, the optimiser, the phase is known from the step."""
@@ -62,11 +66,8 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints
         due = number % LOG_EVERY_STEPS == 0 or number == step.steps - 1
         values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
         if values and not torch.isfinite(terms["loss"]).all():
-            rate = step.rate * settings.train.learning_rate
-            raise Diverged(
-                f"The loss is not finite at step {number} ({step.phase_at(number)[0].name}): lower "
-                f"train.learning_rate (now {rate:g})."
-            )
+            phase = step.phase_at(number)[0].name
+            raise Diverged(f"The loss is not finite at step {number} ({phase})", step, settings)
         if values:
             history.add(number, step.phase_at(number)[0].name, values)
         return values
@@ -103,10 +104,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints
             f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
         )
     if not _is_finite(step.method):
-        rate = step.rate * settings.train.learning_rate
-        raise Diverged(
-            f"The weights are not finite after training: lower train.learning_rate (now {rate:g})."
-        )
+        raise Diverged("The weights are not finite after training", step, settings)
 
 
 def _is_finite(method: Method) -> bool:

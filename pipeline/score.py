@@ -112,12 +112,11 @@ def score(
     opened = open_run(run)
     target = Store(store) if store else opened.training_store()
     opened.check(target)
-    own = opened.is_own(target)
     folder = out or run / "scores" / target.root.name
     marker = _marker(opened, target, overlays)
     if _already_scored(folder, marker, force):
         return _outcome(folder, target, "Left alone (finished before)")
-    table = _scored(opened, target, resolve_device(device or opened.settings.device), own, folder, wanted)
+    table = _scored(opened, target, resolve_device(device or opened.settings.device), folder, wanted)
     from preprocessing.store import write_json, write_table
 
     write_table(folder / "scores.parquet", table)
@@ -171,9 +170,7 @@ def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     return False
 
 
-def _scored(
-    run: Run, store: Store, device: torch.device, own: bool, folder: Path, wanted: int | None
-) -> pd.DataFrame:
+def _scored(run: Run, store: Store, device: torch.device, folder: Path, wanted: int | None) -> pd.DataFrame:
     """The scores table; overlays of the chosen items are written on the way."""
     from pipeline.train import in_memory
     from preprocessing.semisupervised import labels_from_classes
@@ -188,22 +185,22 @@ def _scored(
         if name in manifest:
             table[name] = manifest[name].to_numpy()
     table["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
-    table["part"] = parts_of(run, store, own)
+    table["part"] = parts_of(run, store)
     if method.pictures:
         shown = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
         _explain(run, method, items, shown, table, device, folder / "overlays")
     return table
 
 
-def parts_of(run: Run, store: Store, own: bool) -> np.ndarray:
+def parts_of(run: Run, store: Store) -> np.ndarray:
     """What the run used each item of `store` for: train, validation or test, or null, (N,) text.
 
-    In another store than the run's `own`, only what it trained on or took as a reference is told: items of the same
+    In another store than the run's own, only what it trained on or took as a reference is told: items of the same
     name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
     """
     assigned = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
     parts = store.manifest["item_id"].map(assigned).astype("string")
-    if not own:
+    if not run.is_own(store):
         same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
         parts[~(store.manifest["source"].isin(set(same)) & parts.isin(("train", "validation")))] = pd.NA
     return parts.array

@@ -200,10 +200,8 @@ def draw_slide(
         eosin[region] = 0.36 + 0.05 * fibres[region]
         haematoxylin[region] = np.maximum(haematoxylin[region], 0.02)
         _paint_tumour(numbers, haematoxylin, region)
-        for stain in (
-            haematoxylin,
-            eosin,
-        ):  # as much of each as elsewhere: only structure tells, not mean colour
+        # as much of each as elsewhere: only structure tells, not mean colour
+        for stain in (haematoxylin, eosin):
             stain[region] *= stain[tissue & ~region].mean() / stain[region].mean()
     haematoxylin *= 1 + 0.1 * _noise(numbers, side, 2)
     matrix = (STAINS + numbers.normal(0, 0.04, STAINS.shape)).clip(0.02)

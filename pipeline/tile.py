@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,21 +101,20 @@ def _listed(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd
 
     table = camelyon16_tiles(path)
     by_slide = {str(name).lower(): rows for name, rows in table.groupby("slide", sort=True)}
-    here = {source: Path(source).stem.lower() for source in sources}
-    chosen = [source for source in sources if here[source] in by_slide]
-    if not chosen:
+    here = {stem: named for stem, named in _by_stem(sources).items() if stem in by_slide}
+    if not here:
         raise EsadError(
             f"{path}: names none of the {len(sources)} slides (its first is {table['slide'].iloc[0]})."
         )
-    twice = [stem for stem, count in Counter(here[source] for source in chosen).items() if count > 1]
+    twice = [stem for stem, named in here.items() if len(named) > 1]
     if twice:
         raise UsageError(f"{path}: two slides are called {twice[0]}; keep one of them.")
-    listed = {source: by_slide[here[source]] for source in chosen}
+    listed = {named[0]: by_slide[stem] for stem, named in here.items()}
     tiles = sum(len(rows) for rows in listed.values())
     return (
-        chosen,
+        list(listed),
         listed,
-        f"{path}: {tiles} of its {len(table)} tiles, on {len(chosen)} of its {len(by_slide)} slides.",
+        f"{path}: {tiles} of its {len(table)} tiles, on {len(listed)} of its {len(by_slide)} slides.",
     )
 
 
@@ -128,14 +126,19 @@ def _lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
     return whole.hexdigest()[:16]
 
 
+def _by_stem(sources: Sequence[str]) -> dict[str, list[str]]:
+    """Lower-case stem -> the slides that have it, in their order."""
+    by_stem: dict[str, list[str]] = {}
+    for source in sources:
+        by_stem.setdefault(Path(source).stem.lower(), []).append(source)
+    return by_stem
+
+
 def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
     from preprocessing.annotations import find_outlines
 
-    by_stem: dict[str, list[str]] = {}
-    for source in sources:
-        by_stem.setdefault(Path(source).stem.lower(), []).append(source)
-    found = {}
+    by_stem, found = _by_stem(sources), {}
     for stem, path in find_outlines(folder, by_stem).items():
         slides = by_stem[stem]
         if len(slides) > 1:

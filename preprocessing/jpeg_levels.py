@@ -2,8 +2,8 @@
 speed and to the same pixels.
 
 Only where nothing can differ: baseline tiled TIFF of the vendors in VENDORS (others overlap or shift their tiles), JPEG
-compression (JPEG 2000 and all else: OpenSlide), three samples of 8 bits, whole downsamples. A missing, damaged or
-edge tile is left to OpenSlide, and before a level is trusted its first tile is compared with OpenSlide's.
+compression (JPEG 2000 and all else: OpenSlide), three samples of 8 bits. What is missing, damaged or beyond the level
+is left to OpenSlide, and before a level is trusted its first tile is compared with OpenSlide's.
 """
 
 from __future__ import annotations

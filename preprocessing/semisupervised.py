@@ -73,8 +73,7 @@ def _parts(
     groups = items["group"].astype("object").where(items["group"].notna(), alone).astype(str).to_numpy()
     known = label.notna().to_numpy()
     strata = label.fillna(0).to_numpy(dtype=int)
-    undecided = np.array([value is None for value in part])
-    _follow_groups(part, groups, undecided, known)
+    _follow_groups(part, groups, known)
     undecided = np.array([value is None for value in part])
     if undecided.any() and not (part == "test").any():
         open_labelled = undecided & known
@@ -94,8 +93,9 @@ def _parts(
     return part
 
 
-def _follow_groups(part: np.ndarray, groups: np.ndarray, undecided: np.ndarray, known: np.ndarray) -> None:
+def _follow_groups(part: np.ndarray, groups: np.ndarray, known: np.ndarray) -> None:
     """Items without a stated part whose group tests or validates go with it; unlabelled ones are then unused."""
+    undecided = np.array([value is None for value in part])
     for name in ("test", "validation"):
         together = undecided & np.isin(groups, groups[part == name])
         part[together & known] = name

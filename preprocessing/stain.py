@@ -8,6 +8,7 @@ The fit is `preprocessing.stain_fit`.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,11 @@ class StainMap:
             concentration_ratio(source, target),
             np.ascontiguousarray(target.matrix, dtype=np.float64),
         )
-        self._memory = np.zeros(1 << 24, dtype=np.uint32)  # the system gives the pages as they are used
+
+    @cached_property
+    def _memory(self) -> np.ndarray:
+        """The table; two threads may both make it, and then one of them paints its first tiles anew."""
+        return np.zeros(1 << 24, dtype=np.uint32)
 
     def __call__(self, tiles: np.ndarray, remember: bool = True) -> np.ndarray:
         """Repaint uint8 (..., 3): a new array of the same shape. `remember=False` computes each pixel anew."""
@@ -148,9 +153,8 @@ def staintools_transform(tiles: np.ndarray, target: Path | None) -> tuple[np.nda
             f"--stain staintools: the package cannot be imported ({error}); `make install` installs it, "
             "--stain vahadane needs no further package."
         ) from error
-    with threadpool_limits(
-        os.cpu_count(), user_api="openmp"
-    ):  # spams sets the threads of the process: put them back
+    # spams sets the number of threads of the whole process: leaving the block puts it back
+    with threadpool_limits(os.cpu_count(), user_api="openmp"):
         return _transformed(StainNormalizer(method="vahadane"), TissueMaskException, tiles, target)
 
 

@@ -184,10 +184,8 @@ def joined_items(root: Path) -> pd.DataFrame:
     items = _join(root, "items", finished_units(root))
     if items.empty:
         return with_types(pd.DataFrame({name: [] for name in MANIFEST_TYPES}), MANIFEST_TYPES)
-    last = items.groupby("source")["shard"].transform(
-        "max"
-    )  # a source that changed was read again, into a new shard
-    items = items[items["shard"] == last]
+    # a source that changed was read again, into a later shard
+    items = items[items["shard"] == items.groupby("source")["shard"].transform("max")]
     items = items.sort_values(["source", "shard", "index"], kind="stable", ignore_index=True)
     pairs = list(zip(items["source"].astype(str), items["place"].astype(str), strict=True))
     names = pd.Series([item_id(source, place) for source, place in pairs])
