@@ -19,7 +19,7 @@ from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 from pipeline.tile_slide import SlideTask, process_slide
-from preprocessing.store import joined_sources
+from preprocessing.store import read_sources
 
 
 def tile(
@@ -138,7 +138,7 @@ def _about_outlines(folder: Path, matched: int, slides: int) -> str:
 
 def _with_notes(outcome: Outcome) -> Outcome:
     """Say which slides lost tiles or kept their stains, and put the counts into the summary."""
-    sources = joined_sources(outcome.out)
+    sources = read_sources(outcome.out)
     lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
     guarded = sources[sources["stain_guard"].notna()]
     for source, count in lost[["source", "unreadable_tiles"]].head(5).itertuples(index=False):
