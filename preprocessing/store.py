@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.errors import EsadError
+from preprocessing.errors import EsadError, UsageError
 
 KINDS = ("tiles", "radiographs", "images", "table")
 MANIFEST_TYPES = {
@@ -62,7 +63,8 @@ class Unit:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # random, since writers on two machines can have the same process number
+    temporary = path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -255,8 +257,10 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        """Open the store at `root`; EsadError where there is none or it is not finished."""
+        """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store."""
         self.root = Path(root)
+        if not self.root.exists():
+            raise UsageError(f"{self.root}: no such folder; expected a store.")
         marker = self.root / "store.json"
         if not marker.is_file():
             begun = (self.root / "parts").is_dir()
