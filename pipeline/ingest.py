@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -36,7 +36,11 @@ from preprocessing.store import (
     shard_path,
     write_atomically,
     write_json,
+    write_unit,
 )
+
+if TYPE_CHECKING:
+    from pipeline.cluster import Cluster
 
 APPLIED_LAST = ("where", "labels_file")
 NOUNS = {"table": "rows"}
@@ -67,6 +71,11 @@ class Job:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Of sources that are no files of their own (members of a zip), as `process` records them."""
 
+    @property
+    def packages(self) -> list[str]:
+        """What the items depend on."""
+        return sorted({"esad", "numpy", "pandas", *self.versions})
+
     def fingerprint(self, source: str) -> str:
         """Of the source as it is now; an empty text where it cannot be read."""
         try:
@@ -84,6 +93,8 @@ class IngestOptions:
     where: dict[str, str] = field(default_factory=dict)
     force: bool = False
     workers: int = 1
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers then take the place of this machine's."""
 
 
 def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
@@ -121,8 +132,17 @@ def _to_do_again(job: Job, table: pd.DataFrame) -> set[str]:
     return refused | changed
 
 
-def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> Iterator[Unit]:
-    """Process the units, in this process or in several; yields each as it is finished."""
+def _process_all(
+    root: Path, units: Sequence[Unit], job: Job, workers: int, cluster: Cluster | None
+) -> Iterator[Unit]:
+    """Process the units, on a cluster, in this process or in several; yields each as it is finished."""
+    if cluster is not None:
+        for unit, given_up in cluster.process(root, units, job.process, job.archive, job.packages):
+            if given_up:
+                rows = [refused_row(job.archive, name, given_up) for name in unit.sources]
+                write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame(rows))
+            yield unit
+        return
     if workers <= 1 or len(units) <= 1:
         for unit in units:
             job.process(root, unit)
@@ -234,8 +254,18 @@ def _filtered(items: pd.DataFrame, where: dict[str, str]) -> pd.DataFrame:
 def run_job(job: Job, options: IngestOptions) -> Outcome:
     """Bring the store at `options.out` to what `job` asks for; returns what the command line reports.
 
-    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ.
+    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ; UsageError
+    where there is no cluster at `options.scheduler`, or its workers do not see the same folders.
     """
+    if options.scheduler is None:
+        return _run_job(job, options, None)
+    from pipeline.cluster import connected
+
+    with connected(options.scheduler, options.out) as cluster:
+        return _run_job(job, options, cluster)
+
+
+def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outcome:
     root = options.out
     if job.archive.is_relative_to(root.resolve()) or root.is_file():
         raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
@@ -252,7 +282,7 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     finished = set(finished_units(root))
     pending = [unit for unit in units if unit.number not in finished]
     with progress(f"{job.stage} {root.name}", sum(len(unit.sources) for unit in pending)) as bar:
-        for unit in _process_all(root, pending, job, options.workers):
+        for unit in _process_all(root, pending, job, options.workers, cluster):
             bar.advance(len(unit.sources))
     return _finish(parts, job, options, labels, bool(pending) or not finished_before)
 
@@ -324,7 +354,7 @@ def _finish(
         "settings": job.settings,
         "items": len(items),
         "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
-        "versions": {name: version(name) for name in sorted({"esad", "numpy", "pandas", *job.versions})},
+        "versions": {name: version(name) for name in job.packages},
     }
     finalise(root, items, description, sources)
     counts = {

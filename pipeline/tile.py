@@ -64,6 +64,8 @@ def tile(
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
     at_once = max(1, min(options.workers, len(sources)))
     resolved["tile_list"] = None if tile_list is None else _lists_digest(listed or {})
+    if settings.stain_target is not None:  # a worker on another machine may stand in another folder
+        settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})
     task = SlideTask(archive, settings, outlines, max(1, options.workers // at_once), listed)
     versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
     process = partial(process_slide, task)
