@@ -201,9 +201,14 @@ def test_a_worker_that_sees_other_folders_is_told_apart(probe, archive, tmp_path
     assert "0.npy is not there, or another file" in problem
     with pytest.raises(UsageError, match=r"worker tcp://b: .*0.npy is not there.*same paths"):
         Cluster(FakeClient((None, {}), (problem, {})), "tcp://s")._check_workers(replace(probe, packages=()))
-    broken = FakeClient((None, {}), ModuleNotFoundError("no module"))
-    with pytest.raises(UsageError, match=r"worker tcp://b cannot run this stage \(no module\)"):
-        Cluster(broken, "tcp://s")._check_workers(replace(probe, packages=()))
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [(ModuleNotFoundError("no module"), "no module"), (None, "an older esad")]
+)
+def test_a_worker_without_this_program_is_told_apart(found, told):
+    with pytest.raises(UsageError, match=rf"worker tcp://b does not have this program \({told}\)"):
+        Cluster(FakeClient(object(), found), "tcp://s").check_package()
 
 
 def test_other_versions_and_several_threads_are_said(probe, capsys):
