@@ -12,7 +12,7 @@ import logging
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EsadError, UsageError, explain
 from pipeline.progress import say
+from pipeline.workers import Process
 from preprocessing.store import Unit, fingerprint, finished_units
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ LOOK_SECONDS = 0.05
 SAY_SECONDS = 30
 VISIBLE_SECONDS = 90
 """Network file systems may show a folder as it was up to a minute ago."""
-
-Process = Callable[[Path, Unit], None]
 
 
 @dataclass(frozen=True)
