@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
+from pipeline.stain_target import target_fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +31,9 @@ def normalise(tiles: np.ndarray, settings: TileSettings, threads: int) -> tuple[
     from preprocessing.stain import (
         REMEMBERING_PIXELS,
         StainMap,
-        builtin_target,
         concentration_ratio,
         fit_stain,
         staintools_transform,
-        target_from_image,
     )
 
     recorded: dict[str, Any] = {"stain_matrix": None, "stain_concentration": None, "stain_guard": None}
@@ -45,7 +44,7 @@ def normalise(tiles: np.ndarray, settings: TileSettings, threads: int) -> tuple[
         out, failed = staintools_transform(tiles, path)
         recorded["stain_guard"] = f"{failed} tiles left as they are (staintools failed)" if failed else None
         return out, recorded
-    target = target_from_image(path) if path else builtin_target()
+    target = target_fit(settings.stain_target)
     try:
         fit = fit_stain(_sample(tiles))
     except InputError as error:

@@ -18,6 +18,7 @@ from preprocessing.store import Unit, write_atomically, write_unit
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
     from preprocessing.tiling import ReadPlan
 
@@ -37,11 +38,29 @@ class SlideTask:
     """Threads within one slide; the result does not depend on it."""
     listed: Mapping[str, pd.DataFrame] | None = None
     """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
+    protocol: Camelyon16 | None = None
+    """The rule that then takes the place of grid and tissue mask."""
+
+    def tiles_of(self, slide: Slide, source: str) -> pd.DataFrame | None:
+        """The slide's tiles where a list or a protocol says which they are."""
+        if self.listed is not None:
+            return self.listed[source]
+        if self.protocol is None:
+            return None
+        settings, outlines = self.settings, self.outlines.get(source)
+        return self.protocol.tiles(
+            slide, source, outlines, settings.labels.min_fraction, settings.protocol_seed
+        )
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
     (source,) = unit.sources
+    reason = task.protocol.left_out(source) if task.protocol else None
+    if reason:
+        row = source_row(task.archive, source, 0, reason=reason)
+        write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame([row]))
+        return
     try:
         array, items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
@@ -65,9 +84,12 @@ def _tile_slide(
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
-        plan = slide.plan(wanted, exact=settings.mpp is not None)
+        listed = task.tiles_of(slide, source)
+        if task.protocol is not None:
+            plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
+        else:
+            plan = slide.plan(wanted, exact=settings.mpp is not None)
         thumbnail, unread = slide.thumbnail()
-        listed = task.listed[source] if task.listed is not None else None
         corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
         span = settings.tile_size * plan.downsample
         boxes = np.column_stack([corners, np.full((len(corners), 2), span)])

@@ -95,6 +95,14 @@ class Slide:
         """Close the file."""
         self.handle.close()
 
+    def plan_downsample(self, downsample: int) -> ReadPlan:
+        """How to read at exactly `downsample` level-0 pixels a tile pixel, from the coarsest level that allows it."""
+        steps = [round(step, 3) for step in self.handle.level_downsamples]
+        usable = [number for number, step in enumerate(steps) if (downsample / step).is_integer()]
+        level = usable[-1]
+        reduction = downsample / steps[level]
+        return ReadPlan(level, downsample / reduction, reduction, float(self.mpp or 0) * downsample)
+
     def plan(self, wanted: float, exact: bool) -> ReadPlan:
         """See `tiling.plan_reading`; InputError where the slide is coarser than wanted."""
         try:
@@ -128,6 +136,27 @@ class Slide:
         level = self.handle.get_best_level_for_downsample(max(max(self.width, self.height) / side, 1.0))
         width, height = self.handle.level_dimensions[level]
         factor = max(1, max(width, height) // (2 * side))
+        canvas, lost = self._reduced(level, width, height, factor)
+        scale = min(1.0, side / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        covered = (0, 0, width / factor, height / factor)
+        small = Image.fromarray(canvas).resize(size, Image.Resampling.BOX, box=covered)
+        unread = Image.fromarray(lost.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX, box=covered)
+        return np.asarray(small), np.asarray(unread) > 0
+
+    def overview(self, downsample: int) -> np.ndarray:
+        """The whole slide at `downsample` level-0 pixels a pixel: uint8 (height // downsample, width // downsample, 3).
+
+        Its level of that downsample, or the next finer one reduced by whole pixels. What cannot be read is white.
+        """
+        factors = [downsample / round(step) for step in self.handle.level_downsamples]
+        level = max(number for number, factor in enumerate(factors) if factor >= 1 and factor.is_integer())
+        factor = int(factors[level])
+        width, height = self.width // downsample, self.height // downsample
+        return self._reduced(level, width * factor, height * factor, factor)[0][:height, :width]
+
+    def _reduced(self, level: int, width: int, height: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        """The top left width x height pixels of a level, reduced by `factor`, and where they are unreadable (white)."""
         canvas = np.full((-(-height // factor), -(-width // factor), 3), 255, dtype=np.uint8)
         lost = np.zeros(canvas.shape[:2], dtype=bool)
         block = max(1, BLOCK_PIXELS // factor) * factor
@@ -143,12 +172,7 @@ class Slide:
                         lost[place] = True
                     else:
                         canvas[place] = reduce_whole(part, factor)
-        scale = min(1.0, side / max(width, height))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        covered = (0, 0, width / factor, height / factor)
-        small = Image.fromarray(canvas).resize(size, Image.Resampling.BOX, box=covered)
-        unread = Image.fromarray(lost.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX, box=covered)
-        return np.asarray(small), np.asarray(unread) > 0
+        return canvas, lost
 
     def _pieces(
         self, level: int, x: int, y: int, width: int, height: int, factor: int
