@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
 from pipeline.ingest import refused_row, source_row
-from pipeline.slide_stain import normalise
+from pipeline.tile_stream import stream_tiles
 from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
@@ -62,23 +62,23 @@ def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
         write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame([row]))
         return
     try:
-        array, items, described = _tile_slide(task, source, root, unit.number)
+        items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
         nothing = pd.DataFrame({"source": [], "place": []})
         write_unit(root, unit, None, nothing, pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
-    write_unit(root, unit, array, items, pd.DataFrame([row]))
+    write_unit(root, unit, None, items, pd.DataFrame([row]))
 
 
-def _tile_slide(
-    task: SlideTask, source: str, root: Path, number: int
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; InputError where there are none."""
+def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Write the slide's shard; its tiles' manifest rows, and the source's own columns. InputError where there are none."""
     import numpy as np
     from PIL import Image
 
+    from preprocessing.shard_writer import ShardWriter
     from preprocessing.slides import Slide
+    from preprocessing.tile_reader import TileReader
     from preprocessing.tissue import box_fractions, tissue_mask
 
     settings = task.settings
@@ -107,19 +107,24 @@ def _tile_slide(
             raise InputError(
                 f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
             )
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
-        kept = kept[read]
+        shape = (settings.tile_size, settings.tile_size, 3)
+        with (
+            TileReader(slide, plan, settings.tile_size) as reader,
+            ShardWriter(root, number, len(kept), shape) as shard,
+        ):
+            streamed = stream_tiles(reader, corners[kept], settings, shard, task.threads)
+            if not streamed.read.any():
+                raise InputError(
+                    f"{source}: none of its {len(kept)} tissue tiles could be read; the file is damaged."
+                )
+            shard.commit(streamed.read)
         described = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
+            "reduction": plan.reduction, "reader": reader.reader, "thumbnail": f"thumbnails/{number:05d}.png",
+            "thumbnail_downsample": downsample, "unreadable_tiles": int((~streamed.read).sum()),
         }  # fmt: skip
-    if not len(tiles):
-        raise InputError(
-            f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
-        )
-    tiles, stain = normalise(tiles, settings, task.threads)
-    described.update(stain)
+    described.update(streamed.stain.recorded())
+    kept = kept[streamed.read]
     items = pd.DataFrame(
         {
             "source": source,
@@ -135,7 +140,7 @@ def _tile_slide(
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
     write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
-    return tiles, items, described
+    return items, described
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:
@@ -163,17 +168,6 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
             f"{slide.height} pixels: is it the slide that the list is of?"
         )
     return corners
-
-
-def _read(
-    slide: Slide, corners: np.ndarray, plan: Any, tile_size: int, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles that could be read, in the order of `corners`, and which those are (bool)."""
-    import numpy as np
-
-    tiles = np.empty((len(corners), tile_size, tile_size, 3), dtype=np.uint8)
-    read = slide.read_tiles(corners, plan, tile_size, tiles, threads)
-    return tiles if read.all() else tiles[read], read
 
 
 def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, source: str) -> None:
