@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     items = pd.DataFrame(
         {
             "source": source,
-            "place": [f"{x},{y}" for x, y in corners[kept]],
+            "place": [f"{x},{y}" for x, y in corners[kept].tolist()],
             "group": Path(source).with_suffix("").as_posix(),
         }
     )
@@ -139,7 +140,8 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
+    picture = Image.fromarray(thumbnail)
+    write_atomically(root / str(described["thumbnail"]), partial(picture.save, compress_level=1))
     return items, described
 
 

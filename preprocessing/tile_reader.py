@@ -132,14 +132,13 @@ class TileReader:
                 self._own.jpeg = self._opened.enter_context(level.open())
         places = np.round(corners / self.plan.level_downsample).astype(np.int64)
         reduction = int(self.plan.reduction)
-        low = places.min(0)
-        extent = places.max(0) + self.tile_size * reduction - low
+        (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+        extent = self.tile_size * reduction
         try:
-            block = self._own.jpeg.region(*low, *extent)
+            block = self._own.jpeg.region(left, top, right + extent - left, bottom + extent - top)
         except (NotDirect, OSError):
             return False
-        lefts, tops = (places - low).T
-        cut_tiles(block, lefts, tops, reduction, np.arange(len(tiles)), tiles)
+        cut_tiles(block, places[:, 0] - left, places[:, 1] - top, reduction, np.arange(len(tiles)), tiles)
         return True
 
     def _through_openslide(
