@@ -110,7 +110,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             )
         shape = (settings.tile_size, settings.tile_size, 3)
         with (
-            TileReader(slide, plan, settings.tile_size) as reader,
+            TileReader(slide, plan, settings.tile_size, tolerance=settings.scaled_decode) as reader,
             ShardWriter(root, number, len(kept), shape) as shard,
         ):
             streamed = stream_tiles(reader, corners[kept], settings, shard, task.threads)
