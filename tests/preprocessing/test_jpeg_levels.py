@@ -190,8 +190,8 @@ def test_the_real_slide_may_be_decoded_at_half_size(data):
     found = []
     with Slide(data / "slides" / "cmu-1-small-region.svs") as slide:
         corners = tile_grid(slide.width, slide.height, 2.0, 64, 64)
-        for tolerance in (None, 0.1):
+        for tolerance in (None, 0.5):
             with TileReader(slide, plan, 64, tolerance=tolerance) as reader:
                 found.append(reader.read_all(corners)[0].astype(int))
                 assert reader.reader == ("jpeg" if tolerance is None else "jpeg at 1/2")
-    assert np.abs(found[0] - found[1]).mean() < 0.1
+    assert np.abs(found[0] - found[1]).mean() < 0.5
