@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.froc import LEVEL, Lesions, SlideHits, find_lesions, froc, sort_detections
+from pipeline.froc import LEVEL, NOT_FOUND, Lesions, SlideHits, find_lesions, froc, sort_detections
 
 PIXEL = 2**LEVEL
 
@@ -52,7 +52,7 @@ def test_detections_are_hits_false_or_nothing():
     normal = sort_detections(np.array([0.7]), points[:1], None)
     assert (normal.hits.tolist(), normal.false.tolist()) == ([], [0.7])
     missed = sort_detections(np.empty(0), np.empty((0, 2)), lesions())
-    assert missed.hits.tolist() == [0, 0]
+    assert missed.hits.tolist() == [NOT_FOUND, NOT_FOUND]
 
 
 def test_the_curve_by_hand():

@@ -16,7 +16,8 @@ from pipeline.evaluate import evaluate
 from pipeline.images import images
 from pipeline.ingest import IngestOptions
 from pipeline.report import report
-from pipeline.score import score, slide_map_names, standardised
+from pipeline.score import score, standardised
+from pipeline.slide_maps import slide_names
 from pipeline.tables import tables
 from pipeline.train import train
 from preprocessing.store import Store
@@ -122,9 +123,16 @@ def test_one_reference_normal_gives_finite_standardised_scores():
 
 
 def test_slides_that_would_share_a_name_have_maps_of_their_own():
-    names = slide_map_names(["A/s1.svs", "A__s1.svs", "b.svs", "c.tif", "c.svs"])
-    assert len(set(names.values())) == 5
-    assert names["b.svs"] == "b.png"
+    names = slide_names(["A/s1.svs", "A__s1.svs", "b.svs", "c.tif", "c.svs", "d/" * 90 + "e.svs"])
+    assert len(set(names.values())) == 6
+    assert names["b.svs"] == "b"
+    assert max(map(len, names.values())) < 100
+
+
+@pytest.mark.parametrize("source", ["../../up.svs", "/etc/up.svs", "..", "a/../../b.svs", ".svs"])
+def test_no_slide_name_leaves_its_folder(source, tmp_path):
+    (name,) = slide_names([source]).values()
+    assert (tmp_path / f"{name}.npy").resolve().parent == tmp_path
 
 
 def test_overlays_option_is_checked(folder):
