@@ -12,12 +12,13 @@ import pandas as pd
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
 from pipeline.ingest import refused_row, source_row
-from pipeline.slide_stain import normalise
+from pipeline.tile_stream import stream_tiles
 from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
     from preprocessing.tiling import ReadPlan
 
@@ -37,37 +38,58 @@ class SlideTask:
     """Threads within one slide; the result does not depend on it."""
     listed: Mapping[str, pd.DataFrame] | None = None
     """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
+    protocol: Camelyon16 | None = None
+    """The rule that then takes the place of grid and tissue mask."""
+
+    def tiles_of(self, slide: Slide, source: str) -> pd.DataFrame | None:
+        """The slide's tiles where a list or a protocol says which they are."""
+        if self.listed is not None:
+            return self.listed[source]
+        if self.protocol is None:
+            return None
+        settings, outlines = self.settings, self.outlines.get(source)
+        return self.protocol.tiles(
+            slide, source, outlines, settings.labels.min_fraction, settings.protocol_seed
+        )
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
     (source,) = unit.sources
+    reason = task.protocol.left_out(source) if task.protocol else None
+    if reason:
+        row = source_row(task.archive, source, 0, reason=reason)
+        write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame([row]))
+        return
     try:
-        array, items, described = _tile_slide(task, source, root, unit.number)
+        items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
         nothing = pd.DataFrame({"source": [], "place": []})
         write_unit(root, unit, None, nothing, pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
-    write_unit(root, unit, array, items, pd.DataFrame([row]))
+    write_unit(root, unit, None, items, pd.DataFrame([row]))
 
 
-def _tile_slide(
-    task: SlideTask, source: str, root: Path, number: int
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; InputError where there are none."""
+def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Write the slide's shard; its tiles' manifest rows, and the source's own columns. InputError where there are none."""
     import numpy as np
     from PIL import Image
 
+    from preprocessing.shard_writer import ShardWriter
     from preprocessing.slides import Slide
+    from preprocessing.tile_reader import TileReader
     from preprocessing.tissue import box_fractions, tissue_mask
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
-        plan = slide.plan(wanted, exact=settings.mpp is not None)
+        listed = task.tiles_of(slide, source)
+        if task.protocol is not None:
+            plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
+        else:
+            plan = slide.plan(wanted, exact=settings.mpp is not None)
         thumbnail, unread = slide.thumbnail()
-        listed = task.listed[source] if task.listed is not None else None
         corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
         span = settings.tile_size * plan.downsample
         boxes = np.column_stack([corners, np.full((len(corners), 2), span)])
@@ -85,19 +107,24 @@ def _tile_slide(
             raise InputError(
                 f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
             )
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
-        kept = kept[read]
+        shape = (settings.tile_size, settings.tile_size, 3)
+        with (
+            TileReader(slide, plan, settings.tile_size) as reader,
+            ShardWriter(root, number, len(kept), shape) as shard,
+        ):
+            streamed = stream_tiles(reader, corners[kept], settings, shard, task.threads)
+            if not streamed.read.any():
+                raise InputError(
+                    f"{source}: none of its {len(kept)} tissue tiles could be read; the file is damaged."
+                )
+            shard.commit(streamed.read)
         described = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
+            "reduction": plan.reduction, "reader": reader.reader, "thumbnail": f"thumbnails/{number:05d}.png",
+            "thumbnail_downsample": downsample, "unreadable_tiles": int((~streamed.read).sum()),
         }  # fmt: skip
-    if not len(tiles):
-        raise InputError(
-            f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
-        )
-    tiles, stain = normalise(tiles, settings, task.threads)
-    described.update(stain)
+    described.update(streamed.stain.recorded())
+    kept = kept[streamed.read]
     items = pd.DataFrame(
         {
             "source": source,
@@ -113,7 +140,7 @@ def _tile_slide(
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
     write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
-    return tiles, items, described
+    return items, described
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:
@@ -141,17 +168,6 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
             f"{slide.height} pixels: is it the slide that the list is of?"
         )
     return corners
-
-
-def _read(
-    slide: Slide, corners: np.ndarray, plan: Any, tile_size: int, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles that could be read, in the order of `corners`, and which those are (bool)."""
-    import numpy as np
-
-    tiles = np.empty((len(corners), tile_size, tile_size, 3), dtype=np.uint8)
-    read = slide.read_tiles(corners, plan, tile_size, tiles, threads)
-    return tiles if read.all() else tiles[read], read
 
 
 def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, source: str) -> None:
