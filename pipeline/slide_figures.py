@@ -22,12 +22,14 @@ from pipeline.froc import (
     sort_detections,
 )
 from pipeline.progress import progress
+from pipeline.slide_maps import SLIDE
 from pipeline.slide_scores import AGGREGATIONS, slide_scores
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 NO_OUTLINES = "it needs the lesions' outlines: give --annotations FOLDER"
+LISTED = "the store holds listed tiles, not all tissue of its slides: tile them without list and protocol"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def read_truth(sources: Sequence[str], annotations: Path | None, reference: Path
         missing = tuple(stem for stem in stated if stem not in by_stem)
     if annotations is not None:
         if not annotations.exists():
-            raise UsageError(f"--annotations {annotations}: no such folder.")
+            raise UsageError(f"--annotations {annotations}: no such folder or zip.")
         files = find_outlines(annotations, by_stem)
         outlines = {_only(by_stem[stem], path): path for stem, path in files.items()}
     return Truth(tumours, outlines, missing)
@@ -93,20 +95,21 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     """
     table = slide_scores(tiles)
     table["group"] = _groups(tiles, table)
-    areas = {
-        source: _read(path)
-        for source, path in (truth.outlines or {}).items()
-        if source in set(table["source"])
-    }
+    here, outlines = set(table["source"]), truth.outlines or {}
+    areas = {source: _read(path) for source, path in outlines.items() if source in here}
     table["label"] = _labels(table, truth, areas)
     table = table[table["label"].notna()].reset_index(drop=True)
     summary = {**_slide_auc(table), **_highest_tiles(tiles)}
     summary["missing"] = list(truth.missing)
-    summary["labels"] = "tiles" if truth == Truth() else "outlines" if truth.tumours is None else "reference"
+    by_outlines = "outlines" if outlines else "tiles"
+    summary["labels"] = by_outlines if truth.tumours is None else "reference"
     if truth.outlines is None:
         reason = NO_OUTLINES if summary["tumour"] else None
         return SlideFigures({**summary, "froc": None, "no_froc": reason}, table, None)
-    slides, left_out = _hits(table, areas, root)
+    places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source")
+    if not places["whole"].all():
+        return SlideFigures({**summary, "froc": None, "no_froc": LISTED}, table, None)
+    slides, left_out = _hits(table, areas, places, _stored(root, "candidates", ("x", "y", "score")))
     lacking = _lacking(slides, truth.outlines, left_out)
     if lacking:
         return SlideFigures({**summary, "froc": None, "no_froc": lacking}, _with_lesions(table, slides), None)
@@ -188,14 +191,15 @@ def _highest_tiles(tiles: pd.DataFrame) -> dict[str, Any]:
 
 
 def _hits(
-    table: pd.DataFrame, areas: dict[str, BaseGeometry | InputError], root: Path
+    table: pd.DataFrame,
+    areas: dict[str, BaseGeometry | InputError],
+    places: pd.DataFrame,
+    candidates: pd.DataFrame,
 ) -> tuple[dict[str, SlideHits], dict[str, str]]:
     """Each slide's detections against its lesions, and of the slides that are no part of the FROC the reason.
 
     A candidate is one detection, at the middle of its highest tile, with that tile's score.
     """
-    places = _stored(root, "slides", ("width", "height", "slide_mpp")).set_index("source")
-    candidates = _stored(root, "candidates", ("x", "y", "score"))
     slides: dict[str, SlideHits] = {}
     left_out = {source: str(area) for source, area in areas.items() if isinstance(area, InputError)}
     with progress("lesions", len(table)) as bar:

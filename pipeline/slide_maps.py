@@ -14,8 +14,10 @@ import pandas as pd
 if TYPE_CHECKING:
     from preprocessing.store import Store
 
-PLACE = ("map", "map_x", "map_y", "map_step", "map_tile", "width", "height", "slide_mpp")
+PLACE = ("map", "map_x", "map_y", "map_step", "map_tile")
 """Columns of slides.parquet that lead from an array's cell to the slide, see `SlideMap`."""
+SLIDE = ("width", "height", "slide_mpp")
+"""Columns of sources.parquet that slides.parquet repeats, so that it can be read alone."""
 LONGEST_NAME = 120
 
 
@@ -57,7 +59,8 @@ def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float)
 def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Write NAME.npy (the map of the scores) and NAME.png (that of the percentiles, on the thumbnail) of each slide.
 
-    Returns a row a slide: source and PLACE; `map` is NAME. A slide without thumbnail has the array only.
+    Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, and `whole`: all its tissue was tiled, not tiles of a
+    list or a protocol. A slide without thumbnail has the array only.
     """
     from PIL import Image
 
@@ -66,6 +69,7 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.Data
     folder.mkdir(parents=True, exist_ok=True)
     names = slide_names(store.sources["source"].astype(str))
     slides = store.sources.set_index("source")
+    whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
     rows = []
     for source, tiles in table.groupby("source", sort=True):
         slide, name = slides.loc[source], names[str(source)]
@@ -75,12 +79,13 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.Data
             slide_map(corners, tiles[column].to_numpy(), step, tile) for column in ("score", "percentile")
         )
         write_array(folder / f"{name}.npy", scores.values)
-        rows.append([source, name, scores.x, scores.y, step, tile, *slide[list(PLACE[5:])]])
+        rows.append([source, name, scores.x, scores.y, step, tile, *slide[list(SLIDE)], whole])
         thumbnail = _thumbnail(store, slide)
         if thumbnail is not None:
             picture = _picture(thumbnail, percentile, float(slide["width"]))
             write_atomically(folder / f"{name}.png", Image.fromarray(picture).save)
-    return pd.DataFrame(rows, columns=["source", *PLACE]).astype({"source": "string", "map": "string"})
+    columns = ["source", *PLACE, *SLIDE, "whole"]
+    return pd.DataFrame(rows, columns=columns).astype({"source": "string", "map": "string"})
 
 
 def _grid(slide: pd.Series, settings: dict[str, Any]) -> tuple[float, float]:
