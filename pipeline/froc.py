@@ -81,14 +81,17 @@ def outlined_lesions(area: BaseGeometry, width: int, height: int, slide_mpp: flo
     from preprocessing.rasterise import outline_mask
 
     mpp, pixel = measured_mpp(slide_mpp), 2**LEVEL
+    nothing = Lesions(np.zeros((0, 0), dtype=int), frozenset())
     if area.is_empty:
-        return Lesions(np.zeros((0, 0), dtype=int), frozenset())
+        return nothing
     margin = int(np.ceil(NEAR_UM / (2 * mpp * pixel))) + 1
     left, top, right, bottom = np.asarray(area.bounds) / pixel
     low = [max(0, int(np.floor(edge)) - margin) for edge in (left, top)]
     limits = zip((right, bottom), (width, height), strict=True)
     high = [min(int(np.ceil(edge)) + margin, -(-length // pixel)) for edge, length in limits]
-    size = (max(high[1] - low[1], 0), max(high[0] - low[0], 0))
+    size = (high[1] - low[1], high[0] - low[0])
+    if min(size) <= 0:  # all outside the slide
+        return nothing
     found = find_lesions(outline_mask(area, pixel, (low[0], low[1]), size), mpp)
     return Lesions(found.labels, found.clusters, (low[0], low[1]))
 

@@ -157,7 +157,7 @@ def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     if not metrics.get("slides") or not (folder / "slides.csv").is_file():
         return []
     table = pd.read_csv(folder / "slides.csv", dtype={"source": "string"})
-    rows = table.nlargest(SLIDES_LISTED, "top_mean").astype(object)
+    rows = table.sort_values("top_mean", ascending=False, kind="stable").head(SLIDES_LISTED).astype(object)
     return rows.where(rows.notna(), None).to_dict("records")
 
 

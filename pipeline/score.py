@@ -129,7 +129,7 @@ def score(
     if not kept:
         for name in FIGURES:
             (folder / name).unlink(missing_ok=True)
-        _write_tables(folder, target, _scored(opened, target, method, items, chosen))
+        write_tables(folder, target, _scored(opened, target, method, items, chosen))
         write_json(folder / BEGUN, {**marker, "overlays": None})
     if method.pictures:
         table = pd.read_parquet(folder / "scores.parquet")
@@ -142,7 +142,8 @@ def score(
     return _outcome(folder, target, f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}")
 
 
-def _write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
+def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet."""
     from preprocessing.store import write_table
 
     write_table(folder / "scores.parquet", table)

@@ -48,6 +48,52 @@ def test_scores_overlays_metrics_and_report(folder):
     assert "data:image/png;base64" in page
 
 
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_other_overlays_are_drawn_without_scoring_again(folder, tmp_path, monkeypatch):
+    """And leave the very bytes that asking for them at once would; figures made of the scores stay."""
+    at_once, later = tmp_path / "at-once", tmp_path / "later"
+    score(folder / "run", out=at_once, overlays="worst:4")
+    score(folder / "run", out=later, overlays="none")
+    metrics = evaluate(later).out.read_bytes()
+    monkeypatch.setattr("pipeline.score.raw_scores", None)
+    outcome = score(folder / "run", out=later, overlays="worst:4")
+    assert "Drew overlays, scores kept" in outcome.message
+    assert (later / "metrics.json").read_bytes() == metrics
+    (later / "metrics.json").unlink()
+    assert everything(later) == everything(at_once)
+    assert score(folder / "run", out=later, overlays="none").summary["overlays"] == 0
+    assert "Left alone" in score(folder / "run", out=later, overlays="none").message
+
+
+def test_a_stop_while_overlays_are_drawn_costs_the_overlays_only(folder, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.overlays.write_strip", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score(folder / "run", out=tmp_path / "scores", overlays="worst:4")
+    monkeypatch.undo()
+    with pytest.raises(EsadError, match="neither a run"):
+        evaluate(tmp_path / "scores")
+    monkeypatch.setattr("pipeline.score.raw_scores", None)
+    score(folder / "run", out=tmp_path / "scores", overlays="worst:4")
+    monkeypatch.undo()
+    score(folder / "run", out=tmp_path / "whole", overlays="worst:4")
+    assert everything(tmp_path / "scores") == everything(tmp_path / "whole")
+
+
+def test_new_scores_void_old_figures(folder, tmp_path):
+    out = tmp_path / "scores"
+    score(folder / "run", out=out, overlays="none")
+    evaluate(out)
+    (out / "scores.json").unlink()
+    score(folder / "run", out=out, overlays="none")
+    assert not (out / "metrics.json").exists()
+
+
 def test_a_new_archive_without_labels_is_scored(folder):
     store = make_store(folder, "images", name="new", seed=9)
     table = store.manifest.assign(label=pd.array([None] * 120, dtype="Int8"))
