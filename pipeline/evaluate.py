@@ -291,7 +291,7 @@ def sentence(content: dict[str, Any]) -> str:
 
 def _of_items(content: dict[str, Any]) -> str:
     if not content["items"]:
-        return "no figures, because no item new to the run has a label (give some with --labels at the ingest stage)."
+        return "no figures of items, because no item new to the run has a label (give some with --labels at the ingest stage)."
     counts = f"{content['normal']} normal, {content['anomaly']} anomalies, {content['evaluated']}"
     if content["auc"] is None:
         return f"no AUC, because only one class is there ({counts})."
