@@ -12,8 +12,9 @@ import pandas as pd
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
 from pipeline.ingest import refused_row, source_row
+from pipeline.mask_picture import Overview, write_pictures
 from pipeline.slide_stain import normalise
-from preprocessing.store import Unit, write_atomically, write_unit
+from preprocessing.store import Unit, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,22 +46,28 @@ def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     try:
         array, items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
-        nothing = pd.DataFrame({"source": [], "place": []})
-        write_unit(root, unit, None, nothing, pd.DataFrame([refused_row(task.archive, source, error)]))
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
     write_unit(root, unit, array, items, pd.DataFrame([row]))
 
 
+def _no_items() -> pd.DataFrame:
+    return pd.DataFrame({"source": [], "place": []})
+
+
 def _tile_slide(
     task: SlideTask, source: str, root: Path, number: int
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; InputError where there are none."""
-    import numpy as np
-    from PIL import Image
+) -> tuple[np.ndarray | None, pd.DataFrame, dict[str, Any]]:
+    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; writes the slide's pictures.
 
+    Where nothing on the slide is worth a tile there are none, and `reason` says why. InputError where it cannot be tiled.
+    """
+    import numpy as np
+
+    from preprocessing.sharpness import focus_note, sharpness
     from preprocessing.slides import Slide
-    from preprocessing.tissue import box_fractions, tissue_mask
+    from preprocessing.tissue import Kind, box_fractions, tissue_kinds
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
@@ -76,26 +83,36 @@ def _tile_slide(
                 f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
             )
         downsample = slide.width / thumbnail.shape[1]
-        mask = (
-            tissue_mask(thumbnail) | unread
-        )  # what the overview lost is tried tile by tile, and counted there
-        tissue = box_fractions(mask, boxes, downsample)
+        kinds = tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample)
+        overview = Overview(thumbnail, kinds, unread, downsample)
+        # what the overview lost is tried tile by tile, and counted there
+        tissue = box_fractions((kinds == Kind.TISSUE) | unread, boxes, downsample)
         kept = np.flatnonzero((tissue >= settings.min_tissue) | (listed is not None))
+        described: dict[str, Any] = {
+            "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
+            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": downsample, "unreadable_tiles": 0,
+            "blurred_tiles": 0, "focus_note": None,
+        }  # fmt: skip
         if not len(kept):
-            raise InputError(
-                f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
-            )
+            described |= write_pictures(root, number, overview, boxes[kept], boxes[kept])
+            told = f"no tissue: {tissue.max():.0%} in the fullest of {len(corners)} places, {settings.min_tissue:.0%} needed"
+            return None, _no_items(), {**described, "reason": f"{told} (see {described['mask_picture']})."}
         tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
         kept = kept[read]
-        described = {
-            "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
-        }  # fmt: skip
+        described |= {"reader": slide.reader, "unreadable_tiles": int((~read).sum())}
     if not len(tiles):
         raise InputError(
             f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
         )
+    sharp = sharpness(tiles, task.threads)
+    clear = (sharp >= settings.min_sharpness) | (listed is not None)
+    described |= {"blurred_tiles": int((~clear).sum()), "focus_note": focus_note(sharp, plan.mpp)}
+    described |= write_pictures(root, number, overview, boxes[kept[clear]], boxes[kept[~clear]])
+    if not clear.any():
+        told = f"blurred: none of {len(tiles)} tiles has a sharpness of {settings.min_sharpness:g}"
+        return None, _no_items(), {**described, "reason": f"{told} (the best {sharp.max():.2f})."}
+    if not clear.all():
+        tiles, kept, sharp = tiles[clear], kept[clear], sharp[clear]
     tiles, stain = normalise(tiles, settings, task.threads)
     described.update(stain)
     items = pd.DataFrame(
@@ -107,12 +124,11 @@ def _tile_slide(
     )
     items["x"], items["y"] = corners[kept].T
     items["width"] = items["height"] = round(span)
-    items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
+    items["mpp"], items["tissue"], items["sharpness"] = plan.mpp, tissue[kept].astype(np.float32), sharp
     _label(items, boxes[kept], task, source)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
     return tiles, items, described
 
 
