@@ -91,11 +91,12 @@ def tile(
     step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
     stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
     stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
-    stain_target: Annotated[Path | None, typer.Option(help="Image to normalise towards.")] = None,
+    stain_target: Annotated[str | None, typer.Option(help="Image to normalise towards, or FILE@X,Y,SIDE of a slide.")] = None,
     slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
     min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile.")] = None,
-    annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder or zip of outlines: ASAP XML, GeoJSON, JSON.")] = None,
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="camelyon16: the paper's tiles by their rule.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
@@ -104,13 +105,12 @@ def tile(
     def stage() -> Outcome:
         from pipeline.tile import tile as run_tile
 
-        target = str(stain_target) if stain_target else None
         given = given_only(
             magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
-            stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
+            stain_target=stain_target, slide_mpp=slide_mpp, min_tissue=min_tissue, protocol=protocol,
         )  # fmt: skip
-        protocol = {"tile_size": LISTED_TILE} if tile_list else {}
-        settings = _settings(TileSettings, {**protocol, **_like(like, "tiles")}, set_, given)
+        published = {"tile_size": LISTED_TILE} if tile_list or protocol else {}
+        settings = _settings(TileSettings, {**published, **_like(like, "tiles")}, set_, given)
         options = _ingest_options(out, labels, where, force, resume, workers or _cores())
         return run_tile(inputs, settings, options, annotations, tile_list)
 

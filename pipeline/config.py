@@ -50,7 +50,11 @@ class TileSettings(Settings):
     stain_scope: Literal["slide", "tile"] = "slide"
     """Fit the stain matrix once per slide, or on each tile."""
     stain_target: str | None = None
-    """Image file to normalise towards; null = the built-in target."""
+    """What to normalise towards: an image file, or a square of a slide as FILE@X,Y,SIDE; null = the built-in target."""
+    protocol: Literal["camelyon16"] | None = None
+    """The tiles of a published set by its rule (data_manifests), out of the archive as the challenge arranges it."""
+    protocol_seed: int = Field(0, ge=0)
+    """Draws the tiles of slides that have more than the protocol takes."""
     labels: LabelSettings = LabelSettings()
 
 

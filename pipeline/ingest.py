@@ -316,9 +316,7 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worke
         told = refused["reason"] if len(refused) else sources["reason"].dropna()
         reasons = told.iloc[0] if len(told) else "the inputs hold no items."
         table = " See failures.csv." if len(refused) else ""
-        raise EsadError(
-            f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}"
-        )
+        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}")
     if job.finish is not None:
         items = job.finish(items)
     if labels is not None:

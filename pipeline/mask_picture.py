@@ -101,7 +101,12 @@ def _borders(overview: Overview, boxes: np.ndarray) -> np.ndarray:
         left, top, side = _corners(overview, boxes)
         if side >= LEAST_TILE:
             along = np.arange(side + 1)
-            for down, across in ((0 * along, along), (side + 0 * along, along), (along, 0 * along), (along, side + 0 * along)):
+            for down, across in (
+                (0 * along, along),
+                (side + 0 * along, along),
+                (along, 0 * along),
+                (along, side + 0 * along),
+            ):
                 where[
                     (top[:, None] + down).clip(0, height - 1), (left[:, None] + across).clip(0, width - 1)
                 ] = True

@@ -4,6 +4,7 @@ results); `paper`: the letter of the paper (METHOD section 5); `cpu` and `demo`:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -73,3 +74,14 @@ def preset_settings(kind: str, name: str | None) -> list[dict[str, Any]]:
         return [BY_KIND[kind], {} if table else SMALL]
     short: dict[str, Any] = {"train.steps": 300, "train.warmup.steps": 500 if table else 100}
     return [BY_KIND[kind], short if table else {**SMALL, **short}]
+
+
+def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a published set of tiles trains with, from the ingest settings of its store: its crop and flips (A20)."""
+    from data_manifests.loader import load_manifest
+
+    rule = load_manifest("camelyon16").protocol
+    published = ingest.get("protocol") or ingest.get("tile_list")
+    if rule is None or not published or ingest["tile_size"] <= rule.crop:
+        return {}
+    return {"data.crop": rule.crop, "data.flip": "both"}

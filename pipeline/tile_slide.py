@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.config import TileSettings
-from pipeline.errors import InputError
+from pipeline.errors import InputError, NothingToKeep
 from pipeline.ingest import refused_row, source_row
 from pipeline.mask_picture import Overview, write_pictures
-from pipeline.slide_stain import normalise
+from pipeline.tile_stream import stream_tiles
 from preprocessing.store import Unit, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
     from preprocessing.tiling import ReadPlan
 
@@ -38,83 +39,97 @@ class SlideTask:
     """Threads within one slide; the result does not depend on it."""
     listed: Mapping[str, pd.DataFrame] | None = None
     """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
+    protocol: Camelyon16 | None = None
+    """The rule that then takes the place of grid and tissue mask."""
+
+    def tiles_of(self, slide: Slide, source: str) -> pd.DataFrame | None:
+        """The slide's tiles where a list or a protocol says which they are."""
+        if self.listed is not None:
+            return self.listed[source]
+        if self.protocol is None:
+            return None
+        settings, outlines = self.settings, self.outlines.get(source)
+        return self.protocol.tiles(
+            slide, source, outlines, settings.labels.min_fraction, settings.protocol_seed
+        )
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
     (source,) = unit.sources
+    reason = task.protocol.left_out(source) if task.protocol else None
+    if reason:
+        row = source_row(task.archive, source, 0, reason=reason)
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
+        return
     try:
-        array, items, described = _tile_slide(task, source, root, unit.number)
+        items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
         write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
-    write_unit(root, unit, array, items, pd.DataFrame([row]))
+    write_unit(root, unit, None, items, pd.DataFrame([row]))
 
 
 def _no_items() -> pd.DataFrame:
     return pd.DataFrame({"source": [], "place": []})
 
 
-def _tile_slide(
-    task: SlideTask, source: str, root: Path, number: int
-) -> tuple[np.ndarray | None, pd.DataFrame, dict[str, Any]]:
-    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; writes the slide's pictures.
+def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Write the slide's shard and pictures; its tiles' manifest rows, and the source's own columns.
 
-    Where nothing on the slide is worth a tile there are none, and `reason` says why. InputError where it cannot be tiled.
+    Where nothing on the slide is worth a tile there are no rows, and `reason` says why. InputError where it cannot be tiled.
     """
     import numpy as np
 
-    from preprocessing.sharpness import focus_note, sharpness
+    from preprocessing.shard_writer import ShardWriter
+    from preprocessing.sharpness import focus_note
     from preprocessing.slides import Slide
-    from preprocessing.tissue import Kind, box_fractions, tissue_kinds
+    from preprocessing.tile_reader import TileReader
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
-        plan = slide.plan(wanted, exact=settings.mpp is not None)
-        thumbnail, unread = slide.thumbnail()
-        listed = task.listed[source] if task.listed is not None else None
-        corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
-        span = settings.tile_size * plan.downsample
-        boxes = np.column_stack([corners, np.full((len(corners), 2), span)])
-        if not len(corners):
-            raise InputError(
-                f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
-            )
-        downsample = slide.width / thumbnail.shape[1]
-        kinds = tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample)
-        overview = Overview(thumbnail, kinds, unread, downsample)
-        # what the overview lost is tried tile by tile, and counted there
-        tissue = box_fractions((kinds == Kind.TISSUE) | unread, boxes, downsample)
-        kept = np.flatnonzero((tissue >= settings.min_tissue) | (listed is not None))
+        if task.protocol is not None:
+            plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
+        else:
+            plan = slide.plan(wanted, exact=settings.mpp is not None)
+        overview = _overview(slide)
         described: dict[str, Any] = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": downsample, "unreadable_tiles": 0,
-            "blurred_tiles": 0, "focus_note": None,
+            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": overview.downsample,
+            "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
         }  # fmt: skip
-        if not len(kept):
-            described |= write_pictures(root, number, overview, boxes[kept], boxes[kept])
-            told = f"no tissue: {tissue.max():.0%} in the fullest of {len(corners)} places, {settings.min_tissue:.0%} needed"
-            return None, _no_items(), {**described, "reason": f"{told} (see {described['mask_picture']})."}
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
-        kept = kept[read]
-        described |= {"reader": slide.reader, "unreadable_tiles": int((~read).sum())}
-    if not len(tiles):
-        raise InputError(
-            f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
-        )
-    sharp = sharpness(tiles, task.threads)
-    clear = (sharp >= settings.min_sharpness) | (listed is not None)
-    described |= {"blurred_tiles": int((~clear).sum()), "focus_note": focus_note(sharp, plan.mpp)}
-    described |= write_pictures(root, number, overview, boxes[kept[clear]], boxes[kept[~clear]])
-    if not clear.any():
-        told = f"blurred: none of {len(tiles)} tiles has a sharpness of {settings.min_sharpness:g}"
-        return None, _no_items(), {**described, "reason": f"{told} (the best {sharp.max():.2f})."}
-    if not clear.all():
-        tiles, kept, sharp = tiles[clear], kept[clear], sharp[clear]
-    tiles, stain = normalise(tiles, settings, task.threads)
-    described.update(stain)
+        try:
+            boxes, tissue, listed = _places(task, source, slide, plan, overview)
+        except NothingToKeep as error:
+            nothing = np.empty((0, 4))
+            pictures = write_pictures(root, number, overview, nothing, nothing)
+            return _no_items(), {**described, **pictures, "reason": str(error)}
+        corners = boxes[:, :2].astype(np.int64)
+        shape = (settings.tile_size, settings.tile_size, 3)
+        least = settings.min_sharpness if listed is None else 0.0
+        with (
+            TileReader(slide, plan, settings.tile_size) as reader,
+            ShardWriter(root, number, len(corners), shape) as shard,
+        ):
+            streamed = stream_tiles(reader, corners, settings, shard, task.threads, least)
+            if not streamed.read.any():
+                raise InputError(
+                    f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
+                )
+            kept, blurred = streamed.written, streamed.read & ~streamed.written
+            if kept.any():
+                shard.commit(kept)
+    sharp = streamed.sharpness[streamed.read]
+    described |= {
+        "reader": reader.reader, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
+        "focus_note": focus_note(sharp, plan.mpp), **write_pictures(root, number, overview, boxes[kept], boxes[blurred]),
+    }  # fmt: skip
+    if not kept.any():
+        told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
+        return _no_items(), {**described, "reason": told}
+    described.update(streamed.stain.recorded())
     items = pd.DataFrame(
         {
             "source": source,
@@ -123,13 +138,54 @@ def _tile_slide(
         }
     )
     items["x"], items["y"] = corners[kept].T
-    items["width"] = items["height"] = round(span)
-    items["mpp"], items["tissue"], items["sharpness"] = plan.mpp, tissue[kept].astype(np.float32), sharp
+    items["width"] = items["height"] = round(settings.tile_size * plan.downsample)
+    items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
+    items["sharpness"] = streamed.sharpness[kept]
     _label(items, boxes[kept], task, source)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    return tiles, items, described
+    return items, described
+
+
+def _overview(slide: Slide) -> Overview:
+    """The thumbnail, and what it shows."""
+    from preprocessing.tissue import tissue_kinds
+
+    thumbnail, lost = slide.thumbnail()
+    downsample = slide.width / thumbnail.shape[1]
+    return Overview(thumbnail, tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample), lost, downsample)
+
+
+def _places(
+    task: SlideTask, source: str, slide: Slide, plan: ReadPlan, overview: Overview
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame | None]:
+    """Level-0 boxes (N, 4) of the tiles to read, their share of tissue (N,), and their rows of a list or protocol, if any.
+
+    NothingToKeep where no place has enough tissue, InputError where the slide cannot be tiled.
+    """
+    import numpy as np
+
+    from preprocessing.tissue import Kind, box_fractions
+
+    settings = task.settings
+    listed = task.tiles_of(slide, source)
+    corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
+    if not len(corners):
+        raise InputError(
+            f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
+        )
+    boxes = np.column_stack([corners, np.full((len(corners), 2), settings.tile_size * plan.downsample)])
+    # what the overview lost is tried tile by tile, and counted there
+    tissue = box_fractions((overview.kinds == Kind.TISSUE) | overview.lost, boxes, overview.downsample)
+    if listed is not None:
+        return boxes, tissue, listed
+    enough = tissue >= settings.min_tissue
+    if not enough.any():
+        raise NothingToKeep(
+            f"no tissue: {tissue.max():.0%} in the fullest of {len(boxes)} places, {settings.min_tissue:.0%} needed."
+        )
+    return boxes[enough], tissue[enough], None
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:
@@ -157,17 +213,6 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
             f"{slide.height} pixels: is it the slide that the list is of?"
         )
     return corners
-
-
-def _read(
-    slide: Slide, corners: np.ndarray, plan: Any, tile_size: int, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles that could be read, in the order of `corners`, and which those are (bool)."""
-    import numpy as np
-
-    tiles = np.empty((len(corners), tile_size, tile_size, 3), dtype=np.uint8)
-    read = slide.read_tiles(corners, plan, tile_size, tiles, threads)
-    return tiles if read.all() else tiles[read], read
 
 
 def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, source: str) -> None:

@@ -24,7 +24,7 @@ import yaml
 from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
-from pipeline.presets import preset_settings
+from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def train(
     from preprocessing.store import Store, write_table
 
     opened = Store(store)
-    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), *overrides)
+    published = protocol_settings(opened.settings) if opened.kind == "tiles" else {}
+    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), published, *overrides)
     config = _config(opened, settings)
     if _already_finished(out, config, force):
         return _outcome(out, opened, "Left alone (finished before)")

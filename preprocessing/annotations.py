@@ -6,14 +6,15 @@ All coordinates are level-0 pixels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import shapely
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 from shapely.geometry.base import BaseGeometry
 
 from preprocessing.errors import InputError, UsageError
@@ -24,6 +25,7 @@ IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 SUFFIXES = (".xml", ".geojson", ".json")
+MOST_BYTES = 1 << 28
 PIECE_VERTICES = 256
 PIECE_BOXES = 8
 
@@ -66,7 +68,7 @@ def _read_asap(path: Path) -> BaseGeometry:
     found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
     unknown: set[str] = set()
     try:
-        for annotation in parse(path).getroot().iter("Annotation"):
+        for annotation in fromstring(outline_bytes(path)).iter("Annotation"):
             if annotation.get("Type", "").strip().lower() in NO_AREA_TYPES:
                 continue
             group = annotation.get("PartOfGroup", "None")
@@ -103,7 +105,7 @@ def _read_geojson(content: Any, path: Path) -> BaseGeometry:
 
 def _read_json(path: Path) -> BaseGeometry:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(outline_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: not readable JSON ({error}).") from error
     try:
@@ -124,18 +126,51 @@ def read_outlines(path: Path) -> BaseGeometry:
     return _read_asap(path) if path.suffix.lower() == ".xml" else _read_json(path)
 
 
-def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
-    """Lower-case stem -> outline file below `folder`, for the slides `stems` (any case) or for all.
+def outline_bytes(path: Path) -> bytes:
+    """Content of an outline file, or of a member of a zip where `path` is ARCHIVE.zip/MEMBER; nothing is unpacked.
 
-    Raises UsageError where two files outline the same slide.
+    Raises InputError, naming the file, where it cannot be read.
+    """
+    archive = next((parent for parent in path.parents if parent.is_file()), None)
+    try:
+        if archive is None:
+            return path.read_bytes()
+        with zipfile.ZipFile(archive) as members:
+            entry = members.getinfo(path.relative_to(archive).as_posix())
+            if entry.file_size > MOST_BYTES:
+                raise InputError(
+                    f"{path.name}: {entry.file_size} bytes; an outline file has {MOST_BYTES} at most."
+                )
+            return members.read(entry)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name}: cannot be read ({error}).") from error
+
+
+def _outline_files(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, and the members of its zips as ARCHIVE.zip/MEMBER."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        if not path.is_file():
+            continue
+        if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as members:
+                yield from (path / name for name in sorted(members.namelist()) if not name.endswith("/"))
+        else:
+            yield path
+
+
+def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
+    """Lower-case stem -> outline file below `folder` (or in a zip there), for the slides `stems` (any case) or for all.
+
+    Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_outlines` understands. Raises UsageError where two
+    files outline the same slide.
     """
     wanted = None if stems is None else {stem.lower() for stem in stems}
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in _outline_files(folder):
         stem = path.stem.lower()
         if path.suffix.lower() not in SUFFIXES or (wanted is not None and stem not in wanted):
             continue
-        if not path.is_file() or path.name.startswith("."):
+        if path.name.startswith("."):
             continue
         if stem in found:
             raise UsageError(

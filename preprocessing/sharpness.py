@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from preprocessing.stain_kernels import compiled
@@ -19,25 +17,17 @@ FAR = 4
 """Pixels to the neighbour that tells how much structure there is."""
 ROWS = 2
 """Every second row is looked at."""
-TILES_AT_ONCE = 4096
 
 
-def sharpness(tiles: np.ndarray, threads: int = 1) -> np.ndarray:
+def sharpness(tiles: np.ndarray) -> np.ndarray:
     """Sharpness of tiles uint8 (N, H, W, 3), W > FAR: float32 (N,), about 0.06 where all detail is gone, 0.2 to 0.6 in focus.
 
     The mean squared difference of neighbours in a row over that of pixels FAR apart, channels together: neither brightness
     nor contrast change it. A smooth picture has 1 / FAR², noise alone 1; a tile of one colour counts as 1.
-    `threads` do not change the result.
     """
     out = np.empty(len(tiles), dtype=np.float32)
-    rows = np.ascontiguousarray(tiles).reshape(len(tiles), tiles.shape[1], -1)
-
-    def work(start: int) -> None:
-        part = slice(start, start + TILES_AT_ONCE)
-        _ratios(rows[part], out[part])
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(0, len(tiles), TILES_AT_ONCE)))
+    if len(tiles):
+        _ratios(np.ascontiguousarray(tiles).reshape(len(tiles), tiles.shape[1], -1), out)
     return out
 
 

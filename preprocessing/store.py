@@ -144,7 +144,8 @@ def write_unit(
 ) -> None:
     """Write one finished unit: shard, then items, then sources (the mark that it is finished).
 
-    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted.
+    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted or a
+    `ShardWriter` has written it.
     `items` needs `source` and `place` (a text that is unique within the source); `sources` has a row per source.
     """
     items = items.reset_index(drop=True)

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from preprocessing.jpeg_levels import jpeg_levels
 from preprocessing.slides import Slide
+from preprocessing.tile_reader import TileReader
 from preprocessing.tiling import ReadPlan, tile_grid
 
 
@@ -83,11 +84,10 @@ def both(path, size, plan, step, threads=1):
     for direct in (True, False):
         with Slide(path) as slide:
             corners = tile_grid(slide.width, slide.height, plan.downsample, size, step)
-            if not direct:
-                slide._direct = {plan.level: None}
-            out = np.zeros((len(corners), size, size, 3), np.uint8)
-            read = slide.read_tiles(corners, plan, size, out, threads)
-            found.append((out, read, slide.reader))
+            with TileReader(slide, plan, size, direct) as reader:
+                out, read = reader.read_all(corners, threads)
+                out[~read] = 0
+                found.append((out, read, reader.reader))
     return found
 
 
@@ -141,7 +141,7 @@ def test_a_level_that_comes_out_otherwise_than_openslide_reads_it_is_not_trusted
         }
 
     path = write_level(tmp_path / "a.tif", picture(256, 256), 128)
-    monkeypatch.setattr("preprocessing.slides.jpeg_levels", wrong_colours)
+    monkeypatch.setattr("preprocessing.tile_reader.jpeg_levels", wrong_colours)
     ours, theirs = both(path, 64, ReadPlan(0, 1.0, 1.0, 0.25), 64)
     assert ours[2] == "openslide"
     assert np.array_equal(ours[0], theirs[0])

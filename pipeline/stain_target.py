@@ -1,0 +1,69 @@
+"""What stains are normalised towards: an image file, or a square of a slide as FILE@X,Y,SIDE in level-0 pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from preprocessing.stain import StainFit
+
+SQUARE = re.compile(r"(?P<file>.+)@(?P<x>\d+),(?P<y>\d+),(?P<side>\d+)")
+
+
+def target_picture(target: str) -> np.ndarray:
+    """uint8 (H, W, 3) of the target; InputError where its file cannot be read, or the square leaves the slide."""
+    from preprocessing.slides import Slide
+    from preprocessing.stain import read_picture
+
+    square = SQUARE.fullmatch(target)
+    if square is None:
+        return read_picture(Path(target))
+    path, (x, y, side) = Path(square["file"]), (int(square[name]) for name in ("x", "y", "side"))
+    with Slide(path, slide_mpp=1.0) as slide:
+        if x + side > slide.width or y + side > slide.height:
+            raise InputError(
+                f"{path}: a square of {side} pixels at ({x}, {y}) leaves the slide of {slide.width} x {slide.height}."
+            )
+        return slide.region(x, y, 0, side, side)
+
+
+@lru_cache(maxsize=4)
+def target_fit(target: str | None) -> StainFit:
+    """The stains of the target, once a process; None is the built-in one. InputError as `target_picture`, `fit_stain`."""
+    from preprocessing.stain import builtin_target, fit_stain
+
+    if target is None:
+        return builtin_target()
+    try:
+        return fit_stain(target_picture(target))
+    except InputError as error:
+        told = str(error)
+        raise InputError(told if told.startswith(target) else f"{target}: {told}") from error
+
+
+def target_digest(target: str | None) -> str | None:
+    """Name and digest of the target, which a run keeps; UsageError where it cannot serve, before any slide is read."""
+    if target is None:
+        return None
+    square = SQUARE.fullmatch(target)
+    path = Path(square["file"] if square else target)
+    if not path.is_file():
+        like = re.fullmatch(r"(.+):[0-9a-f]{16}", target)
+        hint = f" The run was made towards {like[1]}: give that file with --stain-target." if like else ""
+        raise UsageError(f"--stain-target {path}: no such file.{hint}")
+    try:
+        picture = target_picture(target)
+        target_fit(target)
+    except InputError as error:
+        raise UsageError(f"--stain-target {error}") from error
+    name = target.removeprefix(str(path.parent)).lstrip("/")
+    digest = hashlib.sha256(path.name.encode() + (picture.tobytes() if square else path.read_bytes()))
+    return f"{name}:{digest.hexdigest()[:16]}"
