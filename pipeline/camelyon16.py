@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, NothingToKeep, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,8 @@ class Camelyon16:
     def tiles(
         self, slide: Slide, source: str, outlines: Path | None, least: float, seed: int
     ) -> pd.DataFrame:
-        """The slide's tiles as a published list has them; InputError for a tumour slide without outlines.
+        """The slide's tiles as a published list has them; InputError for a tumour slide without outlines, NothingToKeep
+        for one without such a tile.
 
         `least` is the share of a tumour tile that must lie inside the outlines.
         """
@@ -59,7 +60,7 @@ class Camelyon16:
             corners = corners[outline_fractions(read_outlines(outlines), boxes) >= least - 1e-9]
         if not len(corners):
             where = " and inside the outlines" if role.tumour else ""
-            raise InputError(f"{source}: no tissue: no square of {rule.span} pixels is all tissue{where}.")
+            raise NothingToKeep(f"no tissue: no square of {rule.span} pixels is all tissue{where}.")
         return as_listed(corners[draw(len(corners), stem, rule, seed)], stem, role, rule)
 
     def told(self) -> list[str]:

@@ -43,6 +43,8 @@ class TileSettings(Settings):
     """Distance between tiles in tile pixels; null = tile_size (no overlap)."""
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of tissue in a kept tile."""
+    min_sharpness: float = Field(0.0, ge=0, le=1)
+    """Least `sharpness` (preprocessing/sharpness.py) of a kept tile; 0 keeps all, about 0.13 leaves out what is blurred."""
     stain: Literal["vahadane", "staintools", "none"] = "vahadane"
     """Stain normalisation: Vahadane by our own deterministic solver, by staintools, or none."""
     stain_scope: Literal["slide", "tile"] = "slide"

@@ -315,9 +315,8 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worke
         write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
         told = refused["reason"] if len(refused) else sources["reason"].dropna()
         reasons = told.iloc[0] if len(told) else "the inputs hold no items."
-        raise EsadError(
-            f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv."
-        )
+        table = " See failures.csv." if len(refused) else ""
+        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}")
     if job.finish is not None:
         items = job.finish(items)
     if labels is not None:

@@ -20,7 +20,7 @@ from pipeline.outcome import Outcome
 from pipeline.progress import say
 from pipeline.stain_target import target_digest
 from pipeline.tile_slide import SlideTask, process_slide
-from preprocessing.store import joined_sources
+from preprocessing.store import Store
 
 
 def tile(
@@ -163,21 +163,33 @@ def _about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> 
 
 
 def _with_notes(outcome: Outcome) -> Outcome:
-    """Say which slides lost tiles or kept their stains, and put the counts into the summary."""
-    sources = joined_sources(outcome.out)
+    """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and put the counts into the summary."""
+    sources = Store(outcome.out).sources
+    bare = sources[(sources["state"] == "done") & (sources["items"] == 0)]
     lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
+    blurred = sources[sources["focus_note"].notna()]
     guarded = sources[sources["stain_guard"].notna()]
+    for source, reason in bare[["source", "reason"]].head(5).itertuples(index=False):
+        say(f"{source}: {reason}")
     for source, count in lost[["source", "unreadable_tiles"]].head(5).itertuples(index=False):
         say(f"{source}: {int(count)} tiles could not be read and are left out.")
+    for source, note in blurred[["source", "focus_note"]].head(5).itertuples(index=False):
+        say(f"{source}: {note}")
     for source, reason in guarded[["source", "stain_guard"]].head(5).itertuples(index=False):
         say(f"{source}: stain: {reason}")
-    counts = {"unreadable_tiles": int(lost["unreadable_tiles"].sum()), "stain_guarded": len(guarded)}
+    counts = {
+        "left_out": len(bare),
+        "unreadable_tiles": int(lost["unreadable_tiles"].sum()),
+        "blurred_tiles": int(sources["blurred_tiles"].fillna(0).sum()),
+        "blurred": len(blurred),
+        "stain_guarded": len(guarded),
+    }
+    message = outcome.message
+    if len(bare):
+        message += f" {len(bare)} slides gave no tile (their reason is in sources.parquet)."
     if len(lost):
-        message = (
-            f"{outcome.message} {counts['unreadable_tiles']} tiles of {len(lost)} damaged slides are missing."
-        )
-        outcome = replace(outcome, message=message)
-    return replace(outcome, summary={**outcome.summary, **counts})
+        message += f" {counts['unreadable_tiles']} tiles of {len(lost)} damaged slides are missing."
+    return replace(outcome, message=message, summary={**outcome.summary, **counts})
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pipeline.config import TileSettings
-from pipeline.errors import InputError
+from pipeline.errors import InputError, NothingToKeep
 from pipeline.ingest import refused_row, source_row
+from pipeline.mask_picture import Overview, write_pictures
 from pipeline.tile_stream import stream_tiles
-from preprocessing.store import Unit, write_atomically, write_unit
+from preprocessing.store import Unit, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,72 +60,76 @@ def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     reason = task.protocol.left_out(source) if task.protocol else None
     if reason:
         row = source_row(task.archive, source, 0, reason=reason)
-        write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame([row]))
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
         return
     try:
         items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
-        nothing = pd.DataFrame({"source": [], "place": []})
-        write_unit(root, unit, None, nothing, pd.DataFrame([refused_row(task.archive, source, error)]))
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
     write_unit(root, unit, None, items, pd.DataFrame([row]))
 
 
+def _no_items() -> pd.DataFrame:
+    return pd.DataFrame({"source": [], "place": []})
+
+
 def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Write the slide's shard; its tiles' manifest rows, and the source's own columns. InputError where there are none."""
+    """Write the slide's shard and pictures; its tiles' manifest rows, and the source's own columns.
+
+    Where nothing on the slide is worth a tile there are no rows, and `reason` says why. InputError where it cannot be tiled.
+    """
     import numpy as np
-    from PIL import Image
 
     from preprocessing.shard_writer import ShardWriter
+    from preprocessing.sharpness import focus_note
     from preprocessing.slides import Slide
     from preprocessing.tile_reader import TileReader
-    from preprocessing.tissue import box_fractions, tissue_mask
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
-        listed = task.tiles_of(slide, source)
         if task.protocol is not None:
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
         else:
             plan = slide.plan(wanted, exact=settings.mpp is not None)
-        thumbnail, unread = slide.thumbnail()
-        corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
-        span = settings.tile_size * plan.downsample
-        boxes = np.column_stack([corners, np.full((len(corners), 2), span)])
-        if not len(corners):
-            raise InputError(
-                f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
-            )
-        downsample = slide.width / thumbnail.shape[1]
-        mask = (
-            tissue_mask(thumbnail) | unread
-        )  # what the overview lost is tried tile by tile, and counted there
-        tissue = box_fractions(mask, boxes, downsample)
-        kept = np.flatnonzero((tissue >= settings.min_tissue) | (listed is not None))
-        if not len(kept):
-            raise InputError(
-                f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
-            )
+        overview = _overview(slide)
+        described: dict[str, Any] = {
+            "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
+            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": overview.downsample,
+            "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
+        }  # fmt: skip
+        try:
+            boxes, tissue, listed = _places(task, source, slide, plan, overview)
+        except NothingToKeep as error:
+            nothing = np.empty((0, 4))
+            pictures = write_pictures(root, number, overview, nothing, nothing)
+            return _no_items(), {**described, **pictures, "reason": str(error)}
+        corners = boxes[:, :2].astype(np.int64)
         shape = (settings.tile_size, settings.tile_size, 3)
+        least = settings.min_sharpness if listed is None else 0.0
         with (
             TileReader(slide, plan, settings.tile_size, tolerance=settings.scaled_decode) as reader,
-            ShardWriter(root, number, len(kept), shape) as shard,
+            ShardWriter(root, number, len(corners), shape) as shard,
         ):
-            streamed = stream_tiles(reader, corners[kept], settings, shard, task.threads)
+            streamed = stream_tiles(reader, corners, settings, shard, task.threads, least)
             if not streamed.read.any():
                 raise InputError(
-                    f"{source}: none of its {len(kept)} tissue tiles could be read; the file is damaged."
+                    f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
                 )
-            shard.commit(streamed.read)
-        described = {
-            "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": reader.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~streamed.read).sum()),
-        }  # fmt: skip
+            kept, blurred = streamed.written, streamed.read & ~streamed.written
+            if kept.any():
+                shard.commit(kept)
+    sharp = streamed.sharpness[streamed.read]
+    described |= {
+        "reader": reader.reader, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
+        "focus_note": focus_note(sharp, plan.mpp), **write_pictures(root, number, overview, boxes[kept], boxes[blurred]),
+    }  # fmt: skip
+    if not kept.any():
+        told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
+        return _no_items(), {**described, "reason": told}
     described.update(streamed.stain.recorded())
-    kept = kept[streamed.read]
     items = pd.DataFrame(
         {
             "source": source,
@@ -134,15 +138,54 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         }
     )
     items["x"], items["y"] = corners[kept].T
-    items["width"] = items["height"] = round(span)
+    items["width"] = items["height"] = round(settings.tile_size * plan.downsample)
     items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
+    items["sharpness"] = streamed.sharpness[kept]
     _label(items, boxes[kept], task, source)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    picture = Image.fromarray(thumbnail)
-    write_atomically(root / str(described["thumbnail"]), partial(picture.save, compress_level=1))
     return items, described
+
+
+def _overview(slide: Slide) -> Overview:
+    """The thumbnail, and what it shows."""
+    from preprocessing.tissue import tissue_kinds
+
+    thumbnail, lost = slide.thumbnail()
+    downsample = slide.width / thumbnail.shape[1]
+    return Overview(thumbnail, tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample), lost, downsample)
+
+
+def _places(
+    task: SlideTask, source: str, slide: Slide, plan: ReadPlan, overview: Overview
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame | None]:
+    """Level-0 boxes (N, 4) of the tiles to read, their share of tissue (N,), and their rows of a list or protocol, if any.
+
+    NothingToKeep where no place has enough tissue, InputError where the slide cannot be tiled.
+    """
+    import numpy as np
+
+    from preprocessing.tissue import Kind, box_fractions
+
+    settings = task.settings
+    listed = task.tiles_of(slide, source)
+    corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
+    if not len(corners):
+        raise InputError(
+            f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
+        )
+    boxes = np.column_stack([corners, np.full((len(corners), 2), settings.tile_size * plan.downsample)])
+    # what the overview lost is tried tile by tile, and counted there
+    tissue = box_fractions((overview.kinds == Kind.TISSUE) | overview.lost, boxes, overview.downsample)
+    if listed is not None:
+        return boxes, tissue, listed
+    enough = tissue >= settings.min_tissue
+    if not enough.any():
+        raise NothingToKeep(
+            f"no tissue: {tissue.max():.0%} in the fullest of {len(boxes)} places, {settings.min_tissue:.0%} needed."
+        )
+    return boxes[enough], tissue[enough], None
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:

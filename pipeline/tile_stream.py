@@ -27,24 +27,36 @@ LEAST_BLOCKS = 16
 
 @dataclass(frozen=True)
 class Streamed:
-    """`read` bool (N,), which tiles are in the shard; their stains; tiles of the sample as read, uint8 (M, H, W, 3)."""
+    """`read` and `written` bool (N,), which tiles could be read and which of those are in the shard; `sharpness` float32 (N,)
+    of those that were read; their stains; tiles of the sample as read, uint8 (M, H, W, 3)."""
 
     read: np.ndarray
+    written: np.ndarray
+    sharpness: np.ndarray
     stain: SlideStain
     sample: np.ndarray
 
 
 def stream_tiles(
-    reader: TileReader, corners: np.ndarray, settings: TileSettings, shard: ShardWriter, threads: int
+    reader: TileReader,
+    corners: np.ndarray,
+    settings: TileSettings,
+    shard: ShardWriter,
+    threads: int,
+    least_sharpness: float = 0.0,
 ) -> Streamed:
     """Read the tiles at `corners` (N, 2), bring their stains to the target's and write them at their positions.
 
-    The result does not depend on `threads`. Raises OSError where the disk is full.
+    Tiles of less than `least_sharpness` are not written. The result does not depend on `threads`. Raises OSError where the
+    disk is full.
     """
     import numpy as np
 
+    from preprocessing.sharpness import sharpness
+
     blocks = reader.blocks(corners)
-    read = np.zeros(len(corners), dtype=bool)
+    read, written = np.zeros((2, len(corners)), dtype=bool)
+    sharp = np.zeros(len(corners), dtype=np.float32)
     with ThreadPoolExecutor(threads) as pool:
         held = _read_blocks(reader, corners, blocks, _sampled(blocks, reader.tile_size), pool)
         if not any(there.any() for _, there in held.values()):  # a slide damaged at just these places
@@ -57,11 +69,16 @@ def stream_tiles(
             tiles, there = held.pop(number) if number in held else reader.read(corners[members])
             if not there.all():
                 tiles, members = tiles[there], members[there]
-            shard.write(members, stain(tiles))
-            read[members] = True
+            read[members], sharp[members] = True, sharpness(tiles)
+            clear = sharp[members] >= least_sharpness
+            if not clear.all():
+                tiles, members = tiles[clear], members[clear]
+            if len(members):
+                shard.write(members, stain(tiles))
+                written[members] = True
 
         list(pool.map(work, range(len(blocks))))
-    return Streamed(read, stain, sample)
+    return Streamed(read, written, sharp, stain, sample)
 
 
 def _sampled(blocks: list[np.ndarray], tile_size: int) -> list[int]:
