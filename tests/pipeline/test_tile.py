@@ -212,7 +212,7 @@ def test_a_corrupt_place_is_counted_and_said(slides, tmp_path, capsys):
     assert "slide_1.tif: 4 tiles could not be read" in capsys.readouterr().err
 
 
-def test_blank_silent_damaged_and_small_slides_are_refused_with_their_reason(slides, tmp_path):
+def test_silent_damaged_and_small_slides_are_refused_and_a_blank_one_stays_empty(slides, tmp_path):
     folder = tmp_path / "slides"
     shutil.copytree(slides, folder)
     write_slide(folder / "blank.tif", np.full((1024, 1024, 3), 243, np.uint8))
@@ -225,12 +225,15 @@ def test_blank_silent_damaged_and_small_slides_are_refused_with_their_reason(sli
     assert outcome.exit_status == ExitStatus.SOME_REFUSED
     table = pd.read_csv(tmp_path / "out" / "failures.csv").set_index("source")["reason"]
     wanted = {
-        "blank.tif": "tissue", "silent.tif": "--slide-mpp", "coarse.tif": "coarser", "tiny.tif": "smaller than one",
+        "silent.tif": "--slide-mpp", "coarse.tif": "coarser", "tiny.tif": "smaller than one",
         "cut.tif": "cut.tif",
     }  # fmt: skip
     assert set(table.index) == set(wanted)
     assert all(words in table[name] for name, words in wanted.items())
     assert set(Store(tmp_path / "out").manifest["source"]) == {"slide_0.tif", "slide_1.tif"}
+    blank = Store(tmp_path / "out").sources.set_index("source").loc["blank.tif"]
+    assert (blank["state"], blank["items"]) == ("done", 0)
+    assert "no tissue" in blank["reason"]
     with pytest.raises(EsadError, match=r"none of 1 inputs.*--slide-mpp"):
         run(folder / "silent.tif", tmp_path / "alone")
     run(folder / "silent.tif", tmp_path / "said", PLAIN.model_copy(update={"slide_mpp": 0.5}))
