@@ -89,7 +89,7 @@ def tile(
     mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
     tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
     step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
-    stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
+    stain: Annotated[str | None, typer.Option(help="vahadane, vahadane-dpa (as the paper's tiles), staintools or none.")] = None,
     stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
     stain_target: Annotated[Path | None, typer.Option(help="Image to normalise towards.")] = None,
     slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from models.settings import MethodSettings, Settings
 from pipeline.errors import UsageError
@@ -43,13 +43,23 @@ class TileSettings(Settings):
     """Distance between tiles in tile pixels; null = tile_size (no overlap)."""
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of tissue in a kept tile."""
-    stain: Literal["vahadane", "staintools", "none"] = "vahadane"
-    """Stain normalisation: Vahadane by our own deterministic solver, by staintools, or none."""
-    stain_scope: Literal["slide", "tile"] = "slide"
-    """Fit the stain matrix once per slide, or on each tile."""
+    stain: Literal["vahadane", "vahadane-dpa", "staintools", "none"] = "vahadane"
+    """Stain normalisation: Vahadane by our own deterministic solver, its variant of the paper's tiles (METHOD 1.1), by
+    staintools, or none."""
+    stain_scope: Literal["slide", "tile"] = Field(
+        default_factory=lambda known: "tile" if known.get("stain") == "vahadane-dpa" else "slide"
+    )
+    """Fit the stain matrix once per slide, or on each tile; vahadane-dpa is always fitted on each tile."""
     stain_target: str | None = None
     """Image file to normalise towards; null = the built-in target."""
     labels: LabelSettings = LabelSettings()
+
+    @field_validator("stain_scope")
+    @classmethod
+    def _dpa_has_one_scope(cls, scope: str, known: ValidationInfo) -> str:
+        if scope == "slide" and known.data.get("stain") == "vahadane-dpa":
+            raise ValueError("vahadane-dpa is fitted on each tile; leave stain_scope out, or give tile")
+        return scope
 
 
 class RadiographSettings(Settings):

@@ -157,6 +157,7 @@ def _with_notes(outcome: Outcome) -> Outcome:
 def _target_digest(settings: TileSettings) -> str | None:
     """Name and digest of the stain target; UsageError where it cannot serve, before any slide is read."""
     from preprocessing.stain import target_from_image
+    from preprocessing.stain_dpa import target_matrix
 
     if settings.stain_target is None or settings.stain == "none":
         return None
@@ -166,7 +167,7 @@ def _target_digest(settings: TileSettings) -> str | None:
         hint = f" The run was made towards {like[1]}: give that file with --stain-target." if like else ""
         raise UsageError(f"--stain-target {path}: no such file.{hint}")
     try:
-        target_from_image(path)
+        (target_matrix if settings.stain == "vahadane-dpa" else target_from_image)(path)
     except InputError as error:
         raise UsageError(f"--stain-target {error}") from error
     return f"{path.name}:{_digest([path])}"

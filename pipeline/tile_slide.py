@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from pipeline.config import TileSettings
 from pipeline.errors import InputError
 from pipeline.ingest import refused_row, source_row
 from pipeline.slide_stain import normalise
+from pipeline.slide_stain_dpa import from_level_0, read_normalised
+from pipeline.stain_sheet import sample_places, stain_sheet
 from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
@@ -66,6 +69,8 @@ def _tile_slide(
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         plan = slide.plan(wanted, exact=settings.mpp is not None)
+        if settings.stain == "vahadane-dpa":
+            plan = from_level_0(plan, settings.tile_size)
         thumbnail, unread = slide.thumbnail()
         listed = task.listed[source] if task.listed is not None else None
         corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
@@ -85,19 +90,18 @@ def _tile_slide(
             raise InputError(
                 f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
             )
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
+        tiles, read, before, stain = _normalised(slide, corners[kept], plan, task)
         kept = kept[read]
         described = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
+            "reduction": plan.reduction, "thumbnail": f"thumbnails/{number:05d}.png",
+            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()), **stain,
         }  # fmt: skip
     if not len(tiles):
         raise InputError(
             f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
         )
-    tiles, stain = normalise(tiles, settings, task.threads)
-    described.update(stain)
+    described["stain_sheet"] = None if settings.stain == "none" else f"stain/{number:05d}.png"
     items = pd.DataFrame(
         {
             "source": source,
@@ -113,6 +117,9 @@ def _tile_slide(
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
     write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
+    if described["stain_sheet"]:
+        sheet = stain_sheet(before, tiles[sample_places(len(tiles))])
+        write_atomically(root / str(described["stain_sheet"]), partial(sheet.save, compress_level=1))
     return tiles, items, described
 
 
@@ -141,6 +148,22 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
             f"{slide.height} pixels: is it the slide that the list is of?"
         )
     return corners
+
+
+def _normalised(
+    slide: Slide, corners: np.ndarray, plan: ReadPlan, task: SlideTask
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Tiles with their stains normalised, those that could be read (bool), samples of them before, what is recorded."""
+    settings = task.settings
+    if settings.stain == "vahadane-dpa":
+        tiles, read, recorded = read_normalised(slide, corners, plan, settings, task.threads)
+        samples = corners[read][sample_places(len(tiles))]
+        before, _ = _read(slide, samples, plan, settings.tile_size, task.threads)
+        return tiles, read, before, recorded
+    tiles, read = _read(slide, corners, plan, settings.tile_size, task.threads)
+    before = tiles[sample_places(len(tiles))]  # a copy: painting is done in place
+    tiles, recorded = normalise(tiles, settings, task.threads)
+    return tiles, read, before, {"reader": slide.reader, **recorded}
 
 
 def _read(
