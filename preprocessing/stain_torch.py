@@ -27,7 +27,7 @@ from preprocessing.stain_fit import (
 )
 
 ROUNDS = 100
-"""Rounds of the alternation: within 1e-5 of the objective's end on every PatchCamelyon tile."""
+"""Rounds of the alternation: the objective is then within 4e-5 of its end on each of 1100 PatchCamelyon tiles."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ def apply_stains(
     tiles: torch.Tensor, source: StainFits, target: StainFit, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """`stain.apply_stain` of each tile of uint8 (B, H, W, 3) under its own fit; those not `usable` stay as they are."""
-    like = {"dtype": dtype, "device": tiles.device}
     density = _density(tiles, dtype)
-    stains, wanted = torch.as_tensor(target.matrix, **like), torch.as_tensor(target.max_concentration, **like)
+    stains, wanted = (
+        torch.as_tensor(numbers, dtype=dtype, device=tiles.device)
+        for numbers in (target.matrix, target.max_concentration)
+    )
     ratio = (wanted / source.max_concentration).clamp(max=LARGEST_RATIO)
     one, two = _codes(density, source.matrix.to(dtype), CONCENTRATION_LAMBDA)
     one, two = one * ratio[:, :1], two * ratio[:, 1:]
@@ -113,9 +115,10 @@ def _codes(density: torch.Tensor, matrix: torch.Tensor, penalty: float) -> tuple
     """The closed form of `stain_kernels.two_codes`: densities (3, ..., N), atoms (..., 2, 3) -> two of (..., N)."""
     overlap = (matrix[..., 0, :] * matrix[..., 1, :]).sum(-1)[..., None]
     scale = 1 / (1 - overlap**2).clamp(min=1e-12)
+    red, green, blue = density
     one, two = (
-        sum(density[channel] * matrix[..., atom, channel, None] for channel in range(3)) - penalty
-        for atom in range(2)
+        red * atom[..., 0, None] + green * atom[..., 1, None] + blue * atom[..., 2, None] - penalty
+        for atom in (matrix[..., 0, :], matrix[..., 1, :])
     )
     first, second = (one - overlap * two) * scale, (two - overlap * one) * scale
     no_first, no_second = first < 0, second < 0
