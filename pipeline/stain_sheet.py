@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 8
 CELL = 128
-"""Pixels of a tile on the sheet: smaller tiles are enlarged by a whole factor, larger ones reduced to it."""
+"""Most pixels of a tile's side on the sheet: larger tiles are reduced by a whole factor."""
 GAP = 4
 MARGIN = 48
 """Pixels at the left, with the names of the two rows."""
@@ -43,8 +43,5 @@ def stain_sheet(before: np.ndarray, after: np.ndarray) -> Image.Image:
 def _cells(tiles: np.ndarray) -> list[Image.Image]:
     from PIL import Image
 
-    side = tiles.shape[1]
-    shown, how = (
-        (CELL, Image.Resampling.BOX) if side > CELL else (side * (CELL // side), Image.Resampling.NEAREST)
-    )
-    return [Image.fromarray(tile).resize((shown, shown), how) for tile in tiles]
+    factor = -(-tiles.shape[1] // CELL)
+    return [Image.fromarray(tile).reduce(factor) for tile in tiles]
