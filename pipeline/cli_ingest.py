@@ -89,7 +89,7 @@ def tile(
     mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
     tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
     step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
-    stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
+    stain: Annotated[str | None, typer.Option(help="vahadane, vahadane-dpa (as the paper's tiles), staintools or none.")] = None,
     stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
     stain_target: Annotated[str | None, typer.Option(help="Image to normalise towards, or FILE@X,Y,SIDE of a slide.")] = None,
     slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
@@ -109,7 +109,9 @@ def tile(
             magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
             stain_target=stain_target, slide_mpp=slide_mpp, min_tissue=min_tissue, protocol=protocol,
         )  # fmt: skip
-        published = {"tile_size": LISTED_TILE} if tile_list or protocol else {}
+        published: dict[str, Any] = {"tile_size": LISTED_TILE} if tile_list or protocol else {}
+        if protocol:
+            published["stain"] = "vahadane-dpa"  # the paper's (METHOD 1.1)
         settings = _settings(TileSettings, {**published, **_like(like, "tiles")}, set_, given)
         options = _ingest_options(out, labels, where, force, resume, workers or _cores())
         return run_tile(inputs, settings, options, annotations, tile_list)

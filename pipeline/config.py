@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from models.settings import MethodSettings, Settings
 from pipeline.errors import UsageError
@@ -45,10 +45,13 @@ class TileSettings(Settings):
     """Least share of tissue in a kept tile."""
     min_sharpness: float = Field(0.0, ge=0, le=1)
     """Least `sharpness` (preprocessing/sharpness.py) of a kept tile; 0 keeps all, about 0.13 leaves out what is blurred."""
-    stain: Literal["vahadane", "staintools", "none"] = "vahadane"
-    """Stain normalisation: Vahadane by our own deterministic solver, by staintools, or none."""
-    stain_scope: Literal["slide", "tile"] = "slide"
-    """Fit the stain matrix once per slide, or on each tile."""
+    stain: Literal["vahadane", "vahadane-dpa", "staintools", "none"] = "vahadane"
+    """Stain normalisation: Vahadane by our own deterministic solver, its variant of the paper's tiles (METHOD 1.1), by
+    staintools, or none."""
+    stain_scope: Literal["slide", "tile"] = Field(
+        default_factory=lambda known: "tile" if known.get("stain") == "vahadane-dpa" else "slide"
+    )
+    """Fit the stain matrix once per slide, or on each tile; vahadane-dpa is always fitted on each tile."""
     stain_target: str | None = None
     """What to normalise towards: an image file, or a square of a slide as FILE@X,Y,SIDE; null = the built-in target."""
     scaled_decode: float | None = Field(None, ge=0)
@@ -59,6 +62,13 @@ class TileSettings(Settings):
     protocol_seed: int = Field(0, ge=0)
     """Draws the tiles of slides that have more than the protocol takes."""
     labels: LabelSettings = LabelSettings()
+
+    @field_validator("stain_scope")
+    @classmethod
+    def _dpa_has_one_scope(cls, scope: str, known: ValidationInfo) -> str:
+        if scope == "slide" and known.data.get("stain") == "vahadane-dpa":
+            raise ValueError("vahadane-dpa is fitted on each tile; leave stain_scope out, or give tile")
+        return scope
 
 
 class RadiographSettings(Settings):

@@ -54,8 +54,24 @@ class SlideStain:
             told = f"pale slide: stain raised {capped.max():g} times instead of {ratio.max():.1f} times"
             self._doubts.append(told)
 
-    def __call__(self, tiles: np.ndarray) -> np.ndarray:
-        """Tiles uint8 (N, H, W, 3) in the target's stains; the array given stays as it is."""
+    def as_tiles(self, areas: np.ndarray) -> np.ndarray:
+        """What is read of the slide as tiles in their own stains: here it is tiles."""
+        return areas
+
+    def __call__(self, places: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tiles uint8 (N, H, W, 3) in the target's stains, and which are settled (bool): here all are.
+
+        `places` (N,) are their numbers within the slide. The array given stays as it is.
+        """
+        import numpy as np
+
+        return self._stained(areas), np.ones(len(places), dtype=bool)
+
+    def rest(self, areas: np.ndarray) -> np.ndarray:
+        """Tiles that were not settled, after all others were."""
+        return self._stained(areas)
+
+    def _stained(self, tiles: np.ndarray) -> np.ndarray:
         from preprocessing.stain import staintools_transform
 
         if self.settings.stain == "staintools":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import InputError, UsageError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from preprocessing.stain import StainFit
 
+Fit = TypeVar("Fit")
 SQUARE = re.compile(r"(?P<file>.+)@(?P<x>\d+),(?P<y>\d+),(?P<side>\d+)")
 
 
@@ -40,18 +42,34 @@ def target_fit(target: str | None) -> StainFit:
     """The stains of the target, once a process; None is the built-in one. InputError as `target_picture`, `fit_stain`."""
     from preprocessing.stain import builtin_target, fit_stain
 
+    return builtin_target() if target is None else _of_picture(target, fit_stain)
+
+
+@lru_cache(maxsize=4)
+def dpa_target_matrix(target: str | None) -> np.ndarray:
+    """As `target_fit`, for vahadane-dpa: the stain matrix (2, 3) of the picture at standardised brightness."""
+    from preprocessing.stain_dpa import builtin_matrix, fit_matrix, standardise_brightness
+
     if target is None:
-        return builtin_target()
+        return builtin_matrix()
+    return _of_picture(target, lambda picture: fit_matrix(standardise_brightness(picture)))
+
+
+def _of_picture(target: str, fit: Callable[[np.ndarray], Fit]) -> Fit:
+    """The fit of the target's picture; InputError names the target."""
     try:
-        return fit_stain(target_picture(target))
+        return fit(target_picture(target))
     except InputError as error:
         told = str(error)
         raise InputError(told if told.startswith(target) else f"{target}: {told}") from error
 
 
-def target_digest(target: str | None) -> str | None:
-    """Name and digest of the target, which a run keeps; UsageError where it cannot serve, before any slide is read."""
-    if target is None:
+def target_digest(target: str | None, stain: str) -> str | None:
+    """Name and digest of the target, which a run keeps; UsageError where it cannot serve, before any slide is read.
+
+    `stain` is the method that will normalise towards it.
+    """
+    if target is None or stain == "none":
         return None
     square = SQUARE.fullmatch(target)
     path = Path(square["file"] if square else target)
@@ -61,7 +79,7 @@ def target_digest(target: str | None) -> str | None:
         raise UsageError(f"--stain-target {path}: no such file.{hint}")
     try:
         picture = target_picture(target)
-        target_fit(target)
+        (dpa_target_matrix if stain == "vahadane-dpa" else target_fit)(target)
     except InputError as error:
         raise UsageError(f"--stain-target {error}") from error
     name = target.removeprefix(str(path.parent)).lstrip("/")

@@ -70,7 +70,7 @@ def tile(
         outlines = _outlines_of(place, sources)
         warnings.append(_about_outlines(place, len(outlines), len(sources), protocol is not None))
     resolved = settings.model_dump()
-    resolved["stain_target"] = target_digest(settings.stain_target) if settings.stain != "none" else None
+    resolved["stain_target"] = target_digest(settings.stain_target, settings.stain)
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
     resolved["tile_list"] = None if tile_list is None else _lists_digest(listed or {})
     resolved["reference"] = _digest([protocol.reference]) if protocol and protocol.reference else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,18 @@ from pipeline.config import TileSettings
 from pipeline.errors import InputError, NothingToKeep
 from pipeline.ingest import refused_row, source_row
 from pipeline.mask_picture import Overview, write_pictures
-from pipeline.tile_stream import stream_tiles
-from preprocessing.store import Unit, write_unit
+from pipeline.slide_stain import SlideStain
+from pipeline.slide_stain_dpa import DpaStain, area_plan, from_level_0
+from pipeline.stain_sheet import sample_places, stain_sheet
+from pipeline.tile_stream import Stain, Streamed, stream_tiles
+from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
+    from preprocessing.tile_reader import TileReader
     from preprocessing.tiling import ReadPlan
 
 UM_PER_PIXEL_AT_10 = 1.0
@@ -82,10 +87,8 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     """
     import numpy as np
 
-    from preprocessing.shard_writer import ShardWriter
     from preprocessing.sharpness import focus_note
     from preprocessing.slides import Slide
-    from preprocessing.tile_reader import TileReader
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
@@ -94,6 +97,8 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
         else:
             plan = slide.plan(wanted, exact=settings.mpp is not None)
+        if settings.stain == "vahadane-dpa":
+            plan = from_level_0(plan, settings.tile_size)
         overview = _overview(slide)
         described: dict[str, Any] = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
@@ -107,29 +112,23 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             pictures = write_pictures(root, number, overview, nothing, nothing)
             return _no_items(), {**described, **pictures, "reason": str(error)}
         corners = boxes[:, :2].astype(np.int64)
-        shape = (settings.tile_size, settings.tile_size, 3)
         least = settings.min_sharpness if listed is None else 0.0
-        with (
-            TileReader(slide, plan, settings.tile_size, tolerance=settings.scaled_decode) as reader,
-            ShardWriter(root, number, len(corners), shape) as shard,
-        ):
-            streamed = stream_tiles(reader, corners, settings, shard, task.threads, least)
-            if not streamed.read.any():
-                raise InputError(
-                    f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
-                )
-            kept, blurred = streamed.written, streamed.read & ~streamed.written
-            if kept.any():
-                shard.commit(kept)
+        streamed, read_with = _write_shard(task, slide, plan, corners, root, number, least)
+        if not streamed.read.any():
+            raise InputError(
+                f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
+            )
+        kept, blurred = streamed.written, streamed.read & ~streamed.written
     sharp = streamed.sharpness[streamed.read]
     described |= {
-        "reader": reader.reader, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
+        "reader": read_with, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
         "focus_note": focus_note(sharp, plan.mpp), **write_pictures(root, number, overview, boxes[kept], boxes[blurred]),
     }  # fmt: skip
     if not kept.any():
         told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
         return _no_items(), {**described, "reason": told}
-    described.update(streamed.stain.recorded())
+    described |= streamed.stain.recorded()
+    described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
     items = pd.DataFrame(
         {
             "source": source,
@@ -146,6 +145,53 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
     return items, described
+
+
+def _write_shard(
+    task: SlideTask, slide: Slide, plan: ReadPlan, corners: np.ndarray, root: Path, number: int, least: float
+) -> tuple[Streamed, str]:
+    """Write the pixels of the tiles at `corners` and the sheet of samples; what was written, and what it was read with.
+
+    Without a tile that can be read and is sharp enough there is no shard.
+    """
+    from preprocessing.shard_writer import ShardWriter
+    from preprocessing.tile_reader import TileReader
+
+    settings = task.settings
+    read_plan, side = plan, settings.tile_size
+    if settings.stain == "vahadane-dpa":
+        read_plan, side = area_plan(plan, side)
+
+    def make_stain(sample: np.ndarray) -> Stain:
+        if settings.stain == "vahadane-dpa":
+            return DpaStain(settings, plan, len(corners))
+        return SlideStain(sample, settings, len(corners))
+
+    shape = (settings.tile_size, settings.tile_size, 3)
+    with (
+        TileReader(slide, read_plan, side, tolerance=settings.scaled_decode) as reader,
+        ShardWriter(root, number, len(corners), shape) as shard,
+    ):
+        streamed = stream_tiles(reader, corners, make_stain, shard, task.threads, least)
+        read_with = reader.reader
+        if streamed.written.any():
+            shard.commit(streamed.written)
+            if settings.stain != "none":
+                _write_sheet(root, number, reader, corners[streamed.written], streamed.stain)
+    return streamed, read_with
+
+
+def _write_sheet(root: Path, number: int, reader: TileReader, corners: np.ndarray, stain: Stain) -> None:
+    """Sample tiles of the shard above the same tiles as they were read."""
+    import numpy as np
+
+    from preprocessing.store import shard_path
+
+    chosen = sample_places(len(corners))
+    before = stain.as_tiles(reader.read_all(corners[chosen])[0])
+    after = np.load(shard_path(root, number), mmap_mode="r", allow_pickle=False)[chosen]
+    sheet = stain_sheet(before, after)
+    write_atomically(root / f"stain/{number:05d}.png", partial(sheet.save, compress_level=1))
 
 
 def _overview(slide: Slide) -> Overview:

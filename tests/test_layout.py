@@ -54,6 +54,14 @@ def test_no_module_can_load_a_pickle(path):
     assert "weights_only=False" not in text
 
 
+def test_a_slide_can_be_tiled_without_torch():
+    package = ROOT / "preprocessing"
+    needing = {path.name for path in package.rglob("*.py") if "torch" in imported_packages(path)}
+    assert needing <= {"stain_torch.py"}
+    others = [path for path in MODULES if "preprocessing.stain_torch" in path.read_text(encoding="utf-8")]
+    assert not [path for path in others if path.parent == package]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_ends_in_the_call_that_python_m_needs(stage):
     tree = ast.parse((ROOT / "pipeline" / f"{stage}.py").read_text(encoding="utf-8"))

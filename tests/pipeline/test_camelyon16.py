@@ -162,11 +162,11 @@ def test_a_square_of_a_slide_is_a_stain_target(challenge, tmp_path):
     with openslide.OpenSlide(path) as slide:
         theirs = np.asarray(slide.read_region((2048, 4096), 0, (256, 256)).convert("RGB"))
     assert np.array_equal(target_picture(square), theirs)
-    assert target_digest(square).startswith("normal_001.tif@2048,4096,256:")
+    assert target_digest(square, "vahadane").startswith("normal_001.tif@2048,4096,256:")
     with pytest.raises(InputError, match="leaves the slide"):
         target_picture(f"{path}@18000,0,512")
     with pytest.raises(UsageError, match="no such file"):
-        target_digest(f"{tmp_path}/no.tif@0,0,64")
+        target_digest(f"{tmp_path}/no.tif@0,0,64", "vahadane")
     words = [
         path,
         "--out",
