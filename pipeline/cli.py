@@ -90,14 +90,22 @@ def score(
 
 @app.command()
 def evaluate(
-    path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")], as_json: Json = False
+    path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Outlines of lesions, named as their slides: gives the FROC.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Camelyon16's reference.csv (stem, Normal or Tumor): labels of slides."),
+    ] = None,
+    as_json: Json = False,
 ) -> Outcome:
-    """AUC, average precision and hit rates, with intervals by group."""
+    """AUC, average precision, hit rates, and slides' AUC and FROC, with intervals by group."""
 
     def stage() -> Outcome:
         from pipeline.evaluate import evaluate as run_evaluate
 
-        return run_evaluate(path)
+        return run_evaluate(path, **given_only(annotations=annotations, reference=reference))
 
     return run_stage(stage, as_json)
 

@@ -51,6 +51,9 @@ class TileSettings(Settings):
     """Fit the stain matrix once per slide, or on each tile."""
     stain_target: str | None = None
     """What to normalise towards: an image file, or a square of a slide as FILE@X,Y,SIDE; null = the built-in target."""
+    scaled_decode: float | None = Field(None, ge=0)
+    """Where a JPEG level would be reduced by 2, 4 or 8: decode it straight to that size, if tiles then differ from the
+    exact area means by no more grey levels than this, on average (0.1 to 0.3 is usual); null = exact."""
     protocol: Literal["camelyon16"] | None = None
     """The tiles of a published set by its rule (data_manifests), out of the archive as the challenge arranges it."""
     protocol_seed: int = Field(0, ge=0)

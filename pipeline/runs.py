@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from preprocessing.store import Store
 
 INPUT_SETTINGS = {
-    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target"),
+    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target", "scaled_decode"),
     "radiographs": ("crop", "size"),
     "images": ("size",),
     "table": (),

@@ -110,7 +110,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         shape = (settings.tile_size, settings.tile_size, 3)
         least = settings.min_sharpness if listed is None else 0.0
         with (
-            TileReader(slide, plan, settings.tile_size) as reader,
+            TileReader(slide, plan, settings.tile_size, tolerance=settings.scaled_decode) as reader,
             ShardWriter(root, number, len(corners), shape) as shard,
         ):
             streamed = stream_tiles(reader, corners, settings, shard, task.threads, least)
@@ -130,22 +130,33 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
         return _no_items(), {**described, "reason": told}
     described.update(streamed.stain.recorded())
-    items = pd.DataFrame(
-        {
-            "source": source,
-            "place": [f"{x},{y}" for x, y in corners[kept]],
-            "group": Path(source).with_suffix("").as_posix(),
-        }
-    )
-    items["x"], items["y"] = corners[kept].T
-    items["width"] = items["height"] = round(settings.tile_size * plan.downsample)
-    items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
-    items["sharpness"] = streamed.sharpness[kept]
-    _label(items, boxes[kept], task, source)
+    measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
+    items = _items(task, source, boxes[kept], measured[kept], plan.mpp)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
     return items, described
+
+
+def _items(
+    task: SlideTask, source: str, boxes: np.ndarray, measured: pd.DataFrame, mpp: float
+) -> pd.DataFrame:
+    """The manifest rows of tiles at `boxes` (N, 4), with the columns of `measured` (N rows), labelled by the outlines."""
+    corners = boxes[:, :2].astype("int64")
+    items = pd.DataFrame(
+        {
+            "source": source,
+            "place": [f"{x},{y}" for x, y in corners.tolist()],
+            "group": Path(source).with_suffix("").as_posix(),
+        }
+    )
+    items["x"], items["y"] = corners.T
+    items["width"] = items["height"] = round(float(boxes[0, 2]))
+    items["mpp"] = mpp
+    for name, values in measured.items():
+        items[name] = values.to_numpy()
+    _label(items, boxes, task, source)
+    return items
 
 
 def _overview(slide: Slide) -> Overview:

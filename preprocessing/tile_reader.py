@@ -9,10 +9,13 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from preprocessing.jpeg_levels import JpegLevel, JpegReader, NotDirect, jpeg_levels
+from preprocessing.jpeg_levels import SCALES, JpegLevel, JpegReader, NotDirect, jpeg_levels
 from preprocessing.resampling import cut_tiles, reduce_whole, resample_area
 from preprocessing.slides import BLOCK_PIXELS, Slide, UnreadableRegion
 from preprocessing.tiling import ReadPlan
+
+COMPARED = 8
+"""Tiles on which decoding straight to a smaller size is compared with the exact area means."""
 
 
 class _Own(threading.local):
@@ -27,6 +30,27 @@ def direct_level(slide: Slide, number: int) -> JpegLevel | None:
     vendor = str(slide.handle.properties.get("openslide.vendor"))
     level = jpeg_levels(slide.path, vendor, slide.handle.level_dimensions).get(number)
     return level if level is not None and _agrees(slide, level, number) else None
+
+
+def shrunk_level(level: JpegLevel, by: int, tolerance: float) -> JpegLevel | None:
+    """The level decoded straight to one of `by` pixels, if its tiles then differ little from exact area means.
+
+    COMPARED tiles, evenly over the level, differ by at most `tolerance` grey levels on average; else None.
+    """
+    small = level.shrunk(by)
+    there = np.flatnonzero(level.counts)
+    if small is None or not len(there):
+        return None
+    chosen = there[np.unique(np.linspace(0, len(there) - 1, COMPARED).round().astype(int))]
+    try:
+        with level.open() as exactly, small.open() as straight:
+            differences = [
+                np.abs(straight.decode(n).astype(int) - reduce_whole(exactly.decode(n), by)).mean()
+                for n in chosen.tolist()
+            ]
+    except (NotDirect, OSError):
+        return None
+    return small if float(np.mean(differences)) <= tolerance else None
 
 
 def _agrees(slide: Slide, level: JpegLevel, number: int) -> bool:
@@ -56,14 +80,29 @@ class TileReader:
     OpenSlide places a read between pixels and blends by up to 1 / downsample pixels.
     """
 
-    def __init__(self, slide: Slide, plan: ReadPlan, tile_size: int, direct: bool = True) -> None:
-        """`tile_size` in tile pixels; `direct` False reads all through OpenSlide."""
+    def __init__(
+        self,
+        slide: Slide,
+        plan: ReadPlan,
+        tile_size: int,
+        direct: bool = True,
+        tolerance: float | None = None,
+    ) -> None:
+        """`tile_size` in tile pixels; `direct` False reads all through OpenSlide.
+
+        With a `tolerance`, in grey levels, a level that would be reduced by 2, 4 or 8 is decoded straight to that size
+        where `shrunk_level` allows it; None keeps to exact area means.
+        """
         self.slide, self.plan, self.tile_size = slide, plan, tile_size
         self.used: set[str] = set()
         """What tiles were read with so far: jpeg, openslide."""
         self._whole = plan.reduction == round(plan.reduction)
         self.level = direct_level(slide, plan.level) if direct and self._whole else None
         """The level where it can be decoded directly."""
+        if self.level is not None and tolerance is not None and plan.reduction in SCALES:
+            self.level = shrunk_level(self.level, int(plan.reduction), tolerance) or self.level
+        shrink = self.level.shrink if self.level is not None else 1
+        self._step, self._reduction = plan.level_downsample * shrink, int(plan.reduction) // shrink
         self._own, self._opened, self._lock = _Own(), ExitStack(), threading.Lock()
 
     def __enter__(self) -> TileReader:
@@ -84,12 +123,10 @@ class TileReader:
         """
         if not len(corners):
             return []
-        extent = self.tile_size * self.plan.reduction
-        sides = (BLOCK_PIXELS, BLOCK_PIXELS)
-        if self.level is not None and not any(
-            s % extent for s in (self.level.tile_width, self.level.tile_height)
-        ):
-            sides = (self.level.tile_width, self.level.tile_height)
+        extent, sides = self.tile_size * self.plan.reduction, (BLOCK_PIXELS, BLOCK_PIXELS)
+        if self.level is not None:
+            own = (self.level.tile_width * self.level.shrink, self.level.tile_height * self.level.shrink)
+            sides = sides if any(side % extent for side in own) else own
         per_block = [max(1, int(side / extent)) for side in sides]
         numbers = np.floor((corners + 0.5) / (self.tile_size * self.plan.downsample * np.array(per_block)))
         order = np.lexsort((numbers[:, 0], numbers[:, 1]))
@@ -104,7 +141,7 @@ class TileReader:
         """
         tiles = np.empty((len(corners), self.tile_size, self.tile_size, 3), dtype=np.uint8)
         if self.level is not None and self._directly(self.level, corners, tiles):
-            self.used.add("jpeg")
+            self.used.add("jpeg" if self.level.shrink == 1 else f"jpeg at 1/{self.level.shrink}")
             return tiles, np.ones(len(corners), dtype=bool)
         self.used.add("openslide")
         read = np.zeros(len(corners), dtype=bool)
@@ -130,16 +167,15 @@ class TileReader:
         if self._own.jpeg is None:
             with self._lock:
                 self._own.jpeg = self._opened.enter_context(level.open())
-        places = np.round(corners / self.plan.level_downsample).astype(np.int64)
-        reduction = int(self.plan.reduction)
-        low = places.min(0)
-        extent = places.max(0) + self.tile_size * reduction - low
+        places = np.round(corners / self._step).astype(np.int64)
+        reduction = self._reduction
+        (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
+        extent = self.tile_size * reduction
         try:
-            block = self._own.jpeg.region(*low, *extent)
+            block = self._own.jpeg.region(left, top, right + extent - left, bottom + extent - top)
         except (NotDirect, OSError):
             return False
-        lefts, tops = (places - low).T
-        cut_tiles(block, lefts, tops, reduction, np.arange(len(tiles)), tiles)
+        cut_tiles(block, places[:, 0] - left, places[:, 1] - top, reduction, np.arange(len(tiles)), tiles)
         return True
 
     def _through_openslide(
