@@ -129,18 +129,8 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         return _no_items(), {**described, "reason": told}
     described |= streamed.stain.recorded()
     described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
-    items = pd.DataFrame(
-        {
-            "source": source,
-            "place": [f"{x},{y}" for x, y in corners[kept].tolist()],
-            "group": Path(source).with_suffix("").as_posix(),
-        }
-    )
-    items["x"], items["y"] = corners[kept].T
-    items["width"] = items["height"] = round(settings.tile_size * plan.downsample)
-    items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
-    items["sharpness"] = streamed.sharpness[kept]
-    _label(items, boxes[kept], task, source)
+    measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
+    items = _items(task, source, boxes[kept], measured[kept], plan.mpp)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
@@ -192,6 +182,27 @@ def _write_sheet(root: Path, number: int, reader: TileReader, corners: np.ndarra
     after = np.load(shard_path(root, number), mmap_mode="r", allow_pickle=False)[chosen]
     sheet = stain_sheet(before, after)
     write_atomically(root / f"stain/{number:05d}.png", partial(sheet.save, compress_level=1))
+
+
+def _items(
+    task: SlideTask, source: str, boxes: np.ndarray, measured: pd.DataFrame, mpp: float
+) -> pd.DataFrame:
+    """The manifest rows of tiles at `boxes` (N, 4), with the columns of `measured` (N rows), labelled by the outlines."""
+    corners = boxes[:, :2].astype("int64")
+    items = pd.DataFrame(
+        {
+            "source": source,
+            "place": [f"{x},{y}" for x, y in corners.tolist()],
+            "group": Path(source).with_suffix("").as_posix(),
+        }
+    )
+    items["x"], items["y"] = corners.T
+    items["width"] = items["height"] = round(float(boxes[0, 2]))
+    items["mpp"] = mpp
+    for name, values in measured.items():
+        items[name] = values.to_numpy()
+    _label(items, boxes, task, source)
+    return items
 
 
 def _overview(slide: Slide) -> Overview:

@@ -17,6 +17,10 @@ LEAST_SHARE = 0.2
 """Share of a mark's pixels that have a certain colour; the others may have it, such as its pale edges."""
 BEYOND = 1.5
 """Interquartile ranges beyond the slide's own tissue from which a pixel beside a mark is covered by it."""
+SAMPLE = 20_000
+"""Pixels that are enough to know a slide's tissue by."""
+AMOUNT = (0.75, 0.9)
+"""Share of a mark's own density that what it covers has in every channel: at least, and enough on any slide."""
 COLD, WARM, BLACK = 1, 2, 3
 CERTAIN = 4
 MOST_TINGE = {COLD: 1.1, WARM: 0.6, BLACK: 0.85}
@@ -42,13 +46,13 @@ def _colours(density, absorbing, out):  # type: ignore[no-untyped-def]
 
 
 def _tinge(hue: int, density: np.ndarray) -> np.ndarray:
-    """What grows with the ink in the colour of densities (N, 3), whatever tissue is under it: float32 (N,)."""
-    r, g, b = (density[:, channel] for channel in range(3))
+    """What grows with the ink in the colour of densities (3, N), whatever tissue is under it: float32 (N,)."""
+    r, g, b = density
     if hue == COLD:
         return r / g.clip(1e-3)
     if hue == WARM:
         return (b - r) / g.clip(1e-3)
-    return density.min(1) / density.max(1).clip(1e-3)
+    return density.min(0) / density.max(0).clip(1e-3)
 
 
 def find_ink(density: np.ndarray, absorbing: np.ndarray) -> np.ndarray:
@@ -67,12 +71,25 @@ def find_ink(density: np.ndarray, absorbing: np.ndarray) -> np.ndarray:
 
 
 def _followed(hue: int, marks: np.ndarray, density: np.ndarray, absorbing: np.ndarray) -> np.ndarray:
-    """`marks` with the tissue under them: what is joined to them and tinged more than the slide's other tissue."""
-    tinge = _tinge(hue, density[absorbing])
-    others = tinge[~marks[absorbing]]
-    if not len(others):
+    """`marks` with the tissue under them: what is joined to them and differs from the slide's other tissue as they do.
+
+    Either its tinge does, or it absorbs so much in every channel that the ink may be there besides tissue.
+    """
+    own, colours = marks[absorbing], np.ascontiguousarray(density[absorbing].T)
+    if own.all():
         return marks
-    low, high = np.quantile(others, [0.25, 0.75])
-    covered = np.zeros_like(marks)
-    covered[absorbing] = tinge > min(high + BEYOND * (high - low), MOST_TINGE[hue])
-    return parts_with(marks | grown(shrunk(covered | marks)), marks)
+    tinge = _tinge(hue, colours)
+    amount = (colours / np.median(colours[:, own], axis=1, keepdims=True).clip(1e-3)).min(0)
+    usual = np.flatnonzero(~own)
+    usual = usual[:: max(1, len(usual) // SAMPLE)]
+    certain = tinge > min(_fence(tinge[usual]), MOST_TINGE[hue])
+    likely = (tinge > np.quantile(tinge[usual], 0.6)) & (amount > np.clip(_fence(amount[usual]), *AMOUNT))
+    covered = marks.copy()
+    covered[absorbing] |= certain | likely
+    return parts_with(marks | grown(shrunk(covered)), marks)
+
+
+def _fence(values: np.ndarray) -> float:
+    """Beyond what tissue shows: up to a quarter of `values` (N,) may lie under ink without moving it."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high + BEYOND * (high - low))

@@ -64,16 +64,18 @@ def _densities(thumbnail, coefficients, logs, out):  # type: ignore[no-untyped-d
 def _sort(density, threshold, even, shadow, unlit, mean, out):  # type: ignore[no-untyped-def]
     """Means of 3 x 3 densities into `mean` (h, w, 3), and the kind that they and the pixel's own tell into `out` (h, w)."""
     height, width = density.shape[:2]
+    three = np.empty((width, 3), dtype=np.float32)
     for row in range(height):
-        above, below = max(row - 1, 0), min(row + 1, height - 1)
+        above, below = density[max(row - 1, 0)], density[min(row + 1, height - 1)]
         for column in range(width):
-            left, right = max(column - 1, 0), min(column + 1, width - 1)
             for channel in range(3):
-                total = 0.0
-                for y in (above, row, below):
-                    for x in (left, column, right):
-                        total += density[y, x, channel]
-                mean[row, column, channel] = total / 9
+                three[column, channel] = (
+                    above[column, channel] + density[row, column, channel] + below[column, channel]
+                )
+        for column in range(width):
+            left, right = three[max(column - 1, 0)], three[min(column + 1, width - 1)]
+            for channel in range(3):
+                mean[row, column, channel] = (left[channel] + three[column, channel] + right[channel]) / 9
             r, g, b = mean[row, column]
             own = density[row, column]
             high, low = max(r, g, b), min(r, g, b)
@@ -112,7 +114,11 @@ def tissue_kinds(thumbnail: np.ndarray, mpp: float | None = None) -> np.ndarray:
     if _is_monochrome(thumbnail):
         kinds[kinds == Kind.GREY] = Kind.TISSUE
     else:
-        kinds[find_ink(mean, (kinds == Kind.TISSUE) | (kinds == Kind.GREY))] = Kind.INK
+        absorbing = (kinds == Kind.TISSUE) | (kinds == Kind.GREY)
+        ink = find_ink(mean, absorbing)
+        kinds[grown(ink | grown(shrunk(kinds == Kind.BLACK))) & absorbing] = (
+            Kind.INK
+        )  # their edges are mixed colours
     widest = HOLE_UM / mpp if mpp else HOLE_PIXELS
     tissue = _one_piece(kinds == Kind.TISSUE, (kinds == Kind.GLASS) | (kinds == Kind.GREY), widest)
     kinds[(kinds == Kind.TISSUE) & ~tissue] = Kind.GLASS

@@ -120,7 +120,9 @@ def test_every_slide_has_its_reason(store):
     assert "exhaustive" in table.loc["test_114", "reason"]
     assert table.loc["tumor_002", "state"] == "refused"
     assert "no outlines; expected tumor_002.xml" in table.loc["tumor_002", "reason"]
-    assert "tissue" in table.loc["normal_002", "reason"]
+    assert table.loc["normal_002", "state"] == "done"
+    assert "no tissue: no square of 768" in table.loc["normal_002", "reason"]
+    assert (store.root / table.loc["normal_002", "mask_picture"]).is_file()
     assert table.loc["normal_001", "reason"] is None or table["reason"].isna()["normal_001"]
 
 
