@@ -18,6 +18,7 @@ from pipeline.cli_shared import (
     Like,
     Out,
     Resume,
+    Scheduler,
     Set,
     SplitColumn,
     Where,
@@ -69,13 +70,25 @@ def _settings(
 
 
 def _ingest_options(
-    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
+    out: Path,
+    labels: Path | None,
+    where: list[str] | None,
+    force: bool,
+    resume: bool,
+    workers: int | None,
+    scheduler: str | None,
+    default_workers: int = 1,
 ) -> Any:
     from pipeline.ingest import IngestOptions
     from pipeline.inputs import parse_where
 
+    if scheduler and workers:
+        raise UsageError(
+            "--workers are processes of this machine, --scheduler is a cluster's: give one of them."
+        )
     say_resume(out, force, resume)
-    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
+    workers = 1 if scheduler else workers or default_workers
+    return IngestOptions(out, labels, parse_where(where or []), force, workers, scheduler)
 
 
 def _cores() -> int:
@@ -97,7 +110,7 @@ def tile(
     annotations: Annotated[Path | None, typer.Option(help="Folder or zip of outlines: ASAP XML, GeoJSON, JSON.")] = None,
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
     protocol: Annotated[str | None, typer.Option(help="camelyon16: the paper's tiles by their rule.")] = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Slides to stain-normalised tiles."""
@@ -113,7 +126,7 @@ def tile(
         if protocol:
             published["stain"] = "vahadane-dpa"  # the paper's (METHOD 1.1)
         settings = _settings(TileSettings, {**published, **_like(like, "tiles")}, set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers or _cores())
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, _cores())
         return run_tile(inputs, settings, options, annotations, tile_list)
 
     return run_stage(stage, as_json)
@@ -129,7 +142,7 @@ def radiographs(
     group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
     protocol: Annotated[str | None, typer.Option(help="nih-ap, nih-pa or nih-subset: the paper's sets.")] = None,
     subset_list: Annotated[Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")] = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """PNG and DICOM radiographs to small grey squares."""
@@ -139,7 +152,7 @@ def radiographs(
 
         given = given_only(projection=projection, size=size, crop=crop, protocol=protocol)
         settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers)
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler)
         return run_radiographs(inputs, settings, options, metadata, group_key, subset_list)
 
     return run_stage(stage, as_json)
@@ -150,7 +163,7 @@ def images(
     out: Out,
     size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """An npz file, class folders or a zip of them."""
@@ -160,7 +173,9 @@ def images(
 
         given = given_only(size=size, label=label, group=group, split=split)
         settings = _settings(ImageSettings, _like(like, "images"), set_, given)
-        return run_images(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+        return run_images(
+            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
+        )
 
     return run_stage(stage, as_json)
 
@@ -169,7 +184,7 @@ def tables(
     inputs: Inputs,
     out: Out,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
-    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Tables: npz, mat, csv or parquet."""
@@ -179,7 +194,9 @@ def tables(
 
         given = given_only(label=label, group=group, split=split)
         settings = _settings(TableSettings, _like(like, "table"), set_, given)
-        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+        return run_tables(
+            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
+        )
 
     return run_stage(stage, as_json)
 

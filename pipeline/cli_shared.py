@@ -34,6 +34,13 @@ Where = Annotated[
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, for example train.epochs=5.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="Address of a Dask scheduler, for example tcp://127.0.0.1:8786: its workers do the work.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column of labels [y].")]

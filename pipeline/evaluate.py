@@ -44,8 +44,11 @@ class Scores:
 def scores_folder(path: Path) -> Path:
     """`path` if it is a SCORES folder, else the scores of a RUN: those of its own store, or the only ones.
 
-    Raises EsadError naming the command where there are none, or where several are and none is of the own store.
+    Raises UsageError where no such folder is, EsadError naming the command where there are no scores, or several and
+    none of the own store.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder; expected a run or scores.")
     if (path / "scores.json").is_file():
         return path
     if not (path / "config.yaml").is_file():

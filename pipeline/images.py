@@ -121,7 +121,7 @@ def _shape(picture: np.ndarray) -> str:
     return f"{picture.shape[1]} x {picture.shape[0]} pixels, {'grey' if picture.shape[2] == 1 else 'colour'}"
 
 
-def _label_by_class(items: pd.DataFrame) -> pd.DataFrame:
+def _label_by_class(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
     """Labels over the whole store, since one shard may hold one class only."""
     if "class_name" in items and items["label"].isna().all():
         items["label"] = labels_of_classes(items["class_name"])

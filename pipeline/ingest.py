@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -27,15 +27,20 @@ from pipeline.outcome import Outcome
 from pipeline.progress import progress, say
 from preprocessing.labels import apply_labels, read_labels
 from preprocessing.store import (
+    Parts,
     Unit,
     finalise,
     fingerprint,
     finished_units,
-    joined_items,
-    joined_sources,
     remove_temporaries,
+    shard_path,
+    write_atomically,
     write_json,
+    write_unit,
 )
+
+if TYPE_CHECKING:
+    from pipeline.cluster import Cluster
 
 APPLIED_LAST = ("where", "labels_file")
 NOUNS = {"table": "rows"}
@@ -61,10 +66,15 @@ class Job:
     dtype: str = "uint8"
     versions: Sequence[str] = ()
     warnings: Sequence[str] = field(default_factory=tuple)
-    finish: Callable[[pd.DataFrame], pd.DataFrame] | None = None
-    """A last look at the items of the whole store, before a person's labels are applied."""
+    finish: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] | None = None
+    """A last look at items and sources of the whole store, before a person's labels are applied; returns the items."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Of sources that are no files of their own (members of a zip), as `process` records them."""
+
+    @property
+    def packages(self) -> list[str]:
+        """What the items depend on."""
+        return sorted({"esad", "numpy", "pandas", *self.versions})
 
     def fingerprint(self, source: str) -> str:
         """Of the source as it is now; an empty text where it cannot be read."""
@@ -83,9 +93,11 @@ class IngestOptions:
     where: dict[str, str] = field(default_factory=dict)
     force: bool = False
     workers: int = 1
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers then take the place of this machine's."""
 
 
-def _plan(root: Path, job: Job) -> list[Unit]:
+def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
     """All units of the store, old ones first: a source keeps its unit; new, changed and once-refused ones get new units."""
     path = root / "parts" / "units.json"
     known = (
@@ -94,7 +106,7 @@ def _plan(root: Path, job: Job) -> list[Unit]:
         else []
     )
     finished = set(finished_units(root))
-    again = _to_do_again(root, job)
+    again = _to_do_again(job, sources)
     waiting = {name for unit in known if unit.number not in finished for name in unit.sources}
     done = {name for unit in known if unit.number in finished for name in unit.sources} - again
     fresh = [name for name in job.sources if name not in done and name not in waiting]
@@ -104,9 +116,8 @@ def _plan(root: Path, job: Job) -> list[Unit]:
     return known
 
 
-def _to_do_again(root: Path, job: Job) -> set[str]:
+def _to_do_again(job: Job, table: pd.DataFrame) -> set[str]:
     """Sources that were refused, or whose file is another one than when it was read; the latter are said."""
-    table = joined_sources(root)
     refused = set(table.loc[table["state"] == "refused", "source"])
     done = table[(table["state"] == "done") & table["source"].isin(set(job.sources))]
     changed = {
@@ -121,8 +132,17 @@ def _to_do_again(root: Path, job: Job) -> set[str]:
     return refused | changed
 
 
-def _process_all(root: Path, units: Sequence[Unit], job: Job, workers: int) -> Iterator[Unit]:
-    """Process the units, in this process or in several; yields each as it is finished."""
+def _process_all(
+    root: Path, units: Sequence[Unit], job: Job, workers: int, cluster: Cluster | None
+) -> Iterator[Unit]:
+    """Process the units, on a cluster, in this process or in several; yields each as it is finished."""
+    if cluster is not None:
+        for unit, given_up in cluster.process(root, units, job.process, job.archive, job.packages):
+            if given_up:
+                rows = [refused_row(job.archive, name, given_up) for name in unit.sources]
+                write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame(rows))
+            yield unit
+        return
     if workers <= 1 or len(units) <= 1:
         for unit in units:
             job.process(root, unit)
@@ -166,7 +186,8 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
             )
     wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
     finished = (root / "store.json").exists()
-    if path.exists() and not finished and joined_items(root).empty:
+    gave_items = any(shard_path(root, number).exists() for number in finished_units(root))
+    if path.exists() and not finished and not gave_items:
         force = True  # an earlier call gave no item: nothing is lost by starting anew with better settings
     if path.exists():
         before = json.loads(path.read_text())
@@ -233,8 +254,18 @@ def _filtered(items: pd.DataFrame, where: dict[str, str]) -> pd.DataFrame:
 def run_job(job: Job, options: IngestOptions) -> Outcome:
     """Bring the store at `options.out` to what `job` asks for; returns what the command line reports.
 
-    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ.
+    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ; UsageError
+    where there is no cluster at `options.scheduler`, or its workers do not see the same folders.
     """
+    if options.scheduler is None:
+        return _run_job(job, options, None)
+    from pipeline.cluster import connected
+
+    with connected(options.scheduler, options.out) as cluster:
+        return _run_job(job, options, cluster)
+
+
+def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outcome:
     root = options.out
     if job.archive.is_relative_to(root.resolve()) or root.is_file():
         raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
@@ -246,15 +277,14 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     finished_before = (root / "store.json").exists()
     for warning in job.warnings:
         say(warning)
-    attempts = joined_sources(root).set_index("source")["attempts"].to_dict()
-    units = _plan(root, job)
+    parts = Parts(root)
+    units = _plan(root, job, parts.sources())
     finished = set(finished_units(root))
     pending = [unit for unit in units if unit.number not in finished]
     with progress(f"{job.stage} {root.name}", sum(len(unit.sources) for unit in pending)) as bar:
-        for unit in _process_all(root, pending, job, options.workers):
+        for unit in _process_all(root, pending, job, options.workers, cluster):
             bar.advance(len(unit.sources))
-    _count_attempts(root, pending, attempts)
-    return _finish(job, options, labels, bool(pending) or not finished_before)
+    return _finish(parts, job, options, labels, bool(pending) or not finished_before)
 
 
 def _digest(text: str | None) -> str | None:
@@ -263,23 +293,9 @@ def _digest(text: str | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
 
 
-def _count_attempts(root: Path, units: Sequence[Unit], before: dict[str, int]) -> None:
-    """Add earlier attempts to the rows of sources that were tried again."""
-    from preprocessing.store import write_table
-
-    for unit in units:
-        if any(name in before for name in unit.sources):
-            path = root / "parts" / f"sources-{unit.number:05d}.parquet"
-            table = pd.read_parquet(path)
-            table["attempts"] = (table["source"].map(before).fillna(0) + 1).astype("int32")
-            write_table(path, table)
-
-
 def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
     import numpy as np
-
-    from preprocessing.store import shard_path
 
     firsts = items.drop_duplicates("shard")
     shapes = [
@@ -296,17 +312,17 @@ def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worked: bool) -> Outcome:
+def _finish(
+    parts: Parts, job: Job, options: IngestOptions, labels: pd.DataFrame | None, worked: bool
+) -> Outcome:
     """Join the parts, apply labels and filters, write the tables and `store.json`; `worked` if anything is new."""
-    from preprocessing.store import write_atomically
-
     root = options.out
-    sources = joined_sources(root)
+    sources = parts.sources()
     sources = sources[sources["source"].isin(set(job.sources))]
     refused = sources[sources["state"] == "refused"]
     for name, reason in refused[["source", "reason"]].head(5).itertuples(index=False):
         say(f"refused {name}: {reason}")
-    items = joined_items(root)
+    items = parts.items()
     gone = sorted(set(items["source"]) - set(job.sources))
     if gone:
         say(f"{len(gone)} inputs of an earlier call are no longer there and are left out (first: {gone[0]}).")
@@ -318,7 +334,7 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worke
         table = " See failures.csv." if len(refused) else ""
         raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}")
     if job.finish is not None:
-        items = job.finish(items)
+        items = job.finish(items, sources)
     if labels is not None:
         items, unmatched = apply_labels(items, labels)
         if unmatched:
@@ -337,7 +353,7 @@ def _finish(job: Job, options: IngestOptions, labels: pd.DataFrame | None, worke
         "settings": job.settings,
         "items": len(items),
         "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
-        "versions": {name: version(name) for name in sorted({"esad", "numpy", "pandas", *job.versions})},
+        "versions": {name: version(name) for name in job.packages},
     }
     finalise(root, items, description, sources)
     counts = {

@@ -18,7 +18,7 @@ from pipeline.errors import EsadError, InputError
 from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
-from preprocessing.store import Unit, joined_sources, write_unit
+from preprocessing.store import Unit, read_sources, write_unit
 
 RADIOGRAPHS_PER_SHARD = 4096
 LEFT_OUT = "left out: "
@@ -106,7 +106,7 @@ def _of_protocol(
 
 def _with_left_out(outcome: Outcome, sources: Sequence[str]) -> Outcome:
     """`outcome`, which also tells how many radiographs were left out for their view."""
-    table = joined_sources(outcome.out)
+    table = read_sources(outcome.out)
     reasons = table.loc[
         table["source"].isin(sources) & (table["state"] == "done") & (table["items"] == 0), "reason"
     ]

@@ -47,7 +47,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The content of RUN/config.yaml; EsadError where `run` is no run."""
+    """The content of RUN/config.yaml; UsageError where no such folder is, EsadError where it is no run."""
+    if not run.exists():
+        raise UsageError(f"{run}: no such folder; expected a run.")
     path = run / "config.yaml"
     if not path.is_file():
         raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")

@@ -16,7 +16,7 @@ from pipeline.errors import EsadError, InputError
 from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
-from preprocessing.store import Unit, joined_sources, write_unit
+from preprocessing.store import Unit, write_unit
 from preprocessing.tables import SUFFIXES, Columns, read_table
 
 if TYPE_CHECKING:
@@ -59,9 +59,8 @@ def _process(archive: Path, columns: Columns, root: Path, unit: Unit) -> None:
     )
 
 
-def _check_columns(root: Path) -> None:
-    """EsadError naming two tables whose columns differ, in name or in order, and the first difference."""
-    sources = joined_sources(root)
+def _with_checked_columns(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
+    """`items`; EsadError naming two tables whose columns differ, in name or in order, and the first difference."""
     sources = sources[sources["state"] == "done"]
     for source, stated in sources[["source", "columns"]].itertuples(index=False):
         first, names = json.loads(sources["columns"].iloc[0]), json.loads(stated)
@@ -76,10 +75,6 @@ def _check_columns(root: Path) -> None:
             else f"has column {first[place]!r} where {source} has {names[place]!r}"
         )
         raise EsadError(f"{sources['source'].iloc[0]} {told}: tables of one store have the same columns.")
-
-
-def _finish(root: Path, items: pd.DataFrame) -> pd.DataFrame:
-    _check_columns(root)
     return items
 
 
@@ -94,7 +89,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     process = partial(_process, archive, columns_of(settings))
     job = Job(
         "tables", "table", archive, sources, settings.model_dump(), process, dtype="float32",
-        finish=partial(_finish, options.out),
+        finish=_with_checked_columns,
     )  # fmt: skip
     return run_job(job, options)
 

@@ -20,7 +20,7 @@ from pipeline.outcome import Outcome
 from pipeline.progress import say
 from pipeline.stain_target import target_digest
 from pipeline.tile_slide import SlideTask, process_slide
-from preprocessing.store import Store
+from preprocessing.store import read_sources
 
 
 def tile(
@@ -74,8 +74,9 @@ def tile(
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
     resolved["tile_list"] = None if tile_list is None else _lists_digest(listed or {})
     resolved["reference"] = _digest([protocol.reference]) if protocol and protocol.reference else None
-    at_once = max(1, min(options.workers, len(sources)))
-    threads = max(1, options.workers // at_once)
+    if settings.stain_target is not None:  # a worker on another machine may stand in another folder
+        settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})
+    threads = max(1, options.workers // max(1, min(options.workers, len(sources))))
     task = SlideTask(archive, settings, outlines, threads, listed, protocol if listed is None else None)
     versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
     process = partial(process_slide, task)
@@ -164,7 +165,7 @@ def _about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> 
 
 def _with_notes(outcome: Outcome) -> Outcome:
     """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and put the counts into the summary."""
-    sources = Store(outcome.out).sources
+    sources = read_sources(outcome.out)
     bare = sources[(sources["state"] == "done") & (sources["items"] == 0)]
     lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
     blurred = sources[sources["focus_note"].notna()]

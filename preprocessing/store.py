@@ -5,9 +5,9 @@
     store.json          kind, shape, dtype, settings, versions  thumbnails/ stain/ slides only
 
 A store grows by units (one slide, or up to 4096 images). A unit's shard is written first, its two part tables
-in `parts/` after it, the sources table last: a unit whose sources table exists is finished. `finalise` joins
-the parts. Every file is written under a temporary name and renamed, and no file holds a time, so that a store
-that was killed and continued is bit-equal to an undisturbed one.
+in `parts/` after it, the sources table last: a unit whose sources table exists is finished. `Parts` joins
+them and `finalise` writes the store's own tables. Every file is written under a temporary name and renamed, and no
+file holds a time, so that a store that was killed and continued is bit-equal to an undisturbed one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from preprocessing.errors import EsadError
+from preprocessing.errors import EsadError, UsageError
 
 KINDS = ("tiles", "radiographs", "images", "table")
 MANIFEST_TYPES = {
@@ -60,7 +63,8 @@ class Unit:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # random, since writers on two machines can have the same process number
+    temporary = path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -100,10 +104,21 @@ def item_id(source: str, place: str, digits: int = 8) -> str:
     return f"{_stem(source)}-{digest[:digits]}"
 
 
-@lru_cache(maxsize=4096)
 def _stem(source: str) -> str:
-    """The file name up to its first dot; a slide asks for it once per tile."""
+    """The file name up to its first dot."""
     return Path(source).name.split(".")[0] or "item"
+
+
+def _item_ids(items: pd.DataFrame) -> list[str]:
+    """`item_id` of each row; what rows of one source have in common is hashed once (a slide has 100,000 rows)."""
+    begun = {source: hashlib.sha256(f"{source}\0".encode()).copy for source in items["source"].unique()}
+    stems = {source: _stem(source) for source in begun}
+    names = []
+    for source, place in zip(items["source"].tolist(), items["place"].tolist(), strict=True):
+        digest = begun[source]()
+        digest.update(place.encode())
+        names.append(f"{stems[source]}-{digest.digest()[:4].hex()}")
+    return names
 
 
 def fingerprint(path: Path) -> str:
@@ -153,6 +168,7 @@ def write_unit(
         if len(array) != len(items):
             raise ValueError(f"{len(array)} arrays for {len(items)} rows in unit {unit.number}")
         write_array(shard_path(root, unit.number), array)
+    items["item_id"] = _item_ids(items)
     items["shard"] = np.int32(unit.number)
     items["index"] = np.arange(len(items), dtype=np.int32)
     parts = root / "parts"
@@ -165,37 +181,59 @@ def finished_units(root: Path) -> list[int]:
     return sorted(int(path.stem.split("-")[1]) for path in (root / "parts").glob("sources-*.parquet"))
 
 
-def _join(root: Path, name: str, numbers: Sequence[int]) -> pd.DataFrame:
-    tables = [pd.read_parquet(root / "parts" / f"{name}-{number:05d}.parquet") for number in numbers]
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled or tables[:1], ignore_index=True) if tables else pd.DataFrame()
+class Parts:
+    """The part tables of the finished units, joined; each file is read once, however often the joined tables are wanted.
 
+    A source that was tried again is in several units: the last one counts.
+    """
 
-def joined_sources(root: Path) -> pd.DataFrame:
-    """One row per source from the finished units; a source that was tried again shows its last try."""
-    table = _join(root, "sources", finished_units(root))
-    if table.empty:
-        return with_types(pd.DataFrame({name: [] for name in SOURCE_TYPES}), SOURCE_TYPES)
-    table = table.drop_duplicates("source", keep="last")
-    return table.sort_values("source", kind="stable", ignore_index=True)
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[tuple[str, int], pa.Table] = {}
 
+    def _join(self, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """(the rows of all units' tables of a name, the unit of each)."""
+        numbers = finished_units(self.root)
+        for number in numbers:
+            if (name, number) not in self._read:
+                path = self.root / "parts" / f"{name}-{number:05d}.parquet"
+                table = pq.ParquetFile(path).read(use_threads=False)
+                # without pandas' remarks on types: those of the first table would count for all
+                self._read[name, number] = table.replace_schema_metadata(None)
+        filled = {number: self._read[name, number] for number in numbers if len(self._read[name, number])}
+        if not filled:
+            return pd.DataFrame(), np.empty(0, dtype=int)
+        joined = pa.concat_tables(filled.values(), promote_options="permissive").to_pandas()
+        return joined, np.repeat(list(filled), [len(table) for table in filled.values()])
 
-def joined_items(root: Path) -> pd.DataFrame:
-    """The items of all finished units, sorted by source, with unique `item_id`."""
-    items = _join(root, "items", finished_units(root))
-    if items.empty:
-        return with_types(pd.DataFrame({name: [] for name in MANIFEST_TYPES}), MANIFEST_TYPES)
-    # a source that changed was read again, into a later shard
-    items = items[items["shard"] == items.groupby("source")["shard"].transform("max")]
-    items = items.sort_values(["source", "shard", "index"], kind="stable", ignore_index=True)
-    pairs = list(zip(items["source"].astype(str), items["place"].astype(str), strict=True))
-    names = pd.Series([item_id(source, place) for source, place in pairs])
-    for position in np.flatnonzero(
-        names.duplicated(keep=False)
-    ):  # 8 digits collide once in 10^4 large archives
-        names[position] = item_id(*pairs[position], digits=16)
-    items["item_id"] = names
-    return with_types(items.drop(columns="place"), MANIFEST_TYPES)
+    def sources(self) -> pd.DataFrame:
+        """One row per source, sorted: its last try, with the attempts of all."""
+        table, _ = self._join("sources")
+        if table.empty:
+            return with_types(pd.DataFrame({name: [] for name in SOURCE_TYPES}), SOURCE_TYPES)
+        table["attempts"] = table.groupby("source")["attempts"].transform("sum")
+        table = table.drop_duplicates("source", keep="last")
+        return with_types(table.sort_values("source", kind="stable", ignore_index=True), SOURCE_TYPES)
+
+    def items(self) -> pd.DataFrame:
+        """The items of the sources as they were last read, sorted by source, with unique `item_id`.
+
+        What an earlier try gave is left out, be it that the last one was refused.
+        """
+        items, _ = self._join("items")
+        if items.empty:
+            return with_types(pd.DataFrame({name: [] for name in MANIFEST_TYPES}), MANIFEST_TYPES)
+        tries, units = self._join("sources")
+        last = pd.Series(units, index=tries["source"].to_numpy()).groupby(level=0).last()
+        codes, names = pd.factorize(items["source"], sort=True)
+        order = np.lexsort((items["index"].to_numpy(), codes))
+        current = items["shard"].to_numpy() == last.reindex(names).to_numpy()[codes]
+        items = items.take(order[current[order]]).reset_index(drop=True)
+        twice = items["item_id"].duplicated(keep=False)
+        if twice.any():  # 8 digits collide once in 10^4 large archives
+            pairs = items.loc[twice, ["source", "place"]].itertuples(index=False)
+            items.loc[twice, "item_id"] = [item_id(source, place, digits=16) for source, place in pairs]
+        return with_types(items.drop(columns="place"), MANIFEST_TYPES)
 
 
 def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], sources: pd.DataFrame) -> None:
@@ -207,6 +245,11 @@ def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], so
     write_json(root / "store.json", description)
 
 
+def read_sources(root: Path) -> pd.DataFrame:
+    """The table of sources of a finished store."""
+    return pd.read_parquet(root / "sources.parquet")
+
+
 class Store:
     """A finished store, opened read-only.
 
@@ -215,8 +258,10 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        """Open the store at `root`; EsadError where there is none or it is not finished."""
+        """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store."""
         self.root = Path(root)
+        if not self.root.exists():
+            raise UsageError(f"{self.root}: no such folder; expected a store.")
         marker = self.root / "store.json"
         if not marker.is_file():
             begun = (self.root / "parts").is_dir()
@@ -255,7 +300,7 @@ class Store:
     @cached_property
     def sources(self) -> pd.DataFrame:
         """One row per input file."""
-        return pd.read_parquet(self.root / "sources.parquet")
+        return read_sources(self.root)
 
     def __len__(self) -> int:
         return len(self.manifest)

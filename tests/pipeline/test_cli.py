@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.__main__ import main as start
 from pipeline.cli import call, main
 from pipeline.errors import EsadError, Stopped, UsageError
 from pipeline.outcome import Outcome
@@ -294,6 +295,35 @@ def test_sigterm_stops_as_ctrl_c_does_and_the_handler_is_put_back(monkeypatch, c
     assert call(["evaluate", "r"]) == 75
     assert signal.getsignal(signal.SIGTERM) is before
     assert "Stopped on request" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_quietly(monkeypatch, capsys):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "pipeline.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "pipeline.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        start()
+    assert end.value.code == 75
+    assert capsys.readouterr().err == "Stopped on request, before anything was done.\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tile", "ABSENT", "--out", "s"], ["train", "ABSENT", "--out", "r"], ["score", "ABSENT"],
+        ["evaluate", "ABSENT"], ["report", "ABSENT"], ["run", "ABSENT"], ["images", "x", "--out", "s", "--like", "ABSENT"],
+    ],
+)  # fmt: skip
+def test_a_path_that_is_not_there_is_wrong_use_whatever_it_was_to_be(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(words) == 2
+    assert "ABSENT: no such f" in capsys.readouterr().err
+    assert not {"s", "r"} & {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(("made", "told"), [(True, "continuing what is there"), (False, "starting anew")])

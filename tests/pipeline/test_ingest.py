@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -52,6 +53,31 @@ def test_a_changed_input_is_read_again_and_said(archive, tmp_path, capsys):
     assert outcome.summary["items"] == len(store) == 4
     assert store.read()[:, 0, 0, 0].tolist() == [0, 10, 200, 30]
     assert store.sources["attempts"].tolist() == [1, 1, 2, 1]
+
+
+def test_a_changed_input_that_is_now_refused_takes_its_items_along(archive, tmp_path):
+    ingest(archive, tmp_path / "out")
+    (archive / "good" / "2.png").write_text("no picture any more")
+    assert (outcome := ingest(archive, tmp_path / "out")).refused == 1
+    store = Store(tmp_path / "out")
+    assert outcome.summary["items"] == len(store) == 3
+    assert store.read()[:, 0, 0, 0].tolist() == [0, 10, 30]
+    assert store.sources["items"].tolist() == [1, 1, 0, 1]
+    picture(archive / "good" / "2.png", 200)
+    assert ingest(archive, tmp_path / "out").summary["items"] == 4
+    assert Store(tmp_path / "out").sources["attempts"].tolist() == [1, 1, 3, 1]
+
+
+def test_every_part_is_read_once(archive, tmp_path, monkeypatch):
+    """An archive of 1000 slides has 2000 parts: the stages join them once a call, however often they look."""
+    ingest(archive, tmp_path / "out")
+    read = []
+    original = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: read.append(Path(path).name) or original(path))
+    picture(archive / "good" / "4.png", 40)
+    assert ingest(archive, tmp_path / "out").summary["items"] == 5
+    names = [f"{kind}-0000{unit}.parquet" for kind in ("items", "sources") for unit in (0, 1)]
+    assert sorted(name for name in read if "-" in name) == names
 
 
 def test_a_changed_table_leaves_none_of_its_old_rows(tmp_path):
