@@ -48,8 +48,9 @@ def radiographs(
     key of the patient hashes. Images of another or an unknown view than asked for are left out: their sources
     count as done, hold no item and say why in sources.parquet.
 
-    With `settings.protocol` only the images of that set are read, found by file name, and get its split, labels and
-    labelled anomalies; `subset_list` are the lists of nih-subset. Images of the set that the archive lacks are counted.
+    With `settings.protocol` only the images of that set are read, found by file name anywhere in the archive, and get
+    its split, labels and labelled anomalies; `subset_list` are the lists of nih-subset. Images of the set that the
+    archive lacks are counted; of one that lies there twice the first path in order is read.
 
     Columns beside those of every store: view (PA, AP, lateral or null), finding, and region_x, region_y,
     region_width, region_height in pixels of the square, cut to it. Raises what `run_job` raises, and UsageError
@@ -64,7 +65,7 @@ def radiographs(
     known = read_metadata(metadata) if metadata else None
     warnings: list[str] = []
     if settings.protocol is not None:
-        known, sources, warnings = _of_protocol(settings, known, metadata, subset_list, sources)
+        known, sources, warnings = _of_protocol(settings, known, subset_list, sources)
     resolved = {**settings.model_dump(), "group_key": key_name(key), "metadata": _table_digest(known)}
     task = _Task(archive, settings, key, known)
     versions = ("pydicom", "pillow", "pylibjpeg")
@@ -78,7 +79,6 @@ def radiographs(
 def _of_protocol(
     settings: RadiographSettings,
     known: pd.DataFrame | None,
-    metadata: Path | None,
     lists: Path | None,
     sources: Sequence[str],
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
@@ -86,21 +86,29 @@ def _of_protocol(
     from preprocessing.published_lists import nih_protocol
 
     name = str(settings.protocol)
-    table = nih_protocol(name, metadata, lists, settings.protocol_seed).set_index("image")
+    table = nih_protocol(name, known, lists, settings.protocol_seed).set_index("image")
     if known is not None:
         others = known.drop(columns=[column for column in table if column in known])
         table = table.join(others)
-    chosen = [source for source in sources if Path(source).name in table.index]
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        if Path(source).name in table.index:
+            by_name.setdefault(Path(source).name, []).append(source)
+    chosen = sorted(places[0] for places in by_name.values())
     if not chosen:
         raise EsadError(
             f"--protocol {name}: none of the {len(sources)} radiographs is of this set (by file name)."
         )
-    missing = len(table) - len({Path(source).name for source in chosen})
-    told = (
-        [f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not."]
-        if missing
-        else []
-    )
+    told = []
+    if len(chosen) < len(table):
+        missing = len(table) - len(chosen)
+        told.append(f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not.")
+    twice = [places for places in by_name.values() if len(places) > 1]
+    if twice:
+        told.append(
+            f"{name}: {len(twice)} images lie in the archive more than once (first: {twice[0][0]}, {twice[0][1]}); "
+            "of each the first path is read."
+        )
     return table, chosen, told
 
 
@@ -158,9 +166,11 @@ def _one(task: _Task, source: str) -> tuple[dict[str, Any], np.ndarray | None, s
     """(manifest row, picture or None where it is left out, the reason for that)."""
     from preprocessing.nih import NORMAL, REGION
     from preprocessing.privacy import group_hash
-    from preprocessing.radiographs import read_radiograph, region_in_square, small_square
+    from preprocessing.radiograph_squares import Squaring, region_in_square, small_square
+    from preprocessing.radiographs import read_radiograph
 
     settings, known = task.settings, _known_of(task, source)
+    how = Squaring(settings.resizing, settings.crop, settings.size, settings.equalise)
     wanted = settings.projection
     if wanted != "all" and known.get("view") not in (None, wanted):
         return {}, None, f"{LEFT_OUT}view {known['view']}, {wanted} was asked for"
@@ -176,11 +186,11 @@ def _one(task: _Task, source: str) -> tuple[dict[str, Any], np.ndarray | None, s
         "semi_label": known.get("semi_label"),
         "group": group_hash(task.key, str(patient)) if patient else None,
     }  # fmt: skip
-    picture = small_square(image.pixels, settings.crop, settings.size, Path(source).name)
+    picture = small_square(image.pixels, how, Path(source).name)
     region = None
     if known.get("region_x") is not None:
         box = tuple(float(known[name]) for name in REGION)
-        region = region_in_square(box, image.pixels.shape, settings.crop, settings.size)  # type: ignore[arg-type]
+        region = region_in_square(box, image.pixels.shape, how)  # type: ignore[arg-type]
     row.update(zip(REGION, region or [None] * 4, strict=True))
     return row, picture, None
 

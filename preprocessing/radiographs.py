@@ -1,4 +1,4 @@
-"""Radiographs from PNG and DICOM: one grey picture, a central square of it, a small square of that.
+"""Radiographs from PNG and DICOM: one grey picture each.
 
 Nothing is rotated or mirrored; collimation borders and burnt-in text outside the central square fall away, inside
 it they stay.
@@ -167,33 +167,3 @@ def _to_eight_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if not high > low:
         return np.zeros(values.shape, dtype=np.uint8)
     return np.floor((values - low) * (255 / (high - low)) + 0.5).clip(0, 255).astype(np.uint8)
-
-
-def central_square(shape: tuple[int, ...], crop: float) -> tuple[int, int, int]:
-    """(left, top, side) of the central square whose side is `crop` times the shorter side of (H, W)."""
-    side = int(min(shape[:2]) * crop + 1e-6)
-    return (shape[1] - side) // 2, (shape[0] - side) // 2, side
-
-
-def small_square(pixels: np.ndarray, crop: float, size: int, name: str) -> np.ndarray:
-    """uint8 (size, size): the central square, area-resampled; InputError where it is smaller than `size`."""
-    left, top, side = central_square(pixels.shape, crop)
-    if side < size:
-        height, width = pixels.shape
-        raise InputError(
-            f"{name}: {width} x {height} pixels; the central square of {side} is smaller than {size}."
-        )
-    square = Image.fromarray(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
-    return np.asarray(square.resize((size, size), Image.Resampling.BOX))
-
-
-def region_in_square(
-    region: tuple[float, float, float, float], shape: tuple[int, ...], crop: float, size: int
-) -> tuple[float, float, float, float] | None:
-    """A box x, y, width, height of source pixels in pixels of the small square, cut to it; None if it lies outside."""
-    left, top, side = central_square(shape, crop)
-    scale = size / side
-    x0, y0 = ((region[axis] - start) * scale for axis, start in ((0, left), (1, top)))
-    x1, y1 = x0 + region[2] * scale, y0 + region[3] * scale
-    x0, y0, x1, y1 = (min(max(value, 0.0), float(size)) for value in (x0, y0, x1, y1))
-    return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None

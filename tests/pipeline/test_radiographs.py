@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 from pydicom.datadict import DicomDictionary
 
-from pipeline.config import RadiographSettings
+from pipeline.cli import call
+from pipeline.config import RadiographSettings, RunSettings
 from pipeline.errors import EsadError, ExitStatus, UsageError
 from pipeline.ingest import IngestOptions
 from pipeline.radiographs import radiographs
+from pipeline.runs import Run
+from preprocessing import nih
 from preprocessing.store import Store
 from tests.preprocessing.test_radiographs import RAMP, write_dicom
 
@@ -230,6 +233,74 @@ def test_images_that_the_archive_lacks_are_counted_and_foreign_ones_refused(tmp_
         radiographs([tmp_path / "other"], settings, IngestOptions(tmp_path / "more"), archive)
     with pytest.raises(UsageError, match="needs --metadata"):
         radiographs([archive], settings, IngestOptions(tmp_path / "more"))
+
+
+def test_an_image_that_lies_there_twice_is_read_once(tmp_path, capsys):
+    archive = nih_archive(tmp_path / "nih")
+    (archive / "copies").mkdir()
+    shutil.copy(archive / "images_001" / "images" / "00000001_000.png", archive / "copies")
+    settings = RadiographSettings(protocol="nih-ap")
+    outcome = radiographs([archive], settings, IngestOptions(tmp_path / "out"), archive)
+    assert outcome.summary["items"] == 7
+    assert (
+        "1 images lie in the archive more than once (first: copies/00000001_000.png"
+        in capsys.readouterr().err
+    )
+    table = Store(tmp_path / "out").manifest
+    assert table["source"].str.contains("copies").sum() == 1
+
+
+def test_nihs_metadata_is_read_once(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "preprocessing.nih._read_entries",
+        lambda path, read=nih._read_entries: calls.append(path) or read(path),
+    )
+    archive = nih_archive(tmp_path / "nih")
+    radiographs([archive], RadiographSettings(protocol="nih-ap"), IngestOptions(tmp_path / "out"), archive)
+    assert len(calls) == 1
+
+
+def test_a_run_takes_only_squares_that_were_made_as_its_own(tmp_path):
+    archive = nih_archive(tmp_path / "nih")
+    for name, words in (("a", []), ("b", ["resizing=resize300"]), ("c", ["equalise=true"])):
+        given = [word for pair in words for word in ("--set", pair)]
+        assert (
+            call(
+                [
+                    "radiographs",
+                    str(archive),
+                    "--out",
+                    str(tmp_path / name),
+                    "--group-key",
+                    str(tmp_path / "key"),
+                    *given,
+                ]
+            )
+            == 0
+        )
+    run = Run(
+        tmp_path / "run", RunSettings(), {"kind": "radiographs", "settings": Store(tmp_path / "a").settings}
+    )
+    with pytest.raises(EsadError, match=r"resizing: 'crop768' -> 'resize300'.*--like"):
+        run.check(Store(tmp_path / "b"))
+    with pytest.raises(EsadError, match="equalise: False -> True"):
+        run.check(Store(tmp_path / "c"))
+
+
+def test_a_crop_of_ones_own_does_not_go_with_resize300(tmp_path, capsys):
+    words = [
+        "radiographs",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--crop",
+        "0.8",
+        "--set",
+        "resizing=resize300",
+    ]
+    assert call(words) == 2
+    assert "crop = 0.8: value error, resize300 keeps 224 of 300" in capsys.readouterr().err
 
 
 @pytest.mark.data

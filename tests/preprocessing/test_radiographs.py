@@ -1,25 +1,17 @@
-"""Radiographs: the central square, windows, photometric sense, views; regions follow the picture."""
+"""Radiographs: windows, photometric sense, views."""
 
 from __future__ import annotations
 
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from preprocessing.errors import InputError
-from preprocessing.radiographs import (
-    central_square,
-    dicom_view,
-    is_radiograph,
-    read_radiograph,
-    region_in_square,
-    small_square,
-)
+from preprocessing.radiograph_squares import Squaring, small_square
+from preprocessing.radiographs import dicom_view, is_radiograph, read_radiograph
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
@@ -39,55 +31,6 @@ def write_dicom(path, pixels, **elements):
         setattr(image, name, value)
     image.save_as(path)
     return path
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.01, 1))
-def test_the_square_is_central_and_inside(height, width, crop):
-    left, top, side = central_square((height, width), crop)
-    assert 0 <= side <= min(height, width)
-    assert abs(side - crop * min(height, width)) <= 1
-    assert abs(2 * left + side - width) <= 1
-    assert abs(2 * top + side - height) <= 1
-
-
-def test_the_papers_crop_is_768_of_1024():
-    assert central_square((1024, 1024), 768 / 1024) == (128, 128, 768)
-    assert central_square((2048, 1024), 768 / 1024) == (128, 640, 768)
-
-
-def test_shrinking_by_a_whole_factor_is_the_mean():
-    pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024), dtype=np.uint8)
-    means = pixels[128:896, 128:896].reshape(64, 12, 64, 12).mean((1, 3))
-    # Pillow filters rows, then columns, and rounds after each
-    assert np.abs(small_square(pixels, 0.75, 64, "a") - means).max() <= 1
-
-
-def test_a_square_of_exactly_the_size_is_taken_and_one_below_refused():
-    assert small_square(np.zeros((64, 64), np.uint8), 1.0, 64, "a").shape == (64, 64)
-    with pytest.raises(
-        InputError, match=r"a\.png: 90 x 63 pixels; the central square of 63 is smaller than 64"
-    ):
-        small_square(np.zeros((63, 90), np.uint8), 1.0, 64, "a.png")
-
-
-@given(
-    st.tuples(st.integers(-50, 1100), st.integers(-50, 1100), st.integers(1, 500), st.integers(1, 500)),
-    st.sampled_from([(1024, 1024), (900, 1100)]),
-)
-def test_a_region_covers_what_the_drawn_box_covers(box, shape):
-    x, y, width, height = box
-    pixels = np.zeros(shape, np.uint8)
-    pixels[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 255
-    drawn = small_square(pixels, 0.75, 64, "a") > 127
-    region = region_in_square(box, shape, 0.75, 64)
-    if region is None:
-        assert not drawn.any()
-        return
-    left, top, across, down = region
-    assert left >= 0
-    assert top >= 0
-    assert max(left + across, top + down) <= 64 + 1e-9
-    assert abs(drawn.sum() - across * down) <= across + down + 2
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA"])
@@ -219,7 +162,7 @@ def test_real_lossless_encoding_is_exact_and_lossy_near(data):
     assert difference.max() <= 4
     assert difference.mean() < 0.3
     small = [
-        small_square(pixels.astype(np.uint8), 0.75, 64, "a").astype(int)
+        small_square(pixels.astype(np.uint8), Squaring(), "a").astype(int)
         for pixels in (read["UNCR"], read["J2KI"])
     ]
     assert np.abs(small[0] - small[1]).max() <= 1
