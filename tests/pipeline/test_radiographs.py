@@ -20,7 +20,7 @@ from pipeline.radiographs import radiographs
 from pipeline.runs import Run
 from preprocessing import nih
 from preprocessing.store import Store
-from tests.preprocessing.test_radiographs import RAMP, write_dicom
+from tests.preprocessing.dicom_files import RAMP, write_dicom
 
 PIXELS = np.kron(RAMP, np.ones((2, 2), np.uint16))  # 128 x 128
 TEXT_KINDS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS")
