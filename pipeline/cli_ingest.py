@@ -9,8 +9,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pipeline.cli_shared import (
+    Anonymous,
     Force,
     GroupColumn,
+    GroupKey,
     Inputs,
     Json,
     LabelColumn,
@@ -69,13 +71,14 @@ def _settings(
 
 
 def _ingest_options(
-    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None
-) -> Any:
+    out: Path, labels: Path | None, where: list[str] | None, force: bool, resume: bool, workers: int | None,
+    anonymous: bool, group_key: Path | None,
+) -> Any:  # fmt: skip
     from pipeline.ingest import IngestOptions
     from pipeline.inputs import parse_where
 
     say_resume(out, force, resume)
-    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1)
+    return IngestOptions(out, labels, parse_where(where or []), force, workers or 1, anonymous, group_key)
 
 
 def _cores() -> int:
@@ -97,6 +100,7 @@ def tile(
     annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Slides to stain-normalised tiles."""
@@ -111,7 +115,9 @@ def tile(
         )  # fmt: skip
         protocol = {"tile_size": LISTED_TILE} if tile_list else {}
         settings = _settings(TileSettings, {**protocol, **_like(like, "tiles")}, set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers or _cores())
+        options = _ingest_options(
+            out, labels, where, force, resume, workers or _cores(), anonymous, group_key
+        )
         return run_tile(inputs, settings, options, annotations, tile_list)
 
     return run_stage(stage, as_json)
@@ -124,10 +130,10 @@ def radiographs(
     projection: Annotated[str | None, typer.Option(help="PA, AP or all.")] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
-    group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
     protocol: Annotated[str | None, typer.Option(help="nih-ap, nih-pa or nih-subset: the paper's sets.")] = None,
     subset_list: Annotated[Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """PNG and DICOM radiographs to small grey squares."""
@@ -137,8 +143,8 @@ def radiographs(
 
         given = given_only(projection=projection, size=size, crop=crop, protocol=protocol)
         settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers)
-        return run_radiographs(inputs, settings, options, metadata, group_key, subset_list)
+        options = _ingest_options(out, labels, where, force, resume, workers, anonymous, group_key)
+        return run_radiographs(inputs, settings, options, metadata, subset_list)
 
     return run_stage(stage, as_json)
 
@@ -149,6 +155,7 @@ def images(
     size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """An npz file, class folders or a zip of them."""
@@ -158,7 +165,8 @@ def images(
 
         given = given_only(size=size, label=label, group=group, split=split)
         settings = _settings(ImageSettings, _like(like, "images"), set_, given)
-        return run_images(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+        options = _ingest_options(out, labels, where, force, resume, workers, anonymous, group_key)
+        return run_images(inputs, settings, options)
 
     return run_stage(stage, as_json)
 
@@ -168,6 +176,7 @@ def tables(
     out: Out,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Tables: npz, mat, csv or parquet."""
@@ -177,7 +186,8 @@ def tables(
 
         given = given_only(label=label, group=group, split=split)
         settings = _settings(TableSettings, _like(like, "table"), set_, given)
-        return run_tables(inputs, settings, _ingest_options(out, labels, where, force, resume, workers))
+        options = _ingest_options(out, labels, where, force, resume, workers, anonymous, group_key)
+        return run_tables(inputs, settings, options)
 
     return run_stage(stage, as_json)
 

@@ -20,7 +20,7 @@ from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.zip_sources import Member, ZipReader, with_members
 from preprocessing.nih import NORMAL, REGION
-from preprocessing.store import Unit, joined_sources, write_unit
+from preprocessing.store import Store, Unit, write_unit
 
 if TYPE_CHECKING:
     from preprocessing.radiograph_squares import Squaring
@@ -50,16 +50,15 @@ def radiographs(
     settings: RadiographSettings,
     options: IngestOptions,
     metadata: Path | None = None,
-    group_key: Path | None = None,
     subset_list: Path | None = None,
 ) -> Outcome:
     """Write the store of uint8 (size, size, 1) squares.
 
-    `metadata` is NIH's file or folder, or a regions.csv (see `preprocessing.nih.read_metadata`); `group_key` the
-    key of the patient hashes. Members of a zip are sources, ZIP/MEMBER; of a DICOMDIR that is named, the images that it
-    lists. Images of another or an unknown view than asked for, of another than a frontal view, of another modality and
-    raw detector values are left out: their sources count as done, hold no item and say why in sources.parquet, which
-    also notes stated burnt-in text and orientations other than the usual one. Nothing is turned round.
+    `metadata` is NIH's file or folder, or a regions.csv (see `preprocessing.nih.read_metadata`). Members of a zip are
+    sources, ZIP/MEMBER; of a DICOMDIR that is named, the images that it lists. Images of another or an unknown view than
+    asked for, of another than a frontal view, of another modality and raw detector values are left out: their sources
+    count as done, hold no item and say why in sources.parquet, which also notes stated burnt-in text and orientations
+    other than the usual one. Nothing is turned round.
 
     With `settings.protocol` only the images of that set are read, found by file name anywhere in the archive, and get
     its split, labels and labelled anomalies; `subset_list` are the lists of nih-subset. Images of the set that the
@@ -77,12 +76,14 @@ def radiographs(
     archive, sources = find_sources(
         inputs, lambda path: path.suffix.lower() == ".zip" or is_radiograph(path), options.out
     )
-    sources, warnings = _with_listed(archive, sources)
+    sources, warnings = _with_listed(archive, sources, named=not options.anonymous)
     sources, members = with_members(archive, sources, zip_radiographs)
-    key = read_key(group_key)
+    key = read_key(options.group_key)
     known = read_metadata(metadata) if metadata else None
     if settings.protocol is not None:
-        known, sources, told = _of_protocol(settings, known, subset_list, sources)
+        known, sources, told = _of_protocol(
+            settings, known, subset_list, sources, named=not options.anonymous
+        )
         warnings += told
     resolved = {**settings.model_dump(), "group_key": key_name(key), "metadata": _table_digest(known)}
     task = _Task(archive, settings, key, known, members)
@@ -92,10 +93,10 @@ def radiographs(
         "radiographs", "radiographs", archive, sources, resolved, partial(_process, task), RADIOGRAPHS_PER_SHARD,
         versions=versions, warnings=warnings, fingerprints=fingerprints,
     )  # fmt: skip
-    return _with_notes(_with_left_out(run_job(job, options), sources), sources)
+    return _with_notes(_with_left_out(run_job(job, options)))
 
 
-def _with_listed(archive: Path, sources: Sequence[str]) -> tuple[list[str], list[str]]:
+def _with_listed(archive: Path, sources: Sequence[str], named: bool) -> tuple[list[str], list[str]]:
     """(`sources` with the images that a DICOMDIR lists in its place, what to say of missing ones).
 
     A DICOMDIR is among them only where a person named it; one that cannot be read stays, to be refused.
@@ -114,7 +115,8 @@ def _with_listed(archive: Path, sources: Sequence[str]) -> tuple[list[str], list
             here, missing = [], []
         out |= {(Path(source).parent / name).as_posix() for name in here} or {source}
         if missing:
-            told.append(f"{source}: {len(missing)} of the images that it lists are not there ({missing[0]}).")
+            first = f" ({missing[0]})" if named else ""
+            told.append(f"{source}: {len(missing)} of the images that it lists are not there{first}.")
     return sorted(out), told
 
 
@@ -123,6 +125,7 @@ def _of_protocol(
     known: pd.DataFrame | None,
     lists: Path | None,
     sources: Sequence[str],
+    named: bool,
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """(what is known with the protocol's columns, the sources that belong to it, what to say)."""
     from preprocessing.published_lists import nih_protocol
@@ -147,19 +150,17 @@ def _of_protocol(
         told.append(f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not.")
     twice = [places for places in by_name.values() if len(places) > 1]
     if twice:
+        first = f" (first: {twice[0][0]}, {twice[0][1]})" if named else ""
         told.append(
-            f"{name}: {len(twice)} images lie in the archive more than once (first: {twice[0][0]}, {twice[0][1]}); "
-            "of each the first path is read."
+            f"{name}: {len(twice)} images lie in the archive more than once{first}; of each the first path is read."
         )
     return table, chosen, told
 
 
-def _with_left_out(outcome: Outcome, sources: Sequence[str]) -> Outcome:
-    """`outcome`, which also tells how many radiographs were left out for their view."""
-    table = joined_sources(outcome.out)
-    reasons = table.loc[
-        table["source"].isin(sources) & (table["state"] == "done") & (table["items"] == 0), "reason"
-    ]
+def _with_left_out(outcome: Outcome) -> Outcome:
+    """`outcome`, which also tells how many radiographs were left out, and why."""
+    table = Store(outcome.out).sources
+    reasons = table.loc[(table["state"] == "done") & (table["items"] == 0), "reason"]
     if reasons.empty:
         return replace(outcome, summary={**outcome.summary, "left_out": 0})
     told = "; ".join(
@@ -170,10 +171,9 @@ def _with_left_out(outcome: Outcome, sources: Sequence[str]) -> Outcome:
     return replace(outcome, message=message, summary={**outcome.summary, "left_out": len(reasons)})
 
 
-def _with_notes(outcome: Outcome, sources: Sequence[str]) -> Outcome:
+def _with_notes(outcome: Outcome) -> Outcome:
     """`outcome`, which also tells how many radiographs state burnt-in text or another orientation."""
-    table = joined_sources(outcome.out)
-    notes = table.loc[table["source"].isin(sources), "notes"].fillna("")
+    notes = Store(outcome.out).sources["notes"].fillna("")
     counts = {
         name: int(notes.str.contains(note, regex=False).sum())
         for name, note in (("burned_in", BURNED_IN), ("turned", TURNED))

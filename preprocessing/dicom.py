@@ -152,8 +152,10 @@ def _pixel_spacing(dataset: pydicom.Dataset, name: str) -> float | None:
     exceeds by the magnification (PS3.3 10.7.1.3), else of the digitised film. InputError for pixels that are not square.
     """
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
-        stated = dataset.get(keyword)
-        down, across = (float(value) for value in stated) if stated and len(stated) == 2 else (0.0, 0.0)
+        try:
+            down, across = (float(value) for value in dataset.get(keyword) or ())
+        except (TypeError, ValueError):  # no two numbers
+            continue
         if not (math.isfinite(down * across) and down > 0 and across > 0):
             continue
         if abs(down / across - 1) > 0.01:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.datadict import DicomDictionary
 
 from pipeline.cli import call
 from pipeline.config import RadiographSettings, RunSettings
@@ -23,13 +21,11 @@ from preprocessing.store import Store
 from tests.preprocessing.dicom_files import RAMP, write_dicom
 
 PIXELS = np.kron(RAMP, np.ones((2, 2), np.uint16))  # 128 x 128
-TEXT_KINDS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS")
 
 
 def ingest(folder, out, metadata=None, **settings):
-    return radiographs(
-        [folder], RadiographSettings(**settings), IngestOptions(out), metadata, out.parent / "group.key"
-    )
+    options = IngestOptions(out, group_key=out.parent / "group.key")
+    return radiographs([folder], RadiographSettings(**settings), options, metadata)
 
 
 @pytest.fixture
@@ -116,57 +112,6 @@ def test_regions_are_in_pixels_of_the_small_square(folder, tmp_path):
     assert np.allclose(regions.iloc[0].astype(float), [32 / 3, 64 / 3, 16, 8])
     assert regions.iloc[[1, 3]].isna().all(axis=None)
     assert np.allclose(regions.iloc[2].astype(float), [0, 16, 64, 8])
-
-
-def test_no_text_of_a_dicom_file_reaches_any_output(tmp_path, capfd):
-    """Every text element of the dictionary that is not needed for the pixels is filled with a marker."""
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    needed = {"PhotometricInterpretation", "ViewPosition", "NumberOfFrames"}
-    needed |= {
-        "RescaleSlope",
-        "RescaleIntercept",
-        "RescaleType",
-        "WindowCenter",
-        "WindowWidth",
-        "VOILUTFunction",
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, bits in (
-            ("good", {}),
-            ("cut", {"Rows": 999}),
-            ("window", {"WindowCenter": 9, "WindowWidth": 0}),
-        ):
-            write_dicom(folder / f"{name}.dcm", PIXELS, **bits)
-            image = pydicom.dcmread(folder / f"{name}.dcm")
-            filled = 0
-            for tag, (kind, _, _, retired, keyword) in DicomDictionary.items():
-                if (
-                    kind in TEXT_KINDS
-                    and not retired
-                    and keyword
-                    and keyword not in needed
-                    and tag > 0x0008_0005
-                ):
-                    marker = pydicom.DataElement(tag, "LO", "MARKERXQ")  # written as text whatever its kind
-                    image[tag] = marker
-                    filled += 1
-            image.save_as(folder / f"{name}.dcm")
-    assert filled > 1500
-    assert b"MARKERXQ" in (folder / "good.dcm").read_bytes()
-    outcome = ingest(folder, tmp_path / "out")
-    assert (outcome.refused, len(Store(tmp_path / "out"))) == (2, 1)
-    outputs = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(outputs) > 5
-    for path in outputs:
-        content = path.read_bytes()
-        assert b"MARKERXQ" not in content, path
-        if path.suffix == ".parquet":  # whose columns may be packed
-            assert "MARKERXQ" not in pd.read_parquet(path).to_csv(), path
-    said = capfd.readouterr()
-    assert "MARKERXQ" not in said.err + said.out
-    assert "MARKERXQ" not in str(outcome.as_json()) + outcome.message
 
 
 @pytest.mark.data
