@@ -193,23 +193,29 @@ def _table_digest(table: pd.DataFrame | None) -> str | None:
     return hashlib.sha256(names + pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()[:16]
 
 
-def _known_of(task: _Task, source: str) -> dict[str, Any]:
-    """What the metadata says of a source, found by its path or its file name."""
-    for name in (source, Path(source).name):
-        if task.known is not None and name in task.known.index:
-            row = task.known.loc[name]
-            return {column: None if pd.isna(value) else value for column, value in row.items()}
-    return {}
+def _known_of(table: pd.DataFrame | None, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the metadata says of each source that it has, found by its path or its file name; unknown values left out."""
+    if table is None:
+        return {}
+    places = table.index.get_indexer(list(sources))
+    places = np.where(places < 0, table.index.get_indexer([Path(source).name for source in sources]), places)
+    here = np.flatnonzero(places >= 0)
+    rows = table.iloc[places[here]].to_dict("records")
+    return {
+        sources[place]: {str(name): value for name, value in row.items() if pd.notna(value)}
+        for place, row in zip(here, rows, strict=True)
+    }
 
 
 def _process(task: _Task, root: Path, unit: Unit) -> None:
     rows: list[dict[str, Any]] = []
     pictures: list[np.ndarray] = []
     sources: list[dict[str, Any]] = []
+    known = _known_of(task.known, unit.sources)
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:
-                taken = _one(task, source, zips)
+                taken = _one(task, source, known.get(source, {}), zips)
             except InputError as error:
                 sources.append({**refused_row(task.archive, source, error), "notes": None})
                 continue
@@ -233,13 +239,13 @@ class _Taken:
     notes: str | None = None
 
 
-def _one(task: _Task, source: str, zips: ZipReader) -> _Taken:
+def _one(task: _Task, source: str, known: dict[str, Any], zips: ZipReader) -> _Taken:
     """Read one source; pixels are decoded only where its own words and the metadata let it in."""
     from preprocessing.privacy import group_hash
     from preprocessing.radiograph_squares import Squaring, covered_square, small_square
     from preprocessing.radiographs import read_radiograph
 
-    settings, known = task.settings, _known_of(task, source)
+    settings = task.settings
     reason = _why_left_out(settings.projection, known["view"]) if known.get("view") else None
     if reason:
         return _Taken(reason=reason)
