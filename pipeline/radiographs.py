@@ -202,7 +202,7 @@ def _known_of(table: pd.DataFrame | None, sources: Sequence[str]) -> dict[str, d
     here = np.flatnonzero(places >= 0)
     rows = table.iloc[places[here]].to_dict("records")
     return {
-        sources[place]: {str(name): value for name, value in row.items() if pd.notna(value)}
+        sources[int(place)]: {str(name): value for name, value in row.items() if pd.notna(value)}
         for place, row in zip(here, rows, strict=True)
     }
 

@@ -144,6 +144,8 @@ def _unfit(dataset: pydicom.Dataset) -> str | None:
     processing = str(dataset.get("PresentationIntentType", "")).strip().upper() == "FOR PROCESSING"
     if processing or dataset.get("SOPClassUID") == DigitalXRayImageStorageForProcessing:
         return "raw detector values (for processing, not for presentation)"
+    if str(dataset.get("Manufacturer", "")) == "esad":
+        return "an overlay that esad dicom wrote"
     return None
 
 

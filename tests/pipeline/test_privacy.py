@@ -143,6 +143,9 @@ def test_no_marker_comes_out_of_any_stage(folder, tmp_path, capfd):
     assert call(["score", str(out / "run"), "--overlays", "worst:2", "--json"]) == 0
     assert call(["evaluate", str(out / "run"), "--json"]) == 0
     assert call(["report", str(out / "run"), "--json"]) == 0
+    archive = ["--archive", str(folder / "archive"), *key, "--json"]
+    assert call(["dicom", str(out / "run"), *archive, "--out", str(out / "dicom")]) == 0
+    assert len(list((out / "dicom" / "dicom").glob("*.dcm"))) > 1
     said = capfd.readouterr()
     assert MARKER not in said.err + said.out
     assert "refused" in said.err
