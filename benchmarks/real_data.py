@@ -22,7 +22,7 @@ from pipeline.score import score
 from pipeline.tables import tables
 from pipeline.train import train
 from preprocessing.nih import REGION, read_boxes
-from preprocessing.radiographs import region_in_square
+from preprocessing.radiograph_squares import Squaring, region_in_square
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}
@@ -52,7 +52,7 @@ def with_boxes(source: Path, metadata: Path, out: Path) -> Path:
     for place, image in enumerate(content["image"].astype(str)):
         if image in boxes.index:
             box = tuple(float(value) for value in boxes.loc[image, list(REGION)])
-            regions[place] = region_in_square(box, (1024, 1024), 0.75, 64) or np.nan
+            regions[place] = region_in_square(box, (1024, 1024), Squaring()) or np.nan
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(out, **content, **dict(zip(REGION, regions.T, strict=True)))
     return out

@@ -93,6 +93,10 @@ class DataManifest(BaseModel):
     """Path or pattern -> what it holds."""
     labels: str
     split: str
+    protocols: dict[str, str] = {}
+    """Name of `esad plan --protocol` -> how its parts are made; `counts` has `NAME train` and `NAME test`."""
+    resizings: dict[str, str] = {}
+    """Value of the ingest setting `resizing` -> what it does."""
     licence: str
     source: str
     citations: list[str] = Field(min_length=1)

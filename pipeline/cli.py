@@ -22,6 +22,7 @@ from pipeline.cli_ingest import add_commands
 from pipeline.cli_shared import (
     Device,
     Force,
+    GroupKey,
     Json,
     Out,
     Resume,
@@ -125,6 +126,25 @@ def report(
         from pipeline.report import report as run_report
 
         return run_report(paths, out, note)
+
+    return run_stage(stage, as_json)
+
+
+@app.command()
+def dicom(
+    scores: Annotated[Path, typer.Argument(help="SCORES of radiographs, or their RUN.")],
+    archive: Annotated[Path, typer.Option(help="The archive that the store was made of.")],
+    out: Out,
+    with_patient: Annotated[bool, typer.Option(help="Copy patient and study attributes, to file the results.")] = False,
+    group_key: GroupKey = None,
+    force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Overlays as DICOM Secondary Captures, results as CSV and Parquet."""
+
+    def stage() -> Outcome:
+        from pipeline.dicom import dicom as run_dicom
+
+        return run_dicom(scores, archive, out, with_patient, group_key, force)
 
     return run_stage(stage, as_json)
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pipeline.cli_shared import (
+    Anonymous,
     Force,
     GroupColumn,
+    GroupKey,
     Inputs,
     Json,
     LabelColumn,
@@ -77,6 +79,8 @@ def _ingest_options(
     resume: bool,
     workers: int | None,
     scheduler: str | None,
+    anonymous: bool,
+    group_key: Path | None,
     default_workers: int = 1,
 ) -> Any:
     from pipeline.ingest import IngestOptions
@@ -88,7 +92,8 @@ def _ingest_options(
         )
     say_resume(out, force, resume)
     workers = 1 if scheduler else workers or default_workers
-    return IngestOptions(out, labels, parse_where(where or []), force, workers, scheduler)
+    where_pairs = parse_where(where or [])
+    return IngestOptions(out, labels, where_pairs, force, workers, scheduler, anonymous, group_key)
 
 
 def _cores() -> int:
@@ -111,6 +116,7 @@ def tile(
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
     protocol: Annotated[str | None, typer.Option(help="camelyon16: the paper's tiles by their rule.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Slides to stain-normalised tiles."""
@@ -126,7 +132,9 @@ def tile(
         if protocol:
             published["stain"] = "vahadane-dpa"  # the paper's (METHOD 1.1)
         settings = _settings(TileSettings, {**published, **_like(like, "tiles")}, set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, _cores())
+        options = _ingest_options(
+            out, labels, where, force, resume, workers, scheduler, anonymous, group_key, _cores()
+        )
         return run_tile(inputs, settings, options, annotations, tile_list)
 
     return run_stage(stage, as_json)
@@ -139,10 +147,10 @@ def radiographs(
     projection: Annotated[str | None, typer.Option(help="PA, AP or all.")] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
-    group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
     protocol: Annotated[str | None, typer.Option(help="nih-ap, nih-pa or nih-subset: the paper's sets.")] = None,
     subset_list: Annotated[Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """PNG and DICOM radiographs to small grey squares."""
@@ -152,8 +160,8 @@ def radiographs(
 
         given = given_only(projection=projection, size=size, crop=crop, protocol=protocol)
         settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        return run_radiographs(inputs, settings, options, metadata, group_key, subset_list)
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_radiographs(inputs, settings, options, metadata, subset_list)
 
     return run_stage(stage, as_json)
 
@@ -164,6 +172,7 @@ def images(
     size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """An npz file, class folders or a zip of them."""
@@ -173,9 +182,8 @@ def images(
 
         given = given_only(size=size, label=label, group=group, split=split)
         settings = _settings(ImageSettings, _like(like, "images"), set_, given)
-        return run_images(
-            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        )
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_images(inputs, settings, options)
 
     return run_stage(stage, as_json)
 
@@ -185,6 +193,7 @@ def tables(
     out: Out,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Tables: npz, mat, csv or parquet."""
@@ -194,9 +203,8 @@ def tables(
 
         given = given_only(label=label, group=group, split=split)
         settings = _settings(TableSettings, _like(like, "table"), set_, given)
-        return run_tables(
-            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        )
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_tables(inputs, settings, options)
 
     return run_stage(stage, as_json)
 

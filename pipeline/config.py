@@ -76,14 +76,25 @@ class RadiographSettings(Settings):
 
     projection: Literal["PA", "AP", "all"] = "all"
     """Keep the radiographs of this view; others are left out, not refused."""
+    resizing: Literal["crop768", "resize300"] = "crop768"
+    """The two in public use (METHOD 1.2): a central crop then area means; or 300 px, its central 224, bilinear."""
     crop: float = Field(768 / 1024, gt=0, le=1)
-    """Side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
+    """crop768: side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
     size: int = Field(64, ge=16)
-    """Output side in pixels; area resampling."""
+    """Output side in pixels."""
+    equalise: bool = False
+    """Equalise the histogram of what is kept, before the last resizing (METHOD A23: off)."""
     protocol: Literal["nih-ap", "nih-pa", "nih-subset"] | None = None
     """Keep the images of one of the paper's sets, with its split and labelled anomalies (METHOD 1.2)."""
     protocol_seed: int = Field(0, ge=0)
     """Draws the labelled anomalies of nih-ap and nih-pa."""
+
+    @field_validator("crop")
+    @classmethod
+    def _belongs_to_crop768(cls, crop: float, info: ValidationInfo) -> float:
+        if info.data.get("resizing") == "resize300" and crop != 768 / 1024:
+            raise ValueError("resize300 keeps 224 of 300; a crop of one's own belongs to resizing crop768")
+        return crop
 
 
 class ImageSettings(Settings):
