@@ -64,14 +64,15 @@ def find_glass(thumbnail: np.ndarray) -> Glass:
     lowest = mean.min(-1)
     flat = (spread <= FLAT) & (lowest >= DIMMEST)
     lit = flat & (lowest < VOID)
-    if lit.sum() >= max(3, 0.02 * flat.size):
+    if lit.sum() >= max(3, 0.02 * flat.size):  # else the glass itself is overexposed
         flat = lit
     if flat.sum() < 3:
         return _guess(mean)
     magenta = np.log(np.minimum(mean[..., 0], mean[..., 2]).clip(1) / mean[..., 1].clip(1))
     near = flat & (lowest > 0.8 * np.percentile(lowest[flat], 98))
-    near &= magenta < np.percentile(magenta[near], 5) + 0.03
+    near &= magenta < np.percentile(magenta[near], 5) + 0.03  # pale tissue is more magenta than its glass
     colour = np.percentile(mean[near], 90, axis=0)
+    # a little of it may be the lightest tissue of a slide without glass: then it must be all but grey
     if np.log(min(colour[0], colour[2]) / colour[1]) > (MOST_MAGENTA if near.mean() > 0.1 else 0.01):
         return _guess(mean)
     noise = float(np.median(spread[near]) / colour[1])

@@ -7,10 +7,11 @@ import numpy as np
 from preprocessing.stain_kernels import compiled
 
 BLURRED = 0.13
-"""Below this a tile at 10x or 20x is out of focus. Of 1500 stained Camelyon16 patches at 10x 0.4 % lie below it, of the
-same ones blurred (Gaussian, sigma 1.5 pixels) 99 % do."""
+"""Below this a tile at 10x or 20x is out of focus. Of 3607 stained Camelyon16 patches at 10x two lie below it; of the same
+ones blurred 42 % do (Gaussian, sigma 1 pixel), 99.8 % (1.5) and all but one (2)."""
 FINEST_UM = 0.4
-"""Microns a pixel under which BLURRED does not hold: the finer the pixels, the smoother are sharp tiles, too."""
+"""Microns a pixel under which BLURRED is not used: the finer the pixels, the smoother are sharp tiles (the lowest percent of
+a real slide: 0.29 at 2 um, 0.19 at 1 um, 0.14 at 0.5 um)."""
 MOST_BLURRED = 0.5
 """Share of blurred tiles from which a slide is said to be out of focus."""
 FAR = 4

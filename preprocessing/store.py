@@ -2,7 +2,7 @@
 
     manifest.parquet    a row per image or table row            sources.parquet   a row per input file
     shards/NNNNN.npy    uint8 (N, H, W, C) or float32 (N, D)    failures.csv      its refused rows
-    store.json          kind, shape, dtype, settings, versions  thumbnails/ stain/ slides only
+    store.json          kind, shape, dtype, settings, versions  thumbnails/ masks/ stain/   slides only
 
 A store grows by units (one slide, or up to 4096 images). A unit's shard is written first, its two part tables
 in `parts/` after it, the sources table last: a unit whose sources table exists is finished. `Parts` joins

@@ -35,11 +35,11 @@ class Kind(IntEnum):
     GLASS = 0
     TISSUE = 1
     INK = 2
-    """A pen mark on the glass or over tissue."""
+    """A pen mark on the glass or over tissue; black ones, and rims of bubbles as dark as they."""
     BLACK = 3
     """No light: borders of the scan, gaps between its parts."""
     GREY = 4
-    """Absorbs without a stain's colour: dust, edges of the cover slip, rims of bubbles, pencil."""
+    """Absorbs without a stain's colour: dust, fibres, edges of the cover slip, rims of bubbles, pencil."""
 
 
 GLASS, STAIN, DARK, DULL = int(Kind.GLASS), int(Kind.TISSUE), int(Kind.BLACK), int(Kind.GREY)
