@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ class TrainingData:
         if callable(self.items):
             out = self.items(positions.reshape(-1))
         else:
-            out = self.items[torch.from_numpy(positions.reshape(-1)).to(self.items.device)]
+            out = self.items.index_select(0, torch.from_numpy(positions.reshape(-1)).to(self.items.device))
         return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
 
 
@@ -63,35 +62,47 @@ class BatchOrder:
         self.seed, self.train = seed, train
         self.unlabelled = positions[semi_labels == 0]
         self.labelled, self.labels = positions[semi_labels != 0], semi_labels[semi_labels != 0]
+        self._pass: tuple[Any, np.ndarray, np.ndarray] = (None, positions, semi_labels)
 
     def steps_per_epoch(self, labelled: bool) -> int:
         """Full batches in one pass; a last incomplete batch is left out (METHOD A17)."""
         count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
         return max(1, count // self.train.batch_size)
 
+    def batch_size(self, labelled: bool) -> int:
+        """Items in every batch: fewer than asked for where there are fewer."""
+        count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
+        drawn = self.train.labelled_per_batch if self._balanced(labelled) else 0
+        return min(self.train.batch_size, count) + drawn
+
     def _joint(self, labelled: bool) -> bool:
         return labelled and self.train.batches == "joint"
 
-    def _permutation(self, purpose: str, count: int, epoch: int) -> np.ndarray:
-        return _permutation(self.seed, purpose, count, epoch)
+    def _balanced(self, labelled: bool) -> bool:
+        return labelled and self.train.batches == "balanced" and len(self.labelled) > 0
+
+    def _shuffled(self, phase: str, labelled: bool, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and semi-labels of one pass, in its order; the last pass asked for is kept."""
+        if self._pass[0] != (phase, epoch):
+            positions, semi = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
+            if self._joint(labelled):
+                positions = np.concatenate([positions, self.labelled])
+                semi = np.concatenate([semi, self.labels])
+            numbers = generator(self.seed, f"order {phase}", epoch)
+            order = torch.randperm(len(positions), generator=numbers).numpy()
+            self._pass = ((phase, epoch), positions[order], semi[order])
+        return self._pass[1:]
 
     def __call__(self, step: int, phase: str, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
         """Positions and semi-labels of the batch at `step` of `phase`."""
-        size, per_epoch = self.train.batch_size, self.steps_per_epoch(labelled)
-        epoch, place = divmod(step, per_epoch)
-        if self._joint(labelled):
-            pool = np.concatenate([self.unlabelled, self.labelled])
-            known = np.concatenate([np.zeros(len(self.unlabelled), np.int8), self.labels])
-        else:
-            pool, known = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
-        chosen = self._permutation(f"order {phase}", len(pool), epoch)[place * size : (place + 1) * size]
-        positions, semi = pool[chosen], known[chosen]
-        if labelled and self.train.batches == "balanced" and len(self.labelled):
+        epoch, place = divmod(step, self.steps_per_epoch(labelled))
+        shuffled = self._shuffled(phase, labelled, epoch)
+        size = self.train.batch_size
+        positions, semi = (values[place * size : (place + 1) * size] for values in shuffled)
+        if self._balanced(labelled):
             drawn = self._draw(step, phase)
-            positions, semi = (
-                np.concatenate([positions, self.labelled[drawn]]),
-                np.concatenate([semi, self.labels[drawn]]),
-            )
+            positions = np.concatenate([positions, self.labelled[drawn]])
+            semi = np.concatenate([semi, self.labels[drawn]])
         return positions, semi
 
     def _draw(self, step: int, phase: str) -> np.ndarray:
@@ -100,11 +111,6 @@ class BatchOrder:
         if count >= wanted:
             return torch.randperm(count, generator=numbers)[:wanted].numpy()
         return torch.randint(0, count, (wanted,), generator=numbers).numpy()
-
-
-@lru_cache(maxsize=64)
-def _permutation(seed: int, purpose: str, count: int, epoch: int) -> np.ndarray:
-    return torch.randperm(count, generator=generator(seed, purpose, epoch)).numpy()
 
 
 def phase_steps(settings: OptimiserSettings, per_epoch: int) -> int:
@@ -125,9 +131,10 @@ class TrainingStep:
         augmentation: Augmentation | None = None,
         rate: float = 1.0,
     ) -> None:
-        """Fits the scaling of table columns; `data` needs at least two unlabelled items per seed (ValueError).
+        """Fits the scaling of table columns. All learning rates are multiplied by `rate`.
 
-        All learning rates are multiplied by `rate`.
+        ValueError where a seed has fewer than two unlabelled items, or where several seeds would have batches of
+        different sizes or train for different numbers of steps: seeds at once must not depend on each other.
         """
         self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
         self.augmentation = augmentation or Augmentation()
@@ -142,7 +149,7 @@ class TrainingStep:
         self.plan: list[tuple[Phase, int, int]] = []
         start = 0
         for phase in method.phases():
-            steps = phase_steps(phase.optimiser, self.orders[0].steps_per_epoch(phase.labelled))
+            steps = self._steps(phase)
             if steps:
                 self.plan.append((phase, start, steps))
                 start += steps
@@ -152,6 +159,20 @@ class TrainingStep:
                 method.scaler.fit(place, data.take(positions, device))
         self.optimiser: torch.optim.Optimizer | None = None
         self._phase: Phase | None = None
+
+    def _steps(self, phase: Phase) -> int:
+        """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
+        shapes = [
+            (phase_steps(phase.optimiser, order.steps_per_epoch(phase.labelled)), order.batch_size(phase.labelled))
+            for order in self.orders
+        ]
+        for seed, shape in zip(self.method.seeds, shapes, strict=True):
+            if shape != shapes[0]:
+                raise ValueError(
+                    f"Phase {phase.name!r}: seed {self.method.seeds[0]} has {shapes[0][0]} steps with batches of "
+                    f"{shapes[0][1]} items, seed {seed} {shape[0]} with {shape[1]}; train them one by one."
+                )
+        return shapes[0][0]
 
     def phase_at(self, step: int) -> tuple[Phase, int, int]:
         """(phase, its first step, its length) at a step; IndexError beyond the last."""
@@ -166,7 +187,7 @@ class TrainingStep:
         chosen = phase.optimiser
         more: dict[str, Any] = {"lr": chosen.learning_rate, "weight_decay": chosen.weight_decay}
         if chosen.optimiser == "sgd":
-            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, **more)
+            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, fused=True, **more)
         else:
             self.optimiser = torch.optim.Adam(phase.parameters, fused=True, **more)
         self._phase = phase
@@ -188,9 +209,8 @@ class TrainingStep:
         phase, first, _ = self.phase_at(step)
         drawn = [order(step - first, phase.name, phase.labelled) for order in self.orders]
         keys = [(seed, step) for seed in self.method.seeds]
-        size = min(len(positions) for positions, _ in drawn)
-        positions = np.stack([positions[:size] for positions, _ in drawn])
-        semi = torch.from_numpy(np.stack([semi[:size] for _, semi in drawn])).to(self.device)
+        positions = np.stack([positions for positions, _ in drawn])
+        semi = torch.from_numpy(np.stack([semi for _, semi in drawn])).to(self.device)
         x = self.data.take(positions, self.device)
         if self.method.pictures:
             x, semi = self.augmentation.train(x[0], keys[0]), semi[0]
@@ -206,7 +226,8 @@ class TrainingStep:
         for group in optimiser.param_groups:
             factor = learning_rate_factor(phase.optimiser.schedule, step - first, steps)
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
-        self.method.train()
+        if not self.method.training:
+            self.method.train()
         with self._precision():
             terms = self.method.losses(phase.name, self.batch(step))
         optimiser.zero_grad(set_to_none=True)

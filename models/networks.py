@@ -174,7 +174,8 @@ class ColumnScaler(nn.Module):
         self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.minimum) / self.range
+        """Rows stay (S, B, D) but lie in memory as the networks compute: rows last."""
+        return ((x - self.minimum) / self.range).mT.contiguous().mT
 
 
 class PictureScaler(nn.Module):
