@@ -22,7 +22,8 @@ def phi(
     or (S, B)) says which items change, None all of them.
     """
     if x.dim() == 3:
-        return _phi_rows(x, keys, settings, torch.ones_like(x[..., 0], dtype=torch.bool) if chosen is None else chosen)
+        rows = torch.ones_like(x[..., 0], dtype=torch.bool) if chosen is None else chosen
+        return _phi_rows(x, keys, settings, rows)
     changed = _phi_pictures(x, keys[0], settings)
     return changed if chosen is None else torch.where(chosen[:, None, None, None], changed, x)
 
@@ -48,7 +49,8 @@ def _phi_rows(x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings,
     for (seed, step), rows in zip(keys, chosen.sum(1).tolist(), strict=True):
         numbers = generator(seed, "phi", step)
         orders.append(torch.rand(rows, columns, generator=numbers))
-        noises.append(torch.randn(rows, columns, generator=numbers))
+        if settings.noise:
+            noises.append(torch.randn(rows, columns, generator=numbers))
     changed = x[chosen]
     if settings.rearrange:
         order = torch.cat(orders).argsort(-1)

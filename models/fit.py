@@ -243,13 +243,44 @@ class TrainingStep:
 def fit(
     method: Method, data: TrainingData, device: str = "cpu", augmentation: Augmentation | None = None
 ) -> Method:
-    """Train in a plain loop; returns the method in evaluation mode. FloatingPointError where the loss is not finite."""
-    step = TrainingStep(method, data, torch.device(device), augmentation)
+    """Train in a plain loop; returns the method in evaluation mode.
+
+    Seeds whose loss or weights do not stay finite start anew, without the others, at half the learning rate, up to
+    `train.restarts` times (METHOD A15); FloatingPointError where that is not enough.
+    """
+    return _fit(method, data, torch.device(device), augmentation, 0).eval()
+
+
+def _fit(
+    method: Method, data: TrainingData, device: torch.device, augmentation: Augmentation | None, restart: int
+) -> Method:
+    step = TrainingStep(method, data, device, augmentation, rate=0.5**restart)
+    finite = torch.ones(len(method.seeds), dtype=torch.bool, device=device)
     for number in range(step.steps):
         terms = step(number)
-        if number % 100 == 99 and not bool(torch.isfinite(terms["loss"]).all()):
-            raise FloatingPointError(f"the loss is not finite at step {number}")
-    return method.eval()
+        if number % 100 == 99 or number == step.steps - 1:
+            finite &= torch.isfinite(terms["loss"]).reshape(-1)
+            if not bool(finite.any()):
+                break
+    for parameter in method.parameters():
+        finite &= torch.isfinite(parameter.detach().reshape(len(method.seeds), -1)).all(1)
+    lost = torch.nonzero(~finite).flatten().tolist()
+    if not lost:
+        return method
+    seeds = [method.seeds[place] for place in lost]
+    if restart == method.settings.train.restarts:
+        raise FloatingPointError(f"The loss is not finite for seeds {seeds}: lower the learning rate.")
+    again = type(method)(method.settings, method.shape, seeds).to(next(method.parameters()).dtype)
+    some = TrainingData(
+        data.items, [data.positions[place] for place in lost], [data.semi_labels[place] for place in lost]
+    )
+    trained = _fit(again, some, device, augmentation, restart + 1).state_dict()
+    for name, value in method.state_dict().items():
+        if len(lost) < len(method.seeds):
+            value[lost] = trained[name]
+        else:
+            value.copy_(trained[name])
+    return method
 
 
 @torch.inference_mode()

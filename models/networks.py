@@ -136,8 +136,10 @@ class PerceptronStack(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for place, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers.append(SeedLinear(seeds, inputs, outputs, settings.bias, f"{name} {place}"))
-            if place < len(widths) - 2:
+            last = place == len(widths) - 2
+            bias = settings.bias and last  # BatchNorm takes every constant away again
+            layers.append(SeedLinear(seeds, inputs, outputs, bias, f"{name} {place}"))
+            if not last:
                 layers += [SeedBatchNorm(len(seeds), outputs, settings.affine), nn.LeakyReLU(0.01, inplace=True)]
         if sigmoid:
             layers.append(nn.Sigmoid())
