@@ -167,6 +167,10 @@ def main() -> None:
     data = training_data(*cardio(options.data))
     ways = {"at once": at_once, "one by one": one_by_one, "DataLoader": public_trainer}
     times: dict[str, list[float]] = {name: [] for name in ways}
+    short = settings.model_copy(deep=True)
+    short.train.steps = short.train.warmup.steps = 2
+    for train_all in ways.values():  # what torch loads at the first call
+        train_all(short, data)
     print(f"seconds for ten seeds, {warm.steps} + {train.steps} steps, {torch.get_num_threads()} threads")
     print("".join(f"{name:>14}" for name in ways))
     for _ in range(rounds):

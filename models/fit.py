@@ -25,6 +25,9 @@ from models.settings import OptimiserSettings, TrainSettings
 Items = Tensor | Callable[[np.ndarray], Tensor]
 """Stored items: a tensor (N, H, W, C) uint8 or (N, D) float32, or a function from positions to such a tensor."""
 
+STEPS_AHEAD = 8
+"""Batches of a table that are gathered and scaled in one go: their rows are cheap, the calls are not."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -159,6 +162,7 @@ class TrainingStep:
                 method.scaler.fit(place, data.take(positions, device))
         self.optimiser: torch.optim.Optimizer | None = None
         self._phase: Phase | None = None
+        self._ahead: tuple[Any, Tensor, Tensor] = (None, torch.empty(0), torch.empty(0))
 
     def _steps(self, phase: Phase) -> int:
         """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
@@ -207,14 +211,27 @@ class TrainingStep:
     def batch(self, step: int) -> Batch:
         """The scaled and augmented batch of a step."""
         phase, first, _ = self.phase_at(step)
-        drawn = [order(step - first, phase.name, phase.labelled) for order in self.orders]
         keys = [(seed, step) for seed in self.method.seeds]
-        positions = np.stack([positions for positions, _ in drawn])
-        semi = torch.from_numpy(np.stack([semi for _, semi in drawn])).to(self.device)
-        x = self.data.take(positions, self.device)
         if self.method.pictures:
-            x, semi = self.augmentation.train(x[0], keys[0]), semi[0]
-        return Batch(self.method.scaler(x), semi, keys)
+            x, semi = self._drawn(phase, step - first, 1)
+            return Batch(self.method.scaler(self.augmentation.train(x[0], keys[0])), semi[0], keys)
+        block, place = divmod(step - first, STEPS_AHEAD)
+        if self._ahead[0] != (phase.name, block):
+            x, semi = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
+            self._ahead = ((phase.name, block), self.method.scaler(x), semi)
+        size = self.orders[0].batch_size(phase.labelled)
+        here = slice(place * size, (place + 1) * size)
+        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys)
+
+    def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Items (S, steps * B, ...) as stored and semi-labels (S, steps * B) of the batches from `start` on."""
+        drawn = [
+            [order(step, phase.name, phase.labelled) for step in range(start, start + steps)] for order in self.orders
+        ]
+        positions, semi = (
+            np.stack([np.concatenate([batch[of] for batch in batches]) for batches in drawn]) for of in (0, 1)
+        )
+        return self.data.take(positions, self.device), torch.from_numpy(semi).to(self.device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Train on the batch of `step`; returns the detached terms, each () or (S,).
@@ -230,7 +247,8 @@ class TrainingStep:
             self.method.train()
         with self._precision():
             terms = self.method.losses(phase.name, self.batch(step))
-        optimiser.zero_grad(set_to_none=True)
+        for parameter in phase.parameters:  # zero_grad's own bookkeeping shows in a step of a small network
+            parameter.grad = None
         terms["loss"].sum().backward()
         optimiser.step()
         return {name: value.detach() for name, value in terms.items()}
