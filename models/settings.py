@@ -29,7 +29,7 @@ class NetworkSettings(Settings):
     affine: bool = True
     """Tables: BatchNorm with scale and shift (Deep SAD's have none)."""
     bias: bool = True
-    """Tables: linear layers with bias (Deep SAD's have none)."""
+    """Tables: the last linear layer with bias (Deep SAD's have none; before BatchNorm it would do nothing)."""
 
 
 class LossSettings(Settings):
