@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.table_of_methods import METHODS
 from pipeline.config import ImageSettings, TableSettings
 from pipeline.evaluate import evaluate
 from pipeline.images import images
@@ -80,6 +81,8 @@ def one_set(name: str, data: Path, out: Path, method: str) -> dict[str, object]:
         for term, value in metrics["scores"].items():
             found.setdefault(term, []).append(100 * value["auc"])
         for rate, value in (metrics["localisation"] or {}).items():
+            if value is None:
+                continue
             found.setdefault(f"localisation_{rate}", []).append(value if rate == "items" else 100 * value)
     return {
         "data": name, "method": method, "seeds": seeds,
@@ -93,7 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", action="append", choices=list(RUNS))
-    parser.add_argument("--method", choices=["esad", "cae"], default="esad")
+    parser.add_argument("--method", choices=list(METHODS), default="esad")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = []

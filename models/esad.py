@@ -89,12 +89,16 @@ def esad_losses(
         weights = torch.where(labelled, settings.labelled_weight, 1.0) / semi_label.shape[-1]
     else:
         weights = unlabelled / unlabelled.sum(-1, keepdim=True).clamp(min=1)
-        weights = weights + labelled * (settings.labelled_weight / labelled.sum(-1, keepdim=True).clamp(min=1))
+        weights = weights + labelled * (
+            settings.labelled_weight / labelled.sum(-1, keepdim=True).clamp(min=1)
+        )
     reconstruction, norm = ((values * weights.to(error)).sum(-1) for values in (error, norm))
     terms = {"reconstruction": reconstruction, "norm": norm, "association": apart.mean(-1)}
     terms["loss"] = reconstruction + settings.lambda1 * norm + settings.lambda2 * terms["association"]
     with torch.no_grad():
-        of_groups = group_mean(torch.stack([error, squared])[:, None], torch.stack([unlabelled, semi_label < 0]))
+        of_groups = group_mean(
+            torch.stack([error, squared])[:, None], torch.stack([unlabelled, semi_label < 0])
+        )
         for place, name in enumerate(("unlabelled", "anomaly")):
             terms[f"reconstruction_{name}"], terms[f"squared_norm_{name}"] = of_groups[:, place]
     return terms

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.augment import Augmentation
 from models.detector import Batch, Method, Phase
+from models.item_pool import ItemPool
 from models.networks import ColumnScaler
 from models.randomness import generator
 from models.settings import OptimiserSettings, TrainSettings
@@ -33,12 +34,14 @@ STEPS_AHEAD = 8
 class TrainingData:
     """Stored items and, for each seed, which positions train as what.
 
-    `positions[s]` (n_s,) int64 are positions of `items`, `semi_labels[s]` (n_s,) int8 in {-1, 0, +1}.
+    `positions[s]` (n_s,) int64 are positions of `items`, `semi_labels[s]` (n_s,) int8 in {-1, 0, +1}. `validation` is,
+    for each seed, (positions, labels): held-out items, 1 for anomalies, by which a method may choose its settings.
     """
 
     items: Items
     positions: Sequence[np.ndarray]
     semi_labels: Sequence[np.ndarray]
+    validation: Sequence[tuple[np.ndarray, np.ndarray]] = ()
 
     def take(self, positions: np.ndarray, device: torch.device) -> Tensor:
         """Items at `positions` (any shape) on `device`."""
@@ -49,10 +52,15 @@ class TrainingData:
         return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
 
 
-def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
-    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter)."""
+def learning_rate_factor(schedule: str, step: int, steps: int, milestone: float = 1.0) -> float:
+    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter).
+
+    `milestone`: a tenth from this share of the steps on, as Deep SAD's (METHOD 2.4).
+    """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+    if schedule == "milestone":
+        return 1.0 if step < milestone * steps else 0.1
     return 0.5 ** min(3, 4 * step // max(steps, 1)) if schedule == "halve_at_quarters" else 1.0
 
 
@@ -149,6 +157,10 @@ class TrainingStep:
         fewest = min(len(order.unlabelled) for order in self.orders)
         if fewest < 2:
             raise ValueError(f"{fewest} unlabelled items to train on: at least two are needed.")
+        if method.needs_anomalies and not all((semi < 0).any() for semi in data.semi_labels):
+            raise ValueError(
+                f"no labelled anomaly to train on: method {method.settings.method} cannot do without."
+            )
         self.plan: list[tuple[Phase, int, int]] = []
         start = 0
         for phase in method.phases():
@@ -167,7 +179,10 @@ class TrainingStep:
     def _steps(self, phase: Phase) -> int:
         """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
         shapes = [
-            (phase_steps(phase.optimiser, order.steps_per_epoch(phase.labelled)), order.batch_size(phase.labelled))
+            (
+                phase_steps(phase.optimiser, order.steps_per_epoch(phase.labelled)),
+                order.batch_size(phase.labelled),
+            )
             for order in self.orders
         ]
         for seed, shape in zip(self.method.seeds, shapes, strict=True):
@@ -197,6 +212,21 @@ class TrainingStep:
         self._phase = phase
         return self.optimiser
 
+    def _begin(self, phase: Phase) -> None:
+        """Let the method compute what it does not learn in steps, from all items."""
+        nothing = np.empty(0, dtype=np.int64)
+        held = self.data.validation or [(nothing, nothing)] * len(self.method.seeds)
+        items = ItemPool(self.data.positions, self.data.semi_labels, self._read)
+        validation = ItemPool([place for place, _ in held], [label for _, label in held], self._read)
+        self.method.eval()
+        with torch.no_grad():
+            self.method.begin(phase.name, items, validation)
+
+    def _read(self, positions: np.ndarray) -> Tensor:
+        """Items at `positions` (S, B), scaled as for scoring."""
+        x = self.data.take(positions, self.device)
+        return self.method.scaler(self.augmentation.centre(x[0]) if self.method.pictures else x)
+
     def state(self) -> dict[str, Any] | None:
         """State of the current phase's optimiser, for a checkpoint."""
         return self.optimiser.state_dict() if self.optimiser else None
@@ -212,21 +242,23 @@ class TrainingStep:
         """The scaled and augmented batch of a step."""
         phase, first, _ = self.phase_at(step)
         keys = [(seed, step) for seed in self.method.seeds]
+        epoch = (step - first) / self.orders[0].steps_per_epoch(phase.labelled)
         if self.method.pictures:
             x, semi = self._drawn(phase, step - first, 1)
-            return Batch(self.method.scaler(self.augmentation.train(x[0], keys[0])), semi[0], keys)
+            return Batch(self.method.scaler(self.augmentation.train(x[0], keys[0])), semi[0], keys, epoch)
         block, place = divmod(step - first, STEPS_AHEAD)
         if self._ahead[0] != (phase.name, block):
             x, semi = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
             self._ahead = ((phase.name, block), self.method.scaler(x), semi)
         size = self.orders[0].batch_size(phase.labelled)
         here = slice(place * size, (place + 1) * size)
-        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys)
+        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch)
 
     def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor]:
         """Items (S, steps * B, ...) as stored and semi-labels (S, steps * B) of the batches from `start` on."""
         drawn = [
-            [order(step, phase.name, phase.labelled) for step in range(start, start + steps)] for order in self.orders
+            [order(step, phase.name, phase.labelled) for step in range(start, start + steps)]
+            for order in self.orders
         ]
         positions, semi = (
             np.stack([np.concatenate([batch[of] for batch in batches]) for batches in drawn]) for of in (0, 1)
@@ -234,14 +266,19 @@ class TrainingStep:
         return self.data.take(positions, self.device), torch.from_numpy(semi).to(self.device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Train on the batch of `step`; returns the detached terms, each () or (S,).
+        """Train on the batch of `step`; returns the detached terms, each () or (S,). A fit in closed form has loss 0.
 
         Raises FloatingPointError where the loss is not finite.
         """
         phase, first, steps = self.phase_at(step)
+        if step == first:
+            self._begin(phase)
+        if not phase.parameters:
+            return {"loss": torch.zeros(() if self.method.pictures else len(self.method.seeds))}
         optimiser = self._enter(phase)
+        chosen = phase.optimiser
+        factor = learning_rate_factor(chosen.schedule, step - first, steps, chosen.milestone)
         for group in optimiser.param_groups:
-            factor = learning_rate_factor(phase.optimiser.schedule, step - first, steps)
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
         if not self.method.training:
             self.method.train()
@@ -312,7 +349,7 @@ def score_batches(
 ) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
     """Score items in order: yields (positions, scaled items, score terms) of each batch.
 
-    Terms are (B,) for pictures and (S, B) for tables; `x_hat` is among them.
+    Terms are (B,) for pictures and (S, B) for tables.
     """
     method.eval()
     data = TrainingData(items, [], [])

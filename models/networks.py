@@ -20,13 +20,13 @@ TABLE6_CHANNELS = (64, 128, 256, 512, 512)
 """Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (METHOD A27)."""
 
 
-def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6)."""
+def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Sequential:
+    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6); `affine`: BatchNorm with scale and shift."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [
             nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            nn.BatchNorm2d(outputs, affine=affine),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
@@ -40,11 +40,11 @@ def table6_widths(width: float) -> list[int]:
 class ConvolutionalEncoder(nn.Module):
     """(B, C, H, W) -> (B, 512 * width, H/16, W/16), not negative (Table 6, rows x to z; A4)."""
 
-    def __init__(self, channels: int, width: float = 1.0) -> None:
+    def __init__(self, channels: int, width: float = 1.0, affine: bool = True) -> None:
         super().__init__()
         widths = table6_widths(width)
         inputs = [channels, *widths[:-1]]
-        blocks = [_double_convolution(a, b) for a, b in zip(inputs, widths, strict=True)]
+        blocks = [_double_convolution(a, b, affine) for a, b in zip(inputs, widths, strict=True)]
         self.blocks = nn.ModuleList(blocks)
         self.pool = nn.MaxPool2d(2)
 
@@ -140,7 +140,10 @@ class PerceptronStack(nn.Module):
             bias = settings.bias and last  # BatchNorm takes every constant away again
             layers.append(SeedLinear(seeds, inputs, outputs, bias, f"{name} {place}"))
             if not last:
-                layers += [SeedBatchNorm(len(seeds), outputs, settings.affine), nn.LeakyReLU(0.01, inplace=True)]
+                layers += [
+                    SeedBatchNorm(len(seeds), outputs, settings.affine),
+                    nn.LeakyReLU(0.01, inplace=True),
+                ]
         if sigmoid:
             layers.append(nn.Sigmoid())
         self.layers = nn.Sequential(*layers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -160,7 +161,8 @@ class RunSettings(MethodSettings):
     """Seconds between checkpoints; 0 = after every step."""
 
 
-def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+@cache
+def _fields(model: type[BaseModel], prefix: str = "") -> Mapping[str, Any]:
     """Dotted name -> annotation of every setting below `model`, sections included."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
@@ -185,7 +187,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    sections = {name for name in _fields(model) if any(o.startswith(name + ".") for o in _fields(model))}
+    sections = {name.rpartition(".")[0] for name in _fields(model)}
     flat: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"

@@ -172,7 +172,8 @@ def _item_size(scores: Scores) -> tuple[int, int] | None:
 def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
     """The pointing game over anomalies whose region is known; None where no item has one.
 
-    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error.
+    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error (None for a
+    method without one).
     """
     from pipeline.metrics import pointing_game
 
@@ -187,7 +188,8 @@ def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
         pointing_game(known[list(point)].to_numpy(dtype=float), boxes, size) for point in (HOT[:2], HOT[2:])
     )
     return {
-        "items": len(known), "hit_rate": float(share.hits.mean()), "error_hit_rate": float(error.hits.mean()),
+        "items": len(known), "hit_rate": float(share.hits.mean()),
+        "error_hit_rate": float(error.hits.mean()) if known["error_x"].notna().all() else None,
         "chance": float(share.chance.mean()),
     }  # fmt: skip
 

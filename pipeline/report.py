@@ -27,6 +27,11 @@ SLIDES_SHOWN = 12
 SLIDES_LISTED = 40
 SLIDE_MAP_SIDE = 700
 COLOURS = {0: "#3b7dd8", 1: "#d6452b"}
+PANELS = (
+    "reconstruction",
+    "each pixel's contribution to the score (integrated gradients from the mean normal picture)",
+    "squared reconstruction error",
+)
 
 
 def report(paths: Sequence[Path], out: Path | None = None, note: str | None = None) -> Outcome:
@@ -83,7 +88,8 @@ def _section(path: Path) -> dict[str, Any]:
         "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
         "description": text, "plots": [*_plots(run, items), *_froc_plot(folder, metrics)],
         "galleries": _galleries(folder, items if len(items) else table),
-        "slides": _slides(folder), "slide_rows": _slide_rows(folder, metrics), "synthetic": "synthetic" in json.dumps(described).lower(),
+        "slides": _slides(folder), "slide_rows": _slide_rows(folder, metrics), "panels": _panels(run),
+        "synthetic": "synthetic" in json.dumps(described).lower(),
         "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
     }  # fmt: skip
 
@@ -125,7 +131,9 @@ def _plots(run: Path, items: pd.DataFrame) -> list[dict[str, str]]:
         axes.legend(frameon=False)
         plots.append({"title": "Scores by label", "data": _data(figure)})
     history = pd.read_csv(run / "history.csv")
-    loss = history[history["term"] == "loss"]
+    loss = history[(history["term"] == "loss") & (history["value"] > 0)]
+    if loss.empty:  # a fit in closed form has none
+        return plots
     figure, axes = _axes("Training loss", "step", "loss")
     for phase, rows in loss.groupby("phase", sort=False):
         axes.plot(rows["step"], rows["value"], label=str(phase))
@@ -186,6 +194,14 @@ def _galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
         if pictures:
             galleries.append({"title": title, "pictures": pictures})
     return galleries
+
+
+def _panels(run: Path) -> list[str]:
+    """What an overlay shows from left to right; a method without reconstructions or gradient has fewer panels."""
+    path = run / "heat.json"
+    maps = json.loads(path.read_text()) if path.is_file() else {}
+    has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
+    return ["input", *[panel for panel, there in zip(PANELS, has, strict=True) if there]]
 
 
 def _png(content: bytes) -> str:

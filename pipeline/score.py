@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
-from pipeline.heat import BATCH, HOT, HeatMaps, score_weights, spread
+from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_weights, spread
 from pipeline.outcome import Outcome
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
@@ -267,7 +267,10 @@ def _explain(
     device: torch.device,
     folder: Path,
 ) -> None:
-    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known."""
+    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known.
+
+    A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
+    """
     from models.fit import score_batches
     from pipeline.overlays import Heat, hot_point, write_strip
 
@@ -275,17 +278,19 @@ def _explain(
     positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
     draw = np.isin(positions, shown)
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
-    scales = [(0.0, run.scales[name][HEAT_QUANTILE]) for name in ("contribution", "pixel_error")]
+    scales = {name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items()}
     names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
     with progress("overlays", len(positions)) as bar:
         for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
-            inputs, outputs = _pictures(method, x), _pictures(method, terms["x_hat"])
-            shares, errors = maps.contributions(x), maps.errors(x, terms["x_hat"])
-            for image, output, share, error in zip(inputs, outputs, shares, errors, strict=True):
+            inputs, kinds = _pictures(method, x), maps.kinds(x, terms.get("x_hat"))
+            outputs = _pictures(method, terms["x_hat"]) if "x_hat" in terms else [None] * len(inputs)
+            for item, (image, output) in enumerate(zip(inputs, outputs, strict=True)):
                 position = positions[place]
-                hot[position] = [*hot_point(share), *hot_point(error)]
+                for name, values in kinds.items():
+                    first = 2 * KINDS.index(name)
+                    hot[position, first : first + 2] = hot_point(values[item])
                 if draw[place]:
-                    heats = [Heat(share, scales[0]), Heat(error, scales[1])]
+                    heats = [Heat(values[item], scales[name]) for name, values in kinds.items()]
                     picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
                     write_strip(folder / f"{names[position]}.png", picture, output, heats)
                 place += 1

@@ -11,14 +11,23 @@ from sklearn.metrics import roc_auc_score
 
 from models.esad import EsadMethod
 from models.fit import TrainingData, TrainingStep, fit, score_batches
-from models.settings import LossSettings, MethodSettings, NetworkSettings, OptimiserSettings, PhiSettings, TrainSettings
+from models.settings import (
+    LossSettings,
+    MethodSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    PhiSettings,
+    TrainSettings,
+)
 from models.table_of_methods import METHODS, build
 
 ADAM = {"optimiser": "adam", "learning_rate": 1e-3, "schedule": "constant"}
 SGD = {"optimiser": "sgd", "learning_rate": 0.003, "momentum": 0.9, "weight_decay": 1e-4}
 
 
-def settings(method: str = "esad", first: dict = ADAM, second: dict = SGD, steps: int = 25, **more) -> MethodSettings:
+def settings(
+    method: str = "esad", first: dict = ADAM, second: dict = SGD, steps: int = 25, **more
+) -> MethodSettings:
     batches = {"batch_size": 16, "batches": "balanced", "labelled_per_batch": 4, **more}
     return MethodSettings(
         method=method,
