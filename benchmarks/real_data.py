@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.table_of_methods import METHODS
 from pipeline.config import ImageSettings, TableSettings
 from pipeline.evaluate import evaluate
 from pipeline.images import images
@@ -22,7 +23,7 @@ from pipeline.score import score
 from pipeline.tables import tables
 from pipeline.train import train
 from preprocessing.nih import REGION, read_boxes
-from preprocessing.radiographs import region_in_square
+from preprocessing.radiograph_squares import Squaring, region_in_square
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}
@@ -52,7 +53,7 @@ def with_boxes(source: Path, metadata: Path, out: Path) -> Path:
     for place, image in enumerate(content["image"].astype(str)):
         if image in boxes.index:
             box = tuple(float(value) for value in boxes.loc[image, list(REGION)])
-            regions[place] = region_in_square(box, (1024, 1024), 0.75, 64) or np.nan
+            regions[place] = region_in_square(box, (1024, 1024), Squaring()) or np.nan
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(out, **content, **dict(zip(REGION, regions.T, strict=True)))
     return out
@@ -80,6 +81,8 @@ def one_set(name: str, data: Path, out: Path, method: str) -> dict[str, object]:
         for term, value in metrics["scores"].items():
             found.setdefault(term, []).append(100 * value["auc"])
         for rate, value in (metrics["localisation"] or {}).items():
+            if value is None:
+                continue
             found.setdefault(f"localisation_{rate}", []).append(value if rate == "items" else 100 * value)
     return {
         "data": name, "method": method, "seeds": seeds,
@@ -93,7 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", action="append", choices=list(RUNS))
-    parser.add_argument("--method", choices=["esad", "cae"], default="esad")
+    parser.add_argument("--method", choices=list(METHODS), default="esad")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = []

@@ -27,6 +27,60 @@ class Part(BaseModel):
     """Feature columns of a table."""
 
 
+class BorderRule(BaseModel):
+    """Mask pixels that are no tissue at each side of a slide's mask."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tall: int = Field(gt=0)
+    """Masks of more rows than this have `top`, `bottom` and `left` cut off, all others `otherwise` on four sides."""
+    top: int = Field(ge=0)
+    bottom: int = Field(ge=0)
+    left: int = Field(ge=0)
+    otherwise: int = Field(ge=0)
+
+
+class StainTarget(BaseModel):
+    """A square of a slide, in level-0 pixels, that tiles are normalised towards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slide: str
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    side: int = Field(gt=0)
+
+
+class TileProtocol(BaseModel):
+    """How a published set of tiles was cut out of its slides (METHOD 1.1); lengths in level-0 pixels unless said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    excluded: list[str]
+    """Slides of which no tile is taken."""
+    not_exhaustive: list[str]
+    """Tumour slides whose outlines leave lesions out: no tile of theirs tests."""
+    labelled: list[str]
+    """Training slides whose tumour tiles are the labelled anomalies; other tumour slides do not train."""
+    mask_downsample: int = Field(gt=0)
+    """Level-0 pixels a pixel of the tissue mask (level 8: 256)."""
+    border: BorderRule
+    block: int = Field(gt=0)
+    """Side of a tile in mask pixels, all of which must be tissue."""
+    per_slide: int = Field(gt=0)
+    """Tiles that are drawn of a slide at most."""
+    tile_size: int = Field(gt=0)
+    """Side of a stored tile in its own pixels."""
+    crop: int = Field(gt=0)
+    """Side of the random crop in training and of the central crop in scoring, in tile pixels."""
+    stain_target: StainTarget
+
+    @property
+    def span(self) -> int:
+        """Side of a tile in level-0 pixels."""
+        return self.block * self.mask_downsample
+
+
 class DataManifest(BaseModel):
     """One data set. `counts` is by file or split name; `files` are paths or patterns relative to the data folder."""
 
@@ -39,11 +93,17 @@ class DataManifest(BaseModel):
     """Path or pattern -> what it holds."""
     labels: str
     split: str
+    protocols: dict[str, str] = {}
+    """Name of `esad plan --protocol` -> how its parts are made; `counts` has `NAME train` and `NAME test`."""
+    resizings: dict[str, str] = {}
+    """Value of the ingest setting `resizing` -> what it does."""
     licence: str
     source: str
     citations: list[str] = Field(min_length=1)
     counts: dict[str, Part] = Field(min_length=1)
     cautions: list[str] = []
+    protocol: TileProtocol | None = None
+    """The rule that cuts the set out of its archive, where there is one."""
 
 
 def manifest_names() -> list[str]:

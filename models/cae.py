@@ -11,6 +11,13 @@ from models.detector import Batch, Method, Phase, group_mean, reduce_items
 from models.settings import MethodSettings
 
 
+def autoencoder_loss(x: Tensor, x_hat: Tensor, semi_label: Tensor, reduction: str) -> dict[str, Tensor]:
+    """Mean squared error of the items that are not labelled anomalies, as a method's terms of the loss."""
+    error = reduce_items((x_hat - x).square(), semi_label.dim(), reduction)
+    loss = group_mean(error, semi_label >= 0)
+    return {"loss": loss, "reconstruction": loss.detach()}
+
+
 class CaeMethod(Method):
     """Trained on the unlabelled items for as many steps as ESAD's two phases have."""
 
@@ -28,12 +35,8 @@ class CaeMethod(Method):
         ]
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        axes = batch.semi_label.dim()
-        error = reduce_items(
-            (self.reconstruct(batch.x) - batch.x).square(), axes, self.settings.loss.reconstruction
-        )
-        loss = group_mean(error, batch.semi_label >= 0)
-        return {"loss": loss, "reconstruction": loss.detach()}
+        reduction = self.settings.loss.reconstruction
+        return autoencoder_loss(batch.x, self.reconstruct(batch.x), batch.semi_label, reduction)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder1(x))

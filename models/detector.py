@@ -5,16 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from models.item_pool import ItemPool
 from models.networks import (
     ColumnScaler,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
     PerceptronStack,
     PictureScaler,
+    table6_widths,
     table_widths,
 )
 from models.randomness import generator
@@ -26,17 +29,22 @@ class Batch:
     """Scaled items and what is known of them.
 
     `x` is (B, C, H, W) or (S, B, D) in [0, 1]; `semi_label` is (B,) or (S, B): +1 labelled normal, 0 unlabelled,
-    -1 labelled anomaly; `keys` are the (seed, step) of each seed, from which all random numbers follow.
+    -1 labelled anomaly; `keys` are the (seed, step) of each seed, from which all random numbers follow; `epoch` counts
+    the passes over the phase's items so far.
     """
 
     x: Tensor
     semi_label: Tensor
     keys: Sequence[tuple[int, int]]
+    epoch: float = 0.0
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: which parameters, how they are optimised, and whether labelled items take part."""
+    """A stretch of training: which parameters, how they are optimised, and whether labelled items take part.
+
+    One without parameters is a fit in closed form: one step, and `Method.begin` is all of it.
+    """
 
     name: str
     parameters: list[nn.Parameter]
@@ -47,8 +55,14 @@ class Phase:
 class Method(nn.Module, ABC):
     """A detector for pictures (one seed) or table rows (one or several seeds at once).
 
-    Its `state_dict` is the whole model: weights, BatchNorm statistics and the scaling of table columns.
+    Its `state_dict` is the whole model: weights, BatchNorm statistics, the scaling of table columns, and what is
+    computed rather than learnt in steps (a centre, support vectors, trees).
     """
+
+    needs_anomalies: ClassVar[bool] = False
+    """It cannot train without labelled anomalies."""
+    has_gradient: ClassVar[bool] = True
+    """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         """`shape` of one stored item: (H, W, C) or (D,). ValueError for several seeds on pictures."""
@@ -63,10 +77,14 @@ class Method(nn.Module, ABC):
         else:
             self.scaler = ColumnScaler(len(self.seeds), self.shape[0])
 
-    def _encoder(self, name: str) -> nn.Module:
+    def _encoder(self, name: str, bias_free: bool = False) -> nn.Module:
+        """`bias_free`: no bias and no shift or scale of BatchNorm, so that no constant output can be learnt."""
         network = self.settings.network
         if isinstance(self.scaler, PictureScaler):
-            return self._seeded(lambda: ConvolutionalEncoder(self.scaler.channels, network.width), name)  # type: ignore[arg-type]
+            channels = self.scaler.channels
+            return self._seeded(lambda: ConvolutionalEncoder(channels, network.width, not bias_free), name)
+        if bias_free:
+            network = network.model_copy(update={"bias": False, "affine": False})
         widths = table_widths(self.shape[0], network)
         return PerceptronStack(self.seeds, widths, network, name, sigmoid=False)
 
@@ -88,21 +106,53 @@ class Method(nn.Module, ABC):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return module
 
+    def _sizes(self) -> tuple[int, int]:
+        """Numbers of entries of a scaled item and of its code, both flattened."""
+        network = self.settings.network
+        if isinstance(self.scaler, PictureScaler):
+            area = (self.shape[0] + -self.shape[0] % 16) * (self.shape[1] + -self.shape[1] % 16)
+            return self.scaler.channels * area, table6_widths(network.width)[-1] * area // 256
+        return self.shape[0], table_widths(self.shape[0], network)[-1]
+
+    def _rows(self, items: Tensor) -> Tensor:
+        """Items, codes or semi-labels as flat rows with the axis of seeds: (S, B, F), or (S, B) of one value each."""
+        if not self.pictures:
+            return items
+        return items.flatten(1)[None] if items.dim() > 1 else items[None]
+
+    def _without_seeds(self, values: Tensor) -> Tensor:
+        """(S, ...) without the axis of seeds for pictures."""
+        return values[0] if self.pictures else values
+
+    def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
+        """Called once as `phase` starts, in evaluation mode and without gradients: sets buffers from all its items.
+
+        `items` are labelled by semi-label, `validation` (perhaps empty) 1 for anomalies, else 0. What this sets must be
+        buffers: training that goes on from inside the phase finds them in the checkpoint and does not call it again.
+        """
+
     @abstractmethod
     def phases(self) -> list[Phase]:
         """The phases of training, in order."""
 
     @abstractmethod
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised."""
+        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised.
+
+        Never called for a phase without parameters.
+        """
 
     @abstractmethod
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
-        """Per item, (B,) or (S, B): `eq9` (the method's own score), `reconstruction`, `norm`; higher is more abnormal."""
+        """Per item, (B,) or (S, B): `eq9` (the method's own score), `reconstruction`, `norm`; higher is more abnormal.
 
-    @abstractmethod
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Reconstruction of scaled items, same shape as `x`."""
+        Where the method reconstructs, `x_hat`, as `x`, is among them.
+        """
+
+
+def single_term(score: Tensor) -> dict[str, Tensor]:
+    """Score terms of a method without a reconstruction: all of its score stands as `norm`."""
+    return {"eq9": score, "reconstruction": torch.zeros_like(score), "norm": score}
 
 
 def reduce_items(errors: Tensor, axes: int, reduction: str) -> Tensor:

@@ -12,13 +12,20 @@ from models.randomness import generator
 from models.settings import LossSettings, MethodSettings, PhiSettings
 
 
-def phi(x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings) -> Tensor:
-    """Rearranged and noised copies of pictures (B, C, H, W) or table rows (S, B, D), fresh for each (seed, step).
+def phi(
+    x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings, chosen: Tensor | None = None
+) -> Tensor:
+    """Pictures (B, C, H, W) or table rows (S, B, D) rearranged and noised, fresh for each (seed, step).
 
     Pictures turn by 90, 180 or 270 degrees (by 180 where H != W), never by 0; the columns of a row are permuted,
-    never by the identity where D > 1 (paper Eq. 5; METHOD A11, A12). The noise is not clamped.
+    never by the identity where D > 1 (paper Eq. 5; METHOD A11, A12). The noise is not clamped. `chosen` (bool, (B,)
+    or (S, B)) says which items change, None all of them.
     """
-    return _phi_pictures(x, keys[0], settings) if x.dim() == 4 else _phi_rows(x, keys, settings)
+    if x.dim() == 3:
+        rows = torch.ones_like(x[..., 0], dtype=torch.bool) if chosen is None else chosen
+        return _phi_rows(x, keys, settings, rows)
+    changed = _phi_pictures(x, keys[0], settings)
+    return changed if chosen is None else torch.where(chosen[:, None, None, None], changed, x)
 
 
 def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Tensor:
@@ -36,17 +43,24 @@ def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Ten
     return out
 
 
-def _phi_rows(x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings) -> Tensor:
-    _, rows, columns = x.shape
+def _phi_rows(x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings, chosen: Tensor) -> Tensor:
+    columns = x.shape[2]
     orders, noises = [], []
-    for seed, step in keys:
+    for (seed, step), rows in zip(keys, chosen.sum(1).tolist(), strict=True):
         numbers = generator(seed, "phi", step)
-        order = torch.rand(rows, columns, generator=numbers).argsort(-1)
+        orders.append(torch.rand(rows, columns, generator=numbers))
+        if settings.noise:
+            noises.append(torch.randn(rows, columns, generator=numbers))
+    changed = x[chosen]
+    if settings.rearrange:
+        order = torch.cat(orders).argsort(-1)
         identity = (order == torch.arange(columns)).all(-1, keepdim=True)
-        orders.append(torch.where(identity, order.roll(1, -1), order))
-        noises.append(torch.randn(rows, columns, generator=numbers))
-    out = x.gather(2, torch.stack(orders).to(x.device)) if settings.rearrange else x
-    return out + settings.noise * torch.stack(noises).to(x) if settings.noise else out
+        changed = changed.gather(1, torch.where(identity, order.roll(1, -1), order).to(x.device))
+    if settings.noise:
+        changed = changed + settings.noise * torch.cat(noises).to(x)
+    out = x.clone()
+    out[chosen] = changed
+    return out
 
 
 def esad_losses(
@@ -71,19 +85,22 @@ def esad_losses(
     apart = reduce_items((z_hat - z).square(), axes, settings.association)
     unlabelled, labelled = semi_label == 0, semi_label != 0
 
-    def combined(values: Tensor) -> Tensor:
-        if settings.batch_mean == "joint":
-            return torch.where(labelled, settings.labelled_weight * values, values).mean(-1)
-        return group_mean(values, unlabelled) + settings.labelled_weight * group_mean(values, labelled)
-
-    terms = {"reconstruction": combined(error), "norm": combined(norm), "association": apart.mean(-1)}
-    terms["loss"] = (
-        terms["reconstruction"] + settings.lambda1 * terms["norm"] + settings.lambda2 * terms["association"]
-    )
+    if settings.batch_mean == "joint":
+        weights = torch.where(labelled, settings.labelled_weight, 1.0) / semi_label.shape[-1]
+    else:
+        weights = unlabelled / unlabelled.sum(-1, keepdim=True).clamp(min=1)
+        weights = weights + labelled * (
+            settings.labelled_weight / labelled.sum(-1, keepdim=True).clamp(min=1)
+        )
+    reconstruction, norm = ((values * weights.to(error)).sum(-1) for values in (error, norm))
+    terms = {"reconstruction": reconstruction, "norm": norm, "association": apart.mean(-1)}
+    terms["loss"] = reconstruction + settings.lambda1 * norm + settings.lambda2 * terms["association"]
     with torch.no_grad():
-        for name, members in (("unlabelled", unlabelled), ("anomaly", semi_label < 0)):
-            terms[f"reconstruction_{name}"] = group_mean(error, members)
-            terms[f"squared_norm_{name}"] = group_mean(squared, members)
+        of_groups = group_mean(
+            torch.stack([error, squared])[:, None], torch.stack([unlabelled, semi_label < 0])
+        )
+        for place, name in enumerate(("unlabelled", "anomaly")):
+            terms[f"reconstruction_{name}"], terms[f"squared_norm_{name}"] = of_groups[:, place]
     return terms
 
 
@@ -112,12 +129,10 @@ class EsadMethod(Method):
             error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction).mean(-1)
             return {"loss": error, "reconstruction": error.detach()}
         z_hat = self.encoder2(x_hat)
-        anomalies = (batch.semi_label < 0).reshape(
-            *batch.semi_label.shape, *[1] * (batch.x.dim() - batch.semi_label.dim())
-        )
+        anomalies = batch.semi_label < 0
         target = batch.x
         if bool(anomalies.any()):
-            target = torch.where(anomalies, phi(batch.x, batch.keys, self.settings.phi), batch.x)
+            target = phi(batch.x, batch.keys, self.settings.phi, anomalies)
         return esad_losses(batch.x, x_hat, z, z_hat, target, batch.semi_label, self.settings.loss)
 
     def reconstruct(self, x: Tensor) -> Tensor:

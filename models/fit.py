@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from models.augment import Augmentation
 from models.detector import Batch, Method, Phase
+from models.item_pool import ItemPool
 from models.networks import ColumnScaler
 from models.randomness import generator
 from models.settings import OptimiserSettings, TrainSettings
@@ -26,31 +26,41 @@ from models.settings import OptimiserSettings, TrainSettings
 Items = Tensor | Callable[[np.ndarray], Tensor]
 """Stored items: a tensor (N, H, W, C) uint8 or (N, D) float32, or a function from positions to such a tensor."""
 
+STEPS_AHEAD = 8
+"""Batches of a table that are gathered and scaled in one go: their rows are cheap, the calls are not."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
     """Stored items and, for each seed, which positions train as what.
 
-    `positions[s]` (n_s,) int64 are positions of `items`, `semi_labels[s]` (n_s,) int8 in {-1, 0, +1}.
+    `positions[s]` (n_s,) int64 are positions of `items`, `semi_labels[s]` (n_s,) int8 in {-1, 0, +1}. `validation` is,
+    for each seed, (positions, labels): held-out items, 1 for anomalies, by which a method may choose its settings.
     """
 
     items: Items
     positions: Sequence[np.ndarray]
     semi_labels: Sequence[np.ndarray]
+    validation: Sequence[tuple[np.ndarray, np.ndarray]] = ()
 
     def take(self, positions: np.ndarray, device: torch.device) -> Tensor:
         """Items at `positions` (any shape) on `device`."""
         if callable(self.items):
             out = self.items(positions.reshape(-1))
         else:
-            out = self.items[torch.from_numpy(positions.reshape(-1)).to(self.items.device)]
+            out = self.items.index_select(0, torch.from_numpy(positions.reshape(-1)).to(self.items.device))
         return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
 
 
-def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
-    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter)."""
+def learning_rate_factor(schedule: str, step: int, steps: int, milestone: float = 1.0) -> float:
+    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter).
+
+    `milestone`: a tenth from this share of the steps on, as Deep SAD's (METHOD 2.4).
+    """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+    if schedule == "milestone":
+        return 1.0 if step < milestone * steps else 0.1
     return 0.5 ** min(3, 4 * step // max(steps, 1)) if schedule == "halve_at_quarters" else 1.0
 
 
@@ -63,35 +73,47 @@ class BatchOrder:
         self.seed, self.train = seed, train
         self.unlabelled = positions[semi_labels == 0]
         self.labelled, self.labels = positions[semi_labels != 0], semi_labels[semi_labels != 0]
+        self._pass: tuple[Any, np.ndarray, np.ndarray] = (None, positions, semi_labels)
 
     def steps_per_epoch(self, labelled: bool) -> int:
         """Full batches in one pass; a last incomplete batch is left out (METHOD A17)."""
         count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
         return max(1, count // self.train.batch_size)
 
+    def batch_size(self, labelled: bool) -> int:
+        """Items in every batch: fewer than asked for where there are fewer."""
+        count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
+        drawn = self.train.labelled_per_batch if self._balanced(labelled) else 0
+        return min(self.train.batch_size, count) + drawn
+
     def _joint(self, labelled: bool) -> bool:
         return labelled and self.train.batches == "joint"
 
-    def _permutation(self, purpose: str, count: int, epoch: int) -> np.ndarray:
-        return _permutation(self.seed, purpose, count, epoch)
+    def _balanced(self, labelled: bool) -> bool:
+        return labelled and self.train.batches == "balanced" and len(self.labelled) > 0
+
+    def _shuffled(self, phase: str, labelled: bool, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and semi-labels of one pass, in its order; the last pass asked for is kept."""
+        if self._pass[0] != (phase, epoch):
+            positions, semi = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
+            if self._joint(labelled):
+                positions = np.concatenate([positions, self.labelled])
+                semi = np.concatenate([semi, self.labels])
+            numbers = generator(self.seed, f"order {phase}", epoch)
+            order = torch.randperm(len(positions), generator=numbers).numpy()
+            self._pass = ((phase, epoch), positions[order], semi[order])
+        return self._pass[1:]
 
     def __call__(self, step: int, phase: str, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
         """Positions and semi-labels of the batch at `step` of `phase`."""
-        size, per_epoch = self.train.batch_size, self.steps_per_epoch(labelled)
-        epoch, place = divmod(step, per_epoch)
-        if self._joint(labelled):
-            pool = np.concatenate([self.unlabelled, self.labelled])
-            known = np.concatenate([np.zeros(len(self.unlabelled), np.int8), self.labels])
-        else:
-            pool, known = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
-        chosen = self._permutation(f"order {phase}", len(pool), epoch)[place * size : (place + 1) * size]
-        positions, semi = pool[chosen], known[chosen]
-        if labelled and self.train.batches == "balanced" and len(self.labelled):
+        epoch, place = divmod(step, self.steps_per_epoch(labelled))
+        shuffled = self._shuffled(phase, labelled, epoch)
+        size = self.train.batch_size
+        positions, semi = (values[place * size : (place + 1) * size] for values in shuffled)
+        if self._balanced(labelled):
             drawn = self._draw(step, phase)
-            positions, semi = (
-                np.concatenate([positions, self.labelled[drawn]]),
-                np.concatenate([semi, self.labels[drawn]]),
-            )
+            positions = np.concatenate([positions, self.labelled[drawn]])
+            semi = np.concatenate([semi, self.labels[drawn]])
         return positions, semi
 
     def _draw(self, step: int, phase: str) -> np.ndarray:
@@ -100,11 +122,6 @@ class BatchOrder:
         if count >= wanted:
             return torch.randperm(count, generator=numbers)[:wanted].numpy()
         return torch.randint(0, count, (wanted,), generator=numbers).numpy()
-
-
-@lru_cache(maxsize=64)
-def _permutation(seed: int, purpose: str, count: int, epoch: int) -> np.ndarray:
-    return torch.randperm(count, generator=generator(seed, purpose, epoch)).numpy()
 
 
 def phase_steps(settings: OptimiserSettings, per_epoch: int) -> int:
@@ -125,9 +142,10 @@ class TrainingStep:
         augmentation: Augmentation | None = None,
         rate: float = 1.0,
     ) -> None:
-        """Fits the scaling of table columns; `data` needs at least two unlabelled items per seed (ValueError).
+        """Fits the scaling of table columns. All learning rates are multiplied by `rate`.
 
-        All learning rates are multiplied by `rate`.
+        ValueError where a seed has fewer than two unlabelled items, or where several seeds would have batches of
+        different sizes or train for different numbers of steps: seeds at once must not depend on each other.
         """
         self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
         self.augmentation = augmentation or Augmentation()
@@ -139,10 +157,14 @@ class TrainingStep:
         fewest = min(len(order.unlabelled) for order in self.orders)
         if fewest < 2:
             raise ValueError(f"{fewest} unlabelled items to train on: at least two are needed.")
+        if method.needs_anomalies and not all((semi < 0).any() for semi in data.semi_labels):
+            raise ValueError(
+                f"no labelled anomaly to train on: method {method.settings.method} cannot do without."
+            )
         self.plan: list[tuple[Phase, int, int]] = []
         start = 0
         for phase in method.phases():
-            steps = phase_steps(phase.optimiser, self.orders[0].steps_per_epoch(phase.labelled))
+            steps = self._steps(phase)
             if steps:
                 self.plan.append((phase, start, steps))
                 start += steps
@@ -152,6 +174,24 @@ class TrainingStep:
                 method.scaler.fit(place, data.take(positions, device))
         self.optimiser: torch.optim.Optimizer | None = None
         self._phase: Phase | None = None
+        self._ahead: tuple[Any, Tensor, Tensor] = (None, torch.empty(0), torch.empty(0))
+
+    def _steps(self, phase: Phase) -> int:
+        """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
+        shapes = [
+            (
+                phase_steps(phase.optimiser, order.steps_per_epoch(phase.labelled)),
+                order.batch_size(phase.labelled),
+            )
+            for order in self.orders
+        ]
+        for seed, shape in zip(self.method.seeds, shapes, strict=True):
+            if shape != shapes[0]:
+                raise ValueError(
+                    f"Phase {phase.name!r}: seed {self.method.seeds[0]} has {shapes[0][0]} steps with batches of "
+                    f"{shapes[0][1]} items, seed {seed} {shape[0]} with {shape[1]}; train them one by one."
+                )
+        return shapes[0][0]
 
     def phase_at(self, step: int) -> tuple[Phase, int, int]:
         """(phase, its first step, its length) at a step; IndexError beyond the last."""
@@ -166,11 +206,26 @@ class TrainingStep:
         chosen = phase.optimiser
         more: dict[str, Any] = {"lr": chosen.learning_rate, "weight_decay": chosen.weight_decay}
         if chosen.optimiser == "sgd":
-            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, **more)
+            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, fused=True, **more)
         else:
             self.optimiser = torch.optim.Adam(phase.parameters, fused=True, **more)
         self._phase = phase
         return self.optimiser
+
+    def _begin(self, phase: Phase) -> None:
+        """Let the method compute what it does not learn in steps, from all items."""
+        nothing = np.empty(0, dtype=np.int64)
+        held = self.data.validation or [(nothing, nothing)] * len(self.method.seeds)
+        items = ItemPool(self.data.positions, self.data.semi_labels, self._read)
+        validation = ItemPool([place for place, _ in held], [label for _, label in held], self._read)
+        self.method.eval()
+        with torch.no_grad():
+            self.method.begin(phase.name, items, validation)
+
+    def _read(self, positions: np.ndarray) -> Tensor:
+        """Items at `positions` (S, B), scaled as for scoring."""
+        x = self.data.take(positions, self.device)
+        return self.method.scaler(self.augmentation.centre(x[0]) if self.method.pictures else x)
 
     def state(self) -> dict[str, Any] | None:
         """State of the current phase's optimiser, for a checkpoint."""
@@ -186,30 +241,51 @@ class TrainingStep:
     def batch(self, step: int) -> Batch:
         """The scaled and augmented batch of a step."""
         phase, first, _ = self.phase_at(step)
-        drawn = [order(step - first, phase.name, phase.labelled) for order in self.orders]
         keys = [(seed, step) for seed in self.method.seeds]
-        size = min(len(positions) for positions, _ in drawn)
-        positions = np.stack([positions[:size] for positions, _ in drawn])
-        semi = torch.from_numpy(np.stack([semi[:size] for _, semi in drawn])).to(self.device)
-        x = self.data.take(positions, self.device)
+        epoch = (step - first) / self.orders[0].steps_per_epoch(phase.labelled)
         if self.method.pictures:
-            x, semi = self.augmentation.train(x[0], keys[0]), semi[0]
-        return Batch(self.method.scaler(x), semi, keys)
+            x, semi = self._drawn(phase, step - first, 1)
+            return Batch(self.method.scaler(self.augmentation.train(x[0], keys[0])), semi[0], keys, epoch)
+        block, place = divmod(step - first, STEPS_AHEAD)
+        if self._ahead[0] != (phase.name, block):
+            x, semi = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
+            self._ahead = ((phase.name, block), self.method.scaler(x), semi)
+        size = self.orders[0].batch_size(phase.labelled)
+        here = slice(place * size, (place + 1) * size)
+        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch)
+
+    def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Items (S, steps * B, ...) as stored and semi-labels (S, steps * B) of the batches from `start` on."""
+        drawn = [
+            [order(step, phase.name, phase.labelled) for step in range(start, start + steps)]
+            for order in self.orders
+        ]
+        positions, semi = (
+            np.stack([np.concatenate([batch[of] for batch in batches]) for batches in drawn]) for of in (0, 1)
+        )
+        return self.data.take(positions, self.device), torch.from_numpy(semi).to(self.device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Train on the batch of `step`; returns the detached terms, each () or (S,).
+        """Train on the batch of `step`; returns the detached terms, each () or (S,). A fit in closed form has loss 0.
 
         Raises FloatingPointError where the loss is not finite.
         """
         phase, first, steps = self.phase_at(step)
+        if step == first:
+            self._begin(phase)
+        if not phase.parameters:
+            return {"loss": torch.zeros(() if self.method.pictures else len(self.method.seeds))}
         optimiser = self._enter(phase)
+        chosen = phase.optimiser
+        factor = learning_rate_factor(chosen.schedule, step - first, steps, chosen.milestone)
         for group in optimiser.param_groups:
-            factor = learning_rate_factor(phase.optimiser.schedule, step - first, steps)
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
-        self.method.train()
+        if not self.method.training:
+            self.method.train()
         with self._precision():
             terms = self.method.losses(phase.name, self.batch(step))
-        optimiser.zero_grad(set_to_none=True)
+        for parameter in phase.parameters:  # zero_grad's own bookkeeping shows in a step of a small network
+            parameter.grad = None
         terms["loss"].sum().backward()
         optimiser.step()
         return {name: value.detach() for name, value in terms.items()}
@@ -222,13 +298,44 @@ class TrainingStep:
 def fit(
     method: Method, data: TrainingData, device: str = "cpu", augmentation: Augmentation | None = None
 ) -> Method:
-    """Train in a plain loop; returns the method in evaluation mode. FloatingPointError where the loss is not finite."""
-    step = TrainingStep(method, data, torch.device(device), augmentation)
+    """Train in a plain loop; returns the method in evaluation mode.
+
+    Seeds whose loss or weights do not stay finite start anew, without the others, at half the learning rate, up to
+    `train.restarts` times (METHOD A15); FloatingPointError where that is not enough.
+    """
+    return _fit(method, data, torch.device(device), augmentation, 0).eval()
+
+
+def _fit(
+    method: Method, data: TrainingData, device: torch.device, augmentation: Augmentation | None, restart: int
+) -> Method:
+    step = TrainingStep(method, data, device, augmentation, rate=0.5**restart)
+    finite = torch.ones(len(method.seeds), dtype=torch.bool, device=device)
     for number in range(step.steps):
         terms = step(number)
-        if number % 100 == 99 and not bool(torch.isfinite(terms["loss"]).all()):
-            raise FloatingPointError(f"the loss is not finite at step {number}")
-    return method.eval()
+        if number % 100 == 99 or number == step.steps - 1:
+            finite &= torch.isfinite(terms["loss"]).reshape(-1)
+            if not bool(finite.any()):
+                break
+    for parameter in method.parameters():
+        finite &= torch.isfinite(parameter.detach().reshape(len(method.seeds), -1)).all(1)
+    lost = torch.nonzero(~finite).flatten().tolist()
+    if not lost:
+        return method
+    seeds = [method.seeds[place] for place in lost]
+    if restart == method.settings.train.restarts:
+        raise FloatingPointError(f"The loss is not finite for seeds {seeds}: lower the learning rate.")
+    again = type(method)(method.settings, method.shape, seeds).to(next(method.parameters()).dtype)
+    some = TrainingData(
+        data.items, [data.positions[place] for place in lost], [data.semi_labels[place] for place in lost]
+    )
+    trained = _fit(again, some, device, augmentation, restart + 1).state_dict()
+    for name, value in method.state_dict().items():
+        if len(lost) < len(method.seeds):
+            value[lost] = trained[name]
+        else:
+            value.copy_(trained[name])
+    return method
 
 
 @torch.inference_mode()
@@ -242,7 +349,7 @@ def score_batches(
 ) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
     """Score items in order: yields (positions, scaled items, score terms) of each batch.
 
-    Terms are (B,) for pictures and (S, B) for tables; `x_hat` is among them.
+    Terms are (B,) for pictures and (S, B) for tables.
     """
     method.eval()
     data = TrainingData(items, [], [])

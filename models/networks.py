@@ -20,13 +20,13 @@ TABLE6_CHANNELS = (64, 128, 256, 512, 512)
 """Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (METHOD A27)."""
 
 
-def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6)."""
+def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Sequential:
+    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6); `affine`: BatchNorm with scale and shift."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [
             nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            nn.BatchNorm2d(outputs, affine=affine),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
@@ -40,11 +40,11 @@ def table6_widths(width: float) -> list[int]:
 class ConvolutionalEncoder(nn.Module):
     """(B, C, H, W) -> (B, 512 * width, H/16, W/16), not negative (Table 6, rows x to z; A4)."""
 
-    def __init__(self, channels: int, width: float = 1.0) -> None:
+    def __init__(self, channels: int, width: float = 1.0, affine: bool = True) -> None:
         super().__init__()
         widths = table6_widths(width)
         inputs = [channels, *widths[:-1]]
-        blocks = [_double_convolution(a, b) for a, b in zip(inputs, widths, strict=True)]
+        blocks = [_double_convolution(a, b, affine) for a, b in zip(inputs, widths, strict=True)]
         self.blocks = nn.ModuleList(blocks)
         self.pool = nn.MaxPool2d(2)
 
@@ -74,7 +74,7 @@ class ConvolutionalDecoder(nn.Module):
 
 
 class SeedLinear(nn.Module):
-    """(S, B, D) -> (S, B, E), a weight matrix per seed; initialised as nn.Linear is, each seed from its own key."""
+    """(S, D, B) -> (S, E, B), a weight matrix per seed; initialised as nn.Linear is, each seed from its own key."""
 
     def __init__(self, seeds: Sequence[int], inputs: int, outputs: int, bias: bool, name: str) -> None:
         super().__init__()
@@ -88,13 +88,15 @@ class SeedLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack(biases)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None:
-            return torch.bmm(x, self.weight)
-        return torch.baddbmm(self.bias, x, self.weight)
+        weight = self.weight.transpose(1, 2)
+        return torch.bmm(weight, x) if self.bias is None else torch.baddbmm(self.bias.mT, weight, x)
 
 
 class SeedBatchNorm(nn.Module):
-    """BatchNorm over B of (S, B, D), each seed on its own; eps as Deep SAD's (METHOD 2.1)."""
+    """BatchNorm over B of (S, F, B), each seed on its own; eps as Deep SAD's (METHOD 2.1).
+
+    Features of all seeds are the channels of one BatchNorm: with the rows last that is one fast call.
+    """
 
     def __init__(
         self, seeds: int, features: int, affine: bool, eps: float = 1e-4, momentum: float = 0.1
@@ -109,23 +111,24 @@ class SeedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(seeds, 1, features))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            mean = x.mean(1, keepdim=True)
-            variance = (x - mean).square().mean(1, keepdim=True)
-            with torch.no_grad():
-                unbiased = variance * (x.shape[1] / max(x.shape[1] - 1, 1))
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(unbiased, self.momentum)
-        else:
-            mean, variance = self.running_mean, self.running_var
-        scale = torch.rsqrt(variance + self.eps)
-        if self.weight is None or self.bias is None:
-            return (x - mean) * scale
-        return (x - mean) * (scale * self.weight) + self.bias
+        out = nn.functional.batch_norm(
+            x.reshape(1, -1, x.shape[-1]),
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
+            None if self.weight is None else self.weight.view(-1),
+            None if self.bias is None else self.bias.view(-1),
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+        return out.view_as(x)
 
 
 class PerceptronStack(nn.Module):
-    """Linear, BatchNorm, LeakyReLU for each of `widths[1:-1]`, then a linear layer; optional sigmoid at the end."""
+    """(S, B, D) -> (S, B, E): linear, BatchNorm, LeakyReLU for each of `widths[1:-1]`, then a linear layer.
+
+    `sigmoid` adds one at the end. Inside, the rows come last.
+    """
 
     def __init__(
         self, seeds: Sequence[int], widths: Sequence[int], settings: NetworkSettings, name: str, sigmoid: bool
@@ -133,15 +136,20 @@ class PerceptronStack(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for place, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers.append(SeedLinear(seeds, inputs, outputs, settings.bias, f"{name} {place}"))
-            if place < len(widths) - 2:
-                layers += [SeedBatchNorm(len(seeds), outputs, settings.affine), nn.LeakyReLU(0.01)]
+            last = place == len(widths) - 2
+            bias = settings.bias and last  # BatchNorm takes every constant away again
+            layers.append(SeedLinear(seeds, inputs, outputs, bias, f"{name} {place}"))
+            if not last:
+                layers += [
+                    SeedBatchNorm(len(seeds), outputs, settings.affine),
+                    nn.LeakyReLU(0.01, inplace=True),
+                ]
         if sigmoid:
             layers.append(nn.Sigmoid())
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        return self.layers(x.mT).mT
 
 
 def table_widths(columns: int, settings: NetworkSettings) -> list[int]:
@@ -171,7 +179,8 @@ class ColumnScaler(nn.Module):
         self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.minimum) / self.range
+        """Rows stay (S, B, D) but lie in memory as the networks compute: rows last."""
+        return ((x - self.minimum) / self.range).mT.contiguous().mT
 
 
 class PictureScaler(nn.Module):

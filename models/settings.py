@@ -27,9 +27,10 @@ class NetworkSettings(Settings):
     code: int | None = Field(None, ge=1)
     """Tables: size of the code; null = Deep SAD's."""
     affine: bool = True
-    """Tables: BatchNorm with scale and shift (Deep SAD's have none)."""
+    """Tables: BatchNorm with scale and shift (Deep SAD's have none; its encoder and Deep SVDD's never have)."""
     bias: bool = True
-    """Tables: linear layers with bias (Deep SAD's have none)."""
+    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none; its encoder and
+    Deep SVDD's never have."""
 
 
 class LossSettings(Settings):
@@ -69,8 +70,10 @@ class OptimiserSettings(Settings):
     learning_rate: float = Field(0.1, gt=0)
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "halve_at_quarters", "cosine"] = "halve_at_quarters"
+    schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
     """Paper 6.3: halved every 50 of 200 epochs, that is at each quarter."""
+    milestone: float = Field(1 / 3, ge=0, le=1)
+    """Schedule `milestone`: a tenth of the rate from this share on (Deep SAD: epoch 50 of 150, METHOD 2.4)."""
     epochs: float | None = Field(None, ge=0)
     steps: int | None = Field(None, ge=0)
     """Length as epochs (passes over the unlabelled items) or as steps; steps win."""
@@ -85,16 +88,101 @@ class TrainSettings(OptimiserSettings):
     """One shuffled order of all items (A9's reading of the paper), or `labelled_per_batch` drawn anew each step."""
     labelled_per_batch: int = Field(8, ge=1)
     warmup: OptimiserSettings = OptimiserSettings(epochs=0)
-    """A plain autoencoder (Enc1 and Dec) on the unlabelled items; none in the paper."""
+    """A plain autoencoder that precedes the method itself: ESAD's warm-up on the unlabelled items (none in the paper),
+    Deep SAD's and Deep SVDD's pre-training, the autoencoder below a hybrid method."""
     restarts: int = Field(3, ge=0)
     """Times that training may start anew at half the learning rate after a loss that is not finite (A15)."""
+
+
+class DeepSadSettings(Settings):
+    """Deep SAD (Ruff et al. 2020; METHOD 2.4)."""
+
+    eta: float = Field(1.0, gt=0)
+    """Weight of labelled items (paper 6.5: 1)."""
+    eps: float = Field(1e-6, gt=0)
+    """Added to the squared distance before it is inverted (METHOD 2.4)."""
+    centre_gap: float = Field(0.1, ge=0)
+    """Least size of a coordinate of the centre that is not 0 (METHOD 2.4); Deep SVDD's, too."""
+
+
+class DeepSvddSettings(Settings):
+    """Deep SVDD (Ruff et al. 2018; METHOD section 4)."""
+
+    objective: Literal["one_class", "soft_boundary"] = "one_class"
+    nu: float = Field(0.1, gt=0, lt=1)
+    """Soft boundary: share of training items that may lie outside (METHOD section 4)."""
+    radius_warmup: float = Field(10, ge=0)
+    """Soft boundary: epochs before the radius follows the batches' quantile (METHOD section 4)."""
+
+
+class SsDgmSettings(Settings):
+    """SS-DGM, model M2 (Kingma et al. 2014; METHOD 2.5)."""
+
+    alpha: float = Field(0.1, ge=0)
+    """Weight of the classifier's own cross-entropy (METHOD 2.5)."""
+    hidden: list[int] | None = None
+    """Hidden layers; null = the encoder's for tables, 128 and 64 for pictures (METHOD 2.5, MNIST)."""
+    latent: int | None = Field(None, ge=1)
+    """Size of z; null = the encoder's code for tables, 32 for pictures (METHOD 2.5, MNIST)."""
+
+
+class ShallowSettings(Settings):
+    """What the methods that are fitted at once, not in steps, share."""
+
+    input: Literal["raw", "hybrid"] = "raw"
+    """Items as they are (pictures flattened), or their codes in a plain autoencoder trained first."""
+
+
+class IsolationForestSettings(ShallowSettings):
+    """Isolation forest (Liu et al. 2008)."""
+
+    trees: int = Field(100, ge=1)
+    """Paper 6.5: 100."""
+    samples: int = Field(256, ge=2)
+    """Items a tree is grown on (paper 6.5: 256)."""
+
+
+class KernelSettings(ShallowSettings):
+    """Methods with the kernel exp(-gamma d^2)."""
+
+    gamma: float | None = Field(None, gt=0)
+    """Null = the best AUC on the validation part among 2^-7..2^2 (paper 6.5 takes a part of the test set); where that
+    part lacks anomalies or normals, 1 / (columns * variance), scikit-learn's `scale`."""
+    rows: int = Field(5000, ge=10)
+    """Most training items that are used, drawn by seed: the kernel's memory grows with their square."""
+
+
+class OcSvmSettings(KernelSettings):
+    """One-class SVM (Schoelkopf et al. 2001); with this kernel SVDD, too."""
+
+    nu: float | None = Field(None, gt=0, le=1)
+    """Null = the best AUC on the validation part among 0.01, 0.05, 0.1, 0.2, 0.5 (paper 6.5), without one 0.1."""
+
+
+class SsadSettings(KernelSettings):
+    """SSAD, the convex dual (Goernitz et al. 2013; METHOD 2.5)."""
+
+    kappa: float = Field(1.0, ge=0)
+    """Least sum of the labelled items' dual variables, that is the weight of their margin (paper 6.5: 1)."""
+    unlabelled_cost: float = Field(1.0, gt=0)
+    """eta_u: largest dual variable of an unlabelled item (paper 6.5: 1)."""
+    labelled_cost: float = Field(1.0, gt=0)
+    """eta_l: the same of a labelled one (paper 6.5: 1)."""
 
 
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
-    method: Literal["esad", "cae"] = "esad"
+    method: Literal[
+        "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad"
+    ] = "esad"
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     phi: PhiSettings = PhiSettings()
     train: TrainSettings = TrainSettings()
+    deep_sad: DeepSadSettings = DeepSadSettings()
+    deep_svdd: DeepSvddSettings = DeepSvddSettings()
+    ss_dgm: SsDgmSettings = SsDgmSettings()
+    oc_svm: OcSvmSettings = OcSvmSettings()
+    isolation_forest: IsolationForestSettings = IsolationForestSettings()
+    ssad: SsadSettings = SsadSettings()

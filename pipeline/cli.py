@@ -22,6 +22,7 @@ from pipeline.cli_ingest import add_commands
 from pipeline.cli_shared import (
     Device,
     Force,
+    GroupKey,
     Json,
     Out,
     Resume,
@@ -90,14 +91,22 @@ def score(
 
 @app.command()
 def evaluate(
-    path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")], as_json: Json = False
+    path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Outlines of lesions, named as their slides: gives the FROC.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Camelyon16's reference.csv (stem, Normal or Tumor): labels of slides."),
+    ] = None,
+    as_json: Json = False,
 ) -> Outcome:
-    """AUC, average precision and hit rates, with intervals by group."""
+    """AUC, average precision, hit rates, and slides' AUC and FROC, with intervals by group."""
 
     def stage() -> Outcome:
         from pipeline.evaluate import evaluate as run_evaluate
 
-        return run_evaluate(path)
+        return run_evaluate(path, **given_only(annotations=annotations, reference=reference))
 
     return run_stage(stage, as_json)
 
@@ -117,6 +126,25 @@ def report(
         from pipeline.report import report as run_report
 
         return run_report(paths, out, note)
+
+    return run_stage(stage, as_json)
+
+
+@app.command()
+def dicom(
+    scores: Annotated[Path, typer.Argument(help="SCORES of radiographs, or their RUN.")],
+    archive: Annotated[Path, typer.Option(help="The archive that the store was made of.")],
+    out: Out,
+    with_patient: Annotated[bool, typer.Option(help="Copy patient and study attributes, to file the results.")] = False,
+    group_key: GroupKey = None,
+    force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Overlays as DICOM Secondary Captures, results as CSV and Parquet."""
+
+    def stage() -> Outcome:
+        from pipeline.dicom import dicom as run_dicom
+
+        return run_dicom(scores, archive, out, with_patient, group_key, force)
 
     return run_stage(stage, as_json)
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pipeline.cli_shared import (
+    Anonymous,
     Force,
     GroupColumn,
+    GroupKey,
     Inputs,
     Json,
     LabelColumn,
@@ -77,6 +79,8 @@ def _ingest_options(
     resume: bool,
     workers: int | None,
     scheduler: str | None,
+    anonymous: bool,
+    group_key: Path | None,
     default_workers: int = 1,
 ) -> Any:
     from pipeline.ingest import IngestOptions
@@ -88,7 +92,8 @@ def _ingest_options(
         )
     say_resume(out, force, resume)
     workers = 1 if scheduler else workers or default_workers
-    return IngestOptions(out, labels, parse_where(where or []), force, workers, scheduler)
+    where_pairs = parse_where(where or [])
+    return IngestOptions(out, labels, where_pairs, force, workers, scheduler, anonymous, group_key)
 
 
 def _cores() -> int:
@@ -102,14 +107,16 @@ def tile(
     mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
     tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
     step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
-    stain: Annotated[str | None, typer.Option(help="vahadane, staintools or none.")] = None,
+    stain: Annotated[str | None, typer.Option(help="vahadane, vahadane-dpa (as the paper's tiles), staintools or none.")] = None,
     stain_scope: Annotated[str | None, typer.Option(help="slide or tile.")] = None,
-    stain_target: Annotated[Path | None, typer.Option(help="Image to normalise towards.")] = None,
+    stain_target: Annotated[str | None, typer.Option(help="Image to normalise towards, or FILE@X,Y,SIDE of a slide.")] = None,
     slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
     min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile.")] = None,
-    annotations: Annotated[Path | None, typer.Option(help="Folder of outlines: ASAP XML, GeoJSON, JSON.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder or zip of outlines: ASAP XML, GeoJSON, JSON.")] = None,
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="camelyon16: the paper's tiles by their rule.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Slides to stain-normalised tiles."""
@@ -117,14 +124,17 @@ def tile(
     def stage() -> Outcome:
         from pipeline.tile import tile as run_tile
 
-        target = str(stain_target) if stain_target else None
         given = given_only(
             magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, stain=stain, stain_scope=stain_scope,
-            stain_target=target, slide_mpp=slide_mpp, min_tissue=min_tissue,
+            stain_target=stain_target, slide_mpp=slide_mpp, min_tissue=min_tissue, protocol=protocol,
         )  # fmt: skip
-        protocol = {"tile_size": LISTED_TILE} if tile_list else {}
-        settings = _settings(TileSettings, {**protocol, **_like(like, "tiles")}, set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, _cores())
+        published: dict[str, Any] = {"tile_size": LISTED_TILE} if tile_list or protocol else {}
+        if protocol:
+            published["stain"] = "vahadane-dpa"  # the paper's (METHOD 1.1)
+        settings = _settings(TileSettings, {**published, **_like(like, "tiles")}, set_, given)
+        options = _ingest_options(
+            out, labels, where, force, resume, workers, scheduler, anonymous, group_key, _cores()
+        )
         return run_tile(inputs, settings, options, annotations, tile_list)
 
     return run_stage(stage, as_json)
@@ -137,10 +147,10 @@ def radiographs(
     projection: Annotated[str | None, typer.Option(help="PA, AP or all.")] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     crop: Annotated[float | None, typer.Option(help="Central square as a share of the shorter side.")] = None,
-    group_key: Annotated[Path | None, typer.Option(help="Key of the patient hashes; made if absent.")] = None,
     protocol: Annotated[str | None, typer.Option(help="nih-ap, nih-pa or nih-subset: the paper's sets.")] = None,
     subset_list: Annotated[Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")] = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """PNG and DICOM radiographs to small grey squares."""
@@ -150,8 +160,8 @@ def radiographs(
 
         given = given_only(projection=projection, size=size, crop=crop, protocol=protocol)
         settings = _settings(RadiographSettings, _like(like, "radiographs"), set_, given)
-        options = _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        return run_radiographs(inputs, settings, options, metadata, group_key, subset_list)
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_radiographs(inputs, settings, options, metadata, subset_list)
 
     return run_stage(stage, as_json)
 
@@ -162,6 +172,7 @@ def images(
     size: Annotated[int | None, typer.Option(help="Resize every image to this square.")] = None,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """An npz file, class folders or a zip of them."""
@@ -171,9 +182,8 @@ def images(
 
         given = given_only(size=size, label=label, group=group, split=split)
         settings = _settings(ImageSettings, _like(like, "images"), set_, given)
-        return run_images(
-            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        )
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_images(inputs, settings, options)
 
     return run_stage(stage, as_json)
 
@@ -183,6 +193,7 @@ def tables(
     out: Out,
     label: LabelColumn = None, group: GroupColumn = None, split: SplitColumn = None,
     labels: Labels = None, like: Like = None, where: Where = None, set_: Set = None, workers: Workers = None, scheduler: Scheduler = None,
+    anonymous: Anonymous = False, group_key: GroupKey = None,
     force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Tables: npz, mat, csv or parquet."""
@@ -192,9 +203,8 @@ def tables(
 
         given = given_only(label=label, group=group, split=split)
         settings = _settings(TableSettings, _like(like, "table"), set_, given)
-        return run_tables(
-            inputs, settings, _ingest_options(out, labels, where, force, resume, workers, scheduler)
-        )
+        options = _ingest_options(out, labels, where, force, resume, workers, scheduler, anonymous, group_key)
+        return run_tables(inputs, settings, options)
 
     return run_stage(stage, as_json)
 

@@ -29,6 +29,13 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue where it was left (the default, said aloud).")
 ]
+Anonymous = Annotated[
+    bool,
+    typer.Option("--anonymous", help="Hash file names, too; the list of names is kept beside the group key."),
+]
+GroupKey = Annotated[
+    Path | None, typer.Option("--group-key", help="Key of the hashes of patients and names; made if absent.")
+]
 Where = Annotated[
     list[str] | None, typer.Option("--where", help="Keep rows with column=value, for example view=AP.")
 ]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from models.settings import MethodSettings, Settings
 from pipeline.errors import UsageError
@@ -43,13 +44,32 @@ class TileSettings(Settings):
     """Distance between tiles in tile pixels; null = tile_size (no overlap)."""
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of tissue in a kept tile."""
-    stain: Literal["vahadane", "staintools", "none"] = "vahadane"
-    """Stain normalisation: Vahadane by our own deterministic solver, by staintools, or none."""
-    stain_scope: Literal["slide", "tile"] = "slide"
-    """Fit the stain matrix once per slide, or on each tile."""
+    min_sharpness: float = Field(0.0, ge=0, le=1)
+    """Least `sharpness` (preprocessing/sharpness.py) of a kept tile; 0 keeps all, about 0.13 leaves out what is blurred."""
+    stain: Literal["vahadane", "vahadane-dpa", "staintools", "none"] = "vahadane"
+    """Stain normalisation: Vahadane by our own deterministic solver, its variant of the paper's tiles (METHOD 1.1), by
+    staintools, or none."""
+    stain_scope: Literal["slide", "tile"] = Field(
+        default_factory=lambda known: "tile" if known.get("stain") == "vahadane-dpa" else "slide"
+    )
+    """Fit the stain matrix once per slide, or on each tile; vahadane-dpa is always fitted on each tile."""
     stain_target: str | None = None
-    """Image file to normalise towards; null = the built-in target."""
+    """What to normalise towards: an image file, or a square of a slide as FILE@X,Y,SIDE; null = the built-in target."""
+    scaled_decode: float | None = Field(None, ge=0)
+    """Where a JPEG level would be reduced by 2, 4 or 8: decode it straight to that size, if tiles then differ from the
+    exact area means by no more grey levels than this, on average (0.1 to 0.3 is usual); null = exact."""
+    protocol: Literal["camelyon16"] | None = None
+    """The tiles of a published set by its rule (data_manifests), out of the archive as the challenge arranges it."""
+    protocol_seed: int = Field(0, ge=0)
+    """Draws the tiles of slides that have more than the protocol takes."""
     labels: LabelSettings = LabelSettings()
+
+    @field_validator("stain_scope")
+    @classmethod
+    def _dpa_has_one_scope(cls, scope: str, known: ValidationInfo) -> str:
+        if scope == "slide" and known.data.get("stain") == "vahadane-dpa":
+            raise ValueError("vahadane-dpa is fitted on each tile; leave stain_scope out, or give tile")
+        return scope
 
 
 class RadiographSettings(Settings):
@@ -57,14 +77,25 @@ class RadiographSettings(Settings):
 
     projection: Literal["PA", "AP", "all"] = "all"
     """Keep the radiographs of this view; others are left out, not refused."""
+    resizing: Literal["crop768", "resize300"] = "crop768"
+    """The two in public use (METHOD 1.2): a central crop then area means; or 300 px, its central 224, bilinear."""
     crop: float = Field(768 / 1024, gt=0, le=1)
-    """Side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
+    """crop768: side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
     size: int = Field(64, ge=16)
-    """Output side in pixels; area resampling."""
+    """Output side in pixels."""
+    equalise: bool = False
+    """Equalise the histogram of what is kept, before the last resizing (METHOD A23: off)."""
     protocol: Literal["nih-ap", "nih-pa", "nih-subset"] | None = None
     """Keep the images of one of the paper's sets, with its split and labelled anomalies (METHOD 1.2)."""
     protocol_seed: int = Field(0, ge=0)
     """Draws the labelled anomalies of nih-ap and nih-pa."""
+
+    @field_validator("crop")
+    @classmethod
+    def _belongs_to_crop768(cls, crop: float, info: ValidationInfo) -> float:
+        if info.data.get("resizing") == "resize300" and crop != 768 / 1024:
+            raise ValueError("resize300 keeps 224 of 300; a crop of one's own belongs to resizing crop768")
+        return crop
 
 
 class ImageSettings(Settings):
@@ -130,7 +161,8 @@ class RunSettings(MethodSettings):
     """Seconds between checkpoints; 0 = after every step."""
 
 
-def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+@cache
+def _fields(model: type[BaseModel], prefix: str = "") -> Mapping[str, Any]:
     """Dotted name -> annotation of every setting below `model`, sections included."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
@@ -155,7 +187,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    sections = {name for name in _fields(model) if any(o.startswith(name + ".") for o in _fields(model))}
+    sections = {name.rpartition(".")[0] for name in _fields(model)}
     flat: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
-from preprocessing.errors import EsadError, InputError, UsageError
+from preprocessing.errors import EsadError, InputError, NothingToKeep, UsageError
 
-__all__ = ["EsadError", "ExitStatus", "InputError", "Stopped", "UsageError", "explain"]
+__all__ = ["EsadError", "ExitStatus", "InputError", "NothingToKeep", "Stopped", "UsageError", "explain"]
 
 
 class ExitStatus(IntEnum):

@@ -1,4 +1,4 @@
-"""`esad evaluate RUN|SCORES`: AUC, average precision and hit rates with intervals by group, in metrics.json.
+"""`esad evaluate RUN|SCORES`: AUC, average precision, hit rates and slides' figures, with intervals, in metrics.json.
 
 Items that the run was trained on, or whose normals gave its reference scores, are never counted.
 """
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EsadError, UsageError
 from pipeline.heat import HOT
 from pipeline.outcome import Outcome
-from pipeline.slide_scores import AGGREGATIONS, slide_scores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.slide_figures import SlideFigures
 
 REGION = ("region_x", "region_y", "region_width", "region_height")
 TERMS = ("eq9", "standardised", "reconstruction", "norm")
@@ -89,7 +90,7 @@ def open_scores(path: Path) -> Scores:
         raise EsadError(
             f"{root / 'scores.parquet'}: column {missing[0]!r} is missing; run: esad score {run} --force"
         )
-    if not table["score"].map(pd.notna).all():
+    if table["score"].isna().any():
         bad = table.loc[table["score"].isna(), "item_id"].iloc[0]
         raise EsadError(
             f"{root / 'scores.parquet'}: the score of {bad} ({kind}) is not a number; train the run anew with a lower "
@@ -171,7 +172,8 @@ def _item_size(scores: Scores) -> tuple[int, int] | None:
 def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
     """The pointing game over anomalies whose region is known; None where no item has one.
 
-    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error.
+    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error (None for a
+    method without one).
     """
     from pipeline.metrics import pointing_game
 
@@ -186,48 +188,45 @@ def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
         pointing_game(known[list(point)].to_numpy(dtype=float), boxes, size) for point in (HOT[:2], HOT[2:])
     )
     return {
-        "items": len(known), "hit_rate": float(share.hits.mean()), "error_hit_rate": float(error.hits.mean()),
+        "items": len(known), "hit_rate": float(share.hits.mean()),
+        "error_hit_rate": float(error.hits.mean()) if known["error_x"].notna().all() else None,
         "chance": float(share.chance.mean()),
     }  # fmt: skip
 
 
-def slide_hits(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
-    """Of each slide with tumour tiles: does its highest-scoring tile touch the outline? None without such slides.
+def counted_tiles(scores: Scores) -> pd.DataFrame:
+    """All tiles, labelled or not, of the slides that count: none of a slide's tiles was seen by the run.
 
-    `auc` is that of the slides themselves, by each aggregation of their tiles' scores.
-
-    All tiles of the evaluated slides count, those between the two label thresholds, too.
+    Where there is a test part, a slide has a tile in it.
     """
-    from pipeline.metrics import auc
-
     table = scores.table
-    if scores.marker["kind"] != "tiles" or "tumour_fraction" not in table:
-        return None
-    tiles = table[table["source"].isin(set(items["source"])) & unseen(scores)]
-    each: dict[str, Any] = {}
-    for source, of_slide in tiles.groupby("source", sort=True):
-        tumour = of_slide["tumour_fraction"].fillna(0).to_numpy(dtype=float) > 0
-        if tumour.any():
-            top = int(of_slide["score"].to_numpy(dtype=float).argmax())
-            each[str(source)] = {
-                "hit": bool(tumour[top]), "tiles": len(of_slide), "tumour_tiles": int(tumour.sum()),
-                "top_item": str(of_slide["item_id"].iloc[top]),
-            }  # fmt: skip
-    if not each:
-        return None
-    per_slide = slide_scores(tiles)
-    known = per_slide[per_slide["label"].notna()]
-    labels = known["label"].to_numpy(dtype="int8")
-    return {
-        "auc": {name: auc(known[name].to_numpy(dtype=float), labels) for name in AGGREGATIONS},
-        "slides": len(each),
-        "hit_rate": sum(one["hit"] for one in each.values()) / len(each),
-        "chance": sum(one["tumour_tiles"] / one["tiles"] for one in each.values()) / len(each),
-        "by_slide": each,
-    }
+    slides = table["source"]
+    counted = ~slides.isin(slides[~unseen(scores)])
+    test = (table["part"] == "test").fillna(False).astype(bool)
+    return table[counted & slides.isin(slides[test])] if test.any() else table[counted]
 
 
-def measure(scores: Scores) -> dict[str, Any]:
+def of_slides(scores: Scores, annotations: Path | None, reference: Path | None) -> SlideFigures | None:
+    """Figures of whole slides; None for other kinds, and where no slide's label is known.
+
+    Raises UsageError for outlines or a reference that are missing, ambiguous or of another kind of scores.
+    """
+    if scores.marker["kind"] != "tiles":
+        if annotations or reference:
+            raise UsageError(
+                f"{scores.root}: scores of {scores.marker['kind']}; --annotations and --reference are of slides."
+            )
+        return None
+    from pipeline.slide_figures import read_truth, slide_figures
+
+    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference)
+    tiles = counted_tiles(scores)
+    figures = slide_figures(tiles, scores.root, truth) if len(tiles) else None
+    asked = annotations or reference
+    return figures if figures and (asked or len(figures.table)) else None
+
+
+def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any]:
     """The content of metrics.json."""
     items, which = evaluated_items(scores)
     return {
@@ -238,20 +237,25 @@ def measure(scores: Scores) -> dict[str, Any]:
         "by": _by_view(items),
         "scores": _by_term(items),
         "localisation": localisation(scores, items),
-        "slides": slide_hits(scores, items),
+        "slides": slides.summary if slides else None,
     }
 
 
-def evaluate(path: Path) -> Outcome:
+def evaluate(path: Path, annotations: Path | None = None, reference: Path | None = None) -> Outcome:
     """Write metrics.json into the scores folder of `path` (a RUN or SCORES); the figures are the outcome's summary.
 
+    Of tiles, slides.csv has a row a slide, and with `annotations` (outline files with the slides' stems) froc.csv the
+    points of the FROC curve. `reference` is Camelyon16's reference.csv: rows of stem and Normal or Tumor.
     Raises EsadError naming `esad score` where there are no scores. Without labels the figures are null.
     """
     from preprocessing.store import write_json
 
     scores = open_scores(path)
-    content = measure(scores)
+    slides = of_slides(scores, annotations, reference)
+    content = measure(scores, slides)
     target = scores.root / "metrics.json"
+    _write_csv(scores.root / "slides.csv", slides.table if slides else None)
+    _write_csv(scores.root / "froc.csv", slides.curve if slides else None)
     write_json(target, content)
     return Outcome(
         target,
@@ -262,23 +266,78 @@ def evaluate(path: Path) -> Outcome:
     )
 
 
+def _write_csv(path: Path, table: pd.DataFrame | None) -> None:
+    """Write the table, or remove what an earlier call wrote where there is none now."""
+    from preprocessing.store import write_atomically
+
+    if table is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def stored_metrics(scores: Scores) -> dict[str, Any]:
+    """The content of metrics.json, which `esad evaluate` is asked for where there is none yet."""
+    path = scores.root / "metrics.json"
+    if not path.is_file():
+        return evaluate(scores.root).summary
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EsadError(
+            f"{path}: cannot be read ({error}); make it anew with: esad evaluate {scores.root}"
+        ) from error
+
+
 def sentence(content: dict[str, Any]) -> str:
     """The figures of a metrics.json in one line of text."""
+    return f"{_of_items(content)} {_of_slides(content['slides'])}".strip()
+
+
+def _of_items(content: dict[str, Any]) -> str:
     if not content["items"]:
-        return "no figures, because no item new to the run has a label (give some with --labels at the ingest stage)."
+        return "no figures of items, because no item new to the run has a label (give some with --labels at the ingest stage)."
     counts = f"{content['normal']} normal, {content['anomaly']} anomalies, {content['evaluated']}"
     if content["auc"] is None:
         return f"no AUC, because only one class is there ({counts})."
-    interval = content["auc_interval"]
-    between = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-    text = (
-        f"AUC {content['auc']:.3f}{between}, average precision {content['average_precision']:.3f} ({counts})."
-    )
+    text = f"AUC {_with_interval(content['auc'], content['auc_interval'])}, average precision "
+    text += f"{content['average_precision']:.3f} ({counts})."
     for name, what in (("localisation", "regions"), ("slides", "slides' outlines")):
-        if content[name]:
+        if content[name] and content[name]["hit_rate"] is not None:
             rate, chance = content[name]["hit_rate"], content[name]["chance"]
             text += f" Hit rate on {what} {rate:.2f} (chance {chance:.2f})."
     return text
+
+
+def _of_slides(slides: dict[str, Any] | None) -> str:
+    """What metrics.json has of slides in words: AUC of each aggregation, FROC or why there is none."""
+    if not slides:
+        return ""
+    text = ""
+    areas = [
+        f"{name} {_with_interval(area, slides['auc_interval'][name])}"
+        for name, area in slides["auc"].items()
+        if area is not None
+    ]
+    if areas:
+        text = (
+            f"Slides ({slides['normal']} normal, {slides['tumour']} with tumour), AUC: {', '.join(areas)}. "
+        )
+    if slides["missing"]:
+        text += f"Not here: {len(slides['missing'])} slides of the reference, {slides['missing'][0]} first. "
+    found = slides["froc"]
+    if found is None:
+        return f"{text}No FROC: {slides['no_froc']}." if slides["no_froc"] else text
+    text += f"FROC {_with_interval(found['score'], found['interval'])} ({found['lesions']} lesions, {found['itc']} ITC, "
+    text += f"{found['slides']} slides)."
+    for source, reason in list(found["left_out"].items())[:5]:
+        text += f" {source} is no part of it: {reason.rstrip('.')}."
+    more = len(found["left_out"]) - 5
+    return f"{text} So are {more} more slides (metrics.json)." if more > 0 else text
+
+
+def _with_interval(value: float, interval: list[float] | None) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ MOST_REFERENCES = 128
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 HOT = ("hot_x", "hot_y", "error_x", "error_y")
 """Columns of the scores table: the peak of the contributions, and of the error, in pixels of the stored item."""
+KINDS = ("contribution", "pixel_error")
+"""The kinds of map, in the order of HOT's pairs and of an overlay's panels."""
 
 
 def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
@@ -76,13 +78,25 @@ class HeatMaps:
         return smooth(self._cut((x_hat - x).square().mean(1)))
 
     def contributions(self, x: torch.Tensor) -> np.ndarray:
-        """Each pixel's share of the score's rise above the baseline's, smoothed: float32 (B, H, W)."""
+        """Each pixel's share of the score's rise above the baseline's, smoothed: float32 (B, H, W).
+
+        Only for a method whose score has a gradient.
+        """
         import torch
 
         from models.attribution import contributions
 
         start = self.method.scaler(torch.from_numpy(self.baseline.copy())[None].to(x.device))[0]
         return smooth(self._cut(contributions(self.method, x, start, dict(self.weights))))
+
+    def kinds(self, x: torch.Tensor, x_hat: torch.Tensor | None) -> dict[str, np.ndarray]:
+        """The maps that the method has, by KINDS' names: a forest has no contributions, a classifier no `x_hat`."""
+        found = {}
+        if self.method.has_gradient:
+            found[KINDS[0]] = self.contributions(x)
+        if x_hat is not None:
+            found[KINDS[1]] = self.errors(x, x_hat)
+        return found
 
     def _cut(self, maps: torch.Tensor) -> np.ndarray:
         return self.method.scaler.unpad(maps).float().cpu().numpy()  # type: ignore[operator]
@@ -93,13 +107,12 @@ class HeatMaps:
         """Quantiles of both maps' pixels over normal items: what the run's colour scales span."""
         from models.fit import score_batches
 
-        errors, shares = [], []
+        pixels: dict[str, list[np.ndarray]] = {}
         chosen = evenly(positions, MOST_REFERENCES)
         for _, x, terms in score_batches(self.method, items, chosen, device, augmentation, BATCH):
-            errors.append(self.errors(x, terms["x_hat"]))
-            shares.append(self.contributions(x))
-        pixels = {"pixel_error": np.concatenate(errors), "contribution": np.concatenate(shares)}
+            for name, values in self.kinds(x, terms.get("x_hat")).items():
+                pixels.setdefault(name, []).append(values)
         return {
-            name: {str(share): float(np.quantile(values, share)) for share in QUANTILES}
+            name: {str(share): float(np.quantile(np.concatenate(values), share)) for share in QUANTILES}
             for name, values in pixels.items()
         }

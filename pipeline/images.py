@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,13 +18,13 @@ from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.tables import columns_of
+from pipeline.zip_sources import Member, ZipReader, with_members
 from preprocessing.images import (
     PICTURE_SUFFIXES,
     decode_picture,
     describe_path,
     inner_names,
     labels_of_classes,
-    read_member,
     read_npz,
     zip_members,
 )
@@ -39,14 +37,13 @@ IMAGES_PER_SHARD = 4096
 
 @dataclass(frozen=True)
 class _Task:
-    """What every unit of a call shares; picklable. `members` is source -> (zip, member, path inside its folder),
-    `fingerprints` theirs."""
+    """What every unit of a call shares; picklable. `inner` is a member's path inside its zip's one folder, by source."""
 
     archive: Path
     size: int | None
     columns: Columns
-    members: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
+    inner: dict[str, str] = field(default_factory=dict)
 
 
 def _process_npz(task: _Task, root: Path, unit: Unit) -> None:
@@ -71,42 +68,30 @@ def _process_pictures(task: _Task, root: Path, unit: Unit) -> None:
     rows: list[dict[str, Any]] = []
     pictures: list[np.ndarray] = []
     sources: list[dict[str, Any]] = []
-    with ExitStack() as opened:
-        zips: dict[str, zipfile.ZipFile] = {}
+    with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:
-                picture, done = _read_one(task, source, zips, opened)
+                picture, done = _read_one(task, source, zips)
             except InputError as error:
                 sources.append(refused_row(task.archive, source, error))
                 continue
             if pictures and picture.shape != pictures[0].shape:
                 raise EsadError(_mixed(str(rows[0]["source"]), pictures[0], source, picture))
-            inner = task.members[source][2] if source in task.members else source
-            rows.append({"source": source, "place": "0", **describe_path(inner)})
+            rows.append({"source": source, "place": "0", **describe_path(task.inner.get(source, source))})
             pictures.append(picture)
             sources.append(done)
     items = pd.DataFrame(rows) if rows else _no_items()
     write_unit(root, unit, np.stack(pictures) if pictures else None, items, pd.DataFrame(sources))
 
 
-def _read_one(
-    task: _Task, source: str, zips: dict[str, zipfile.ZipFile], opened: ExitStack
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """(uint8 (H, W, C), its row of sources); `zips` are those that are open, one a file and unit."""
-    if source not in task.members:
-        path = task.archive / source
-        if path.suffix.lower() == ".zip":
-            zip_members(path)  # a zip stands for itself only where it is refused as a whole; this says why
-        return decode_picture(path.read_bytes(), source, task.size), source_row(task.archive, source, 1)
-    file, member, _ = task.members[source]
-    if file not in zips:
-        zips[file] = opened.enter_context(zipfile.ZipFile(task.archive / file))
-    content = read_member(zips[file], member)
-    row = {
-        "source": source, "state": "done", "reason": None, "attempts": 1, "items": 1, "bytes": len(content),
-        "fingerprint": task.fingerprints[source],
-    }  # fmt: skip
-    return decode_picture(content, source, task.size), row
+def _read_one(task: _Task, source: str, zips: ZipReader) -> tuple[np.ndarray, dict[str, Any]]:
+    """(uint8 (H, W, C), its row of sources)."""
+    if source in task.members:
+        return decode_picture(zips.read(source), source, task.size), zips.row(source, 1)
+    path = task.archive / source
+    if path.suffix.lower() == ".zip":
+        zip_members(path)  # a zip stands for itself only where it is refused as a whole; this says why
+    return decode_picture(path.read_bytes(), source, task.size), source_row(task.archive, source, 1)
 
 
 def _mixed(first: str, one: np.ndarray, second: str, other: np.ndarray) -> str:
@@ -128,29 +113,13 @@ def _label_by_class(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
     return items
 
 
-def _with_members(archive: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, str, str]]]:
-    """Sources where a zip is replaced by ZIP/MEMBER for each of its pictures; a zip that cannot be read stays."""
-    out: list[str] = []
-    members: dict[str, tuple[str, str, str]] = {}
-    for source in sources:
-        try:
-            names = zip_members(archive / source) if source.lower().endswith(".zip") else []
-        except InputError:
-            names = []
-        for name, inner in inner_names(names).items():
-            members[f"{source}/{name}"] = (source, name, inner)
-        out += [f"{source}/{name}" for name in names] or [source]
-    return out, members
-
-
-def _fingerprints(archive: Path, members: dict[str, tuple[str, str, str]]) -> dict[str, str]:
-    """Checksum and size of each member, as the zip's directory states them: 16 hex digits."""
-    found: dict[str, str] = {}
-    for file in {file for file, _, _ in members.values()}:
-        with zipfile.ZipFile(archive / file) as opened:
-            for entry in opened.infolist():
-                found[f"{file}/{entry.filename}"] = f"{entry.CRC:08x}{entry.file_size:08x}"
-    return {source: found[f"{file}/{member}"] for source, (file, member, _) in members.items()}
+def _inner_paths(members: dict[str, Member]) -> dict[str, str]:
+    """Source -> path inside the one folder that a zip has at its top, if that is no class or split."""
+    by_zip: dict[str, list[str]] = {}
+    for member in members.values():
+        by_zip.setdefault(member.file, []).append(member.name)
+    inner = {file: inner_names(names) for file, names in by_zip.items()}
+    return {source: inner[member.file][member.name] for source, member in members.items()}
 
 
 def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Outcome:
@@ -179,9 +148,9 @@ def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptio
             raise UsageError(
                 f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
             )
-        sources, members = _with_members(archive, sources)
-        fingerprints = _fingerprints(archive, members)
-        task = _Task(archive, settings.size, columns, members, fingerprints)
+        sources, members = with_members(archive, sources, zip_members)
+        fingerprints = {source: member.fingerprint for source, member in members.items()}
+        task = _Task(archive, settings.size, columns, members, _inner_paths(members))
         process, unit_size = partial(_process_pictures, task), IMAGES_PER_SHARD
     job = Job(
         "images", "images", archive, sources, settings.model_dump(), process, unit_size, versions=("pillow",),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline.anonymous import anonymous_job, anonymous_labels, names_withheld
 from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
@@ -69,6 +70,14 @@ class Job:
     """A last look at items and sources of the whole store, before a person's labels are applied; returns the items."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Of sources that are no files of their own (members of a zip), as `process` records them."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Source -> its path in the archive, where sources are called by other names (`pipeline.anonymous`)."""
+
+    def to_read(self, unit: Unit) -> Unit:
+        """`unit` as `process` takes it: by paths, which are written under the sources' names."""
+        if not self.paths:
+            return unit
+        return Unit(unit.number, tuple(self.paths.get(name, name) for name in unit.sources), unit.sources)
 
     @property
     def packages(self) -> list[str]:
@@ -78,7 +87,7 @@ class Job:
     def fingerprint(self, source: str) -> str:
         """Of the source as it is now; an empty text where it cannot be read."""
         try:
-            return self.fingerprints.get(source) or fingerprint(self.archive / source)
+            return self.fingerprints.get(source) or fingerprint(self.archive / self.paths.get(source, source))
         except OSError:
             return ""
 
@@ -94,6 +103,9 @@ class IngestOptions:
     workers: int = 1
     scheduler: str | None = None
     """Address of a Dask scheduler, whose workers then take the place of this machine's."""
+    anonymous: bool = False
+    group_key: Path | None = None
+    """File of the key that patients (radiographs) and, if `anonymous`, file names are hashed with; null = the user's."""
 
 
 def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
@@ -261,6 +273,9 @@ def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outco
     if job.archive.is_relative_to(root.resolve()) or root.is_file():
         raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
     labels = read_labels(options.labels) if options.labels else None
+    if options.anonymous:
+        job = anonymous_job(job, options.group_key)
+        labels = anonymous_labels(labels, job, options.group_key) if labels is not None else None
     stated = labels.to_csv(index=False) if labels is not None else None
     wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated)}
     job = Job(**{**job.__dict__, "settings": wanted})
@@ -271,10 +286,10 @@ def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outco
     parts = Parts(root)
     units = _plan(root, job, parts.sources())
     finished = set(finished_units(root))
-    pending = [unit for unit in units if unit.number not in finished]
+    pending = [job.to_read(unit) for unit in units if unit.number not in finished]
     sizes = {unit.number: _bytes(job, unit) for unit in pending}
     count = sum(len(unit.sources) for unit in pending)
-    with progress(f"{job.stage} {root.name}", count, sum(sizes.values())) as bar:
+    with progress(f"{job.stage} {root.name}", count, sum(sizes.values())) as bar, names_withheld(job):
         for unit in _process_all(root, pending, job, options.workers, cluster):
             bar.advance(len(unit.sources), weight=sizes[unit.number])
     return _finish(parts, job, options, labels, bool(pending) or not finished_before)
@@ -324,9 +339,8 @@ def _finish(
         write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
         told = refused["reason"] if len(refused) else sources["reason"].dropna()
         reasons = told.iloc[0] if len(told) else "the inputs hold no items."
-        raise EsadError(
-            f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons} See failures.csv."
-        )
+        table = " See failures.csv." if len(refused) else ""
+        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}")
     if job.finish is not None:
         items = job.finish(items, sources)
     if labels is not None:

@@ -56,15 +56,17 @@ class Heat:
     scale: tuple[float, float]
 
 
-def heat_strip(image: np.ndarray, reconstruction: np.ndarray, heats: Sequence[Heat]) -> np.ndarray:
-    """Input, reconstruction and each heat map side by side: uint8 (h, (2 + n) w + gaps, 3).
+def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]) -> np.ndarray:
+    """Input, reconstruction (if any) and each heat map side by side: uint8 (h, (2 + n) w + gaps, 3).
 
     `image` uint8 (H, W, C), `reconstruction` float (H, W, C) in [0, 1]. A scale is shared by the whole run and never
     stretched to one image. Heat is laid over the grey image, half and half.
     """
-    output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
     grey = _rgb(image).mean(-1, keepdims=True).repeat(3, -1)
-    panels = [_enlarged(picture) for picture in (_rgb(image), output)]
+    panels = [_enlarged(_rgb(image))]
+    if reconstruction is not None:
+        output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
+        panels.append(_enlarged(output))
     for heat in heats:
         painted = 0.5 * grey + 0.5 * heat_colours(heat.values, heat.scale)
         panels.append(_enlarged(painted.round().astype(np.uint8)))
@@ -73,7 +75,9 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray, heats: Sequence[He
     return np.concatenate(parts[:-1], axis=1)
 
 
-def write_strip(path: Path, image: np.ndarray, reconstruction: np.ndarray, heats: Sequence[Heat]) -> None:
+def write_strip(
+    path: Path, image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]
+) -> None:
     """Write `heat_strip` as PNG, atomically."""
     from PIL import Image
 

@@ -17,6 +17,7 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
     `lists` is a list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa).
     Raises UsageError for an unknown protocol, or where its lists or metadata are not given or not readable.
     """
+    from preprocessing.nih import read_metadata
     from preprocessing.published_lists import camelyon16_tiles, counts, nih_protocol
 
     if protocol not in PROTOCOLS:
@@ -26,7 +27,7 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
             raise UsageError("--protocol camelyon16 needs --tile-list FILE.tar.gz, the published lists.")
         table = camelyon16_tiles(lists)
     else:
-        table = nih_protocol(protocol, metadata, lists, seed)
+        table = nih_protocol(protocol, read_metadata(metadata) if metadata else None, lists, seed)
     place = Path(lists or metadata or ".")
     found = counts(table)
     parts = "; ".join(f"{name} {of['normal']} normal, {of['anomaly']} anomaly" for name, of in found.items())

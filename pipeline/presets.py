@@ -4,6 +4,7 @@ results); `paper`: the letter of the paper (METHOD section 5); `cpu` and `demo`:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -57,19 +58,53 @@ BY_KIND: dict[str, dict[str, Any]] = {
 }
 PRESETS = ("paper", "cpu", "demo")
 
+_PUBLISHED: dict[str, Any] = {
+    **_ADAM, "weight_decay": 1e-6, "schedule": "milestone", "milestone": 1 / 3, "epochs": 150,
+}  # fmt: skip
+DEEP_SAD_TABLE: dict[str, Any] = {
+    "network.width": 1.0, "network.affine": False, "network.bias": False, "loss.reconstruction": "mean",
+    "train": {**_PUBLISHED, "batch_size": 128, "batches": "joint", "warmup": _PUBLISHED},
+}  # fmt: skip
+"""Deep SAD's networks and training on tables (METHOD 2.1, 2.4), which the paper gives its other baselines, too."""
 
-def preset_settings(kind: str, name: str | None) -> list[dict[str, Any]]:
-    """Layers of settings for a kind of store and a preset (later ones win); UsageError for an unknown preset."""
+OTHER_PICTURES: dict[str, Any] = {"score.kind": "eq9", "train.batches": "joint", "train.learning_rate": 1e-4}
+"""The other methods on pictures: ESAD's networks and length of training, Deep SAD's rate and batches (METHOD 2.4)."""
+
+
+def method_settings(kind: str, method: str) -> dict[str, Any]:
+    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with."""
+    if method in {"esad", "cae"}:
+        return {}
+    return DEEP_SAD_TABLE if kind == "table" else OTHER_PICTURES
+
+
+def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[dict[str, Any]]:
+    """Layers of settings for a kind of store, a preset and a method (later ones win).
+
+    UsageError for an unknown preset.
+    """
+    own = method_settings(kind, method)
     if name is None:
-        return [BY_KIND[kind]]
+        return [BY_KIND[kind], own]
     if name not in PRESETS:
         raise UsageError(f"--preset {name!r} is unknown; expected one of {', '.join(PRESETS)}.")
     table = kind == "table"
     if name == "paper":
         channels = {} if table else {"network.channels": 3}
         tiles = {"data.flip": "both"} if kind == "tiles" else {}
-        return [PAPER_TABLE if table else {**PAPER, **channels, **tiles}]
+        return [PAPER_TABLE if table else {**PAPER, **channels, **tiles}, own]
     if name == "cpu":
-        return [BY_KIND[kind], {} if table else SMALL]
+        return [BY_KIND[kind], own, {} if table else SMALL]
     short: dict[str, Any] = {"train.steps": 300, "train.warmup.steps": 500 if table else 100}
-    return [BY_KIND[kind], short if table else {**SMALL, **short}]
+    return [BY_KIND[kind], own, short if table else {**SMALL, **short}]
+
+
+def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a published set of tiles trains with, from the ingest settings of its store: its crop and flips (A20)."""
+    from data_manifests.loader import load_manifest
+
+    rule = load_manifest("camelyon16").protocol
+    published = ingest.get("protocol") or ingest.get("tile_list")
+    if rule is None or not published or ingest["tile_size"] <= rule.crop:
+        return {}
+    return {"data.crop": rule.crop, "data.flip": "both"}

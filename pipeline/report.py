@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.evaluate import evaluate, evaluated_items, open_scores, scores_folder
+from pipeline.evaluate import evaluated_items, open_scores, scores_folder, stored_metrics
+from pipeline.froc import FALSE_POSITIVES
 from pipeline.metrics import roc_points
 from pipeline.outcome import Outcome
 
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 SLIDES_SHOWN = 12
+SLIDES_LISTED = 40
 SLIDE_MAP_SIDE = 700
 COLOURS = {0: "#3b7dd8", 1: "#d6452b"}
+PANELS = (
+    "reconstruction",
+    "each pixel's contribution to the score (integrated gradients from the mean normal picture)",
+    "squared reconstruction error",
+)
 
 
 def report(paths: Sequence[Path], out: Path | None = None, note: str | None = None) -> Outcome:
@@ -63,8 +70,8 @@ def _interval(value: list[float] | None) -> str:
 def _section(path: Path) -> dict[str, Any]:
     """All that the template shows of one scores folder."""
     folder = scores_folder(path)
-    metrics = evaluate(folder).summary
     scores = open_scores(folder)
+    metrics = stored_metrics(scores)
     described, run, table = scores.marker, scores.run, scores.table
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     provenance = json.loads((run / "provenance.json").read_text())
@@ -79,8 +86,10 @@ def _section(path: Path) -> dict[str, Any]:
     )
     return {
         "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
-        "description": text, "plots": _plots(run, items), "galleries": _galleries(folder, items if len(items) else table),
-        "slides": _slides(folder), "synthetic": "synthetic" in json.dumps(described).lower(),
+        "description": text, "plots": [*_plots(run, items), *_froc_plot(folder, metrics)],
+        "galleries": _galleries(folder, items if len(items) else table),
+        "slides": _slides(folder), "slide_rows": _slide_rows(folder, metrics), "panels": _panels(run),
+        "synthetic": "synthetic" in json.dumps(described).lower(),
         "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
     }  # fmt: skip
 
@@ -122,7 +131,9 @@ def _plots(run: Path, items: pd.DataFrame) -> list[dict[str, str]]:
         axes.legend(frameon=False)
         plots.append({"title": "Scores by label", "data": _data(figure)})
     history = pd.read_csv(run / "history.csv")
-    loss = history[history["term"] == "loss"]
+    loss = history[(history["term"] == "loss") & (history["value"] > 0)]
+    if loss.empty:  # a fit in closed form has none
+        return plots
     figure, axes = _axes("Training loss", "step", "loss")
     for phase, rows in loss.groupby("phase", sort=False):
         axes.plot(rows["step"], rows["value"], label=str(phase))
@@ -132,10 +143,36 @@ def _plots(run: Path, items: pd.DataFrame) -> list[dict[str, str]]:
     return plots
 
 
+def _froc_plot(folder: Path, metrics: dict[str, Any]) -> list[dict[str, str]]:
+    """Sensitivity over false positives a slide, with the points that the official figure is the mean of."""
+    found = (metrics.get("slides") or {}).get("froc")
+    if not found:
+        return []
+    curve = pd.read_csv(folder / "froc.csv")
+    figure, axes = _axes(
+        f"FROC {found['score']:.3f}", "mean false positives a slide", "sensitivity to lesions"
+    )
+    axes.plot(curve["false_positives"], curve["sensitivity"], color="#1c2330")
+    axes.plot(FALSE_POSITIVES, list(found["sensitivity"].values()), "o", color=COLOURS[1], clip_on=False)
+    axes.set_xscale("symlog", linthresh=FALSE_POSITIVES[0], base=2)
+    axes.set(xlim=(0, max(FALSE_POSITIVES) * 1.1), ylim=(0, 1.02))
+    axes.set_xticks([0, *FALSE_POSITIVES], ["0", *(f"{rate:g}" for rate in FALSE_POSITIVES)])
+    return [{"title": "FROC", "data": _data(figure)}]
+
+
+def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The slides with the highest `top_mean`, at most SLIDES_LISTED; nulls are None."""
+    if not metrics.get("slides") or not (folder / "slides.csv").is_file():
+        return []
+    table = pd.read_csv(folder / "slides.csv", dtype={"source": "string"})
+    rows = table.sort_values("top_mean", ascending=False, kind="stable").head(SLIDES_LISTED).astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
+
+
 def _galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
     """Strips of the clearest and the worst judged items that have overlays."""
     overlays = folder / "overlays"
-    shown = items[[(overlays / f"{name}.png").is_file() for name in items["item_id"]]]
+    shown = items[items["item_id"].isin({path.stem for path in overlays.glob("*.png")})]
     if shown.empty:
         return []
     anomalies, normals = shown[shown["label"] == 1], shown[shown["label"] == 0]
@@ -157,6 +194,14 @@ def _galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
         if pictures:
             galleries.append({"title": title, "pictures": pictures})
     return galleries
+
+
+def _panels(run: Path) -> list[str]:
+    """What an overlay shows from left to right; a method without reconstructions or gradient has fewer panels."""
+    path = run / "heat.json"
+    maps = json.loads(path.read_text()) if path.is_file() else {}
+    has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
+    return ["input", *[panel for panel, there in zip(PANELS, has, strict=True) if there]]
 
 
 def _png(content: bytes) -> str:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from preprocessing.store import Store
 
 INPUT_SETTINGS = {
-    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target"),
-    "radiographs": ("crop", "size"),
+    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target", "scaled_decode"),
+    "radiographs": ("resizing", "crop", "size", "equalise"),
     "images": ("size",),
     "table": (),
 }
 """The ingest settings that decide what a picture looks like: a run takes only stores made with its own."""
+BEFORE = {"resizing": "crop768", "equalise": False}
+"""What stores did that are older than the setting."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -58,7 +60,7 @@ def read_config(run: Path) -> dict[str, Any]:
 
 def input_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The part of a store's settings that INPUT_SETTINGS names."""
-    return {name: settings.get(name) for name in INPUT_SETTINGS[kind]}
+    return {name: settings.get(name, BEFORE.get(name)) for name in INPUT_SETTINGS[kind]}
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
-from pipeline.heat import BATCH, HOT, HeatMaps, score_weights, spread
+from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_weights, spread
 from pipeline.outcome import Outcome
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
+from pipeline.slide_maps import write_slide_maps
 from pipeline.slide_scores import candidates, slide_scores
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 CARRIED = (
     "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
-    "region_x", "region_y", "region_width", "region_height",
+    "region_x", "region_y", "region_width", "region_height", "pixel_spacing",
 )  # fmt: skip
 """Manifest columns that the scores table repeats, so that it can be read alone."""
 TERMS = ("eq9", "reconstruction", "norm")
 HEAT_QUANTILE = "0.999"
+BEGUN = "begun.json"
+"""Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
+FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
+"""What later stages make of the scores: void with them, but not with the overlays."""
 
 
 def raw_scores(
@@ -104,9 +109,11 @@ def score(
 ) -> Outcome:
     """Score all items of `store` (default: the run's own) and write the SCORES folder.
 
-    Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
+    Where only `overlays` differs from what is there, they alone are drawn anew. Raises EsadError where the store does
+    not fit the run, or `out` holds scores of another run or store.
     """
-    from preprocessing.store import Store
+    from pipeline.train import in_memory
+    from preprocessing.store import Store, write_json, write_table
 
     wanted = parse_overlays(overlays)
     opened = open_run(run)
@@ -116,16 +123,34 @@ def score(
     marker = _marker(opened, target, overlays)
     if _already_scored(folder, marker, force):
         return _outcome(folder, target, "Left alone (finished before)")
-    table = _scored(opened, target, resolve_device(device or opened.settings.device), folder, wanted)
-    from preprocessing.store import write_json, write_table
+    chosen = resolve_device(device or opened.settings.device)
+    method, items = opened.method(chosen), in_memory(target)
+    kept = _scores_are_there(folder, marker)
+    if not kept:
+        for name in FIGURES:
+            (folder / name).unlink(missing_ok=True)
+        write_tables(folder, target, _scored(opened, target, method, items, chosen))
+        write_json(folder / BEGUN, {**marker, "overlays": None})
+    if method.pictures:
+        table = pd.read_parquet(folder / "scores.parquet")
+        shown = np.arange(len(table)) if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
+        shutil.rmtree(folder / "overlays", ignore_errors=True)
+        _explain(opened, method, items, shown, table, chosen, folder / "overlays")
+        write_table(folder / "scores.parquet", table)
+    write_json(folder / "scores.json", marker)
+    (folder / BEGUN).unlink(missing_ok=True)
+    return _outcome(folder, target, f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}")
+
+
+def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet."""
+    from preprocessing.store import write_table
 
     write_table(folder / "scores.parquet", table)
-    if target.kind == "tiles":
-        write_table(folder / "slides.parquet", slide_scores(table))
+    if store.kind == "tiles":
+        places = write_slide_maps(store, table, folder / "slides")
+        write_table(folder / "slides.parquet", slide_scores(table).merge(places, on="source", how="left"))
         write_table(folder / "candidates.parquet", candidates(table))
-        write_slide_maps(target, table, folder / "slides")
-    write_json(folder / "scores.json", marker)
-    return _outcome(folder, target, f"Wrote {folder}")
 
 
 def _marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
@@ -140,25 +165,32 @@ def _marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
 
 
 def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
-    import json
+    """Whether all is done; EsadError for a folder of something else. `force` empties a scores folder.
 
-    from pipeline.config import first_difference
+    A finished folder whose overlays are others than asked for is marked as begun.
+    """
+    from preprocessing.store import write_json
 
-    path = folder / "scores.json"
+    finished, begun = folder / "scores.json", folder / BEGUN
     if not folder.exists():
         return False
-    if force and (path.exists() or not any(folder.iterdir())):
+    if force and (finished.exists() or begun.exists() or not any(folder.iterdir())):
         shutil.rmtree(folder)
         return False
-    if path.exists():
-        difference = first_difference(json.loads(path.read_text()), marker)
+    if finished.exists():
+        found = json.loads(finished.read_text())
+        difference = first_difference({**found, "overlays": None}, {**marker, "overlays": None})
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
             )
-        return True
+        if found["overlays"] == marker["overlays"]:
+            return True
+        write_json(begun, {**marker, "overlays": None})
+        finished.unlink()
+        return False
     known = {
-        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", "metrics.json", "report.html",
+        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, *FIGURES,
     }  # fmt: skip
     strange = [
         entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
@@ -170,14 +202,22 @@ def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     return False
 
 
-def _scored(run: Run, store: Store, device: torch.device, folder: Path, wanted: int | None) -> pd.DataFrame:
-    """The scores table; overlays of the chosen items are written on the way."""
-    from pipeline.train import in_memory
+def _scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
+    """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
+    begun = folder / BEGUN
+    if not begun.is_file() or json.loads(begun.read_text()) != {**marker, "overlays": None}:
+        begun.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _scored(run: Run, store: Store, method: Method, items: Items, device: torch.device) -> pd.DataFrame:
+    """The scores table, but for HOT."""
     from preprocessing.semisupervised import labels_from_classes
 
-    method, items = run.method(device), in_memory(store)
-    positions = np.arange(len(store))
-    raw = raw_scores(method, items, positions, device, run.augmentation, f"score {store.root.name}")
+    raw = raw_scores(
+        method, items, np.arange(len(store)), device, run.augmentation, f"score {store.root.name}"
+    )
     manifest = store.manifest
     raw.insert(0, "item_id", manifest["item_id"].to_numpy())
     table = final_scores(raw, run.normals, run.settings.score.kind)
@@ -186,9 +226,6 @@ def _scored(run: Run, store: Store, device: torch.device, folder: Path, wanted: 
             table[name] = manifest[name].to_numpy()
     table["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
     table["part"] = parts_of(run, store)
-    if method.pictures:
-        shown = positions if wanted is None else np.array(_to_show(table, wanted), dtype=np.int64)
-        _explain(run, method, items, shown, table, device, folder / "overlays")
     return table
 
 
@@ -230,7 +267,10 @@ def _explain(
     device: torch.device,
     folder: Path,
 ) -> None:
-    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known."""
+    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known.
+
+    A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
+    """
     from models.fit import score_batches
     from pipeline.overlays import Heat, hot_point, write_strip
 
@@ -238,17 +278,19 @@ def _explain(
     positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
     draw = np.isin(positions, shown)
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
-    scales = [(0.0, run.scales[name][HEAT_QUANTILE]) for name in ("contribution", "pixel_error")]
+    scales = {name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items()}
     names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
     with progress("overlays", len(positions)) as bar:
         for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
-            inputs, outputs = _pictures(method, x), _pictures(method, terms["x_hat"])
-            shares, errors = maps.contributions(x), maps.errors(x, terms["x_hat"])
-            for image, output, share, error in zip(inputs, outputs, shares, errors, strict=True):
+            inputs, kinds = _pictures(method, x), maps.kinds(x, terms.get("x_hat"))
+            outputs = _pictures(method, terms["x_hat"]) if "x_hat" in terms else [None] * len(inputs)
+            for item, (image, output) in enumerate(zip(inputs, outputs, strict=True)):
                 position = positions[place]
-                hot[position] = [*hot_point(share), *hot_point(error)]
+                for name, values in kinds.items():
+                    first = 2 * KINDS.index(name)
+                    hot[position, first : first + 2] = hot_point(values[item])
                 if draw[place]:
-                    heats = [Heat(share, scales[0]), Heat(error, scales[1])]
+                    heats = [Heat(values[item], scales[name]) for name, values in kinds.items()]
                     picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
                     write_strip(folder / f"{names[position]}.png", picture, output, heats)
                 place += 1
@@ -262,39 +304,6 @@ def _explain(
 def _pictures(method: Method, x: torch.Tensor) -> np.ndarray:
     """Scaled pictures as float32 (B, H, W, C), padding cut off."""
     return method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
-
-
-def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> None:
-    """Paint each slide's tile percentiles back on its thumbnail, one PNG a slide."""
-    from PIL import Image
-
-    from pipeline.overlays import slide_heat_map
-    from preprocessing.store import write_atomically
-
-    folder.mkdir(parents=True, exist_ok=True)
-    names = slide_map_names(store.sources["source"].astype(str))
-    for row in store.sources[store.sources["state"] == "done"].itertuples():
-        tiles = table[table["source"] == row.source]
-        path = (store.root / str(row.thumbnail)).resolve()
-        if tiles.empty or not path.is_relative_to(store.root.resolve()) or not path.is_file():
-            continue
-        thumbnail = np.asarray(Image.open(path).convert("RGB"))
-        boxes = tiles[["x", "y", "width", "height"]].to_numpy(dtype=float)
-        picture = slide_heat_map(
-            thumbnail, boxes, tiles["percentile"].to_numpy(dtype=float), float(row.width) / thumbnail.shape[1]
-        )
-        write_atomically(folder / names[str(row.source)], Image.fromarray(picture).save)
-
-
-def slide_map_names(sources: Iterable[str]) -> dict[str, str]:
-    """Source -> name of its picture: the path with __ for /, and a hash where two would have one name."""
-    from preprocessing.store import item_id
-
-    bare = {source: source.replace("/", "__").rsplit(".", 1)[0] for source in sources}
-    count = Counter(bare.values())
-    return {
-        source: f"{name if count[name] == 1 else item_id(source, 'map')}.png" for source, name in bare.items()
-    }
 
 
 def _outcome(folder: Path, store: Store, verb: str) -> Outcome:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
+from pipeline.stain_target import target_fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,63 +19,92 @@ if TYPE_CHECKING:
 
 FIT_PIXELS = 200_000
 """About as many pixels of a slide's tiles make its stain fit (MEASURED: enough, and 0.2 s)."""
-PAINT_TILES = 512
-"""Tiles are repainted so many at a time, in place: a slide of 100,000 tiles is held in memory once."""
 
 
-def normalise(tiles: np.ndarray, settings: TileSettings, threads: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Tiles with their stains brought to the target's, and what is recorded of it.
+class SlideStain:
+    """Fitted on a sample of a slide's tiles, then applied to all of them, part by part and by several threads.
 
-    Where the slide has no two stains to fit, its tiles stay as they are and `stain_guard` says why.
+    What a tile becomes depends on the sample, the tile and the settings alone.
     """
-    from preprocessing.stain import (
-        REMEMBERING_PIXELS,
-        StainMap,
-        builtin_target,
-        concentration_ratio,
-        fit_stain,
-        staintools_transform,
-        target_from_image,
-    )
 
-    recorded: dict[str, Any] = {"stain_matrix": None, "stain_concentration": None, "stain_guard": None}
-    if settings.stain == "none":
-        return tiles, recorded
-    path = Path(settings.stain_target) if settings.stain_target else None
-    if settings.stain == "staintools":
-        out, failed = staintools_transform(tiles, path)
-        recorded["stain_guard"] = f"{failed} tiles left as they are (staintools failed)" if failed else None
-        return out, recorded
-    target = target_from_image(path) if path else builtin_target()
-    try:
-        fit = fit_stain(_sample(tiles))
-    except InputError as error:
-        recorded["stain_guard"] = f"tiles left as they are: {error}"
-        return tiles, recorded
-    recorded["stain_matrix"] = json.dumps(fit.matrix.round(6).tolist())
-    recorded["stain_concentration"] = json.dumps(fit.max_concentration.round(6).tolist())
-    ratio, capped = target.max_concentration / fit.max_concentration, concentration_ratio(fit, target)
-    doubts = [fit.guard] if fit.guard else []
-    if (ratio > capped).any():
-        doubts.append(f"pale slide: stain raised {capped.max():g} times instead of {ratio.max():.1f} times")
-    if settings.stain_scope == "slide":
-        paint, remember = StainMap(fit, target), tiles.size // 3 >= REMEMBERING_PIXELS
+    def __init__(self, sample: np.ndarray, settings: TileSettings, count: int) -> None:
+        """`sample` uint8 (N, H, W, 3), tiles of the slide; `count` how many tiles it has.
 
-        def repaint(start: int) -> None:
-            part = slice(start, start + PAINT_TILES)
-            tiles[part] = paint(tiles[part], remember=remember)
+        Where the sample has no two stains to fit, all tiles will stay as they are, and the record says why.
+        """
+        from preprocessing.stain import REMEMBERING_PIXELS, StainMap, concentration_ratio, fit_stain
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(repaint, range(0, len(tiles), PAINT_TILES)))
-    else:
-        tiles, failed = _tile_by_tile(tiles, fit, target)
-        if failed:
-            doubts.append(f"{failed} tiles took the slide's fit (too little stain of their own)")
-    recorded["stain_guard"] = "; ".join(doubts) or None
-    return tiles, recorded
+        self.settings, self._lock, self._failed = settings, threading.Lock(), 0
+        self._doubts: list[str] = []
+        self._fit: StainFit | None = None
+        if settings.stain != "vahadane":
+            return
+        self._target = target_fit(settings.stain_target)
+        try:
+            fit = fit_stain(_pixels(sample))
+        except InputError as error:
+            self._doubts.append(f"tiles left as they are: {error}")
+            return
+        self._fit, self._paint = fit, StainMap(fit, self._target)
+        self._remember = count * sample[0].size // 3 >= REMEMBERING_PIXELS
+        ratio = self._target.max_concentration / fit.max_concentration
+        capped = concentration_ratio(fit, self._target)
+        self._doubts += [fit.guard] if fit.guard else []
+        if (ratio > capped).any():
+            told = f"pale slide: stain raised {capped.max():g} times instead of {ratio.max():.1f} times"
+            self._doubts.append(told)
+
+    def as_tiles(self, areas: np.ndarray) -> np.ndarray:
+        """What is read of the slide as tiles in their own stains: here it is tiles."""
+        return areas
+
+    def __call__(self, places: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tiles uint8 (N, H, W, 3) in the target's stains, and which are settled (bool): here all are.
+
+        `places` (N,) are their numbers within the slide. The array given stays as it is.
+        """
+        import numpy as np
+
+        return self._stained(areas), np.ones(len(places), dtype=bool)
+
+    def rest(self, areas: np.ndarray) -> np.ndarray:
+        """Tiles that were not settled, after all others were."""
+        return self._stained(areas)
+
+    def _stained(self, tiles: np.ndarray) -> np.ndarray:
+        from preprocessing.stain import staintools_transform
+
+        if self.settings.stain == "staintools":
+            path = Path(self.settings.stain_target) if self.settings.stain_target else None
+            with self._lock:  # spams sets the threads of the whole process
+                out, failed = staintools_transform(tiles, path)
+                self._failed += failed
+            return out
+        if self._fit is None:
+            return tiles
+        if self.settings.stain_scope == "slide":
+            return self._paint(tiles, remember=self._remember)
+        out, failed = _tile_by_tile(tiles, self._fit, self._target)
+        with self._lock:
+            self._failed += failed
+        return out
+
+    def recorded(self) -> dict[str, Any]:
+        """Stain matrix, concentrations and guard for the sources table, after the last tile."""
+        told = list(self._doubts)
+        if self._failed and self.settings.stain == "staintools":
+            told.append(f"{self._failed} tiles left as they are (staintools failed)")
+        elif self._failed:
+            told.append(f"{self._failed} tiles took the slide's fit (too little stain of their own)")
+        fit = self._fit
+        return {
+            "stain_matrix": json.dumps(fit.matrix.round(6).tolist()) if fit else None,
+            "stain_concentration": json.dumps(fit.max_concentration.round(6).tolist()) if fit else None,
+            "stain_guard": "; ".join(told) or None,
+        }
 
 
-def _sample(tiles: np.ndarray) -> np.ndarray:
+def _pixels(tiles: np.ndarray) -> np.ndarray:
     """About FIT_PIXELS pixels (N, 3), evenly over all tiles: every k-th, k prime to the side so that columns vary."""
     pixels = tiles.reshape(-1, 3)
     every = max(1, -(-len(pixels) // FIT_PIXELS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.camelyon16 import Camelyon16, read_archive
 from pipeline.config import TileSettings
-from pipeline.errors import EsadError, InputError, UsageError
+from pipeline.errors import EsadError, UsageError
 from pipeline.ingest import IngestOptions, Job, run_job
 from pipeline.inputs import find_sources
 from pipeline.outcome import Outcome
 from pipeline.progress import say
+from pipeline.stain_target import target_digest
 from pipeline.tile_slide import SlideTask, process_slide
 from preprocessing.store import read_sources
 
@@ -34,14 +35,17 @@ def tile(
     With `tile_list`, the published lists of Camelyon16, its tiles are taken instead of a grid, with their split, labels
     and labelled anomalies; slides that it does not name are left out, and those that are missing are counted.
 
-    With `annotations`, outline files go with slides of the same stem. A slide without one counts as normal where
+    With `settings.protocol` the slides' names and folders, not a grid and a tissue mask, say which tiles there are; with
+    `tile_list` too, the lists do.
+
+    With `annotations`, a folder or zip, outline files go with slides of the same stem. A slide without one counts as normal where
     another slide of the call has one; where none has, the folder is not this archive's and labels stay null.
     Raises UsageError for a missing folder of outlines, two outlines of one slide, or an unusable stain target.
     """
     from preprocessing.slides import is_slide, one_per_series
 
-    if annotations is not None and not annotations.is_dir():
-        raise UsageError(f"--annotations {annotations}: no such folder.")
+    if annotations is not None and not annotations.exists():
+        raise UsageError(f"--annotations {annotations}: no such folder or zip.")
     if (settings.magnification is None) == (settings.mpp is None):
         raise UsageError("Give one of --magnification and --mpp.")
     archive, found = find_sources(inputs, is_slide, options.out)
@@ -51,26 +55,45 @@ def tile(
         warnings.append(
             f"{len(found) - len(sources)} DICOM files are further parts of slides that are read once."
         )
-    listed = None
+    listed = protocol = None
+    if settings.protocol:
+        protocol = read_archive(archive, sources)
+        settings = _with_target(settings, protocol, warnings)
     if tile_list is not None:
         sources, listed, told = _listed(tile_list, sources)
         warnings.append(told)
+    elif protocol is not None:
+        warnings += protocol.told()
     outlines: dict[str, Path] = {}
-    if annotations is not None:
-        outlines = _outlines_of(annotations, sources)
-        warnings.append(_about_outlines(annotations, len(outlines), len(sources)))
+    if annotations is not None or (protocol is not None and listed is None):
+        place = annotations or archive
+        outlines = _outlines_of(place, sources)
+        warnings.append(_about_outlines(place, len(outlines), len(sources), protocol is not None))
     resolved = settings.model_dump()
-    resolved["stain_target"] = _target_digest(settings)
+    resolved["stain_target"] = target_digest(settings.stain_target, settings.stain)
     resolved["annotations"] = _digest(outlines.values()) if outlines else None
-    at_once = max(1, min(options.workers, len(sources)))
     resolved["tile_list"] = None if tile_list is None else _lists_digest(listed or {})
+    resolved["reference"] = _digest([protocol.reference]) if protocol and protocol.reference else None
     if settings.stain_target is not None:  # a worker on another machine may stand in another folder
         settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})
-    task = SlideTask(archive, settings, outlines, max(1, options.workers // at_once), listed)
+    threads = max(1, options.workers // max(1, min(options.workers, len(sources))))
+    task = SlideTask(archive, settings, outlines, threads, listed, protocol if listed is None else None)
     versions = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
     process = partial(process_slide, task)
     job = Job("tile", "tiles", archive, sources, resolved, process, versions=versions, warnings=warnings)
     return _with_notes(run_job(job, options))
+
+
+def _with_target(settings: TileSettings, protocol: Camelyon16, warnings: list[str]) -> TileSettings:
+    """The protocol's stain target, unless another is given or its slide is not here."""
+    if settings.stain_target is not None or settings.stain == "none":
+        return settings
+    if protocol.target is None:
+        slide = protocol.rule.stain_target.slide
+        warnings.append(
+            f"{slide}, of which the protocol's stain target is a part, is not here: the built-in target."
+        )
+    return settings.model_copy(update={"stain_target": protocol.target})
 
 
 def _listed(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
@@ -124,11 +147,13 @@ def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
                 f"{path}: {slides[0]} and {slides[1]} both have its name, and it can outline only one of them. Tile "
                 "their folders apart, each with its own outlines."
             )
-        found[slides[0]] = path.resolve()
+        found[slides[0]] = path.absolute()
     return found
 
 
-def _about_outlines(folder: Path, matched: int, slides: int) -> str:
+def _about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> str:
+    if protocol:
+        return f"{folder}: outlines for {matched} slides."
     if not matched:
         return (
             f"{folder}: no outline file has the stem of any of the {slides} slides, so all labels stay unknown. "
@@ -139,46 +164,42 @@ def _about_outlines(folder: Path, matched: int, slides: int) -> str:
 
 
 def _with_notes(outcome: Outcome) -> Outcome:
-    """Say which slides lost tiles or kept their stains, and put the counts into the summary."""
+    """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and put the counts into the summary."""
     sources = read_sources(outcome.out)
+    bare = sources[(sources["state"] == "done") & (sources["items"] == 0)]
     lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
+    blurred = sources[sources["focus_note"].notna()]
     guarded = sources[sources["stain_guard"].notna()]
+    for source, reason in bare[["source", "reason"]].head(5).itertuples(index=False):
+        say(f"{source}: {reason}")
     for source, count in lost[["source", "unreadable_tiles"]].head(5).itertuples(index=False):
         say(f"{source}: {int(count)} tiles could not be read and are left out.")
+    for source, note in blurred[["source", "focus_note"]].head(5).itertuples(index=False):
+        say(f"{source}: {note}")
     for source, reason in guarded[["source", "stain_guard"]].head(5).itertuples(index=False):
         say(f"{source}: stain: {reason}")
-    counts = {"unreadable_tiles": int(lost["unreadable_tiles"].sum()), "stain_guarded": len(guarded)}
+    counts = {
+        "left_out": len(bare),
+        "unreadable_tiles": int(lost["unreadable_tiles"].sum()),
+        "blurred_tiles": int(sources["blurred_tiles"].fillna(0).sum()),
+        "blurred": len(blurred),
+        "stain_guarded": len(guarded),
+    }
+    message = outcome.message
+    if len(bare):
+        message += f" {len(bare)} slides gave no tile (their reason is in sources.parquet)."
     if len(lost):
-        message = (
-            f"{outcome.message} {counts['unreadable_tiles']} tiles of {len(lost)} damaged slides are missing."
-        )
-        outcome = replace(outcome, message=message)
-    return replace(outcome, summary={**outcome.summary, **counts})
-
-
-def _target_digest(settings: TileSettings) -> str | None:
-    """Name and digest of the stain target; UsageError where it cannot serve, before any slide is read."""
-    from preprocessing.stain import target_from_image
-
-    if settings.stain_target is None or settings.stain == "none":
-        return None
-    path = Path(settings.stain_target)
-    if not path.is_file():
-        like = re.fullmatch(r"(.+):[0-9a-f]{16}", settings.stain_target)
-        hint = f" The run was made towards {like[1]}: give that file with --stain-target." if like else ""
-        raise UsageError(f"--stain-target {path}: no such file.{hint}")
-    try:
-        target_from_image(path)
-    except InputError as error:
-        raise UsageError(f"--stain-target {error}") from error
-    return f"{path.name}:{_digest([path])}"
+        message += f" {counts['unreadable_tiles']} tiles of {len(lost)} damaged slides are missing."
+    return replace(outcome, message=message, summary={**outcome.summary, **counts})
 
 
 def _digest(paths: Iterable[Path]) -> str:
     """16 hex digits over names and bytes."""
+    from preprocessing.annotations import outline_bytes
+
     whole = hashlib.sha256()
     for path in sorted(paths):
-        whole.update(path.name.encode() + path.read_bytes())
+        whole.update(path.name.encode() + outline_bytes(path))
     return whole.hexdigest()[:16]
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pipeline.config import TileSettings
-from pipeline.errors import InputError
+from pipeline.errors import InputError, NothingToKeep
 from pipeline.ingest import refused_row, source_row
-from pipeline.slide_stain import normalise
+from pipeline.mask_picture import Overview, write_pictures
+from pipeline.slide_stain import SlideStain
+from pipeline.slide_stain_dpa import DpaStain, area_plan, from_level_0
+from pipeline.stain_sheet import sample_places, stain_sheet
+from pipeline.tile_stream import Stain, Streamed, stream_tiles
 from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
+    from preprocessing.tile_reader import TileReader
     from preprocessing.tiling import ReadPlan
 
 UM_PER_PIXEL_AT_10 = 1.0
@@ -37,83 +44,205 @@ class SlideTask:
     """Threads within one slide; the result does not depend on it."""
     listed: Mapping[str, pd.DataFrame] | None = None
     """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
+    protocol: Camelyon16 | None = None
+    """The rule that then takes the place of grid and tissue mask."""
+
+    def tiles_of(self, slide: Slide, source: str) -> pd.DataFrame | None:
+        """The slide's tiles where a list or a protocol says which they are."""
+        if self.listed is not None:
+            return self.listed[source]
+        if self.protocol is None:
+            return None
+        settings, outlines = self.settings, self.outlines.get(source)
+        return self.protocol.tiles(
+            slide, source, outlines, settings.labels.min_fraction, settings.protocol_seed
+        )
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
     (source,) = unit.sources
+    reason = task.protocol.left_out(source) if task.protocol else None
+    if reason:
+        row = source_row(task.archive, source, 0, reason=reason)
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
+        return
     try:
-        array, items, described = _tile_slide(task, source, root, unit.number)
+        items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
-        nothing = pd.DataFrame({"source": [], "place": []})
-        write_unit(root, unit, None, nothing, pd.DataFrame([refused_row(task.archive, source, error)]))
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return
     row = source_row(task.archive, source, len(items), **described)
-    write_unit(root, unit, array, items, pd.DataFrame([row]))
+    write_unit(root, unit, None, items, pd.DataFrame([row]))
 
 
-def _tile_slide(
-    task: SlideTask, source: str, root: Path, number: int
-) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
-    """Tiles (N, H, W, 3), their manifest rows, and the source's own columns; InputError where there are none."""
+def _no_items() -> pd.DataFrame:
+    return pd.DataFrame({"source": [], "place": []})
+
+
+def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Write the slide's shard and pictures; its tiles' manifest rows, and the source's own columns.
+
+    Where nothing on the slide is worth a tile there are no rows, and `reason` says why. InputError where it cannot be tiled.
+    """
     import numpy as np
-    from PIL import Image
 
+    from preprocessing.sharpness import focus_note
     from preprocessing.slides import Slide
-    from preprocessing.tissue import box_fractions, tissue_mask
 
     settings = task.settings
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
-        plan = slide.plan(wanted, exact=settings.mpp is not None)
-        thumbnail, unread = slide.thumbnail()
-        listed = task.listed[source] if task.listed is not None else None
-        corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
-        span = settings.tile_size * plan.downsample
-        boxes = np.column_stack([corners, np.full((len(corners), 2), span)])
-        if not len(corners):
-            raise InputError(
-                f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
-            )
-        downsample = slide.width / thumbnail.shape[1]
-        mask = (
-            tissue_mask(thumbnail) | unread
-        )  # what the overview lost is tried tile by tile, and counted there
-        tissue = box_fractions(mask, boxes, downsample)
-        kept = np.flatnonzero((tissue >= settings.min_tissue) | (listed is not None))
-        if not len(kept):
-            raise InputError(
-                f"{slide.path.name}: no tile has {settings.min_tissue:.0%} tissue ({len(corners)} looked at)."
-            )
-        tiles, read = _read(slide, corners[kept], plan, settings.tile_size, task.threads)
-        kept = kept[read]
-        described = {
+        if task.protocol is not None:
+            plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
+        else:
+            plan = slide.plan(wanted, exact=settings.mpp is not None)
+        if settings.stain == "vahadane-dpa":
+            plan = from_level_0(plan, settings.tile_size)
+        overview = _overview(slide)
+        described: dict[str, Any] = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": slide.reader, "thumbnail": f"thumbnails/{number:05d}.png",
-            "thumbnail_downsample": downsample, "unreadable_tiles": int((~read).sum()),
+            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": overview.downsample,
+            "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
         }  # fmt: skip
-    if not len(tiles):
-        raise InputError(
-            f"{source}: none of its {len(read)} tissue tiles could be read; the file is damaged."
-        )
-    tiles, stain = normalise(tiles, settings, task.threads)
-    described.update(stain)
-    items = pd.DataFrame(
-        {
-            "source": source,
-            "place": [f"{x},{y}" for x, y in corners[kept]],
-            "group": Path(source).with_suffix("").as_posix(),
-        }
-    )
-    items["x"], items["y"] = corners[kept].T
-    items["width"] = items["height"] = round(span)
-    items["mpp"], items["tissue"] = plan.mpp, tissue[kept].astype(np.float32)
-    _label(items, boxes[kept], task, source)
+        try:
+            boxes, tissue, listed = _places(task, source, slide, plan, overview)
+        except NothingToKeep as error:
+            nothing = np.empty((0, 4))
+            pictures = write_pictures(root, number, overview, nothing, nothing)
+            return _no_items(), {**described, **pictures, "reason": str(error)}
+        corners = boxes[:, :2].astype(np.int64)
+        least = settings.min_sharpness if listed is None else 0.0
+        streamed, read_with = _write_shard(task, slide, plan, corners, root, number, least)
+        if not streamed.read.any():
+            raise InputError(
+                f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
+            )
+        kept, blurred = streamed.written, streamed.read & ~streamed.written
+    sharp = streamed.sharpness[streamed.read]
+    described |= {
+        "reader": read_with, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
+        "focus_note": focus_note(sharp, plan.mpp), **write_pictures(root, number, overview, boxes[kept], boxes[blurred]),
+    }  # fmt: skip
+    if not kept.any():
+        told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
+        return _no_items(), {**described, "reason": told}
+    described |= streamed.stain.recorded()
+    described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
+    measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
+    items = _items(task, source, boxes[kept], measured[kept], plan.mpp)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    write_atomically(root / str(described["thumbnail"]), Image.fromarray(thumbnail).save)
-    return tiles, items, described
+    return items, described
+
+
+def _write_shard(
+    task: SlideTask, slide: Slide, plan: ReadPlan, corners: np.ndarray, root: Path, number: int, least: float
+) -> tuple[Streamed, str]:
+    """Write the pixels of the tiles at `corners` and the sheet of samples; what was written, and what it was read with.
+
+    Without a tile that can be read and is sharp enough there is no shard.
+    """
+    from preprocessing.shard_writer import ShardWriter
+    from preprocessing.tile_reader import TileReader
+
+    settings = task.settings
+    read_plan, side = plan, settings.tile_size
+    if settings.stain == "vahadane-dpa":
+        read_plan, side = area_plan(plan, side)
+
+    def make_stain(sample: np.ndarray) -> Stain:
+        if settings.stain == "vahadane-dpa":
+            return DpaStain(settings, plan, len(corners))
+        return SlideStain(sample, settings, len(corners))
+
+    shape = (settings.tile_size, settings.tile_size, 3)
+    with (
+        TileReader(slide, read_plan, side, tolerance=settings.scaled_decode) as reader,
+        ShardWriter(root, number, len(corners), shape) as shard,
+    ):
+        streamed = stream_tiles(reader, corners, make_stain, shard, task.threads, least)
+        read_with = reader.reader
+        if streamed.written.any():
+            shard.commit(streamed.written)
+            if settings.stain != "none":
+                _write_sheet(root, number, reader, corners[streamed.written], streamed.stain)
+    return streamed, read_with
+
+
+def _write_sheet(root: Path, number: int, reader: TileReader, corners: np.ndarray, stain: Stain) -> None:
+    """Sample tiles of the shard above the same tiles as they were read."""
+    import numpy as np
+
+    from preprocessing.store import shard_path
+
+    chosen = sample_places(len(corners))
+    before = stain.as_tiles(reader.read_all(corners[chosen])[0])
+    after = np.load(shard_path(root, number), mmap_mode="r", allow_pickle=False)[chosen]
+    sheet = stain_sheet(before, after)
+    write_atomically(root / f"stain/{number:05d}.png", partial(sheet.save, compress_level=1))
+
+
+def _items(
+    task: SlideTask, source: str, boxes: np.ndarray, measured: pd.DataFrame, mpp: float
+) -> pd.DataFrame:
+    """The manifest rows of tiles at `boxes` (N, 4), with the columns of `measured` (N rows), labelled by the outlines."""
+    corners = boxes[:, :2].astype("int64")
+    items = pd.DataFrame(
+        {
+            "source": source,
+            "place": [f"{x},{y}" for x, y in corners.tolist()],
+            "group": Path(source).with_suffix("").as_posix(),
+        }
+    )
+    items["x"], items["y"] = corners.T
+    items["width"] = items["height"] = round(float(boxes[0, 2]))
+    items["mpp"] = mpp
+    for name, values in measured.items():
+        items[name] = values.to_numpy()
+    _label(items, boxes, task, source)
+    return items
+
+
+def _overview(slide: Slide) -> Overview:
+    """The thumbnail, and what it shows."""
+    from preprocessing.tissue import tissue_kinds
+
+    thumbnail, lost = slide.thumbnail()
+    downsample = slide.width / thumbnail.shape[1]
+    return Overview(thumbnail, tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample), lost, downsample)
+
+
+def _places(
+    task: SlideTask, source: str, slide: Slide, plan: ReadPlan, overview: Overview
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame | None]:
+    """Level-0 boxes (N, 4) of the tiles to read, their share of tissue (N,), and their rows of a list or protocol, if any.
+
+    NothingToKeep where no place has enough tissue, InputError where the slide cannot be tiled.
+    """
+    import numpy as np
+
+    from preprocessing.tissue import Kind, box_fractions
+
+    settings = task.settings
+    listed = task.tiles_of(slide, source)
+    corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
+    if not len(corners):
+        raise InputError(
+            f"{slide.path.name}: smaller than one tile of {settings.tile_size} pixels at {plan.mpp:.3g} um/px."
+        )
+    boxes = np.column_stack([corners, np.full((len(corners), 2), settings.tile_size * plan.downsample)])
+    # what the overview lost is tried tile by tile, and counted there
+    tissue = box_fractions((overview.kinds == Kind.TISSUE) | overview.lost, boxes, overview.downsample)
+    if listed is not None:
+        return boxes, tissue, listed
+    enough = tissue >= settings.min_tissue
+    if not enough.any():
+        raise NothingToKeep(
+            f"no tissue: {tissue.max():.0%} in the fullest of {len(boxes)} places, {settings.min_tissue:.0%} needed."
+        )
+    return boxes[enough], tissue[enough], None
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:
@@ -141,17 +270,6 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
             f"{slide.height} pixels: is it the slide that the list is of?"
         )
     return corners
-
-
-def _read(
-    slide: Slide, corners: np.ndarray, plan: Any, tile_size: int, threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles that could be read, in the order of `corners`, and which those are (bool)."""
-    import numpy as np
-
-    tiles = np.empty((len(corners), tile_size, tile_size, 3), dtype=np.uint8)
-    read = slide.read_tiles(corners, plan, tile_size, tiles, threads)
-    return tiles if read.all() else tiles[read], read
 
 
 def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, source: str) -> None:

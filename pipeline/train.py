@@ -24,7 +24,7 @@ import yaml
 from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
-from pipeline.presets import preset_settings
+from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def train(
     from preprocessing.store import Store, write_table
 
     opened = Store(store)
-    settings = resolve(RunSettings, *preset_settings(opened.kind, preset), *overrides)
+    method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
+    published = protocol_settings(opened.settings) if opened.kind == "tiles" else {}
+    settings = resolve(RunSettings, *preset_settings(opened.kind, preset, method), published, *overrides)
     config = _config(opened, settings)
     if _already_finished(out, config, force):
         return _outcome(out, opened, "Left alone (finished before)")
@@ -154,9 +156,11 @@ def _fit(
 
     device = resolve_device(settings.device)
     part = assignments[assignments["part"] == "train"]
+    held = assignments[(assignments["part"] == "validation") & assignments["label"].notna()]
     data = TrainingData(
-        in_memory(store), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")]
-    )
+        in_memory(store), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")],
+        [(positions_of(store, held["item_id"]), held["label"].to_numpy(dtype="int8"))],
+    )  # fmt: skip
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
     unlabelled, anomalies = (int((part["semi_label"] == value).sum()) for value in (0, -1))
     for restart in range(_restarts_so_far(out), settings.train.restarts + 1):
@@ -207,6 +211,7 @@ def _write_references(
     """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
     from models.augment import Augmentation
     from pipeline.heat import HeatMaps, mean_picture, score_weights
+    from pipeline.runs import resolve_device
     from pipeline.score import final_scores, raw_scores
     from preprocessing.store import write_array, write_json, write_table
 
@@ -216,7 +221,7 @@ def _write_references(
         held = normal[normal["part"] == "train"]
         say("No normal item was held out (data.validation_share): reference scores come from training items.")
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    device, items = next(method.parameters()).device, in_memory(store)
+    device, items = resolve_device(settings.device), in_memory(store)
     positions = positions_of(store, held["item_id"])
     raw = raw_scores(method, items, positions, device, augmentation)
     raw.insert(0, "item_id", held["item_id"].to_numpy())

@@ -6,14 +6,15 @@ All coordinates are level-0 pixels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import shapely
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 from shapely.geometry.base import BaseGeometry
 
 from preprocessing.errors import InputError, UsageError
@@ -24,6 +25,7 @@ IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 SUFFIXES = (".xml", ".geojson", ".json")
+MOST_BYTES = 1 << 28
 PIECE_VERTICES = 256
 PIECE_BOXES = 8
 
@@ -34,16 +36,30 @@ def _polygons(shape: BaseGeometry) -> BaseGeometry:
     return shapely.union_all(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
 
 
-def _area(rings: Iterable[Any], path: Path) -> BaseGeometry:
-    """Union of rings, each a list of (x, y); self-crossing ones are repaired."""
-    shapes = []
-    for ring in rings:
-        points = np.asarray(ring, dtype=float)
-        if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
-            raise InputError(f"{path.name}: an outline is not a list of x, y pairs.")
-        if len(points) >= 3:
-            shapes.append(_polygons(shapely.make_valid(shapely.Polygon(points[:, :2]))))
-    return shapely.union_all(shapes)
+def _points(ring: Any, path: Path) -> np.ndarray:
+    """A ring's corners, float64 (N, 2); fewer than three, which enclose nothing, become none."""
+    if len(ring) < 3:
+        return np.empty((0, 2))
+    points = np.asarray(ring, dtype=float)
+    if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
+        raise InputError(f"{path.name}: an outline is not a list of x, y pairs.")
+    return points[:, :2]
+
+
+def _polygon(rings: Iterable[Any], path: Path) -> BaseGeometry:
+    """The area of an outer ring and the rings of its holes, closed or not; one that crosses itself is repaired."""
+    outer, *holes = [_points(ring, path) for ring in rings] or [np.empty((0, 2))]
+    return _polygons(shapely.make_valid(shapely.Polygon(outer, [hole for hole in holes if len(hole)])))
+
+
+def _area(tumour: list[BaseGeometry], holes: list[BaseGeometry], path: Path) -> BaseGeometry:
+    """Union of the outlines without that of the holes; InputError where there are outlines, and none encloses anything."""
+    whole = shapely.union_all(tumour)
+    if tumour and whole.is_empty:
+        raise InputError(
+            f"{path.name}: its {len(tumour)} outlines enclose no area (fewer than three points, or all on a line)."
+        )
+    return shapely.difference(whole, shapely.union_all(holes)) if holes else whole
 
 
 def _kind(group: str) -> str:
@@ -66,7 +82,7 @@ def _read_asap(path: Path) -> BaseGeometry:
     found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
     unknown: set[str] = set()
     try:
-        for annotation in parse(path).getroot().iter("Annotation"):
+        for annotation in fromstring(outline_bytes(path)).iter("Annotation"):
             if annotation.get("Type", "").strip().lower() in NO_AREA_TYPES:
                 continue
             group = annotation.get("PartOfGroup", "None")
@@ -74,44 +90,71 @@ def _read_asap(path: Path) -> BaseGeometry:
             if _kind(group) == "unknown":
                 unknown.add(repr(group))
             else:
-                found[_kind(group)].append(points)
+                found[_kind(group)].append(_polygon([points], path))
     except (ParseError, KeyError, ValueError, OSError) as error:
         raise InputError(
             f"{path.name}: not a readable ASAP XML ({type(error).__name__}: {error})."
         ) from error
     _check_groups(found, unknown, path)
-    return shapely.difference(_area(found["tumour"], path), _area(found["hole"], path))
+    return _area(found["tumour"], found["hole"], path)
+
+
+def _group(feature: dict[str, Any]) -> str:
+    """The class of a GeoJSON feature, the first of QuPath's derived ones (Tumor: Positive); empty where it has none."""
+    classification = (feature.get("properties") or {}).get("classification") or {}
+    if not isinstance(classification, dict):
+        return str(classification)
+    names = classification.get("names") or [classification.get("name") or ""]
+    return str(names[0]).split(":")[0]
+
+
+def _geojson_polygons(geometry: dict[str, Any], path: Path) -> BaseGeometry:
+    """The area of a GeoJSON geometry; points and lines have none. ValueError for a type that is none of GeoJSON's."""
+    kind = geometry["type"]
+    if kind == "Polygon":
+        return _polygon(geometry["coordinates"], path)
+    if kind == "MultiPolygon":
+        return shapely.union_all([_polygon(rings, path) for rings in geometry["coordinates"]])
+    if kind == "GeometryCollection":
+        return shapely.union_all([_geojson_polygons(part, path) for part in geometry["geometries"]])
+    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+        return shapely.Polygon()
+    raise ValueError(f"type {kind!r}")
 
 
 def _read_geojson(content: Any, path: Path) -> BaseGeometry:
-    """Features without a class are tumour: a file of bare polygons outlines what it is about."""
+    """Features without a class are tumour: a file of bare polygons outlines what it is about.
+
+    QuPath's cells and other detections are no outlines.
+    """
     found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
     unknown: set[str] = set()
     features = content["features"] if isinstance(content, dict) and "features" in content else content
     for feature in features if isinstance(features, list) else [features]:
-        shape = shapely.from_geojson(json.dumps(feature.get("geometry", feature)))
-        classification = (feature.get("properties") or {}).get("classification") or {}
-        group = classification.get("name") if isinstance(classification, dict) else str(classification)
+        of_type = (feature.get("properties") or {}).get("objectType", "annotation")
+        group = _group(feature)
         kind = _kind(group) if group else "tumour"
-        if kind == "unknown":
-            unknown.add(repr(group))
-        elif shape.area > 0:
-            found[kind].append(_polygons(shapely.make_valid(shape)))
+        if of_type != "annotation" or kind == "unknown":
+            unknown.add(repr(group if of_type == "annotation" else of_type))
+        else:
+            found[kind].append(_geojson_polygons(feature.get("geometry", feature), path))
     _check_groups(found, unknown, path)
-    return shapely.difference(shapely.union_all(found["tumour"]), shapely.union_all(found["hole"]))
+    return _area(found["tumour"], found["hole"], path)
 
 
 def _read_json(path: Path) -> BaseGeometry:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(outline_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: not readable JSON ({error}).") from error
     try:
         if not (isinstance(content, dict) and "positive" in content):
             return _read_geojson(content, path)
-        tumour = _area([shape["vertices"] for shape in content["positive"]], path)
-        holes = _area([shape["vertices"] for shape in content.get("negative", [])], path)
-        return shapely.difference(tumour, holes)
+        tumour, holes = (
+            [_polygon([shape["vertices"]], path) for shape in content.get(name, [])]
+            for name in ("positive", "negative")
+        )
+        return _area(tumour, holes, path)
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
         raise InputError(f"{path.name}: neither GeoJSON nor positive/negative outlines ({error}).") from error
 
@@ -119,23 +162,56 @@ def _read_json(path: Path) -> BaseGeometry:
 def read_outlines(path: Path) -> BaseGeometry:
     """The annotated area of one slide, holes cut out, in level-0 pixels; an empty area where nothing is outlined.
 
-    Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups.
+    Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups or no area at all.
     """
     return _read_asap(path) if path.suffix.lower() == ".xml" else _read_json(path)
 
 
-def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
-    """Lower-case stem -> outline file below `folder`, for the slides `stems` (any case) or for all.
+def outline_bytes(path: Path) -> bytes:
+    """Content of an outline file, or of a member of a zip where `path` is ARCHIVE.zip/MEMBER; nothing is unpacked.
 
-    Raises UsageError where two files outline the same slide.
+    Raises InputError, naming the file, where it cannot be read.
+    """
+    archive = next((parent for parent in path.parents if parent.is_file()), None)
+    try:
+        if archive is None:
+            return path.read_bytes()
+        with zipfile.ZipFile(archive) as members:
+            entry = members.getinfo(path.relative_to(archive).as_posix())
+            if entry.file_size > MOST_BYTES:
+                raise InputError(
+                    f"{path.name}: {entry.file_size} bytes; an outline file has {MOST_BYTES} at most."
+                )
+            return members.read(entry)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name}: cannot be read ({error}).") from error
+
+
+def _outline_files(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, and the members of its zips as ARCHIVE.zip/MEMBER."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        if not path.is_file():
+            continue
+        if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as members:
+                yield from (path / name for name in sorted(members.namelist()) if not name.endswith("/"))
+        else:
+            yield path
+
+
+def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
+    """Lower-case stem -> outline file below `folder` (or in a zip there), for the slides `stems` (any case) or for all.
+
+    Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_outlines` understands. Raises UsageError where two
+    files outline the same slide.
     """
     wanted = None if stems is None else {stem.lower() for stem in stems}
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in _outline_files(folder):
         stem = path.stem.lower()
         if path.suffix.lower() not in SUFFIXES or (wanted is not None and stem not in wanted):
             continue
-        if not path.is_file() or path.name.startswith("."):
+        if path.name.startswith("."):
             continue
         if stem in found:
             raise UsageError(

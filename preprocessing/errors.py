@@ -17,3 +17,7 @@ class UsageError(EsadError):
 
 class InputError(EsadError):
     """One input is refused. Stages record it in `failures.csv` and go on with the others."""
+
+
+class NothingToKeep(EsadError):
+    """One input is in order but holds nothing to keep. Stages record it as done, without items, for this reason."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from preprocessing.errors import InputError
 from preprocessing.labels import SPLIT_WORDS, SPLITS
 from preprocessing.tables import Columns, describe_items, load_npz, take_items
+from preprocessing.zips import file_names
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NORMAL_NAMES = ("normal", "good")
@@ -97,30 +96,16 @@ def labels_of_classes(classes: pd.Series) -> pd.Series:
 
 
 def zip_members(path: Path) -> list[str]:
-    """Names of the pictures in a zip, sorted; InputError where it is broken, empty, or a name leaves the archive.
-
-    Nothing is extracted. Names that are absolute, hold `..`, a drive or a backslash refuse the whole file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise InputError(f"{path.name}: not a readable zip ({error}).") from error
-    for name in names:
-        parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in name or name[1:2] == ":":
-            raise InputError(f"{path.name}: member {name!r} points out of the archive.")
-    pictures = sorted({name for name in names if is_picture(name)})
+    """Names of the pictures in a zip, sorted; InputError where it is broken, empty, or a name leaves the archive."""
+    pictures = [name for name in file_names(path) if is_picture(name)]
     if not pictures:
         raise InputError(f"{path.name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
     return pictures
 
 
 def is_picture(name: str) -> bool:
-    """By its ending; hidden files and folders, and what macOS adds to a zip, are none."""
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return name.lower().endswith(PICTURE_SUFFIXES) and not hidden
+    """By its ending."""
+    return name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def inner_names(members: list[str]) -> dict[str, str]:
@@ -132,12 +117,3 @@ def inner_names(members: list[str]) -> dict[str, str]:
     word = SPLIT_WORDS.get(top.lower(), top.lower())
     wrapped = word not in (*SPLITS, *NORMAL_NAMES) and all("/" in name for name in members)
     return {name: name[len(top) + 1 :] if wrapped else name for name in members}
-
-
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The content of a member; InputError where it cannot be read."""
-    try:
-        return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
-        reason = "encrypted" if isinstance(error, RuntimeError) else str(error)
-        raise InputError(f"{name}: cannot be read from the zip ({reason}).") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ VENDORS = ("generic-tiff", "aperio", "philips")
 JPEG = 7
 RGB, YCBCR = 2, 6
 SOI = b"\xff\xd8"
+SCALES = (2, 4, 8)
 MOST_TILE_BYTES = 1 << 26
 """A directory that claims larger tiles is not believed."""
 
@@ -31,12 +32,13 @@ class NotDirect(Exception):
 
 @dataclass(frozen=True)
 class JpegLevel:
-    """One level: sizes in pixels, and where each of its tiles lies in the file, row by row.
+    """One level: sizes in pixels (`full_width` before any shrinking), and where each of its tiles lies in the file, row by row.
 
     `head` goes before each tile's own data: start of image, colour transform, and the tables that tiles share.
     """
 
     path: Path
+    full_width: int
     width: int
     height: int
     tile_width: int
@@ -44,11 +46,23 @@ class JpegLevel:
     offsets: np.ndarray
     counts: np.ndarray
     head: bytes
+    shrink: int = 1
+    """Tiles are decoded straight to one of so many pixels in each direction; all sizes are those after it."""
+
+    def shrunk(self, by: int) -> JpegLevel | None:
+        """The level at one of `by` pixels (2, 4 or 8: what JPEG's transform gives), or None where tiles do not divide."""
+        if by not in SCALES or self.tile_width % by or self.tile_height % by:
+            return None
+        sizes = (self.width // by, self.height // by, self.tile_width // by, self.tile_height // by)
+        width, height, tile_width, tile_height = sizes
+        return replace(
+            self, width=width, height=height, tile_width=tile_width, tile_height=tile_height, shrink=by
+        )
 
     @property
     def across(self) -> int:
         """Tiles in a row."""
-        return -(-self.width // self.tile_width)
+        return -(-self.full_width // (self.tile_width * self.shrink))
 
     def open(self) -> JpegReader:
         """The file opened for one thread."""
@@ -63,6 +77,7 @@ class JpegReader:
         self.level = level
         self._file = os.open(level.path, os.O_RDONLY)
         self._buffer = np.empty((level.tile_height, level.tile_width, 3), dtype=np.uint8)
+        self._least = (level.tile_height, level.tile_width) if level.shrink > 1 else (0, 0)  # 0: no scaling
 
     def __enter__(self) -> JpegReader:
         return self
@@ -81,7 +96,13 @@ class JpegReader:
             raise NotDirect(f"tile {number} is missing")
         data = os.pread(self._file, count, int(level.offsets[number]))
         try:
-            out = simplejpeg.decode_jpeg(level.head + data[2:], "RGB", buffer=self._buffer)
+            out = simplejpeg.decode_jpeg(
+                level.head + data[2:],
+                "RGB",
+                min_height=self._least[0],
+                min_width=self._least[1],
+                buffer=self._buffer,
+            )
         except ValueError as error:
             raise NotDirect(f"tile {number}: {error}") from error
         if out.shape[:2] != (level.tile_height, level.tile_width):
@@ -153,7 +174,7 @@ def _level(path: Path, page: tifffile.TiffPage, size: tuple[int, int]) -> JpegLe
         return None
     tables = tags[347].value if 347 in tags else b""
     return JpegLevel(
-        path, size[0], size[1], int(page.tilewidth), int(page.tilelength), offsets, counts,
+        path, size[0], size[0], size[1], int(page.tilewidth), int(page.tilelength), offsets, counts,
         SOI + _adobe(int(page.photometric)) + bytes(tables)[2:-2],
     )  # fmt: skip
 

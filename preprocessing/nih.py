@@ -68,12 +68,14 @@ def _read_entries(entry: Path) -> pd.DataFrame:
     out = table.rename(
         columns={"View Position": "view", "Finding Labels": "finding", "Patient ID": "patient"}
     )
-    out["split"] = pd.Series(pd.NA, index=out.index, dtype="string")
+    part_of: dict[str, str] = {}
     for name, pattern in (("train", "train_val_list*.txt*"), ("test", "test_list*.txt*")):
         listed = _one(entry.parent, pattern)
         if listed is not None:
             stated = pd.read_csv(listed, header=None, dtype="string")[0].str.strip()
-            out.loc[out.index.isin(stated), "split"] = name
+            part_of |= dict.fromkeys(stated.tolist(), name)
+    parts = [part_of.get(image) for image in out.index.tolist()]  # a second faster than isin on texts
+    out["split"] = pd.Series(parts, index=out.index, dtype="string")
     boxes = _one(entry.parent, "BBox_List_2017*.csv*")
     return out if boxes is None else out.join(read_boxes(boxes))
 

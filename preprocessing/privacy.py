@@ -1,12 +1,18 @@
-"""Patient identifiers become keyed hashes: the same patient gives the same group, and nobody can go back."""
+"""Patient identifiers, and where asked for file names, become keyed hashes: the same one gives the same hash.
+
+Nobody can go back from a patient's; for file names the owner of the key keeps a list beside it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import hmac
+import io
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from preprocessing.errors import UsageError
@@ -48,6 +54,40 @@ def _make_key(path: Path) -> None:
 def group_hash(key: bytes, identifier: str) -> str:
     """12 hex digits of HMAC-SHA256 over the identifier."""
     return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def file_hash(key: bytes, source: str) -> str:
+    """16 hex digits of HMAC-SHA256 over a source's path relative to its archive."""
+    return hmac.new(key, b"file\0" + source.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def names_file(key_file: Path | None) -> Path:
+    """The list of hashed file names, beside the key."""
+    path = (key_file or DEFAULT_KEY).expanduser()
+    return path.with_name(f"{path.name}.names.csv")
+
+
+def remember_names(key_file: Path | None, hashed: Mapping[str, str]) -> None:
+    """Add source -> hash to `names_file`, readable by its owner alone; what stands there stays."""
+    path = names_file(key_file)
+    known = read_names(key_file)
+    fresh = {name: source for source, name in hashed.items() if name not in known}
+    lines = io.StringIO()
+    csv.writer(lines).writerows(sorted(fresh.items()))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(
+        descriptor, "ab"
+    ) as file:  # one append: what another process adds at the same time stays whole
+        file.write(lines.getvalue().encode())
+
+
+def read_names(key_file: Path | None) -> dict[str, str]:
+    """Hash -> source of every file name that was hashed with a key; empty where none was."""
+    path = names_file(key_file)
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
 
 
 def key_name(key: bytes) -> str:

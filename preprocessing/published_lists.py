@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.errors import UsageError
-from preprocessing.nih import NORMAL, read_metadata
+from preprocessing.nih import NORMAL
 
 TILE_NAME = re.compile(
     r"(?P<slide>.+)_(?:normal|tumor)_x_(?P<row>\d+)_y_(?P<column>\d+)_w_(?P<width>\d+)_h_(?P<height>\d+)\.jpe?g"
@@ -129,18 +129,17 @@ def nih_subset(path: Path) -> pd.DataFrame:
     )
 
 
-def nih_view(metadata: Path, view: str, seed: int = 0) -> pd.DataFrame:
-    """NIH by projection, `view` AP or PA: `image`, split, label, semi_label, from the official files.
+def nih_view(table: pd.DataFrame, view: str, seed: int = 0) -> pd.DataFrame:
+    """NIH by projection, `view` AP or PA: `image`, split, label, semi_label, from `nih.read_metadata`'s table.
 
     Training: all with no finding, and labelled anomalies drawn by `seed` from the images whose one finding is
     Infiltration, as many as the paper's ratio says. Test: no finding against any finding. Patients are never on both
     sides, since the official lists divide them. UsageError where a list is missing beside the metadata.
     """
-    table = read_metadata(metadata)
     known = [name for name in ("view", "finding", "split") if name in table]
-    if len(known) < 3 or table["split"].isna().all():
+    if len(known) < 3 or not {"train", "test"} <= set(table["split"].dropna()):
         raise UsageError(
-            f"{metadata}: expected Data_Entry_2017*.csv with train_val_list*.txt and test_list*.txt beside it."
+            "--metadata: expected Data_Entry_2017*.csv with train_val_list*.txt and test_list*.txt beside it."
         )
     table = table[table["view"] == view]
     normal, finding = table["finding"] == NORMAL, table["finding"]
@@ -163,8 +162,11 @@ def nih_view(metadata: Path, view: str, seed: int = 0) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def nih_protocol(name: str, metadata: Path | None, lists: Path | None, seed: int = 0) -> pd.DataFrame:
-    """`nih-ap`, `nih-pa` (from `metadata`) or `nih-subset` (from the list archive `lists`); UsageError for what lacks."""
+def nih_protocol(name: str, metadata: pd.DataFrame | None, lists: Path | None, seed: int = 0) -> pd.DataFrame:
+    """`nih-ap`, `nih-pa` (from the table `metadata`) or `nih-subset` (from the list archive `lists`).
+
+    `metadata` is what `nih.read_metadata` gives. UsageError for what lacks.
+    """
     if name == "nih-subset":
         if lists is None:
             raise UsageError("--protocol nih-subset needs --subset-list FILE.tar.gz, the published lists.")

@@ -1,199 +1,114 @@
-"""Radiographs from PNG and DICOM: one grey picture, a central square of it, a small square of that.
+"""Radiographs from PNG, JPEG and DICOM: what a file says of itself, and one grey picture, bright where dense.
 
-Nothing is rotated or mirrored; collimation borders and burnt-in text outside the central square fall away, inside
-it they stay.
+The stored picture is taken as it lies: nothing is rotated, mirrored or masked. What PatientOrientation and
+BurnedInAnnotation state is passed on; FieldOfViewRotation and FieldOfViewHorizontalFlip tell how the picture lay on the
+detector, not how it is stored, and are not used. Collimation borders and burnt-in text fall away outside the central
+square (`radiograph_squares`), inside it they stay.
 """
 
 from __future__ import annotations
 
-import re
-import struct
-import warnings
-from dataclasses import dataclass
+import contextlib
+import io
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
-import pydicom
 from PIL import Image, UnidentifiedImageError
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
-from pydicom.uid import UID_dictionary
 
+from preprocessing.dicom import MARK, MOST_PIXELS, DicomFile, read_dicom
+from preprocessing.dicomdir import DICOMDIR
 from preprocessing.errors import InputError
+from preprocessing.zips import file_names, read_member
 
 SUFFIXES = (".png", ".dcm", ".dicom", ".jpg", ".jpeg")
-VIEWS = {"PA": "PA", "AP": "AP", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral", "LAT": "lateral"}
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
-DECODER_FAULTS = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, RuntimeError, struct.error,
-    TypeError, ValueError, InvalidDicomError,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged files. Their texts may quote elements, so they are not passed on."""
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
-class Radiograph:
-    """`pixels` uint8 (H, W), bright where dense; `view` PA, AP, lateral or None; `patient` the identifier, never stored."""
+class PictureFile:
+    """A PNG or JPEG file, not yet decoded; it says nothing of itself (the fields are those of `DicomFile`)."""
 
-    pixels: np.ndarray
+    name: str
+    _content: bytes = field(repr=False)
     view: str | None = None
     patient: str | None = None
+    spacing: float | None = None
+    orientation: str | None = None
+    burned_in: bool = False
+    unfit: str | None = None
+
+    def pixels(self) -> np.ndarray:
+        """uint8 (H, W); colour becomes grey by BT.601, 16 bits become 8 by their full range. InputError else."""
+        if _is_plain_png(self._content):  # libpng itself is a fifth faster than Pillow, to the same pixels
+            with contextlib.suppress(imagecodecs.PngError):
+                pixels = imagecodecs.png_decode(self._content)
+                if pixels.ndim == 2:  # else it has a transparent grey
+                    return pixels
+        return self._by_pillow()
+
+    def _by_pillow(self) -> np.ndarray:
+        try:
+            with Image.open(io.BytesIO(self._content)) as image:
+                image.load()
+                if image.mode.startswith("I"):
+                    wide = np.asarray(image, dtype=np.float64)
+                    return (wide * (255 / 65535)).clip(0, 255).round().astype(np.uint8)
+                return np.asarray(image.convert("L"))
+        except UnidentifiedImageError as error:  # its text holds the whole path
+            raise InputError(f"{self.name}: not a readable picture (no known format).") from error
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{self.name}: not a readable picture ({error}).") from error
 
 
 def is_radiograph(path: Path) -> bool:
-    """Whether a folder's file is read: by its ending, or DICOM's mark at byte 128 (PS3.10 7.1) under any name.
+    """Whether a folder's file is read: by its ending, or DICOM's mark under any name; a DICOMDIR only lists others.
 
     Archives name files by their UID, so that an ending such as `.850819` says nothing.
     """
     if path.suffix.lower() in SUFFIXES:
         return True
-    if path.name.upper() == "DICOMDIR":
+    if path.name.upper() == DICOMDIR:
         return False
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(132)[128:] == MARK
 
 
-def read_radiograph(path: Path) -> Radiograph:
-    """Read PNG, JPEG or DICOM; InputError names the file and the fault.
-
-    Colour becomes grey by BT.601; 16-bit PNG becomes 8 bit by the full range of 16 bits. DICOM: modality LUT,
-    then the file's own VOI LUT or window (its first), then `_to_eight_bit`; MONOCHROME1 is turned round
-    (PS3.3 C.7.6.3.1.2).
-    """
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
-        return Radiograph(_read_picture(path))
-    with warnings.catch_warnings():  # pydicom's warnings quote the element's value, which may be a name
-        warnings.simplefilter("ignore")
-        return _read_dicom(path)
+def zip_radiographs(path: Path) -> list[str]:
+    """Names of the radiographs in a zip, sorted, known as `is_radiograph` knows files; InputError where it has none."""
+    everything = file_names(path)
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in everything if _is_radiograph_member(archive, name)]
+    if not names:
+        raise InputError(f"{path.name}: holds no radiographs ({', '.join(SUFFIXES)}, or DICOM of any name).")
+    return names
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def _is_radiograph_member(archive: zipfile.ZipFile, name: str) -> bool:
+    if Path(name).suffix.lower() in SUFFIXES:
+        return True
     try:
-        with Image.open(path) as image:
-            image.load()
-            if image.mode.startswith("I"):
-                wide = np.asarray(image, dtype=np.float64)
-                return (wide * (255 / 65535)).clip(0, 255).round().astype(np.uint8)
-            return np.asarray(image.convert("L"))
-    except UnidentifiedImageError as error:  # its text holds the whole path
-        raise InputError(f"{path.name}: not a readable picture (no known format).") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name}: not a readable picture ({error}).") from error
+        return Path(name).name.upper() != DICOMDIR and read_member(archive, name, 132)[128:] == MARK
+    except InputError:  # a damaged file of unknown kind is nobody's radiograph
+        return False
 
 
-def dicom_view(dataset: pydicom.Dataset) -> str | None:
-    """PA, AP or lateral from ViewPosition, else from SeriesDescription and ProtocolName, else None.
+def read_radiograph(content: bytes, name: str) -> PictureFile | DicomFile:
+    """What the bytes of a file called `name` say of themselves; InputError for what is neither picture nor DICOM.
 
-    The texts are split into words; they tell the view where exactly one view is among the words
-    ("AP SUPINE" is AP, "PA and LAT" is unknown).
+    The content decides, and where it tells nothing the ending of the name.
     """
-    stated = _views_in(str(dataset.get("ViewPosition", "") or ""))
-    if not stated:
-        stated = _views_in(f"{dataset.get('SeriesDescription', '')} {dataset.get('ProtocolName', '')}")
-    return stated.pop() if len(stated) == 1 else None
+    ending = name.lower().rsplit(".", 1)[-1]
+    if content.startswith((PNG, JPEG)) or (content[128:132] != MARK and ending in ("png", "jpg", "jpeg")):
+        return PictureFile(name, content)
+    return read_dicom(content, name)
 
 
-def _views_in(text: str) -> set[str]:
-    return {VIEWS[word] for word in re.split(r"[^A-Z0-9]+", text.upper()) if word in VIEWS}
-
-
-def _read_dicom(path: Path) -> Radiograph:
-    try:
-        dataset = pydicom.dcmread(path)
-        has_pixels = any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
-        frames = int(dataset.get("NumberOfFrames", 1) or 1)
-        photometric = str(dataset.get("PhotometricInterpretation", ""))
-        view, patient = dicom_view(dataset), str(dataset.get("PatientID", "") or "").strip() or None
-    except DECODER_FAULTS as error:
-        raise InputError(f"{path.name}: not readable as DICOM ({type(error).__name__}).") from error
-    if not has_pixels:
-        raise InputError(f"{path.name}: a DICOM file without pixels (no PixelData).")
-    if frames > 1:
-        raise InputError(f"{path.name}: {frames} frames; a radiograph has one.")
-    if photometric == "PALETTE COLOR":
-        raise InputError(f"{path.name}: palette colours; expected a grey radiograph.")
-    try:
-        grey = _grey(dataset)
-    except DECODER_FAULTS as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        known = syntax.name if syntax in UID_dictionary else "unknown transfer syntax"
-        fault = type(error).__name__
-        raise InputError(f"{path.name}: its pixels cannot be decoded ({known}, {fault}).") from error
-    if grey.ndim != 2:
-        raise InputError(f"{path.name}: pixels of shape {grey.shape}; expected rows x columns.")
-    return Radiograph(255 - grey if photometric == "MONOCHROME1" else grey, view, patient)
-
-
-def _grey(dataset: pydicom.Dataset) -> np.ndarray:
-    """uint8 (H, W) by the stored photometric sense."""
-    stored = dataset.pixel_array
-    if stored.ndim == 3 and stored.shape[0] == 1:
-        stored = stored[0]
-    if stored.ndim == 3 and stored.shape[-1] == 3:  # a secondary capture: windows are for one sample a pixel
-        top = 2 ** int(dataset.BitsStored) - 1
-        return np.floor(stored @ LUMA * (255 / top) + 0.5).astype(np.uint8)
-    values = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset), dtype=np.float64)
-    return _to_eight_bit(values, *_output_range(dataset, values))
-
-
-def _output_range(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[float, float]:
-    """The values that become 0 and 255.
-
-    VOI LUT: the ends of its own table. Window: the range that the window maps onto (PS3.3 C.11.2.1.2), which
-    is that of the stored bits after the modality LUT. Neither: the full range of 8 stored bits, and for wider
-    ones what occurs, since files with 12 real bits that state 16 are common.
-    """
-    slope, shift = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
-    bits, signed = int(dataset.get("BitsStored", 16)), bool(dataset.get("PixelRepresentation", 0))
-    if dataset.get("VOILUTSequence"):
-        descriptor = dataset.VOILUTSequence[0].LUTDescriptor
-        table = dataset.VOILUTSequence[0].LUTData
-        if isinstance(table, bytes):
-            order = "<" if dataset.original_encoding[1] else ">"
-            table = np.frombuffer(table, dtype=f"{order}u2" if descriptor[2] > 8 else "u1")
-        return float(np.min(table)), float(np.max(table))
-    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        if dataset.get("ModalityLUTSequence"):
-            return 0.0, float(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
-        ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        low, high = sorted(slope * end + shift for end in ends)
-        return low, high
-    low, high = float(values.min()), float(values.max())
-    return (0.0, 255.0) if bits == 8 and low >= 0 and high <= 255 else (low, high)
-
-
-def _to_eight_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """uint8, `low` to 0 and `high` to 255, halves rounded up; zeros where the range is empty."""
-    if not high > low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    return np.floor((values - low) * (255 / (high - low)) + 0.5).clip(0, 255).astype(np.uint8)
-
-
-def central_square(shape: tuple[int, ...], crop: float) -> tuple[int, int, int]:
-    """(left, top, side) of the central square whose side is `crop` times the shorter side of (H, W)."""
-    side = int(min(shape[:2]) * crop + 1e-6)
-    return (shape[1] - side) // 2, (shape[0] - side) // 2, side
-
-
-def small_square(pixels: np.ndarray, crop: float, size: int, name: str) -> np.ndarray:
-    """uint8 (size, size): the central square, area-resampled; InputError where it is smaller than `size`."""
-    left, top, side = central_square(pixels.shape, crop)
-    if side < size:
-        height, width = pixels.shape
-        raise InputError(
-            f"{name}: {width} x {height} pixels; the central square of {side} is smaller than {size}."
-        )
-    square = Image.fromarray(np.ascontiguousarray(pixels[top : top + side, left : left + side]))
-    return np.asarray(square.resize((size, size), Image.Resampling.BOX))
-
-
-def region_in_square(
-    region: tuple[float, float, float, float], shape: tuple[int, ...], crop: float, size: int
-) -> tuple[float, float, float, float] | None:
-    """A box x, y, width, height of source pixels in pixels of the small square, cut to it; None if it lies outside."""
-    left, top, side = central_square(shape, crop)
-    scale = size / side
-    x0, y0 = ((region[axis] - start) * scale for axis, start in ((0, left), (1, top)))
-    x1, y1 = x0 + region[2] * scale, y0 + region[3] * scale
-    x0, y0, x1, y1 = (min(max(value, 0.0), float(size)) for value in (x0, y0, x1, y1))
-    return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+def _is_plain_png(content: bytes) -> bool:
+    """Whether it is a PNG of 8-bit grey and no more pixels than Pillow takes, by its header (PNG 11.2.2)."""
+    if not content.startswith(PNG) or len(content) < 33:
+        return False
+    width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+    return content[24] == 8 and content[25] == 0 and 0 < width * height <= MOST_PIXELS

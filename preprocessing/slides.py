@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 
 from preprocessing.errors import InputError
-from preprocessing.jpeg_levels import JpegLevel, NotDirect, jpeg_levels
-from preprocessing.resampling import cut_tiles, reduce_whole, resample_area
+from preprocessing.resampling import reduce_whole
 from preprocessing.tiling import ReadPlan, plan_reading
 
 SUFFIXES = (
@@ -47,10 +43,7 @@ class Slide:
 
         Raises InputError where OpenSlide cannot open the file, or no microns per pixel are known.
         """
-        self.path = path
-        self.reader = "openslide"
-        """What the last `read_tiles` read with: jpeg, openslide, or jpeg+openslide."""
-        self._direct: dict[int, JpegLevel | None] = {}
+        self.path, self.slide_mpp = path, slide_mpp
         self._open()
         self.width, self.height = self.handle.dimensions
         self.mpp = self._read_mpp() or slide_mpp
@@ -95,6 +88,14 @@ class Slide:
         """Close the file."""
         self.handle.close()
 
+    def plan_downsample(self, downsample: int) -> ReadPlan:
+        """How to read at exactly `downsample` level-0 pixels a tile pixel, from the coarsest level that allows it."""
+        steps = [round(step, 3) for step in self.handle.level_downsamples]
+        usable = [number for number, step in enumerate(steps) if (downsample / step).is_integer()]
+        level = usable[-1]
+        reduction = downsample / steps[level]
+        return ReadPlan(level, downsample / reduction, reduction, float(self.mpp or 0) * downsample)
+
     def plan(self, wanted: float, exact: bool) -> ReadPlan:
         """See `tiling.plan_reading`; InputError where the slide is coarser than wanted."""
         try:
@@ -128,6 +129,27 @@ class Slide:
         level = self.handle.get_best_level_for_downsample(max(max(self.width, self.height) / side, 1.0))
         width, height = self.handle.level_dimensions[level]
         factor = max(1, max(width, height) // (2 * side))
+        canvas, lost = self._reduced(level, width, height, factor)
+        scale = min(1.0, side / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        covered = (0, 0, width / factor, height / factor)
+        small = Image.fromarray(canvas).resize(size, Image.Resampling.BOX, box=covered)
+        unread = Image.fromarray(lost.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX, box=covered)
+        return np.asarray(small), np.asarray(unread) > 0
+
+    def overview(self, downsample: int) -> np.ndarray:
+        """The whole slide at `downsample` level-0 pixels a pixel: uint8 (height // downsample, width // downsample, 3).
+
+        Its level of that downsample, or the next finer one reduced by whole pixels. What cannot be read is white.
+        """
+        factors = [downsample / round(step) for step in self.handle.level_downsamples]
+        level = max(number for number, factor in enumerate(factors) if factor >= 1 and factor.is_integer())
+        factor = int(factors[level])
+        width, height = self.width // downsample, self.height // downsample
+        return self._reduced(level, width * factor, height * factor, factor)[0][:height, :width]
+
+    def _reduced(self, level: int, width: int, height: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        """The top left width x height pixels of a level, reduced by `factor`, and where they are unreadable (white)."""
         canvas = np.full((-(-height // factor), -(-width // factor), 3), 255, dtype=np.uint8)
         lost = np.zeros(canvas.shape[:2], dtype=bool)
         block = max(1, BLOCK_PIXELS // factor) * factor
@@ -143,12 +165,7 @@ class Slide:
                         lost[place] = True
                     else:
                         canvas[place] = reduce_whole(part, factor)
-        scale = min(1.0, side / max(width, height))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        covered = (0, 0, width / factor, height / factor)
-        small = Image.fromarray(canvas).resize(size, Image.Resampling.BOX, box=covered)
-        unread = Image.fromarray(lost.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX, box=covered)
-        return np.asarray(small), np.asarray(unread) > 0
+        return canvas, lost
 
     def _pieces(
         self, level: int, x: int, y: int, width: int, height: int, factor: int
@@ -168,133 +185,6 @@ class Slide:
             for left in range(x, x + width, half):
                 box = (left, top, min(half, x + width - left), min(half, y + height - top))
                 yield from self._pieces(level, *box, factor)
-
-    def read_tiles(
-        self, corners: np.ndarray, plan: ReadPlan, tile_size: int, out: np.ndarray, threads: int = 1
-    ) -> np.ndarray:
-        """Read tiles into `out` uint8 (N, tile_size, tile_size, 3); bool (N,), which of them could be read.
-
-        `corners` (N, 2) x, y in level-0 pixels. Levels of JPEG tiles are decoded directly by `threads` threads, all
-        else block by block through OpenSlide; `reader` says which. Tiles of one block are cut from one read; where
-        that fails each of its tiles is tried alone, so that one corrupt place costs the tiles that it touches and no
-        more. Where a level's downsample is not whole (4.0001) the direct path takes the nearest pixel of the level,
-        while OpenSlide places a read between pixels and blends by up to 1 / downsample pixels.
-        """
-        read = np.zeros(len(corners), dtype=bool)
-        if not len(corners):
-            return read
-        whole = plan.reduction == round(plan.reduction)
-        level = self._direct_level(plan.level) if whole else None
-        self.reader = "openslide" if level is None else "jpeg"
-        if level is None:
-            left = self._blocks(corners, plan, tile_size, (BLOCK_PIXELS, BLOCK_PIXELS))
-        else:
-            left = self._read_directly(level, corners, plan, tile_size, out, read, threads)
-            self.reader += "+openslide" if left else ""
-        for members in left:
-            for member, picture in self._block(members, corners, plan, tile_size):
-                if picture is not None:
-                    out[member], read[member] = picture, True
-        return read
-
-    def _direct_level(self, number: int) -> JpegLevel | None:
-        """The level as one that can be decoded directly, if its first tile comes out as OpenSlide reads it."""
-        if number not in self._direct:
-            vendor = str(self.handle.properties.get("openslide.vendor"))
-            level = jpeg_levels(self.path, vendor, self.handle.level_dimensions).get(number)
-            self._direct[number] = level if level is not None and self._agrees(level, number) else None
-        return self._direct[number]
-
-    def _agrees(self, level: JpegLevel, number: int) -> bool:
-        there = np.flatnonzero(level.counts)
-        if not len(there):
-            return False
-        row, column = divmod(int(there[0]), level.across)
-        x, y = column * level.tile_width, row * level.tile_height
-        width, height = min(level.tile_width, level.width - x), min(level.tile_height, level.height - y)
-        downsample = self.handle.level_downsamples[number]
-        if (x or y) and downsample != round(downsample):
-            return False
-        try:
-            with level.open() as reader:
-                ours = reader.region(x, y, width, height)
-            return np.array_equal(
-                ours, self.region(round(x * downsample), round(y * downsample), number, width, height)
-            )
-        except (NotDirect, UnreadableRegion, OSError):
-            return False
-
-    def _read_directly(
-        self,
-        level: JpegLevel,
-        corners: np.ndarray,
-        plan: ReadPlan,
-        tile_size: int,
-        out: np.ndarray,
-        read: np.ndarray,
-        threads: int,
-    ) -> list[np.ndarray]:
-        """Fill `out` and `read`; returns the blocks that are left to OpenSlide."""
-        places = np.round(corners / plan.level_downsample).astype(np.int64)
-        extent, own = tile_size * int(plan.reduction), threading.local()
-        blocks = self._blocks(corners, plan, tile_size, (level.tile_width, level.tile_height))
-
-        def work(members: np.ndarray) -> np.ndarray | None:
-            if not hasattr(own, "reader"):
-                own.reader = stack.enter_context(level.open())
-            low, high = places[members].min(0), places[members].max(0) + extent
-            try:
-                block = own.reader.region(*low, *(high - low))
-            except (NotDirect, OSError):
-                return members
-            lefts, tops = (places[members] - low).T
-            cut_tiles(block, lefts, tops, int(plan.reduction), members, out)
-            read[members] = True
-            return None
-
-        with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:
-            return [members for members in pool.map(work, blocks) if members is not None]
-
-    def _blocks(
-        self, corners: np.ndarray, plan: ReadPlan, tile_size: int, sides: tuple[int, int]
-    ) -> list[np.ndarray]:
-        """Positions of the tiles block by block: of about `sides` (width, height) level pixels, whole tiles each."""
-        extent = tile_size * plan.reduction
-        if any(side % extent for side in sides):
-            sides = (BLOCK_PIXELS, BLOCK_PIXELS)
-        per_block = [max(1, int(side / extent)) for side in sides]
-        blocks = np.floor((corners + 0.5) / (tile_size * plan.downsample * np.array(per_block))).astype(
-            np.int64
-        )
-        order = np.lexsort((blocks[:, 0], blocks[:, 1]))
-        ends = np.flatnonzero((np.diff(blocks[order], axis=0) != 0).any(1)) + 1
-        return np.split(order, ends)
-
-    def _block(
-        self, members: np.ndarray, corners: np.ndarray, plan: ReadPlan, tile_size: int
-    ) -> Iterator[tuple[int, np.ndarray | None]]:
-        origin = corners[members].min(0)
-        offsets = (corners[members] - origin) / plan.level_downsample
-        whole = plan.reduction == round(plan.reduction)
-        if whole:
-            offsets = np.round(offsets)
-        extent = tile_size * plan.reduction
-        width, height = np.ceil(offsets.max(0) + extent - 1e-6).astype(int)
-        try:
-            block = self.region(int(origin[0]), int(origin[1]), plan.level, int(width), int(height))
-        except UnreadableRegion:
-            if len(members) == 1:
-                yield int(members[0]), None
-                return
-            for member in members:
-                yield from self._block(np.array([member]), corners, plan, tile_size)
-            return
-        for member, (left, top) in zip(members, offsets, strict=True):
-            if whole:
-                x, y, side = int(left), int(top), int(extent)
-                yield int(member), reduce_whole(block[y : y + side, x : x + side], int(plan.reduction))
-            else:
-                yield int(member), resample_area(block, left, top, tile_size, plan.reduction)
 
 
 def on_white(picture: np.ndarray) -> np.ndarray:

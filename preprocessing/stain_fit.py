@@ -3,8 +3,8 @@
 The semantics are those of staintools 2.1.2: tissue is where OpenCV's 8-bit Lab lightness is under 0.8; optical
 density OD = max(-ln(I / 255), 1e-6) with I = 0 read as 1; the stain matrix minimises the mean over tissue pixels of
 1/2 ||x - a S||^2 + 0.1 ||a||_1 over codes a >= 0 and atoms S >= 0 of length at most 1. staintools draws a random
-start and runs for one second of wall clock; here closed-form codes and atoms alternate on a colour histogram from a
-fixed starts, in one thread: the same matrix every time.
+start and runs for one second of wall clock; here closed-form codes and atoms alternate on a colour histogram from
+two fixed starts, in one thread: the same matrix every time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from preprocessing.stain_kernels import add_to_histogram, alternate, density_cod
 DICTIONARY_LAMBDA = 0.1
 CONCENTRATION_LAMBDA = 0.01
 PERCENTILE = 99.0
+LEAST_DENSITY = 1e-6
+"""Floor of the optical density in staintools; the variant of the paper's data has none (METHOD 1.1, 6.2)."""
 LEAST_TISSUE = 50
 """Tissue pixels under which nothing is fitted; under ten times as many the fit carries a warning."""
 LEAST_ANGLE = 3.0
@@ -50,9 +52,9 @@ class StainFit:
     guard: str = ""
 
 
-def optical_density(pixels: np.ndarray) -> np.ndarray:
-    """-ln(I / 255) of uint8 or float (..., 3) as float64 in [1e-6, 5.55], I = 0 read as 1; the input stays as it is."""
-    return np.maximum(-1 * np.log(np.maximum(pixels, 1) / 255), 1e-6)
+def optical_density(pixels: np.ndarray, floor: float = LEAST_DENSITY) -> np.ndarray:
+    """-ln(I / 255) of uint8 or float (..., 3) as float64 in [floor, 5.55], I = 0 read as 1; the input stays as it is."""
+    return np.maximum(-1 * np.log(np.maximum(pixels, 1) / 255), floor)
 
 
 def _luminance_table() -> np.ndarray:
@@ -112,19 +114,60 @@ def learn_matrix(density: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return best[np.argsort(-best[:, 0], kind="stable")]
 
 
-def fit_objective(pixels: np.ndarray, matrix: np.ndarray) -> float:
+def fit_objective(pixels: np.ndarray, matrix: np.ndarray, floor: float = LEAST_DENSITY) -> float:
     """What the fit minimises, for a given stain matrix (2, 3) with unit rows, over the tissue of uint8 (..., 3).
 
     The mean over tissue pixels, one by one and not binned, of 1/2 ||x - a S||^2 + 0.1 ||a||_1 at the best a >= 0.
     Raises InputError where there is no tissue.
     """
     flat = pixels.reshape(-1, 3)
-    density = optical_density(flat[tissue_mask(flat)])
+    density = optical_density(flat[tissue_mask(flat)], floor)
     if not len(density):
         raise InputError(f"stain fit: none of {len(flat)} pixels is tissue (Lab lightness under 0.8).")
     codes = concentrations(density, matrix, DICTIONARY_LAMBDA)
     residual = density - codes @ matrix
     return float((0.5 * (residual**2).sum(1) + DICTIONARY_LAMBDA * codes.sum(1)).mean())
+
+
+def angle_between(matrix: np.ndarray) -> float:
+    """Degrees between the two rows of length 1 of a stain matrix (2, 3)."""
+    return float(np.degrees(np.arccos(np.clip(matrix[0] @ matrix[1], -1, 1))))
+
+
+def tissue_matrix(
+    pixels: np.ndarray, floor: float = LEAST_DENSITY
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The stain matrix (2, 3) of the tissue of uint8 (N, 3), with what it was learned from: densities and weights.
+
+    Densities are (M, 3), one a bin of `tissue_histogram`, weights (M,) its pixels. Raises InputError for fewer than
+    LEAST_TISSUE tissue pixels and for two stains less than LEAST_ANGLE degrees apart.
+    """
+    colours, weights = tissue_histogram(pixels)
+    found = int(weights.sum())
+    if found < LEAST_TISSUE:
+        raise InputError(
+            f"stain fit: {found} tissue pixels of {len(pixels)} (Lab lightness under 0.8); "
+            f"at least {LEAST_TISSUE} are needed. Choose an area with tissue, or --stain none."
+        )
+    density = optical_density(colours, floor)
+    matrix = learn_matrix(density, weights)
+    angle = angle_between(matrix)
+    if angle < LEAST_ANGLE:
+        raise InputError(
+            f"stain fit: the two stains differ by {angle:.1f} degrees only; at least {LEAST_ANGLE:g} are needed. "
+            "The picture has one stain; normalise with --stain none."
+        )
+    return matrix, density, weights
+
+
+def refuse_absent(largest: np.ndarray) -> None:
+    """InputError where the 99th percentile of a stain's concentrations, (2,), is under LEAST_CONCENTRATION."""
+    if (largest < LEAST_CONCENTRATION).any():
+        stain = ("haematoxylin", "eosin")[int(largest.argmin())]
+        raise InputError(
+            f"stain fit: hardly any {stain} (99th percentile of its concentration {largest.min():.2g}, at least "
+            f"{LEAST_CONCENTRATION:g} is needed); the picture is blank or has one stain. Normalise with --stain none."
+        )
 
 
 def fit_stain(pixels: np.ndarray) -> StainFit:
@@ -135,31 +178,12 @@ def fit_stain(pixels: np.ndarray) -> StainFit:
     LEAST_ANGLE degrees apart (one stain, black, grey), or a stain that hardly any pixel has.
     """
     flat = np.ascontiguousarray(pixels).reshape(-1, 3)
-    colours, weights = tissue_histogram(flat)
-    found = int(weights.sum())
-    if found < LEAST_TISSUE:
-        raise InputError(
-            f"stain fit: {found} tissue pixels of {len(flat)} (Lab lightness under 0.8); "
-            f"at least {LEAST_TISSUE} are needed. Choose an area with tissue, or --stain none."
-        )
-    matrix = learn_matrix(optical_density(colours), weights)
-    angle = float(np.degrees(np.arccos(np.clip(matrix[0] @ matrix[1], -1, 1))))
-    if angle < LEAST_ANGLE:
-        raise InputError(
-            f"stain fit: the two stains differ by {angle:.1f} degrees only; at least {LEAST_ANGLE:g} are needed. "
-            "The picture has one stain; normalise with --stain none."
-        )
+    matrix, _, weights = tissue_matrix(flat)
     codes = np.empty((2, len(flat)))
-    density = optical_density(np.arange(256, dtype=np.uint8))
-    pixel_codes(flat, density, matrix, CONCENTRATION_LAMBDA, codes)
+    pixel_codes(flat, optical_density(np.arange(256, dtype=np.uint8)), matrix, CONCENTRATION_LAMBDA, codes)
     largest = np.percentile(codes, PERCENTILE, axis=1)
-    if (largest < LEAST_CONCENTRATION).any():
-        stain = ("haematoxylin", "eosin")[int(largest.argmin())]
-        raise InputError(
-            f"stain fit: hardly any {stain} (99th percentile of its concentration {largest.min():.2g}, at least "
-            f"{LEAST_CONCENTRATION:g} is needed); the picture is blank or has one stain. Normalise with --stain none."
-        )
-    doubts = []
+    refuse_absent(largest)
+    found, angle, doubts = int(weights.sum()), angle_between(matrix), []
     if found < 10 * LEAST_TISSUE:
         doubts.append(f"{found} tissue pixels only")
     if angle < DOUBTFUL_ANGLE:

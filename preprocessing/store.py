@@ -2,7 +2,7 @@
 
     manifest.parquet    a row per image or table row            sources.parquet   a row per input file
     shards/NNNNN.npy    uint8 (N, H, W, C) or float32 (N, D)    failures.csv      its refused rows
-    store.json          kind, shape, dtype, settings, versions  thumbnails/       slides only
+    store.json          kind, shape, dtype, settings, versions  thumbnails/ masks/ stain/   slides only
 
 A store grows by units (one slide, or up to 4096 images). A unit's shard is written first, its two part tables
 in `parts/` after it, the sources table last: a unit whose sources table exists is finished. `Parts` joins
@@ -54,10 +54,14 @@ SOURCE_TYPES = {
 
 @dataclass(frozen=True)
 class Unit:
-    """What one task processes: `number` names its shard, `sources` are paths relative to the archive."""
+    """What one task processes: `number` names its shard, `sources` are paths relative to the archive.
+
+    `names` are what everything that is written calls the sources, in their order; None = as they are called.
+    """
 
     number: int
     sources: tuple[str, ...]
+    names: tuple[str, ...] | None = None
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -159,10 +163,13 @@ def write_unit(
 ) -> None:
     """Write one finished unit: shard, then items, then sources (the mark that it is finished).
 
-    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted.
+    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted or a
+    `ShardWriter` has written it.
     `items` needs `source` and `place` (a text that is unique within the source); `sources` has a row per source.
     """
     items = items.reset_index(drop=True)
+    if unit.names is not None:
+        items, sources = _renamed(items, sources, dict(zip(unit.sources, unit.names, strict=True)))
     if array is not None and len(items):
         if len(array) != len(items):
             raise ValueError(f"{len(array)} arrays for {len(items)} rows in unit {unit.number}")
@@ -173,6 +180,25 @@ def write_unit(
     parts = root / "parts"
     write_table(parts / f"items-{unit.number:05d}.parquet", items)
     write_table(parts / f"sources-{unit.number:05d}.parquet", with_types(sources, SOURCE_TYPES))
+
+
+def _renamed(
+    items: pd.DataFrame, sources: pd.DataFrame, names: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with the sources' `names`, also as groups (slides) and within reasons."""
+    groups = {Path(source).with_suffix("").as_posix(): name for source, name in names.items()} | names
+    items = items.assign(source=items["source"].map(names).astype("str"))
+    if "group" in items:
+        items["group"] = [groups.get(group, group) for group in items["group"]]
+    told = {
+        source: "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in (source, Path(source).name))
+        for source in names
+    }
+    reasons = [
+        re.sub(told[source], names[source], reason) if isinstance(reason, str) else reason
+        for source, reason in zip(sources["source"], sources["reason"], strict=True)
+    ]
+    return items, sources.assign(source=sources["source"].map(names), reason=reasons)
 
 
 def finished_units(root: Path) -> list[int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks, and a busy machine
 
@@ -18,3 +21,14 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"real data is absent: {DATA} (set ESAD_DATA)")
     return DATA
+
+
+@pytest.fixture
+def spams() -> Iterator[ModuleType]:
+    """spams, which sets the process's number of OpenMP threads for good: it is put back when the test ends.
+
+    Training on another number of threads gives other bits, and a later test would find them.
+    """
+    module = pytest.importorskip("spams", reason="spams is not installed (make install does)")
+    with threadpool_limits(os.cpu_count(), user_api="openmp"):
+        yield module

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "data_manifests": {"data_manifests"},
 }
 STAGES = [
-    "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "synthetic", "run", "plan"
+    "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan"
 ]  # fmt: skip
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
@@ -52,6 +52,14 @@ def test_no_module_can_load_a_pickle(path):
     assert not imported_packages(path) & {"pickle", "dill", "joblib", "cloudpickle", "shelve"}
     assert "allow_pickle=True" not in text
     assert "weights_only=False" not in text
+
+
+def test_a_slide_can_be_tiled_without_torch():
+    package = ROOT / "preprocessing"
+    needing = {path.name for path in package.rglob("*.py") if "torch" in imported_packages(path)}
+    assert needing <= {"stain_torch.py"}
+    others = [path for path in MODULES if "preprocessing.stain_torch" in path.read_text(encoding="utf-8")]
+    assert not [path for path in others if path.parent == package]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,17 @@ def test_nih_lists_make_up_the_whole():
     counts = load_manifest("nih").counts
     assert counts["train_val_list"].items + counts["test_list"].items == counts["Data_Entry_2017_v2020"].items
     assert counts["AP test"].items + counts["PA test"].items == counts["test_list"].items
+
+
+def test_nihs_protocols_and_resizings_are_those_that_the_stage_has():
+    from pipeline.config import RadiographSettings
+
+    manifest, fields = load_manifest("nih"), RadiographSettings.model_fields
+    assert set(manifest.resizings) == set(get_args(fields["resizing"].annotation))
+    stated = {name for union in get_args(fields["protocol"].annotation) for name in get_args(union)}
+    assert set(manifest.protocols) == stated
+    for name in manifest.protocols:
+        assert {f"{name} train", f"{name} test"} <= set(manifest.counts)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_wrong_use_ends_with_2_and_names_the_right_word(arguments, told, capsys)
         (["--set", "tile_sise=32"], "did you mean 'tile_size'"),
         (["--set", "labels.min_fracton=0.5"], "did you mean 'labels.min_fraction'"),
         (["--set", "tile_size"], "expected key=value"),
-        (["--stain", "macenko"], "'vahadane', 'staintools' or 'none'"),
+        (["--stain", "macenko"], "'vahadane', 'vahadane-dpa', 'staintools' or 'none'"),
         (["--tile-size", "3"], "greater than or equal to 16"),
         (["--where", "view"], "expected column=value"),
         (["--mpp", "1", "--magnification", "10"], "give one of them"),

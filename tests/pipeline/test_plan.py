@@ -23,15 +23,25 @@ def test_the_protocols_counts(data, capsys):
     assert camelyon == {"train": {"normal": 7612, "anomaly": 200}, "test": {"normal": 4000, "anomaly": 817}}
     stated = load_manifest("camelyon16").counts
     assert all(camelyon[part]["anomaly"] == stated[part].anomaly for part in ("train", "test"))
-    assert planned(capsys, "--protocol", "nih-ap", "--metadata", data / "nih/metadata") == {
-        "train": {"normal": 16003, "anomaly": 649}, "test": {"normal": 5056, "anomaly": 9444},
-    }  # fmt: skip
-    assert planned(capsys, "--protocol", "nih-pa", "--metadata", data / "nih/metadata") == {
-        "train": {"normal": 34497, "anomaly": 1177}, "test": {"normal": 4805, "anomaly": 6291},
-    }  # fmt: skip
-    assert planned(capsys, "--protocol", "nih-subset", "--subset-list", data / "nih/dpa_folds_nih.tar.gz") == {
-        "train": {"normal": 5110, "anomaly": 857}, "test": {"normal": 677, "anomaly": 667},
-    }  # fmt: skip
+    metadata, lists = data / "nih/metadata", data / "nih/dpa_folds_nih.tar.gz"
+    nih = {
+        name: planned(capsys, "--protocol", name, *given)
+        for name, given in (
+            ("nih-ap", ("--metadata", metadata)),
+            ("nih-pa", ("--metadata", metadata)),
+            ("nih-subset", ("--subset-list", lists)),
+        )
+    }
+    assert nih == {
+        "nih-ap": {"train": {"normal": 16003, "anomaly": 649}, "test": {"normal": 5056, "anomaly": 9444}},
+        "nih-pa": {"train": {"normal": 34497, "anomaly": 1177}, "test": {"normal": 4805, "anomaly": 6291}},
+        "nih-subset": {"train": {"normal": 5110, "anomaly": 857}, "test": {"normal": 677, "anomaly": 667}},
+    }
+    stated = load_manifest("nih").counts
+    for name, parts in nih.items():
+        for part, found in parts.items():
+            of = stated[f"{name} {part}"]
+            assert found == {"normal": of.normal, "anomaly": of.anomaly}
 
 
 @pytest.mark.parametrize(

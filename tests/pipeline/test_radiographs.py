@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.datadict import DicomDictionary
 
-from pipeline.config import RadiographSettings
+from pipeline.cli import call
+from pipeline.config import RadiographSettings, RunSettings
 from pipeline.errors import EsadError, ExitStatus, UsageError
 from pipeline.ingest import IngestOptions
 from pipeline.radiographs import radiographs
+from pipeline.runs import Run
+from preprocessing import nih
 from preprocessing.store import Store
-from tests.preprocessing.test_radiographs import RAMP, write_dicom
+from tests.preprocessing.dicom_files import RAMP, write_dicom
 
 PIXELS = np.kron(RAMP, np.ones((2, 2), np.uint16))  # 128 x 128
-TEXT_KINDS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS")
 
 
 def ingest(folder, out, metadata=None, **settings):
-    return radiographs(
-        [folder], RadiographSettings(**settings), IngestOptions(out), metadata, out.parent / "group.key"
-    )
+    options = IngestOptions(out, group_key=out.parent / "group.key")
+    return radiographs([folder], RadiographSettings(**settings), options, metadata)
 
 
 @pytest.fixture
@@ -115,57 +114,6 @@ def test_regions_are_in_pixels_of_the_small_square(folder, tmp_path):
     assert np.allclose(regions.iloc[2].astype(float), [0, 16, 64, 8])
 
 
-def test_no_text_of_a_dicom_file_reaches_any_output(tmp_path, capfd):
-    """Every text element of the dictionary that is not needed for the pixels is filled with a marker."""
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    needed = {"PhotometricInterpretation", "ViewPosition", "NumberOfFrames"}
-    needed |= {
-        "RescaleSlope",
-        "RescaleIntercept",
-        "RescaleType",
-        "WindowCenter",
-        "WindowWidth",
-        "VOILUTFunction",
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, bits in (
-            ("good", {}),
-            ("cut", {"Rows": 999}),
-            ("window", {"WindowCenter": 9, "WindowWidth": 0}),
-        ):
-            write_dicom(folder / f"{name}.dcm", PIXELS, **bits)
-            image = pydicom.dcmread(folder / f"{name}.dcm")
-            filled = 0
-            for tag, (kind, _, _, retired, keyword) in DicomDictionary.items():
-                if (
-                    kind in TEXT_KINDS
-                    and not retired
-                    and keyword
-                    and keyword not in needed
-                    and tag > 0x0008_0005
-                ):
-                    marker = pydicom.DataElement(tag, "LO", "MARKERXQ")  # written as text whatever its kind
-                    image[tag] = marker
-                    filled += 1
-            image.save_as(folder / f"{name}.dcm")
-    assert filled > 1500
-    assert b"MARKERXQ" in (folder / "good.dcm").read_bytes()
-    outcome = ingest(folder, tmp_path / "out")
-    assert (outcome.refused, len(Store(tmp_path / "out"))) == (2, 1)
-    outputs = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert len(outputs) > 5
-    for path in outputs:
-        content = path.read_bytes()
-        assert b"MARKERXQ" not in content, path
-        if path.suffix == ".parquet":  # whose columns may be packed
-            assert "MARKERXQ" not in pd.read_parquet(path).to_csv(), path
-    said = capfd.readouterr()
-    assert "MARKERXQ" not in said.err + said.out
-    assert "MARKERXQ" not in str(outcome.as_json()) + outcome.message
-
-
 @pytest.mark.data
 def test_real_radiographs_equal_the_reference_and_carry_nihs_metadata(data, tmp_path):
     outcome = ingest(data / "nih" / "images", tmp_path / "out", data / "nih" / "metadata")
@@ -230,6 +178,74 @@ def test_images_that_the_archive_lacks_are_counted_and_foreign_ones_refused(tmp_
         radiographs([tmp_path / "other"], settings, IngestOptions(tmp_path / "more"), archive)
     with pytest.raises(UsageError, match="needs --metadata"):
         radiographs([archive], settings, IngestOptions(tmp_path / "more"))
+
+
+def test_an_image_that_lies_there_twice_is_read_once(tmp_path, capsys):
+    archive = nih_archive(tmp_path / "nih")
+    (archive / "copies").mkdir()
+    shutil.copy(archive / "images_001" / "images" / "00000001_000.png", archive / "copies")
+    settings = RadiographSettings(protocol="nih-ap")
+    outcome = radiographs([archive], settings, IngestOptions(tmp_path / "out"), archive)
+    assert outcome.summary["items"] == 7
+    assert (
+        "1 images lie in the archive more than once (first: copies/00000001_000.png"
+        in capsys.readouterr().err
+    )
+    table = Store(tmp_path / "out").manifest
+    assert table["source"].str.contains("copies").sum() == 1
+
+
+def test_nihs_metadata_is_read_once(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "preprocessing.nih._read_entries",
+        lambda path, read=nih._read_entries: calls.append(path) or read(path),
+    )
+    archive = nih_archive(tmp_path / "nih")
+    radiographs([archive], RadiographSettings(protocol="nih-ap"), IngestOptions(tmp_path / "out"), archive)
+    assert len(calls) == 1
+
+
+def test_a_run_takes_only_squares_that_were_made_as_its_own(tmp_path):
+    archive = nih_archive(tmp_path / "nih")
+    for name, words in (("a", []), ("b", ["resizing=resize300"]), ("c", ["equalise=true"])):
+        given = [word for pair in words for word in ("--set", pair)]
+        assert (
+            call(
+                [
+                    "radiographs",
+                    str(archive),
+                    "--out",
+                    str(tmp_path / name),
+                    "--group-key",
+                    str(tmp_path / "key"),
+                    *given,
+                ]
+            )
+            == 0
+        )
+    run = Run(
+        tmp_path / "run", RunSettings(), {"kind": "radiographs", "settings": Store(tmp_path / "a").settings}
+    )
+    with pytest.raises(EsadError, match=r"resizing: 'crop768' -> 'resize300'.*--like"):
+        run.check(Store(tmp_path / "b"))
+    with pytest.raises(EsadError, match="equalise: False -> True"):
+        run.check(Store(tmp_path / "c"))
+
+
+def test_a_crop_of_ones_own_does_not_go_with_resize300(tmp_path, capsys):
+    words = [
+        "radiographs",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--crop",
+        "0.8",
+        "--set",
+        "resizing=resize300",
+    ]
+    assert call(words) == 2
+    assert "crop = 0.8: value error, resize300 keeps 224 of 300" in capsys.readouterr().err
 
 
 @pytest.mark.data

@@ -16,7 +16,8 @@ from pipeline.evaluate import evaluate
 from pipeline.images import images
 from pipeline.ingest import IngestOptions
 from pipeline.report import report
-from pipeline.score import score, slide_map_names, standardised
+from pipeline.score import score, standardised
+from pipeline.slide_maps import slide_names
 from pipeline.tables import tables
 from pipeline.train import train
 from preprocessing.store import Store
@@ -45,6 +46,52 @@ def test_scores_overlays_metrics_and_report(folder):
     page = report([folder / "run"], None).out.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "data:image/png;base64" in page
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_other_overlays_are_drawn_without_scoring_again(folder, tmp_path, monkeypatch):
+    """And leave the very bytes that asking for them at once would; figures made of the scores stay."""
+    at_once, later = tmp_path / "at-once", tmp_path / "later"
+    score(folder / "run", out=at_once, overlays="worst:4")
+    score(folder / "run", out=later, overlays="none")
+    metrics = evaluate(later).out.read_bytes()
+    monkeypatch.setattr("pipeline.score.raw_scores", None)
+    outcome = score(folder / "run", out=later, overlays="worst:4")
+    assert "Drew overlays, scores kept" in outcome.message
+    assert (later / "metrics.json").read_bytes() == metrics
+    (later / "metrics.json").unlink()
+    assert everything(later) == everything(at_once)
+    assert score(folder / "run", out=later, overlays="none").summary["overlays"] == 0
+    assert "Left alone" in score(folder / "run", out=later, overlays="none").message
+
+
+def test_a_stop_while_overlays_are_drawn_costs_the_overlays_only(folder, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.overlays.write_strip", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score(folder / "run", out=tmp_path / "scores", overlays="worst:4")
+    monkeypatch.undo()
+    with pytest.raises(EsadError, match="neither a run"):
+        evaluate(tmp_path / "scores")
+    monkeypatch.setattr("pipeline.score.raw_scores", None)
+    score(folder / "run", out=tmp_path / "scores", overlays="worst:4")
+    monkeypatch.undo()
+    score(folder / "run", out=tmp_path / "whole", overlays="worst:4")
+    assert everything(tmp_path / "scores") == everything(tmp_path / "whole")
+
+
+def test_new_scores_void_old_figures(folder, tmp_path):
+    out = tmp_path / "scores"
+    score(folder / "run", out=out, overlays="none")
+    evaluate(out)
+    (out / "scores.json").unlink()
+    score(folder / "run", out=out, overlays="none")
+    assert not (out / "metrics.json").exists()
 
 
 def test_a_new_archive_without_labels_is_scored(folder):
@@ -122,9 +169,16 @@ def test_one_reference_normal_gives_finite_standardised_scores():
 
 
 def test_slides_that_would_share_a_name_have_maps_of_their_own():
-    names = slide_map_names(["A/s1.svs", "A__s1.svs", "b.svs", "c.tif", "c.svs"])
-    assert len(set(names.values())) == 5
-    assert names["b.svs"] == "b.png"
+    names = slide_names(["A/s1.svs", "A__s1.svs", "b.svs", "c.tif", "c.svs", "d/" * 90 + "e.svs"])
+    assert len(set(names.values())) == 6
+    assert names["b.svs"] == "b"
+    assert max(map(len, names.values())) < 100
+
+
+@pytest.mark.parametrize("source", ["../../up.svs", "/etc/up.svs", "..", "a/../../b.svs", ".svs"])
+def test_no_slide_name_leaves_its_folder(source, tmp_path):
+    (name,) = slide_names([source]).values()
+    assert (tmp_path / f"{name}.npy").resolve().parent == tmp_path
 
 
 def test_overlays_option_is_checked(folder):

@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from pipeline.config import TileSettings
 from pipeline.errors import EsadError, ExitStatus, UsageError
 from pipeline.ingest import IngestOptions
+from pipeline.mask_picture import LEGEND_HEIGHT
+from pipeline.synthetic_slides import draw_slide
 from pipeline.tile import tile
 from preprocessing.store import Store
 
@@ -127,6 +130,8 @@ def test_the_tables_say_where_each_tile_is_from(slides, tmp_path):
     with Image.open(store.root / row["thumbnail"]) as thumbnail:
         assert max(thumbnail.size) <= 1024
         assert thumbnail.width * row["thumbnail_downsample"] == row["width"]
+    with Image.open(store.root / row["mask_picture"]) as drawn:
+        assert drawn.size == (thumbnail.width, thumbnail.height + LEGEND_HEIGHT)
     matrix = np.array(json.loads(row["stain_matrix"]))
     assert matrix.shape == (2, 3)
     assert np.linalg.norm(matrix, axis=1) == pytest.approx([1, 1], abs=1e-5)
@@ -212,10 +217,9 @@ def test_a_corrupt_place_is_counted_and_said(slides, tmp_path, capsys):
     assert "slide_1.tif: 4 tiles could not be read" in capsys.readouterr().err
 
 
-def test_blank_silent_damaged_and_small_slides_are_refused_with_their_reason(slides, tmp_path):
+def test_silent_damaged_and_small_slides_are_refused_with_their_reason(slides, tmp_path):
     folder = tmp_path / "slides"
     shutil.copytree(slides, folder)
-    write_slide(folder / "blank.tif", np.full((1024, 1024, 3), 243, np.uint8))
     write_slide(folder / "silent.tif", stained(512, 5), mpp=None)
     write_slide(folder / "coarse.tif", stained(512, 5), mpp=3.0)
     write_slide(folder / "tiny.tif", stained(64, 5))
@@ -225,7 +229,7 @@ def test_blank_silent_damaged_and_small_slides_are_refused_with_their_reason(sli
     assert outcome.exit_status == ExitStatus.SOME_REFUSED
     table = pd.read_csv(tmp_path / "out" / "failures.csv").set_index("source")["reason"]
     wanted = {
-        "blank.tif": "tissue", "silent.tif": "--slide-mpp", "coarse.tif": "coarser", "tiny.tif": "smaller than one",
+        "silent.tif": "--slide-mpp", "coarse.tif": "coarser", "tiny.tif": "smaller than one",
         "cut.tif": "cut.tif",
     }  # fmt: skip
     assert set(table.index) == set(wanted)
@@ -235,6 +239,73 @@ def test_blank_silent_damaged_and_small_slides_are_refused_with_their_reason(sli
         run(folder / "silent.tif", tmp_path / "alone")
     run(folder / "silent.tif", tmp_path / "said", PLAIN.model_copy(update={"slide_mpp": 0.5}))
     assert Store(tmp_path / "said").sources["slide_mpp"].tolist() == [0.5]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A blank slide, one that is out of focus, and one in order."""
+    folder = tmp_path_factory.mktemp("mixed")
+    write_slide(folder / "blank.tif", np.full((512, 512, 3), 243, np.uint8))
+    picture, _ = draw_slide(np.random.default_rng(0), 768, abnormal=False)
+    write_slide(folder / "good.tif", picture)
+    write_slide(folder / "soft.tif", gaussian_filter(picture, (5, 5, 0)))
+    return folder
+
+
+def test_slides_without_tissue_stay_in_the_table_with_their_reason_and_pictures(mixed, tmp_path, capsys):
+    outcome = run(mixed, tmp_path / "out")
+    assert outcome.exit_status == ExitStatus.DONE
+    assert (outcome.summary["left_out"], outcome.summary["blurred"]) == (1, 1)
+    assert "1 slides gave no tile" in outcome.message
+    sources = Store(tmp_path / "out").sources.set_index("source")
+    blank = sources.loc["blank.tif"]
+    assert (blank["state"], blank["items"], blank["width"]) == ("done", 0, 512)
+    assert blank["reason"] == "no tissue: 0% in the fullest of 16 places, 30% needed."
+    assert sources["reason"].isna().tolist() == [False, True, True]
+    for row in sources.itertuples():
+        for path in (row.thumbnail, row.mask_picture):
+            assert (tmp_path / "out" / path).is_file()
+    assert pd.read_csv(tmp_path / "out" / "failures.csv").empty
+    assert "soft.tif" in capsys.readouterr().err
+    assert sources["focus_note"].notna().tolist() == [False, False, True]
+    before = contents(tmp_path / "out")
+    assert run(mixed, tmp_path / "out").exit_status == ExitStatus.DONE  # what is blank is not tried again
+    assert contents(tmp_path / "out") == before
+    assert Store(tmp_path / "out").sources["attempts"].tolist() == [1, 1, 1]
+
+
+def test_blurred_tiles_are_left_out_where_that_is_asked_for(mixed, tmp_path):
+    run(mixed, tmp_path / "all")
+    everything = Store(tmp_path / "all")
+    sharp = everything.manifest["sharpness"].astype(float)
+    good = everything.manifest["source"] == "good.tif"
+    assert everything.manifest["sharpness"].dtype == np.float32
+    assert sharp[good].min() > 0.18
+    assert sharp[~good].max() < 0.13
+    least = float(sharp[good].median())
+    settings = PLAIN.model_copy(update={"min_sharpness": least})
+    outcome = run(mixed, tmp_path / "out", settings)
+    store = Store(tmp_path / "out")
+    wanted = everything.manifest[good & (sharp >= least)]
+    assert store.manifest["item_id"].tolist() == wanted["item_id"].tolist()
+    assert np.array_equal(store.read(), everything.read(wanted.index.to_numpy()))
+    assert outcome.summary["blurred_tiles"] == len(everything) - len(wanted)
+    soft = store.sources.set_index("source").loc["soft.tif"]
+    assert (soft["state"], soft["items"]) == ("done", 0)
+    assert soft["reason"].startswith(f"blurred: the sharpest of {(~good).sum()} tiles has ")
+    for threads in (1, 2):
+        run(mixed / "good.tif", tmp_path / f"by{threads}", settings, workers=threads)
+    assert contents(tmp_path / "by1") == contents(tmp_path / "by2")
+
+
+def test_an_archive_without_any_tissue_is_a_failure_that_says_so(mixed, tmp_path):
+    for _ in range(2):
+        with pytest.raises(
+            EsadError, match=r"none of 1 inputs gave an item; first reason: no tissue: 0% .* needed\.$"
+        ):
+            run(mixed / "blank.tif", tmp_path / "out")
+    assert (tmp_path / "out" / "masks" / "00000.png").is_file()
+    assert not (tmp_path / "out" / "store.json").exists()
 
 
 def test_a_slide_of_one_stain_keeps_its_colours_and_says_so(tmp_path, capsys):

@@ -160,19 +160,24 @@ from pipeline.train import train
 from tests.pipeline.stores import QUICK
 folder = Path(sys.argv[1])
 try:
-    train(folder / "store", folder / "run", None, [QUICK])
+    train(folder / "store", folder / "run", None, [QUICK, {"method": sys.argv[2]}])
 except EsadError as error:
     sys.exit(int(error.exit_status))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "method"), [(signal.SIGKILL, "esad"), (signal.SIGTERM, "esad"), (signal.SIGKILL, "deep_sad")]
+)
+def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number, method):
     make_store(tmp_path, "images")
-    train(tmp_path / "store", tmp_path / "undisturbed", None, [QUICK])
+    settings = {**QUICK, "method": method}
+    train(tmp_path / "store", tmp_path / "undisturbed", None, [settings])
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(tmp_path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+        [sys.executable, "-c", COMMAND, str(tmp_path), method],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "run").glob("checkpoints/*.pt")) and time.monotonic() < deadline:
@@ -182,7 +187,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number):
     status = process.wait(60)
     assert status == (75 if number == signal.SIGTERM else -9)
     assert not (tmp_path / "run" / "model.safetensors").exists()
-    train(tmp_path / "store", tmp_path / "run", None, [QUICK])
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "undisturbed"))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from preprocessing.jpeg_levels import jpeg_levels
 from preprocessing.slides import Slide
+from preprocessing.tile_reader import TileReader
 from preprocessing.tiling import ReadPlan, tile_grid
 
 
@@ -83,11 +84,10 @@ def both(path, size, plan, step, threads=1):
     for direct in (True, False):
         with Slide(path) as slide:
             corners = tile_grid(slide.width, slide.height, plan.downsample, size, step)
-            if not direct:
-                slide._direct = {plan.level: None}
-            out = np.zeros((len(corners), size, size, 3), np.uint8)
-            read = slide.read_tiles(corners, plan, size, out, threads)
-            found.append((out, read, slide.reader))
+            with TileReader(slide, plan, size, direct) as reader:
+                out, read = reader.read_all(corners, threads)
+                out[~read] = 0
+                found.append((out, read, reader.reader))
     return found
 
 
@@ -141,7 +141,7 @@ def test_a_level_that_comes_out_otherwise_than_openslide_reads_it_is_not_trusted
         }
 
     path = write_level(tmp_path / "a.tif", picture(256, 256), 128)
-    monkeypatch.setattr("preprocessing.slides.jpeg_levels", wrong_colours)
+    monkeypatch.setattr("preprocessing.tile_reader.jpeg_levels", wrong_colours)
     ours, theirs = both(path, 64, ReadPlan(0, 1.0, 1.0, 0.25), 64)
     assert ours[2] == "openslide"
     assert np.array_equal(ours[0], theirs[0])
@@ -157,3 +157,41 @@ def test_the_real_slide_comes_out_as_openslide_reads_it(data, reduction):
     with openslide.OpenSlide(path) as slide:
         first = np.asarray(slide.read_region((0, 0), 0, (64, 64)).convert("RGB"))
     assert reduction == 2 or np.array_equal(ours[0][0], first)
+
+
+@given(
+    height=st.integers(130, 420), width=st.integers(130, 420), tile=st.sampled_from([64, 128, 240]),
+    reduction=st.sampled_from([2, 4, 8]), size=st.integers(16, 40), seed=st.integers(0, 9),
+)  # fmt: skip
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_decoding_straight_to_the_wanted_scale_stays_within_its_tolerance(
+    tmp_path, height, width, tile, reduction, size, seed
+):
+    path = write_level(tmp_path / "a.tif", picture(height, width, seed), tile)
+    found = []
+    for tolerance in (None, 255.0, 0.0):
+        with Slide(path) as slide:
+            plan = ReadPlan(0, 1.0, float(reduction), 0.25 * reduction)
+            corners = tile_grid(slide.width, slide.height, plan.downsample, size, size)
+            with TileReader(slide, plan, size, tolerance=tolerance) as reader:
+                found.append((*reader.read_all(corners), reader))
+    exact, straight, strict = found
+    assert straight[2].level.shrink == reduction
+    assert strict[2].level.shrink == 1  # noise: never to the bit
+    assert np.array_equal(strict[0], exact[0])
+    if len(exact[0]):
+        assert straight[1].all()
+        assert np.abs(straight[0].astype(int) - exact[0]).mean() < 6
+
+
+@pytest.mark.data
+def test_the_real_slide_may_be_decoded_at_half_size(data):
+    plan = ReadPlan(0, 1.0, 2.0, 0.998)
+    found = []
+    with Slide(data / "slides" / "cmu-1-small-region.svs") as slide:
+        corners = tile_grid(slide.width, slide.height, 2.0, 64, 64)
+        for tolerance in (None, 0.5):
+            with TileReader(slide, plan, 64, tolerance=tolerance) as reader:
+                found.append(reader.read_all(corners)[0].astype(int))
+                assert reader.reader == ("jpeg" if tolerance is None else "jpeg at 1/2")
+    assert np.abs(found[0] - found[1]).mean() < 0.5

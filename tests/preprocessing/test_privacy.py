@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import UsageError
-from preprocessing.privacy import group_hash, key_name, read_key
+from preprocessing.privacy import (
+    file_hash,
+    group_hash,
+    key_name,
+    names_file,
+    read_key,
+    read_names,
+    remember_names,
+)
 
 
 @given(st.binary(min_size=16, max_size=64), st.text(max_size=30))
@@ -35,3 +44,20 @@ def test_a_file_too_short_to_be_a_key_is_refused(tmp_path):
     (tmp_path / "short").write_text("secret")
     with pytest.raises(UsageError, match="6 bytes are no key"):
         read_key(tmp_path / "short")
+
+
+@given(st.text(max_size=30))
+def test_a_file_and_a_patient_of_the_same_words_share_no_hash(words):
+    key = b"k" * 16
+    assert not file_hash(key, words).startswith(group_hash(key, words))
+
+
+def test_names_are_listed_once_beside_the_key(tmp_path):
+    key = tmp_path / "group.key"
+    assert read_names(key) == {}
+    remember_names(key, {"a,b.dcm": "1", 'c"d.dcm': "2"})
+    remember_names(key, {"a,b.dcm": "1", "ü/e.dcm": "3"})
+    assert read_names(key) == {"1": "a,b.dcm", "2": 'c"d.dcm', "3": "ü/e.dcm"}
+    assert names_file(key).parent == tmp_path
+    assert stat.S_IMODE(names_file(key).stat().st_mode) == 0o600
+    assert len(names_file(key).read_text().splitlines()) == 3

@@ -122,7 +122,7 @@ def test_every_listed_tumour_tile_lies_inside_the_real_outlines(data):
     ("view", "train", "test"), [("AP", (16003, 649), (5056, 9444)), ("PA", (34497, 1177), (4805, 6291))]
 )
 def test_nih_by_projection_is_the_published_list_name_by_name(data, view, train, test):
-    metadata = data / "nih" / "metadata"
+    metadata = read_metadata(data / "nih" / "metadata")
     table = nih_view(metadata, view)
     found = counts(table)
     assert (found["train"]["normal"], found["train"]["anomaly"]) == train
@@ -134,7 +134,7 @@ def test_nih_by_projection_is_the_published_list_name_by_name(data, view, train,
     pool = {name for fold in range(3) for name in lists[f"folds/nih/{view}/{fold}/anomaly/test"]}
     labelled = set(table.loc[table["semi_label"] == -1, "image"])
     assert labelled <= pool
-    patients = read_metadata(metadata)["patient"]
+    patients = metadata["patient"]
     sides = [set(patients[table.loc[table["split"] == split, "image"]]) for split in ("train", "test")]
     assert sides[0].isdisjoint(sides[1])
     assert nih_view(metadata, view, seed=1)["image"].tolist() != table["image"].tolist()

@@ -16,6 +16,7 @@ from PIL import Image
 from preprocessing.errors import InputError
 from preprocessing.resampling import area_weights, reduce_whole, resample_area
 from preprocessing.slides import Slide, is_slide, on_white, one_per_series
+from preprocessing.tile_reader import TileReader
 from preprocessing.tiling import ReadPlan, tile_grid
 
 
@@ -41,8 +42,8 @@ def noise(height, width, seed=0):
 
 
 def read_all(slide, corners, plan, size):
-    out = np.zeros((len(corners), size, size, 3), np.uint8)
-    read = slide.read_tiles(corners, plan, size, out)
+    with TileReader(slide, plan, size) as reader:
+        out, read = reader.read_all(corners)
     return {place: out[place] if read[place] else None for place in range(len(corners))}
 
 
@@ -51,7 +52,7 @@ def read_all(slide, corners, plan, size):
     "plan", [ReadPlan(0, 1.0, 1.0, 0.25), ReadPlan(0, 1.0, 3.0, 0.75), ReadPlan(1, 4.0, 2.0, 2.0)]
 )
 def test_tiles_cut_from_blocks_equal_the_stored_pixels(tmp_path, monkeypatch, plan, step):
-    monkeypatch.setattr("preprocessing.slides.BLOCK_PIXELS", 200)  # several blocks on a small slide
+    monkeypatch.setattr("preprocessing.tile_reader.BLOCK_PIXELS", 200)  # several blocks on a small slide
     fine = noise(900, 1100)
     levels = [fine, noise(225, 275, 1)]
     with Slide(write_slide(tmp_path / "a.tif", levels)) as slide:
@@ -72,7 +73,7 @@ def test_a_fractional_reduction_reads_the_same_in_blocks_and_alone(tmp_path, mon
     with Slide(path) as slide:
         corners = tile_grid(slide.width, slide.height, plan.downsample, 32, 32)
         together = read_all(slide, corners, plan, 32)
-        monkeypatch.setattr("preprocessing.slides.BLOCK_PIXELS", 1)
+        monkeypatch.setattr("preprocessing.tile_reader.BLOCK_PIXELS", 1)
         alone = read_all(slide, corners, plan, 32)
     assert len(together) == 36
     assert all(np.array_equal(together[place], alone[place]) for place in together)

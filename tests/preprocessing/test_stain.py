@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from preprocessing import stain, stain_fit, stain_kernels
 from preprocessing.errors import EsadError, InputError
@@ -123,6 +124,18 @@ def test_the_fit_is_the_same_every_time_and_for_any_order_and_shape_of_the_pixel
         second = fit_stain(again)
         assert np.array_equal(first.matrix, second.matrix)
         assert np.array_equal(first.max_concentration, second.max_concentration)
+
+
+def test_the_fit_is_the_same_for_shuffled_pixels_and_any_number_of_threads():
+    pixels = mixture(7)
+    first = fit_stain(pixels)
+    orders = [np.random.default_rng(seed).permutation(len(pixels)) for seed in range(6)]
+    found = []
+    for count in (1, 2, 5):
+        with threadpool_limits(count), ThreadPoolExecutor(count) as threads:
+            found += threads.map(lambda order: fit_stain(pixels[order]), orders)
+    assert all(np.array_equal(fit.matrix, first.matrix) for fit in found)
+    assert all(np.array_equal(fit.max_concentration, first.max_concentration) for fit in found)
 
 
 def test_the_largest_concentration_is_the_99th_percentile_over_all_pixels():
@@ -312,8 +325,7 @@ def test_no_random_start_finds_a_better_matrix_on_real_tiles(data):
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_fit_is_as_good_as_spams_converged(data, name):
-    spams = pytest.importorskip("spams", reason="spams is not installed (make install does)")
+def test_the_fit_is_as_good_as_spams_converged(data, name, spams):
     pixels = picture(data, name)[:360, 200:760]
     tissue = np.asfortranarray(optical_density(pixels[tissue_mask(pixels)]).T)
     learned = spams.trainDL(
@@ -325,6 +337,7 @@ def test_the_fit_is_as_good_as_spams_converged(data, name):
 
 
 @pytest.mark.data
+@pytest.mark.usefixtures("spams")
 @pytest.mark.parametrize("name", PICTURES)
 def test_apply_equals_staintools_to_the_last_bit(data, name, monkeypatch):
     staintools = pytest.importorskip("staintools", reason="staintools is not installed (make install does)")

@@ -1,0 +1,206 @@
+"""Radiographs to 64-pixel squares, beside decoding alone, in one run.
+
+    python benchmarks/radiographs.py [--quick] [--json FILE] [--data ../shared/data]
+
+png_vs_decode          PNG decode alone (libpng) over PNG -> 64 px from memory, one core: the share that decoding takes
+png_vs_pillow          the same PNGs decoded by Pillow alone over ours
+two_workers_vs_one     images a second of `esad radiographs` with two workers over one, once running
+images_112120_hours    NIH's number of images times the seconds that one more image costs with two workers
+dicom_ms               a DICOM radiograph of 1760 x 1760 to 64 px, by transfer syntax
+
+PNGs are NIH's (1024 x 1024) where `--data` has them, else drawn; so is the DICOM radiograph. What is compared alternates,
+image by image or call by call, and medians are taken: of CPU time for one thread, of the clock for the stage, which is
+therefore worth something on an idle machine only (`load_average`, before the start, is told). The stage is timed at two
+sizes, and their difference counts: the start of workers and the last table are paid once. Extrapolating assumes that the
+disc gives files as the page cache does here: NIH's 42 GiB at 100 MiB a second would alone take 0.12 hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+from time import perf_counter, thread_time
+
+import imagecodecs
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom import uid
+from pydicom.encaps import encapsulate
+
+import pipeline.radiographs as stage
+from pipeline.config import RadiographSettings
+from pipeline.ingest import IngestOptions
+from pipeline.synthetic_radiographs import draw_anatomy, draw_radiograph, write_dicom
+from preprocessing.radiograph_squares import Squaring, small_square
+from preprocessing.radiographs import read_radiograph
+
+NIH_IMAGES = 112_120
+SHARD = 64
+"""Images a unit in the timing of the stage, so that both workers have several."""
+
+
+def pictures(data: Path) -> list[bytes]:
+    """PNG files of 1024 x 1024 pixels: NIH's, or twenty drawn ones."""
+    found = sorted((data / "nih" / "images").glob("*.png"))
+    if found:
+        return [path.read_bytes() for path in found]
+    files = []
+    for number in range(20):
+        numbers = np.random.default_rng(number)
+        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, 1024, "PA", False)
+        buffer = io.BytesIO()
+        Image.fromarray((picture * 255).astype(np.uint8)).save(buffer, "png")
+        files.append(buffer.getvalue())
+    return files
+
+
+def ours(content: bytes) -> np.ndarray:
+    """A file's bytes to its square, as the stage does it."""
+    return small_square(read_radiograph(content, "a").pixels(), Squaring(), "a")
+
+
+def by_pillow(content: bytes) -> np.ndarray:
+    """A PNG decoded by Pillow, and no more."""
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def seconds(task: Callable[[bytes], object], content: bytes) -> float:
+    """Of this thread's own CPU time: other programs on the machine do not count."""
+    began = thread_time()
+    task(content)
+    return thread_time() - began
+
+
+def png_ratios(files: list[bytes], rounds: int) -> dict[str, float]:
+    """Median over images and rounds of each decoder's time over ours, measured right after each other."""
+    plain = [content for content in files if content[25] == 0]  # four of NIH's are RGBA, which Pillow reads
+    tasks = (imagecodecs.png_decode, by_pillow, ours)
+    times = np.array([[seconds(task, content) for task in tasks] for _ in range(rounds) for content in plain])
+    warm = times[len(plain) // 10 :]
+    for name, column in zip(("libpng decode", "Pillow decode", "PNG -> 64 px"), warm.T, strict=True):
+        print(f"{name:28} {1000 * median(column):8.2f} ms")
+    return {
+        "png_vs_decode": float(np.median(warm[:, 0] / warm[:, 2])),
+        "png_vs_pillow": float(np.median(warm[:, 1] / warm[:, 2])),
+    }
+
+
+def stage_seconds(archive: Path, out: Path, workers: int) -> float:
+    """Seconds of `esad radiographs` on `archive`, the store removed afterwards."""
+    began = perf_counter()
+    options = IngestOptions(out / "store", workers=workers, group_key=out / "key")
+    stage.radiographs([archive], RadiographSettings(), options)
+    took = perf_counter() - began
+    shutil.rmtree(out / "store")
+    os.sync()
+    return took
+
+
+def stage_costs(files: list[bytes], rounds: int, sizes: tuple[int, int]) -> dict[str, float]:
+    """What one more image costs with one worker and with two."""
+    stage.RADIOGRAPHS_PER_SHARD = SHARD
+    more = sizes[1] - sizes[0]
+    costs: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as name:
+        folders = []
+        for size in sizes:
+            folder = Path(name) / f"archive{size}"
+            folder.mkdir()
+            for number in range(size):
+                (folder / f"{number:05d}.png").write_bytes(files[number % len(files)])
+            folders.append(folder)
+        stage_seconds(folders[0], Path(name), 2)
+        for _ in range(rounds):
+            for workers in (1, 2):
+                small, large = (stage_seconds(folder, Path(name), workers) for folder in folders)
+                costs[workers].append((large - small) / more)
+    one, two = median(costs[1]), median(costs[2])
+    print(f"one more image               {1000 * one:8.2f} ms with one worker, {1000 * two:.2f} ms with two")
+    return {
+        "stage_ms_one_worker": 1000 * one,
+        "stage_ms_two_workers": 1000 * two,
+        "two_workers_vs_one": one / two,
+        "images_112120_hours": NIH_IMAGES * two / 3600,
+        "images_112120_hours_one_worker": NIH_IMAGES * one / 3600,
+    }
+
+
+def dicom_files(data: Path, folder: Path) -> dict[str, bytes]:
+    """One radiograph of 1760 x 1760 in several transfer syntaxes."""
+    path = data / "dicom" / "RG3_UNCR.dcm"
+    if not path.is_file():
+        numbers = np.random.default_rng(0)
+        path = folder / "drawn.dcm"
+        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, 1760, "PA", False)
+        write_dicom(path, picture, "PA", "1", inverted=False, name="drawn")
+    image = pydicom.dcmread(path)
+    streams = {
+        uid.JPEGLosslessSV1: lambda pixels: imagecodecs.ljpeg_encode(pixels, bitspersample=image.BitsStored),
+        uid.HTJ2KLossless: imagecodecs.htj2k_encode,
+    }
+    files = {}
+    for syntax in (
+        uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.RLELossless, uid.JPEGLosslessSV1,
+        uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.HTJ2KLossless,
+    ):  # fmt: skip
+        coded = deepcopy(image)
+        if syntax in streams:
+            coded.PixelData = encapsulate([streams[syntax](image.pixel_array)])
+            coded["PixelData"].VR = "OB"
+            coded.file_meta.TransferSyntaxUID = syntax
+        elif syntax.is_encapsulated:
+            coded.compress(syntax)
+        else:
+            coded.file_meta.TransferSyntaxUID = syntax
+        buffer = io.BytesIO()
+        coded.save_as(buffer)
+        files[syntax.keyword] = buffer.getvalue()
+    return files
+
+
+def dicom_times(files: dict[str, bytes], rounds: int) -> dict[str, float]:
+    """Median milliseconds to 64 px by transfer syntax, which take turns."""
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(rounds + 1):
+        for name, content in files.items():
+            times[name].append(seconds(ours, content))
+    found = {name: 1000 * median(values[1:]) for name, values in times.items()}
+    for name, value in found.items():
+        print(f"{name:32} {value:8.1f} ms")
+    return found
+
+
+def main() -> None:
+    """Parse the options, measure, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; under three minutes on two cores")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    files = pictures(options.data)
+    result: dict[str, object] = {"load_average": load, **png_ratios(files, 3 if options.quick else 10)}
+    with tempfile.TemporaryDirectory() as name:
+        result["dicom_ms"] = dicom_times(dicom_files(options.data, Path(name)), 3 if options.quick else 9)
+    sizes = (4 * SHARD, 12 * SHARD)
+    result |= stage_costs(files, 2 if options.quick else 5, sizes)
+    for key, value in result.items():
+        if isinstance(value, float):
+            print(f"{key:32} {value:.3f}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

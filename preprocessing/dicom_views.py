@@ -1,0 +1,72 @@
+"""Which way a radiograph was taken, by what its DICOM file says. Pure.
+
+In this order, the first that tells a view counts:
+
+    1. ViewPosition (0018,5101), by its words
+    2. ViewCodeSequence (0054,0220), by the codes of PS3.16 CID 4010
+    3. SeriesDescription (0008,103E) and ProtocolName (0018,1030), by their words
+
+A text tells a view where exactly one view is among its words ("AP SUPINE" is AP, "PA and LAT" tells nothing, "PAEDIATRIC"
+is not PA). Decubitus and oblique pictures are neither frontal nor lateral, whatever words stand beside.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+FRONTAL = ("PA", "AP")
+WORDS = {
+    "PA": "PA", "POSTEROANTERIOR": "PA", "AP": "AP", "ANTEROPOSTERIOR": "AP",
+    "LL": "lateral", "RL": "lateral", "LAT": "lateral", "LATERAL": "lateral", "LLAT": "lateral", "RLAT": "lateral",
+    "LLD": "decubitus", "RLD": "decubitus", "DECUBITUS": "decubitus", "DECUB": "decubitus",
+    "LLO": "oblique", "RLO": "oblique", "LAO": "oblique", "RAO": "oblique", "LPO": "oblique", "RPO": "oblique",
+    "OBL": "oblique", "OBLIQUE": "oblique",
+}  # fmt: skip
+"""Defined terms of ViewPosition (PS3.3 C.8.1.2.1) and what technicians write."""
+
+
+def stated_view(dataset: Dataset) -> str | None:
+    """PA, AP, lateral, oblique, decubitus, or None where the file does not tell."""
+    series = f"{dataset.get('SeriesDescription') or ''} {dataset.get('ProtocolName') or ''}"
+    return (
+        view_in_text(str(dataset.get("ViewPosition") or "")) or _view_by_code(dataset) or view_in_text(series)
+    )
+
+
+def view_in_text(text: str) -> str | None:
+    """The one view among the words of `text`, or None."""
+    upper = re.sub(r"(ANTERO|POSTERO)[^A-Z]+(ANTERIOR|POSTERIOR)", r"\1\2", text.upper().replace(".", ""))
+    found = {WORDS[word] for word in re.split(r"[^A-Z0-9]+", upper) if word in WORDS}
+    for view in ("decubitus", "oblique"):
+        if view in found:
+            return view
+    return found.pop() if len(found) == 1 else None
+
+
+@cache
+def _coded_views() -> list[tuple[Code, str]]:
+    """The concepts of CID 4010 that tell a view."""
+    known = [
+        (codes.cid4010.PosteroAnterior, "PA"),
+        (Code("R-10214", "SRT", ""), "PA"),  # of the standard's older editions, which pydicom maps no longer
+        (codes.cid4010.AnteroPosterior, "AP"),
+    ]
+    for name in codes.cid4010.dir():
+        view = "oblique" if "Oblique" in name else "lateral" if "Lateral" in name else None
+        if view:
+            known.append((getattr(codes.cid4010, name), view))
+    return known
+
+
+def _view_by_code(dataset: Dataset) -> str | None:
+    for item in dataset.get("ViewCodeSequence") or []:
+        stated = Code(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")), "")
+        for code, view in _coded_views():
+            if stated == code:
+                return view
+    return None

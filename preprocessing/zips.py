@@ -1,0 +1,48 @@
+"""Reading a zip as if it were a folder: nothing is extracted, no name leaves it, no member grows without bound."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from preprocessing.errors import InputError
+
+MOST_BYTES = 1 << 28
+"""Of one member, unpacked: a radiograph of 16 bits has 40 MiB at most, and a bomb a thousand times its packed size."""
+FAULTS = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, NotImplementedError, ValueError)
+
+
+def file_names(path: Path) -> list[str]:
+    """Names of the files in a zip, sorted and once each; hidden ones and what macOS adds are left out.
+
+    InputError where it cannot be read, or a name is absolute, holds `..`, a drive or a backslash: then the whole file is
+    refused.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except FAULTS as error:
+        raise InputError(f"{path.name}: not a readable zip ({error}).") from error
+    for name in names:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in name or name[1:2] == ":":
+            raise InputError(f"{path.name}: member {name!r} points out of the archive.")
+    return sorted({name for name in names if not _hidden(name)})
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def read_member(archive: zipfile.ZipFile, name: str, count: int | None = None) -> bytes:
+    """A member's content, or its first `count` bytes; InputError where it cannot be read or is larger than MOST_BYTES."""
+    try:
+        size = archive.getinfo(name).file_size
+        if size > MOST_BYTES:
+            raise InputError(f"{name}: {size >> 20} MiB in the zip; at most {MOST_BYTES >> 20} MiB are read.")
+        with archive.open(name) as member:  # gives no more than the stated size, and then checks the sum
+            return member.read() if count is None else member.read(count)
+    except FAULTS as error:
+        reason = "encrypted" if "encrypted" in str(error) else str(error)
+        raise InputError(f"{name}: cannot be read from the zip ({reason}).") from error

@@ -1,0 +1,55 @@
+"""Small tables and pictures with planted anomalies, and short training settings, for tests of the methods."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from models.fit import TrainingData, score_batches
+from models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
+from models.table_of_methods import METHODS
+
+ADAM = {"optimiser": "adam", "learning_rate": 1e-3, "schedule": "constant"}
+VARIANTS = {
+    **{name: {} for name in METHODS},
+    "deep_svdd, soft": {"deep_svdd": {"objective": "soft_boundary", "radius_warmup": 1}},
+    "isolation_forest": {"isolation_forest": {"trees": 20}},
+    "isolation_forest, hybrid": {"isolation_forest": {"trees": 20, "input": "hybrid"}},
+    **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
+}
+"""Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
+
+
+def settings(variant: str, **train) -> MethodSettings:
+    """Short training of one of VARIANTS."""
+    train = {**ADAM, "steps": 12, "batch_size": 16, "batches": "balanced", "labelled_per_batch": 4, **train}
+    return MethodSettings(
+        method=variant.partition(",")[0],
+        network=NetworkSettings(width=0.0625, hidden=[12, 6], code=3),
+        train=TrainSettings(**train, warmup=OptimiserSettings(**ADAM, steps=6)),
+        **VARIANTS[variant],
+    )
+
+
+def table(seeds: int = 1, held: int = 0) -> TrainingData:
+    """100 normal rows, then 20 labelled anomalies 4 standard deviations away; `held` of each are validation instead."""
+    rows = torch.randn(120, 5, generator=torch.Generator().manual_seed(1))
+    rows[100:] += 4
+    semi = np.r_[np.zeros(100, np.int8), -np.ones(20, np.int8)]
+    kept = np.r_[held:100, 100 + held : 120]
+    out = np.setdiff1d(np.arange(120), kept)
+    validation = [(out, (out >= 100).astype(np.int8))] * seeds if held else ()
+    return TrainingData(rows, [kept] * seeds, [semi[kept]] * seeds, validation)
+
+
+def pictures() -> TrainingData:
+    """32 grey noise pictures of 20 pixels, and 8 more as labelled anomalies."""
+    numbers = np.random.default_rng(0)
+    items = torch.from_numpy(numbers.integers(0, 256, (40, 20, 20, 1), dtype=np.uint8))
+    return TrainingData(items, [np.arange(40)], [np.r_[np.zeros(32, np.int8), -np.ones(8, np.int8)]])
+
+
+def scores(method, data, **more):
+    """The method's own score of all items of `data`, (S, N) or (N,)."""
+    batches = score_batches(method, data.items, np.arange(len(data.items)), torch.device("cpu"), **more)
+    return torch.cat([terms["eq9"] for _, _, terms in batches], -1)
