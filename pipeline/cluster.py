@@ -281,9 +281,8 @@ def connected(address: str, root: Path) -> Iterator[Cluster]:
     from distributed import Client
 
     _knock(address)
-    logging.getLogger("distributed.client").setLevel(
-        logging.CRITICAL
-    )  # a lost scheduler is said here, in one line
+    # a lost scheduler is said here, in one line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
