@@ -143,7 +143,7 @@ def sample(held: int) -> Sample:
 def test_gamma_and_nu_are_chosen_where_held_out_anomalies_are_there_and_else_the_defaults():
     with_anomalies, without = sample(20), sample(0)
     squared = squared_distances(with_anomalies.x, with_anomalies.x)
-    gamma, nu = choose_gamma_and_nu(with_anomalies, squared, None, None)
+    gamma, _ = choose_gamma_and_nu(with_anomalies, squared, None, None)
     assert gamma in GAMMAS
     assert gamma < 1
     assert choose_gamma_and_nu(with_anomalies, squared, 4.0, 0.5) == (4.0, 0.5)
