@@ -8,18 +8,21 @@ Dask blames all that a dead worker had before it, and is then given up.
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EsadError, UsageError, explain
 from pipeline.progress import say
+from pipeline.workers import Process
 from preprocessing.store import Unit, fingerprint, finished_units
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ LOOK_SECONDS = 0.05
 SAY_SECONDS = 30
 VISIBLE_SECONDS = 90
 """Network file systems may show a folder as it was up to a minute ago."""
-
-Process = Callable[[Path, Unit], None]
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,7 @@ class Cluster:
     def _check_workers(self, probe: Probe) -> None:
         """UsageError where a worker sees other folders or lacks this package; other versions and threads are said."""
         ours = versions(probe.packages)
-        for worker, found in self.client.run(probe.look, on_error="return").items():
-            if isinstance(found, BaseException):
-                raise UsageError(
-                    f"worker {worker} cannot run this stage ({found}). Install the same esad there, and start it with "
-                    "the same Python."
-                )
-            problem, theirs = found
+        for worker, (problem, theirs) in self.client.run(probe.look).items():
             if problem:
                 raise UsageError(
                     f"worker {worker}: {problem}. All workers must see archive and store under the same paths (a shared "
@@ -211,6 +206,15 @@ class Cluster:
                 f"worker {busiest} has {threads[busiest]} threads and takes as many units at once, each with its own "
                 "memory; start workers with --nthreads 1."
             )
+
+    def check_package(self) -> None:
+        """UsageError where a worker lacks this program; it is asked for by Python's own means, since it may lack it."""
+        for worker, found in self.client.run(find_spec, __name__, on_error="return").items():
+            if found is None or isinstance(found, BaseException):
+                raise UsageError(
+                    f"worker {worker} does not have this program ({found or 'an older esad'}). Install the same esad "
+                    "there, and start the worker with the Python it is installed in."
+                )
 
     def wait_for_earlier_calls(self, root: Path) -> None:
         """Wait until no worker is at a unit of this store: one of a stopped call would write into what comes next."""
@@ -273,12 +277,15 @@ def _knock(address: str) -> None:
 def connected(address: str, root: Path) -> Iterator[Cluster]:
     """Within the block, the cluster whose scheduler is at `address`; no worker is at a unit of the store at `root`.
 
-    Raises UsageError, naming the address, where no scheduler answers within CONNECT_SECONDS, or it has no workers
-    after WORKER_SECONDS.
+    Raises UsageError where no scheduler answers within CONNECT_SECONDS, it has no workers after WORKER_SECONDS, or one
+    of them lacks this program.
     """
     from distributed import Client
 
     _knock(address)
+    logging.getLogger("distributed.client").setLevel(
+        logging.CRITICAL
+    )  # a lost scheduler is said here, in one line
     with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
@@ -287,5 +294,6 @@ def connected(address: str, root: Path) -> Iterator[Cluster]:
                 f"--scheduler {address}: it has no workers. Start some with: dask worker {address} --nthreads 1"
             ) from error
         cluster = Cluster(client, address)
+        cluster.check_package()
         cluster.wait_for_earlier_calls(root)
         yield cluster

@@ -12,10 +12,8 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +24,7 @@ from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import progress, say
+from pipeline.workers import process_here
 from preprocessing.labels import apply_labels, read_labels
 from preprocessing.store import (
     Parts,
@@ -147,30 +146,16 @@ def _to_do_again(job: Job, table: pd.DataFrame) -> set[str]:
 def _process_all(
     root: Path, units: Sequence[Unit], job: Job, workers: int, cluster: Cluster | None
 ) -> Iterator[Unit]:
-    """Process the units, on a cluster, in this process or in several; yields each as it is finished."""
+    """Process the units, on a cluster or on this machine; yields each as it is finished, or refused as a whole."""
     if cluster is not None:
-        for unit, given_up in cluster.process(root, units, job.process, job.archive, job.packages):
-            if given_up:
-                rows = [refused_row(job.archive, name, given_up) for name in unit.sources]
-                write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame(rows))
-            yield unit
-        return
-    if workers <= 1 or len(units) <= 1:
-        for unit in units:
-            job.process(root, unit)
-            yield unit
-        return
-    with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
-        futures = {pool.submit(job.process, root, unit): unit for unit in units}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BaseException:  # a stop or a failure waits for nothing: what is half done is done again
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():
-                worker.terminate()
-            raise
+        ending = cluster.process(root, units, job.process, job.archive, job.packages)
+    else:
+        ending = process_here(root, units, job.process, workers)
+    for unit, given_up in ending:
+        if given_up:
+            rows = [refused_row(job.archive, name, given_up) for name in unit.sources]
+            write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame(rows))
+        yield unit
 
 
 def _is_barely_begun(root: Path) -> bool:
@@ -277,6 +262,12 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
         return _run_job(job, options, cluster)
 
 
+def _bytes(job: Job, unit: Unit) -> int:
+    """Size of a unit's files, for the ETA; at least 1, which members of a zip count."""
+    paths = [job.archive / name for name in unit.sources]
+    return sum(path.stat().st_size if path.is_file() else 0 for path in paths) or 1
+
+
 def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outcome:
     root = options.out
     if job.archive.is_relative_to(root.resolve()) or root.is_file():
@@ -296,12 +287,11 @@ def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outco
     units = _plan(root, job, parts.sources())
     finished = set(finished_units(root))
     pending = [job.to_read(unit) for unit in units if unit.number not in finished]
-    with (
-        progress(f"{job.stage} {root.name}", sum(len(unit.sources) for unit in pending)) as bar,
-        names_withheld(job),
-    ):
+    sizes = {unit.number: _bytes(job, unit) for unit in pending}
+    count = sum(len(unit.sources) for unit in pending)
+    with progress(f"{job.stage} {root.name}", count, sum(sizes.values())) as bar, names_withheld(job):
         for unit in _process_all(root, pending, job, options.workers, cluster):
-            bar.advance(len(unit.sources))
+            bar.advance(len(unit.sources), weight=sizes[unit.number])
     return _finish(parts, job, options, labels, bool(pending) or not finished_before)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOG_EVERY_SECONDS = 15.0
+SPEED_SECONDS = 1800.0
+"""The bar's ETA goes by the speed of so long a time: a large slide takes minutes."""
 
 
 def say(message: str) -> None:
@@ -19,17 +21,19 @@ def say(message: str) -> None:
 class _Log:
     """Progress for log files: at most one line every LOG_EVERY_SECONDS, with share done and ETA."""
 
-    def __init__(self, description: str, total: int) -> None:
-        self.description, self.total, self.done = description, max(total, 1), 0
+    def __init__(self, description: str, total: int, weight: float) -> None:
+        self.description, self.total, self.done = description, total, 0
+        self.weight, self.weighed = max(weight, 1.0), 0.0
         self.started = self.spoken = time.monotonic()
 
-    def advance(self, count: int = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "", weight: float | None = None) -> None:
         self.done += count
+        self.weighed += count if weight is None else weight
         now = time.monotonic()
-        if now - self.spoken >= LOG_EVERY_SECONDS and self.done:
+        if now - self.spoken >= LOG_EVERY_SECONDS and self.weighed:
             self.spoken = now
-            left = (now - self.started) / self.done * (self.total - self.done)
-            share = 100 * self.done / self.total
+            left = (now - self.started) / self.weighed * (self.weight - self.weighed)
+            share = 100 * self.weighed / self.weight
             say(f"{self.description}: {self.done}/{self.total} ({share:.0f} %), {left:.0f} s left {note}")
 
 
@@ -37,28 +41,34 @@ class _Bar:
     """Progress for terminals (rich)."""
 
     def __init__(self, progress: object, task: object) -> None:
-        self.progress, self.task = progress, task
+        self.progress, self.task, self.done = progress, task, 0
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        self.progress.update(self.task, advance=count, note=note)  # type: ignore[attr-defined]
+    def advance(self, count: int = 1, note: str = "", weight: float | None = None) -> None:
+        self.done += count
+        moved = count if weight is None else weight
+        self.progress.update(self.task, advance=moved, note=note, done=self.done)  # type: ignore[attr-defined]
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[_Log | _Bar]:
-    """Within the block, `.advance(count, note)` moves the progress of `total` towards its end."""
+def progress(description: str, total: int, weight: float | None = None) -> Iterator[_Log | _Bar]:
+    """Within the block, `.advance(count, note, weight)` moves the progress of `total` towards its end.
+
+    With `weight`, that of all, share and ETA go by weight and not by count: slides differ in size a hundredfold.
+    """
+    whole = total if weight is None else weight
     if not sys.stderr.isatty():
-        yield _Log(description, total)
+        yield _Log(description, total, whole)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}/{task.fields[of]}"),
         TextColumn("ETA"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield _Bar(bar, bar.add_task(description, total=total, note=""))
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_SECONDS) as bar:
+        yield _Bar(bar, bar.add_task(description, total=whole, note="", done=0, of=total))

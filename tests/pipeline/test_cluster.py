@@ -72,10 +72,10 @@ def held(hold, source):
         time.sleep(0.02)
 
 
-def ingest(archive, out, before=at_once, scheduler=None):
+def ingest(archive, out, before=at_once, scheduler=None, workers=1):
     sources = sorted(path.name for path in archive.iterdir())
     job = Job("test", "images", archive, sources, {}, partial(process, archive, before))
-    return run_job(job, IngestOptions(out, scheduler=scheduler))
+    return run_job(job, IngestOptions(out, workers=workers, scheduler=scheduler))
 
 
 def when(condition, action):
@@ -130,6 +130,16 @@ def test_a_unit_that_kills_its_workers_is_refused_and_the_others_go_on(dask_clus
     outcome = ingest(archive, tmp_path / "out", at_once, dask_cluster.scheduler_address)
     assert (outcome.refused, outcome.summary["items"]) == (0, 18)
     assert Store(tmp_path / "out").sources["attempts"].tolist() == [1, 1, 2, 1, 1, 1]
+
+
+def test_the_same_goes_for_processes_of_this_machine(archive, tmp_path):
+    for number in (0, 4, 5):
+        (archive / f"{number}.npy").unlink()
+    outcome = ingest(archive, tmp_path / "out", deadly, workers=2)
+    assert (outcome.refused, outcome.summary["items"]) == (1, 6)
+    refused = pd.read_csv(tmp_path / "out" / "failures.csv")
+    assert refused["source"].tolist() == ["2.npy"]
+    assert refused["reason"][0].startswith("the process that worked on it died")
 
 
 def test_a_stop_and_a_restart_end_in_the_same_bits(dask_cluster, archive, tmp_path, monkeypatch):
@@ -201,9 +211,14 @@ def test_a_worker_that_sees_other_folders_is_told_apart(probe, archive, tmp_path
     assert "0.npy is not there, or another file" in problem
     with pytest.raises(UsageError, match=r"worker tcp://b: .*0.npy is not there.*same paths"):
         Cluster(FakeClient((None, {}), (problem, {})), "tcp://s")._check_workers(replace(probe, packages=()))
-    broken = FakeClient((None, {}), ModuleNotFoundError("no module"))
-    with pytest.raises(UsageError, match=r"worker tcp://b cannot run this stage \(no module\)"):
-        Cluster(broken, "tcp://s")._check_workers(replace(probe, packages=()))
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [(ModuleNotFoundError("no module"), "no module"), (None, "an older esad")]
+)
+def test_a_worker_without_this_program_is_told_apart(found, told):
+    with pytest.raises(UsageError, match=rf"worker tcp://b does not have this program \({told}\)"):
+        Cluster(FakeClient(object(), found), "tcp://s").check_package()
 
 
 def test_other_versions_and_several_threads_are_said(probe, capsys):
