@@ -18,6 +18,10 @@ from models.randomness import generator
 from models.settings import MethodSettings, OptimiserSettings, ShallowSettings
 
 
+class CannotFit(ValueError):
+    """The settings ask for what these items cannot give."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """What one seed is fitted on: `x` (n, F) float64, `semi_label` (n,), `held_x` (m, F) and its `held_label` (m,).

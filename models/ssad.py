@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.kernels import GAMMAS, best, default_gamma, expansion, squared_distances
 from models.settings import MethodSettings, SsadSettings
-from models.shallow import Sample, ShallowMethod
+from models.shallow import CannotFit, Sample, ShallowMethod
 
 TOLERANCE = 1e-6
 """Largest violation of the optimality conditions, kernels being at most 1."""
@@ -44,12 +44,12 @@ class Dual:
 
 
 def dual_problem(semi_label: np.ndarray, settings: SsadSettings) -> Dual:
-    """The problem's constants; ValueError where no a can meet the conditions."""
+    """The problem's constants; CannotFit where no a can meet the conditions."""
     labelled, sign = semi_label != 0, np.where(semi_label < 0, -1.0, 1.0)
     cost = np.where(labelled, settings.labelled_cost, settings.unlabelled_cost)
     kappa = settings.kappa if labelled.any() else 0.0
     if cost[labelled].sum() < kappa or cost[sign > 0].sum() < 1 + kappa:
-        raise ValueError(
+        raise CannotFit(
             f"ssad.kappa = {kappa:g} is too much for {labelled.sum()} labelled of {len(sign)} items at ssad.labelled_cost "
             f"= {settings.labelled_cost:g} and ssad.unlabelled_cost = {settings.unlabelled_cost:g}: lower it."
         )
@@ -59,7 +59,7 @@ def dual_problem(semi_label: np.ndarray, settings: SsadSettings) -> Dual:
 def solve_whole(kernel: np.ndarray, dual: Dual) -> tuple[np.ndarray, float, float]:
     """The optimal a (n,) and the multipliers of the equality and of kappa's constraint (0 without labelled items).
 
-    `kernel` (n, n). Raises RuntimeError where Clarabel does not solve it.
+    `kernel` (n, n). Raises CannotFit where Clarabel does not solve it.
     """
     count, labelled = len(kernel), dual.labelled.any()
     quadratic = sparse.triu(sparse.csc_matrix(kernel * np.outer(dual.sign, dual.sign)), format="csc")
@@ -77,7 +77,9 @@ def solve_whole(kernel: np.ndarray, dual: Dual) -> tuple[np.ndarray, float, floa
         quadratic, np.zeros(count), constraints, np.concatenate(right), cones, options
     ).solve()
     if str(found.status) not in {"Solved", "AlmostSolved"}:
-        raise RuntimeError(f"SSAD's quadratic program of {count} variables: Clarabel says {found.status}.")
+        raise CannotFit(
+            f"SSAD's quadratic program of {count} rows: Clarabel says {found.status}. Try another ssad.gamma."
+        )
     multipliers = np.asarray(found.z)
     return np.asarray(found.x), -multipliers[0], multipliers[-1] if labelled else 0.0
 

@@ -28,7 +28,7 @@ class SupervisedMethod(Method):
 
     def logits(self, x: Tensor) -> Tensor:
         """(S, B), of being an anomaly."""
-        return self.head(self._rows(self.encoder(x)))[..., 0]
+        return self.head(self._rows(self.encoder(x)).mT)[:, 0]  # rows last, as inside the encoder
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         logits = self.logits(batch.x)

@@ -150,6 +150,7 @@ def _fit(
     """The trained method, its number of steps, and how often training started anew."""
     from models.augment import Augmentation
     from models.fit import TrainingData, TrainingStep
+    from models.shallow import CannotFit
     from models.table_of_methods import build
     from pipeline.engine import Diverged, run_engine
     from pipeline.runs import resolve_device
@@ -183,6 +184,8 @@ def _fit(
                 raise
             say(f"{error} Starting anew at half the learning rate.")
             _checkpoints(out, restart + 1).mkdir(parents=True)
+        except CannotFit as error:
+            raise EsadError(f"{store.root}: {error}") from error
         except RuntimeError as error:
             if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
                 sizes = f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"

@@ -71,7 +71,10 @@ class ZipReader:
         """The content of the member `source`; InputError where it cannot be read."""
         member = self.members[source]
         if member.file not in self._open:
-            opened = zipfile.ZipFile(self.archive / member.file)
+            try:
+                opened = zipfile.ZipFile(self.archive / member.file)
+            except (OSError, zipfile.BadZipFile) as error:  # it was readable when its members were listed
+                raise InputError(f"{source}: the zip can no longer be read.") from error
             self._open[member.file] = self._stack.enter_context(opened)
         return read_member(self._open[member.file], member.name)
 

@@ -15,9 +15,9 @@ from models.fit import fit
 from models.fitted import FittedTensors, stack_padded
 from models.isolation_forest import IsolationForestMethod, average_path_length, forest_arrays
 from models.kernels import GAMMAS, default_gamma, squared_distances
-from models.oc_svm import choose_gamma_and_nu, fit_oc_svm
+from models.oc_svm import NUS, choose_gamma_and_nu, fit_oc_svm
 from models.settings import MethodSettings, OcSvmSettings, SsadSettings
-from models.shallow import Sample, draw_rows
+from models.shallow import CannotFit, Sample, draw_rows
 from models.ssad import Dual, dual_problem, fit_ssad, solve_ssad, solve_whole
 from models.table_of_methods import build
 from tests.models.small_data import scores, settings, table
@@ -127,7 +127,7 @@ def test_labelled_anomalies_pull_ssads_score_up_beside_them():
 
 
 def test_a_kappa_that_cannot_be_met_names_the_settings():
-    with pytest.raises(ValueError, match=r"ssad\.kappa = 3 .* 1 labelled of 11 items"):
+    with pytest.raises(CannotFit, match=r"ssad\.kappa = 3 .* 1 labelled of 11 items"):
         dual_of(np.r_[np.zeros(10, int), -1], kappa=3)
 
 
@@ -144,6 +144,7 @@ def test_gamma_and_nu_are_chosen_where_held_out_anomalies_are_there_and_else_the
     with_anomalies, without = sample(20), sample(0)
     squared = squared_distances(with_anomalies.x, with_anomalies.x)
     gamma, nu = choose_gamma_and_nu(with_anomalies, squared, None, None)
+    assert nu in NUS
     assert gamma in GAMMAS
     assert gamma < 1
     assert choose_gamma_and_nu(with_anomalies, squared, 4.0, 0.5) == (4.0, 0.5)

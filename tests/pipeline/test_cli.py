@@ -191,7 +191,10 @@ def test_like_refuses_a_run_of_another_kind_and_a_folder_that_is_no_run(monkeypa
 
 def test_ingest_options_reach_their_stage(monkeypatch, tmp_path):
     fake = FakeStage(monkeypatch, "radiographs")
-    arguments = "a b --out s --metadata m --projection AP --size 32 --group-key k --labels l.csv --where view=AP --where sex=F"
+    arguments = (
+        "a b --out s --metadata m --projection AP --size 32 --group-key k --anonymous --labels l.csv --where view=AP "
+        "--where sex=F"
+    )
     assert call(["radiographs", *arguments.split(), "--force", "--workers", "2"]) == 0
     (inputs, settings, options, *more), named = fake.calls[-1]
     assert inputs == [Path("a"), Path("b")]
@@ -203,7 +206,8 @@ def test_ingest_options_reach_their_stage(monkeypatch, tmp_path):
         2,
     )
     assert options.where == {"view": "AP", "sex": "F"}
-    assert [*more, *named.values()] == [Path("m"), Path("k"), None]
+    assert (options.anonymous, options.group_key) == (True, Path("k"))
+    assert [*more, *named.values()] == [Path("m"), None]
 
 
 def test_columns_of_a_table_are_settings(monkeypatch):

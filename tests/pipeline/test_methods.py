@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import models.fit
 from models.table_of_methods import METHODS
 from pipeline.cli import app
-from pipeline.errors import UsageError
+from pipeline.errors import EsadError, UsageError
 from pipeline.presets import PRESETS, preset_settings
 from pipeline.report import report
 from pipeline.train import train
@@ -89,6 +89,14 @@ def test_settings_follow_the_method_and_a_person_still_has_the_last_word(folder)
         train(folder / "table", folder / "none", None, [{"method": "deepsad"}])
 
 
+def test_what_a_method_cannot_do_is_said_with_the_setting_or_the_lack(folder):
+    with pytest.raises(EsadError, match=r"table: ssad\.kappa = 1000 is too much .* lower it"):
+        train(folder / "table", folder / "kappa", None, [{"method": "ssad", "ssad.kappa": 1000}])
+    unlabelled = {"method": "supervised", "data.labelled": "ratio", "data.gamma_l": 0}
+    with pytest.raises(EsadError, match=r"table: no labelled anomaly .* supervised"):
+        train(folder / "table", folder / "none", None, [unlabelled])
+
+
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_every_preset_has_settings_for_the_other_methods_too(preset):
     from pipeline.config import RunSettings, resolve
@@ -96,7 +104,9 @@ def test_every_preset_has_settings_for_the_other_methods_too(preset):
     for kind in ("table", "radiographs"):
         settings = resolve(RunSettings, *preset_settings(kind, preset, "deep_sad"), {"method": "deep_sad"})
         assert settings.train.steps or settings.train.epochs
-        assert (settings.train.batches, settings.score.kind) == ("joint", "eq9")
+        assert settings.train.warmup.steps or settings.train.warmup.epochs
+        assert (settings.train.optimiser, settings.train.batches) == ("adam", "joint")
+        assert settings.score.kind == "eq9"
 
 
 @pytest.mark.parametrize(("kind", "stop"), [("table", 4), ("table", 9), ("images", 4)])

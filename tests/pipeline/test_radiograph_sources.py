@@ -207,6 +207,23 @@ def test_a_source_that_vanishes_while_the_stage_runs_is_refused_alone(folder, tm
     )
 
 
+def test_a_zip_that_breaks_while_the_stage_runs_refuses_its_members_alone(folder, tmp_path, monkeypatch):
+    from pipeline import radiographs as stage
+
+    write_dicom(folder / "a.dcm", PIXELS)
+    zipped(folder, folder / "a.zip")
+    real = stage.run_job
+    monkeypatch.setattr(
+        stage, "run_job", lambda job, options: (folder / "a.zip").write_bytes(b"x") and real(job, options)
+    )
+    outcome = ingest(folder, tmp_path / "out")
+    assert (outcome.refused, len(Store(tmp_path / "out"))) == (1, 1)
+    assert (
+        "a.zip/a.dcm: the zip can no longer be read"
+        in pd.read_csv(tmp_path / "out" / "failures.csv")["reason"][0]
+    )
+
+
 def test_workers_and_restarts_do_not_change_a_bit(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.radiographs.RADIOGRAPHS_PER_SHARD", 2)
     for number in range(5):
