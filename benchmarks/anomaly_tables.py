@@ -27,12 +27,16 @@ def mixed(numbers: np.random.Generator, normal: np.ndarray, anomalous: np.ndarra
     return np.concatenate([normal, anomalous])[order], labels[order]
 
 
-def gaussians(numbers: np.random.Generator, rows: int, columns: int, centres: np.ndarray, spread: float) -> np.ndarray:
+def gaussians(
+    numbers: np.random.Generator, rows: int, columns: int, centres: np.ndarray, spread: float
+) -> np.ndarray:
     """Rows of a mixture of correlated Gaussians; the correlations are the same for equal centres."""
     fixed = np.random.default_rng([columns, len(centres), round(1000 * abs(float(centres[0, 0])))])
     shapes = fixed.normal(size=(len(centres), columns, columns)) / np.sqrt(columns)
     which = numbers.integers(0, len(centres), rows)
-    return centres[which] + spread * np.einsum("nij,nj->ni", shapes[which], numbers.normal(size=(rows, columns)))
+    return centres[which] + spread * np.einsum(
+        "nij,nj->ni", shapes[which], numbers.normal(size=(rows, columns))
+    )
 
 
 def blobs(kind: str, rows: int, columns: int, centres: int, share: float) -> Callable[[int], Table]:
@@ -93,7 +97,9 @@ def heavy_tails(rows: int, columns: int, share: float) -> Callable[[int], Table]
         loads, bad = numbers.normal(size=(3, columns)), round(share * rows)
         logs = numbers.normal(size=(rows, 3)) @ loads + 0.3 * numbers.normal(size=(rows, columns))
         some = numbers.random((bad, columns)) < 1 / 3
-        logs[rows - bad :] += some * numbers.choice([-1, 1], (bad, columns)) * numbers.uniform(0.7, 1.4, (bad, 1)) * 2
+        logs[rows - bad :] += (
+            some * numbers.choice([-1, 1], (bad, columns)) * numbers.uniform(0.7, 1.4, (bad, 1)) * 2
+        )
         return mixed(numbers, np.exp(logs[: rows - bad]), np.exp(logs[rows - bad :]))
 
     return make
@@ -107,13 +113,17 @@ def roll(rows: int, columns: int, share: float) -> Callable[[int], Table]:
         bad, into = round(share * rows), numbers.normal(size=(3, columns))
         sheet = make_swiss_roll(rows - bad, noise=0.3, random_state=seed)[0]
         off = numbers.uniform(sheet.min(0), sheet.max(0), (bad, 3))
-        normal, anomalous = (part @ into + 0.3 * numbers.normal(size=(len(part), columns)) for part in (sheet, off))
+        normal, anomalous = (
+            part @ into + 0.3 * numbers.normal(size=(len(part), columns)) for part in (sheet, off)
+        )
         return mixed(numbers, normal, anomalous)
 
     return make
 
 
-def real(load: Callable[[], object], anomalous: list[int], normal: list[int], share: float) -> Callable[[int], Table]:
+def real(
+    load: Callable[[], object], anomalous: list[int], normal: list[int], share: float
+) -> Callable[[int], Table]:
     """Classes of a real table as normals, others thinned out to `share` as anomalies."""
 
     def make(seed: int) -> Table:
@@ -124,6 +134,23 @@ def real(load: Callable[[], object], anomalous: list[int], normal: list[int], sh
         return mixed(numbers, good, bad[numbers.permutation(len(bad))[:wanted]])
 
     return make
+
+
+def semi_supervised_split(
+    rows: np.ndarray, labels: np.ndarray, seed: int, share: float = 0.05
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(training rows, y, test rows, test labels): 70 % of both kinds train.
+
+    y is -1 for `share` of the training anomalies, at least one; the others are unlabelled, as all normals are.
+    """
+    numbers = np.random.default_rng([seed, 77])
+    train, y = np.zeros(len(labels), bool), np.zeros(len(labels))
+    for value in (0, 1):
+        places = numbers.permutation(np.flatnonzero(labels == value))
+        train[places[: round(0.7 * len(places))]] = True
+    anomalies = numbers.permutation(np.flatnonzero(train & (labels == 1)))
+    y[anomalies[: max(1, round(share * len(anomalies)))]] = -1
+    return rows[train], y[train], rows[~train], labels[~train]
 
 
 ALL_DIGITS = list(range(10))

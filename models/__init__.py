@@ -15,7 +15,7 @@ __all__ = ["ESAD"]
 
 def __getattr__(name: str) -> object:
     if name == "ESAD":
-        from models.estimator import ESAD
+        from models.estimator import ESAD  # noqa: PLC0415
 
         return ESAD
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

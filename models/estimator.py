@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from models.detector import Method
 from models.fit import TrainingData, fit, score_batches
@@ -25,6 +26,8 @@ from models.settings import (
 from models.table_of_methods import build
 
 TERMS = ("reconstruction", "norm")
+FAR = 5.0
+"""Standard deviations of a normal column within which values are taken as they are."""
 LEAST_HELD_OUT = 10
 """Members hold out a part of the normals each, where a part has at least as many rows."""
 
@@ -116,32 +119,32 @@ class ESAD(OutlierMixin, BaseEstimator):
         """
         self._check_parameters()
         if y is None:
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-            anomalies = np.zeros(len(X), bool)
+            rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            anomalies = np.zeros(len(rows), bool)
         else:
-            X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, y_numeric=True)
-            anomalies = np.asarray(y) < 0
+            rows, signs = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, y_numeric=True)
+            anomalies = np.asarray(signs) < 0
         normal = np.flatnonzero(~anomalies)
         if len(normal) < 2:
             raise ValueError(
-                f"{len(normal)} of {len(X)} samples are not labelled anomalies (y < 0): at least two are needed."
+                f"{len(normal)} of {len(rows)} samples are not labelled anomalies (y < 0): at least two are needed."
             )
         numbers = check_random_state(self.random_state)
         seeds = [int(seed) for seed in numbers.randint(2**31 - 1, size=self.members)]
         part = numbers.permutation(len(normal)) % self.members
         if self.members == 1 or len(normal) // self.members < LEAST_HELD_OUT:
             part[:] = -1  # too few to hold any out: what is trained on is also what is measured on
-        self._shift, self._scale = _column_scale(X)
+        self._shift, self._scale = _column_scale(rows)
         kept = [normal[part != member] for member in range(self.members)]
         labelled = np.flatnonzero(anomalies)
         data = TrainingData(
-            torch.from_numpy(self._scaled(X)),
-            [np.concatenate([rows, labelled]) for rows in kept],
-            [np.repeat(np.array([0, -1], np.int8), [len(rows), len(labelled)]) for rows in kept],
+            self._scaled(rows).float(),
+            [np.concatenate([places, labelled]) for places in kept],
+            [np.repeat(np.array([0, -1], np.int8), [len(places), len(labelled)]) for places in kept],
         )
-        settings = self._settings(len(X), min(len(rows) for rows in kept))
-        self._method: Method = fit(build(settings, (X.shape[1],), seeds), data, self.device).double().cpu()
-        self._measure(X[normal], part)
+        settings = self._settings(len(rows), min(len(places) for places in kept))
+        self._method: Method = fit(build(settings, (rows.shape[1],), seeds), data, self.device).double().cpu()
+        self._measure(rows[normal], part)
         return self
 
     def _check_parameters(self) -> None:
@@ -150,7 +153,9 @@ class ESAD(OutlierMixin, BaseEstimator):
         if self.steps is not None and (not isinstance(self.steps, Integral) or self.steps < 2):
             raise ValueError(f"steps = {self.steps!r}: expected a whole number from 2, or None.")
         if not 0 < self.normal_quantile < 1:
-            raise ValueError(f"normal_quantile = {self.normal_quantile!r}: expected a number between 0 and 1.")
+            raise ValueError(
+                f"normal_quantile = {self.normal_quantile!r}: expected a number between 0 and 1."
+            )
 
     def _settings(self, rows: int, fewest: int) -> MethodSettings:
         """The recipe for tables (METHOD, first page), its length by the number of rows."""
@@ -175,13 +180,19 @@ class ESAD(OutlierMixin, BaseEstimator):
             ),
         )  # fmt: skip
 
-    def _scaled(self, X: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Before the loss of digits in float32: columns far from 0 keep their differences."""
-        return ((X - self._shift) / self._scale).astype(np.float32)
+    def _scaled(self, X: NDArray[np.float64]) -> Tensor:
+        """Robust distances from each column's median; beyond `FAR` they grow as their logarithm.
+
+        In float64, before float32 loses the digits of columns far from 0. Without the bend a few extreme values would
+        leave the rest of a column a sliver of the networks' [0, 1].
+        """
+        distance = (X - self._shift) / self._scale
+        beyond = np.maximum(np.abs(distance) - FAR, 0)
+        return torch.from_numpy(np.clip(distance, -FAR, FAR) + np.sign(distance) * np.log1p(beyond))
 
     def _terms(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, members, n): each member's terms."""
-        rows = torch.from_numpy((X - self._shift) / self._scale)
+        rows = self._scaled(X)
         found = score_batches(self._method, rows, np.arange(len(rows)), torch.device("cpu"), batch_size=4096)
         batches = [torch.stack([terms[name] for name in TERMS]) for _, _, terms in found]
         return torch.cat(batches, -1).numpy()
@@ -189,8 +200,7 @@ class ESAD(OutlierMixin, BaseEstimator):
     def _measure(self, normal: NDArray[np.float64], part: NDArray[np.int64]) -> None:
         """Median and spread of each member's terms on what it held out, and the scores of those rows."""
         terms = self._terms(normal)
-        self._median, self._spread = np.empty((2, 2, self.members, 1))
-        scores = np.zeros(len(normal))
+        self._median, self._spread = np.empty((2, len(TERMS), self.members, 1))
         for member in range(self.members):
             held_out = part == member if part[0] >= 0 else np.ones(len(normal), bool)
             values = terms[:, member, held_out]
@@ -204,8 +214,8 @@ class ESAD(OutlierMixin, BaseEstimator):
     def anomaly_score(self, X: ArrayLike) -> NDArray[np.float64]:
         """(n,): higher is more abnormal, as PyOD has it; about 0 for an ordinary row."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return ((self._terms(X) - self._median) / self._spread).sum(0).mean(0)
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        return ((self._terms(rows) - self._median) / self._spread).sum(0).mean(0)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """(n,): higher is more normal, as scikit-learn has it."""
@@ -225,9 +235,12 @@ class ESAD(OutlierMixin, BaseEstimator):
 
 
 def _column_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (1 for a constant column) of each column."""
-    scale = X.std(0)
-    return X.mean(0), np.where(scale > 0, scale, 1.0)
+    """Median and standard deviation of each column: the latter by the quartiles, by the mean square where the quartiles
+    are equal, 1 for a constant column."""
+    low, median, high = np.quantile(X, [0.25, 0.5, 0.75], axis=0)
+    quartiles, size = (high - low) / 1.349, np.maximum(np.abs(X).max(0), np.finfo(float).tiny)
+    deviation = (X / size).std(0) * size  # squares of huge values are not finite
+    return median, np.where(quartiles > 0, quartiles, np.where(deviation > 0, deviation, 1.0))
 
 
 def _spread(values: NDArray[np.float64]) -> float:

@@ -327,7 +327,10 @@ def _fit(
         raise FloatingPointError(f"The loss is not finite for seeds {seeds}: lower the learning rate.")
     again = type(method)(method.settings, method.shape, seeds).to(next(method.parameters()).dtype)
     some = TrainingData(
-        data.items, [data.positions[place] for place in lost], [data.semi_labels[place] for place in lost]
+        data.items,
+        [data.positions[place] for place in lost],
+        [data.semi_labels[place] for place in lost],
+        [data.validation[place] for place in lost] if data.validation else (),
     )
     trained = _fit(again, some, device, augmentation, restart + 1).state_dict()
     for name, value in method.state_dict().items():
