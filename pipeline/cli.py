@@ -150,6 +150,21 @@ def dicom(
 
 
 @app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="A RUN, or a STORE with a stated split.")],
+    as_json: Json = False,
+) -> Outcome:
+    """Check a split: nothing on both sides, labels consistent, scaling by training rows; status 1 where one fails."""
+
+    def stage() -> Outcome:
+        from pipeline.audit import audit as run_audit
+
+        return run_audit(path)
+
+    return run_stage(stage, as_json, bare=True)
+
+
+@app.command()
 def plan(
     protocol: Annotated[str, typer.Option(help="camelyon16, nih-ap, nih-pa or nih-subset.")],
     metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
