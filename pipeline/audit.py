@@ -125,19 +125,24 @@ def audit(path: Path) -> Outcome:
     Raises UsageError where no such folder is, EsadError where it is neither, or a run's store is gone.
     """
     from pipeline.runs import open_run
+    from pipeline.split_overlap import overlap_sentence, split_overlap
     from preprocessing.store import Store
 
     if not path.exists():
         raise UsageError(f"{path}: no such folder; expected a run or a store.")
     if (path / "store.json").is_file():
-        checks = audit_store(Store(path))
+        checks, shared = audit_store(Store(path)), None
     elif (path / "config.yaml").is_file():
-        checks = audit_run(open_run(path))
+        run = open_run(path)
+        checks, shared = audit_run(run), split_overlap(run.root)
     else:
         raise EsadError(f"{path}: neither a run (config.yaml) nor a store (store.json).")
     passed = all(check.passed for check in checks)
     summary = {"passed": passed, "checks": [check.as_json() for check in checks]}
-    return Outcome(path, _sentence(path, checks), summary=summary, failed=not passed)
+    message = _sentence(path, checks)
+    if shared:
+        message += f"\n{overlap_sentence(shared)} That is its design; train with data.split=clean for figures without it."
+    return Outcome(path, message, summary=summary, failed=not passed)
 
 
 def _sentence(path: Path, checks: list[Check]) -> str:

@@ -18,6 +18,8 @@ from pipeline import audit as stage
 from pipeline.cli import call
 from pipeline.errors import EsadError
 from pipeline.run import run_workflow
+from pipeline.runs import open_run
+from pipeline.score import parts_of
 from pipeline.train import train
 from preprocessing.store import Store
 from tests.pipeline.stores import QUICK_TABLE, make_store
@@ -220,3 +222,52 @@ def test_a_workflow_ends_where_an_audit_fails(copy):
     (copy / "check.yaml").write_text("- {name: check, stage: audit, inputs: [run]}\n")
     with pytest.raises(EsadError, match=r"(?s)'check' \(1 of 1\) failed.*scaling_on_training"):
         run_workflow(copy / "check.yaml", copy / "out")
+
+
+def test_a_published_split_overlaps_says_so_everywhere_and_fails_its_audit(tmp_path, capsys):
+    make_ungrouped(tmp_path)
+    short = ["--set", "train.steps=2", "--set", "train.warmup.steps=2", "--set", "train.batch_size=16"]
+    run = tmp_path / "run"
+    words = ["train", str(tmp_path / "store"), "--out", str(run), "--set", "data.split=published", *short]
+    assert call([*words, "--json"]) == 0
+    told = capsys.readouterr()
+    shared = json.loads(told.out)["overlap"]
+    assert 0.3 < shared["normals_trained_on"] < 0.8
+    assert "of the test normals were trained on" in told.err
+    assert json.loads((run / "provenance.json").read_text())["overlap"] == shared
+
+    assert call(["score", str(run)]) == 0
+    assert call(["evaluate", str(run), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["overlap"] == shared
+    assert metrics["items"] == 32 + 16  # 40 % of 80 and of 40: every test row counts, trained on or not
+
+    status, summary, told = audited(run, capsys)
+    assert status == 1
+    assert failed(summary) == ["one_part", "identical_apart"]
+    assert "published one" in told
+    assert "data.split=clean" in told
+
+
+def test_what_both_sides_of_a_published_split_have_is_never_new_in_another_store(tmp_path):
+    make_ungrouped(tmp_path)
+    settings = {**QUICK_TABLE, "train.steps": 2, "train.warmup.steps": 2, "data.split": "published"}
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
+    run, store = open_run(tmp_path / "run"), Store(tmp_path / "store")
+    seen = set(run.assignments.loc[run.assignments["part"] != "test", "item_id"])
+    assert "test" in set(parts_of(run, store))
+    shutil.copytree(store.root, tmp_path / "other")
+    description = json.loads((tmp_path / "other" / "store.json").read_text())
+    description["inputs"] = "others"
+    (tmp_path / "other" / "store.json").write_text(json.dumps(description))
+    parts = pd.Series(parts_of(run, Store(tmp_path / "other")))
+    assert set(store.manifest["item_id"][parts.notna()]) == seen
+
+
+def make_ungrouped(folder: Path) -> None:
+    make_store(folder)
+
+    def edit(manifest):
+        return manifest.assign(group=pd.array([pd.NA] * len(manifest), dtype="string"))
+
+    change(folder / "store" / "manifest.parquet", edit)
