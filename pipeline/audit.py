@@ -42,7 +42,7 @@ def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
     return digests
 
 
-def _with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
+def with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
     """`table`, whose rows are the items at `positions` of `store`, with their `group` and `digest`."""
     digests = content_digests(store, positions)
     pairs = list(zip(digests[:, 0].tolist(), digests[:, 1].tolist(), strict=True))
@@ -62,7 +62,7 @@ def audit_store(store: Store) -> list[Check]:
         parts_known(stated),
         one_part(items),
         groups_apart(stated),
-        identical_apart(_with_contents(store, stated, np.flatnonzero(decided))),
+        identical_apart(with_contents(store, stated, np.flatnonzero(decided))),
         labels_agree(items),
     ]
 
@@ -85,7 +85,7 @@ def audit_run(run: Run) -> list[Check]:
     present = used[used["item_id"].isin(store.manifest["item_id"])].reset_index(drop=True)
     positions = positions_of(store, present["item_id"])
     labels = labels_from_classes(store.manifest, run.settings.data.normal_classes)
-    found = _with_contents(store, present, positions)
+    found = with_contents(store, present, positions)
     checks = [
         items_exist(used, store.manifest["item_id"]),
         parts_known(used),

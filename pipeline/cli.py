@@ -165,6 +165,29 @@ def audit(
 
 
 @app.command()
+def benchmark(
+    grid: Annotated[str, typer.Argument(help="table3, or a YAML file that declares a grid.")],
+    data: Annotated[Path, typer.Option(help="Folder of the tables.")],
+    out: Out,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part: dataset=cardio, method=esad, split=clean; repeatable.")
+    ] = None,
+    device: Device = None, force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Methods on tables, all seeds at once, beside published figures."""
+
+    def stage() -> Outcome:
+        from pipeline.benchmark import benchmark as run_benchmark
+
+        return run_benchmark(grid, data, out, only or [], device or "auto", force)
+
+    outcome = run_stage(stage, False)
+    if as_json:
+        print_json(outcome.summary["results"])
+    return outcome
+
+
+@app.command()
 def plan(
     protocol: Annotated[str, typer.Option(help="camelyon16, nih-ap, nih-pa or nih-subset.")],
     metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,

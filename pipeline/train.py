@@ -61,7 +61,7 @@ def train(
         return _outcome(out, opened, "Left alone (finished before)", settings)
     began = time.monotonic()
     items = _selected(opened, settings)
-    assignments = _assign(opened, items, settings)
+    assignments = assign_items(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
     _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -113,7 +113,8 @@ def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
     return items
 
 
-def _assign(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    """The assignments of a run with these settings, of `items`, rows of the manifest of `store`."""
     from preprocessing.published_split import assign_published
     from preprocessing.semisupervised import assign
 
