@@ -150,6 +150,44 @@ def dicom(
 
 
 @app.command()
+def audit(
+    path: Annotated[Path, typer.Argument(help="A RUN, or a STORE with a stated split.")],
+    as_json: Json = False,
+) -> Outcome:
+    """Check a split: nothing on both sides, labels consistent, scaling by training rows; status 1 where one fails."""
+
+    def stage() -> Outcome:
+        from pipeline.audit import audit as run_audit
+
+        return run_audit(path)
+
+    return run_stage(stage, as_json, bare=True)
+
+
+@app.command()
+def benchmark(
+    grid: Annotated[str, typer.Argument(help="table3, or a YAML file that declares a grid.")],
+    data: Annotated[Path, typer.Option(help="Folder of the tables.")],
+    out: Out,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part: dataset=cardio, method=esad, split=clean; repeatable.")
+    ] = None,
+    device: Device = None, force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Methods on tables, all seeds at once, beside published figures."""
+
+    def stage() -> Outcome:
+        from pipeline.benchmark import benchmark as run_benchmark
+
+        return run_benchmark(grid, data, out, only or [], device or "auto", force)
+
+    outcome = run_stage(stage, False)
+    if as_json:
+        print_json(outcome.summary["results"])
+    return outcome
+
+
+@app.command()
 def synthetic(
     out: Out,
     slides: Annotated[int | None, typer.Option(min=0, help="How many slides.")] = None,

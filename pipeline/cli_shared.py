@@ -70,7 +70,7 @@ def run_stage(stage: Callable[[], Outcome], as_json: bool, bare: bool = False) -
     return outcome
 
 
-def print_json(content: dict[str, Any]) -> None:
+def print_json(content: object) -> None:
     sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
 

@@ -133,6 +133,8 @@ class DataSettings(Settings):
     """Labelled anomalies over all training items (paper 4.2)."""
     gamma_p: float = Field(0.0, ge=0, lt=1)
     """Share of unlabelled training items that are anomalies (paper 6.6, scenario ii)."""
+    split: Literal["clean", "published"] = "clean"
+    """One split a seed; or the two overlapping draws of Deep SAD's code (METHOD 0.4), for tables beside the literature."""
     test_share: float = Field(0.4, ge=0, lt=1)
     """Share of groups that become the test part where the store does not say (paper 6.4: 60:40)."""
     validation_share: float = Field(0.1, ge=0, lt=1)

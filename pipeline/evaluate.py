@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import EsadError, UsageError
 from pipeline.heat import HOT
 from pipeline.outcome import Outcome
+from pipeline.split_overlap import overlap_sentence, split_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,6 +239,7 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "scores": _by_term(items),
         "localisation": localisation(scores, items),
         "slides": slides.summary if slides else None,
+        "overlap": split_overlap(scores.run) if which == "test part" else None,
     }
 
 
@@ -291,7 +293,13 @@ def stored_metrics(scores: Scores) -> dict[str, Any]:
 
 def sentence(content: dict[str, Any]) -> str:
     """The figures of a metrics.json in one line of text."""
-    return f"{_of_items(content)} {_of_slides(content['slides'])}".strip()
+    shared = content.get("overlap")
+    words = [
+        _of_items(content),
+        _of_slides(content["slides"]),
+        overlap_sentence(shared) if shared else "",
+    ]
+    return " ".join(part for part in words if part)
 
 
 def _of_items(content: dict[str, Any]) -> str:

@@ -18,10 +18,14 @@ class Outcome:
     next_command: str = ""
     refused: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+    """The stage did its work, and what it looked at is not in order."""
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 where everything asked for was done, 3 where some inputs were refused."""
+        """0 where everything asked for was done, 1 where a check failed, 3 where some inputs were refused."""
+        if self.failed:
+            return ExitStatus.FAILED
         return ExitStatus.SOME_REFUSED if self.refused else ExitStatus.DONE
 
     @property

@@ -271,7 +271,7 @@ def run_workflow(file: Path, out: Path | None = None, force: bool = False) -> Ou
 def _run_step(step: Step, title: str, known: dict[str, Any]) -> Outcome:
     program = f"esad {step.stage}"
     try:
-        return known[step.stage].main(args=list(step.arguments), prog_name=program, standalone_mode=False)
+        outcome = known[step.stage].main(args=list(step.arguments), prog_name=program, standalone_mode=False)
     except EsadError as error:
         kinds = {ExitStatus.WRONG_USE: UsageError, ExitStatus.STOPPED: Stopped}
         kind = kinds.get(ExitStatus(error.exit_status), EsadError)
@@ -279,6 +279,9 @@ def _run_step(step: Step, title: str, known: dict[str, Any]) -> Outcome:
         raise kind(f"{title} {verb}: {error} To run it alone: {step.shell}") from error
     except OSError as error:
         raise EsadError(f"{title} failed: {explain(error)} To run it alone: {step.shell}") from error
+    if outcome.failed:
+        raise EsadError(f"{title} failed: {outcome.message} To run it alone: {step.shell}")
+    return outcome
 
 
 if __name__ == "__main__":

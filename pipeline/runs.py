@@ -74,7 +74,7 @@ class Run:
 
     @cached_property
     def assignments(self) -> pd.DataFrame:
-        """item_id, part, label, semi_label."""
+        """item_id, part, label, semi_label; an item of both sides of a published split has two rows, its test row last."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "assignments.parquet")

@@ -235,11 +235,14 @@ def parts_of(run: Run, store: Store) -> np.ndarray:
     In another store than the run's own, only what it trained on or took as a reference is told: items of the same
     name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
     """
-    assigned = run.assignments.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
+    used = run.assignments
+    if not run.is_own(store):
+        used = used[used["part"].isin(("train", "validation"))]
+    assigned = used.drop_duplicates("item_id", keep="last").set_index("item_id")["part"]
     parts = store.manifest["item_id"].map(assigned).astype("string")
     if not run.is_own(store):
         same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
-        parts[~(store.manifest["source"].isin(set(same)) & parts.isin(("train", "validation")))] = pd.NA
+        parts[~store.manifest["source"].isin(set(same))] = pd.NA
     return parts.array
 
 

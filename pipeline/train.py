@@ -26,6 +26,7 @@ from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
+from pipeline.split_overlap import overlap_sentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,23 +58,19 @@ def train(
     settings = resolve(RunSettings, *preset_settings(opened.kind, preset, method), published, *overrides)
     config = _config(opened, settings)
     if _already_finished(out, config, force):
-        return _outcome(out, opened, "Left alone (finished before)")
+        return _outcome(out, opened, "Left alone (finished before)", settings)
     began = time.monotonic()
     items = _selected(opened, settings)
-    assignments = _assign(opened, items, settings)
+    assignments = assign_items(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
     _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     method, steps, restarts = _fit(opened, assignments, settings, out)
     _write_references(out, opened, assignments, method, settings)
-    _write_provenance(
-        out,
-        opened,
-        settings,
-        {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)},
-    )
+    training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
+    _write_provenance(out, opened, settings, {**training, "overlap": _overlap(assignments, settings)})
     _write_model(out / "model.safetensors", method)
-    return _outcome(out, opened, f"Wrote {out}")
+    return _outcome(out, opened, f"Wrote {out}", settings)
 
 
 def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
@@ -116,11 +113,15 @@ def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
     return items
 
 
-def _assign(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    """The assignments of a run with these settings, of `items`, rows of the manifest of `store`."""
+    from preprocessing.published_split import assign_published
     from preprocessing.semisupervised import assign
 
     data = settings.data
-    return assign(
+    if data.split == "published" and store.kind != "table":
+        raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
+    return (assign_published if data.split == "published" else assign)(
         items.reset_index(drop=True), seed=settings.seed, labelled=data.labelled, gamma_l=data.gamma_l,
         gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
         labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
@@ -264,7 +265,7 @@ def _revision() -> str:
     return os.environ.get("ESAD_REVISION", "unknown")
 
 
-def _write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, float]) -> None:
+def _write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, Any]) -> None:
     from pipeline.runs import resolve_device
     from preprocessing.store import write_json
 
@@ -280,7 +281,14 @@ def _write_provenance(out: Path, store: Store, settings: RunSettings, training: 
     write_json(out / "provenance.json", content)
 
 
-def _outcome(out: Path, store: Store, verb: str) -> Outcome:
+def _overlap(assignments: pd.DataFrame, settings: RunSettings) -> dict[str, float] | None:
+    """What the published split shares between its sides; None for a clean one."""
+    from preprocessing.published_split import overlap
+
+    return overlap(assignments) if settings.data.split == "published" else None
+
+
+def _outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outcome:
     import pandas as pd
 
     table = pd.read_parquet(out / "assignments.parquet")
@@ -288,10 +296,13 @@ def _outcome(out: Path, store: Store, verb: str) -> Outcome:
     labelled = int((table["semi_label"] == -1).sum())
     parts = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("train", "validation", "test"))
     message = f"{verb}: trained on {store.root.name} ({parts}; {labelled} labelled anomalies)."
+    shared = _overlap(table, settings)
+    if shared:
+        message += f" {overlap_sentence(shared)}"
     summary = {
         "parts": {name: int(counts.get(name, 0)) for name in ("train", "validation", "test")},
-        "labelled": labelled,
-    }
+        "labelled": labelled, "overlap": shared,
+    }  # fmt: skip
     return Outcome(out, message, shlex.join(["esad", "score", str(out)]), 0, summary)
 
 

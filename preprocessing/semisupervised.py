@@ -6,7 +6,7 @@ Pure functions of a table and a seed. Groups (slides, patients) are never on two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -102,9 +102,9 @@ def _follow_groups(part: np.ndarray, groups: np.ndarray, known: np.ndarray) -> N
         part[together & ~known] = "unused"
 
 
-def labelled_count(unlabelled: int, gamma_l: float) -> int:
-    """m with m / (n + m) = gamma_l, rounded; at least 1 where gamma_l > 0."""
-    return max(1, round(unlabelled * gamma_l / (1 - gamma_l))) if gamma_l > 0 else 0
+def labelled_count(unlabelled: int, gamma_l: float, whole: Callable[[float], int] = round) -> int:
+    """m with m / (n + m) = gamma_l, made whole; at least 1 where gamma_l > 0."""
+    return max(1, whole(unlabelled * gamma_l / (1 - gamma_l))) if gamma_l > 0 else 0
 
 
 def assign(
@@ -130,6 +130,35 @@ def assign(
     numbers = np.random.default_rng([seed, 20120])
     label = labels_from_classes(items, normal_classes)
     part = _parts(items, label, test_share, validation_share, numbers)
+    semi = semi_labels(
+        items, part, label, numbers, labelled=labelled, gamma_l=gamma_l, gamma_p=gamma_p, k_l=k_l,
+        labelled_classes=labelled_classes, whole=round,
+    )  # fmt: skip
+    train = part == "train"
+    keep = np.where(
+        train, semi.notna().to_numpy(), np.isin(part, ("validation", "test")) & label.notna().to_numpy()
+    )
+    table = pd.DataFrame({"item_id": items["item_id"], "part": part, "label": label, "semi_label": semi})
+    return table[keep][ASSIGNMENT_COLUMNS].astype({"part": "string"}).reset_index(drop=True)
+
+
+def semi_labels(
+    items: pd.DataFrame,
+    part: np.ndarray,
+    label: pd.Series,
+    numbers: np.random.Generator,
+    *,
+    labelled: str,
+    gamma_l: float,
+    gamma_p: float,
+    k_l: int | None,
+    labelled_classes: Sequence[str | int] | None,
+    whole: Callable[[float], int],
+) -> pd.Series:
+    """Int8 per item: what is known of it in training, null where it does not train (see `assign`).
+
+    `whole` makes whole numbers of the counts that the ratios ask for: `round`, or `int` as Deep SAD does (METHOD 2.3).
+    """
     stated = items["semi_label"].astype("Int8")
     semi = pd.Series(pd.NA, index=items.index, dtype="Int8")
     train = part == "train"
@@ -143,30 +172,23 @@ def assign(
         raise EsadError(
             f"Only {normal} unlabelled or normal items are left to train on; check labels, splits and data.where."
         )
-    _pollute(semi, pool, normal, gamma_p, numbers)
+    _pollute(semi, pool, whole(normal * gamma_p / (1 - gamma_p)), gamma_p, numbers)
     pool = pool[semi.iloc[pool].isna().to_numpy()]
     pool = _allowed(items, pool, labelled_classes, k_l, numbers)
     count = len(pool)
     if labelled == "ratio":
-        count = labelled_count(int((semi == 0).sum()), gamma_l)
+        count = labelled_count(int((semi == 0).sum()), gamma_l, whole)
         if count > len(pool):
             raise EsadError(
                 f"data.gamma_l = {gamma_l} asks for {count} labelled anomalies; the training part has {len(pool)}."
             )
     semi.iloc[numbers.permutation(pool)[:count]] = -1
-    keep = np.where(
-        train, semi.notna().to_numpy(), np.isin(part, ("validation", "test")) & label.notna().to_numpy()
-    )
-    table = pd.DataFrame({"item_id": items["item_id"], "part": part, "label": label, "semi_label": semi})
-    return table[keep][ASSIGNMENT_COLUMNS].astype({"part": "string"}).reset_index(drop=True)
+    return semi
 
 
 def _pollute(
-    semi: pd.Series, pool: np.ndarray, normal: int, gamma_p: float, numbers: np.random.Generator
+    semi: pd.Series, pool: np.ndarray, count: int, gamma_p: float, numbers: np.random.Generator
 ) -> None:
-    if not gamma_p:
-        return
-    count = round(normal * gamma_p / (1 - gamma_p))
     if count > len(pool):
         raise EsadError(
             f"data.gamma_p = {gamma_p} asks for {count} anomalies; the training part has {len(pool)}."

@@ -1,0 +1,163 @@
+"""`esad audit RUN|STORE`: whether the figures can be trusted, by checks of the split (`pipeline.split_checks`)."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import EsadError, UsageError
+from pipeline.outcome import Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from pipeline.runs import Run
+    from pipeline.split_checks import Check
+    from preprocessing.store import Store
+
+ROWS_AT_ONCE = 1024
+
+
+def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
+    """A 128-bit BLAKE2b hash of the pixels or values of each item at `positions`: uint64 (N, 2).
+
+    Shards are read one after the other, ROWS_AT_ONCE items at a time. -0.0 and 0.0 are the same value.
+    """
+    import numpy as np
+
+    shards, places = (store.manifest[name].to_numpy()[positions] for name in ("shard", "index"))
+    digests = np.empty((len(positions), 2), dtype=np.uint64)
+    for number in np.unique(shards):
+        rows = np.flatnonzero(shards == number)
+        array = store.shard(int(number))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            chosen = rows[start : start + ROWS_AT_ONCE]
+            items = np.ascontiguousarray(array[places[chosen]])
+            items = items + 0.0 if items.dtype.kind == "f" else items
+            for row, item in zip(chosen, items, strict=True):
+                digests[row] = np.frombuffer(hashlib.blake2b(item, digest_size=16).digest(), np.uint64)
+    return digests
+
+
+def with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
+    """`table`, whose rows are the items at `positions` of `store`, with their `group` and `digest`."""
+    digests = content_digests(store, positions)
+    pairs = list(zip(digests[:, 0].tolist(), digests[:, 1].tolist(), strict=True))
+    return table.assign(group=store.manifest["group"].to_numpy()[positions], digest=pairs)
+
+
+def audit_store(store: Store) -> list[Check]:
+    """The checks of a store's own split; items without a stated part are on no side yet."""
+    import numpy as np
+
+    from pipeline.split_checks import groups_apart, identical_apart, labels_agree, one_part, parts_known
+
+    items = store.manifest.rename(columns={"split": "part"})
+    decided = items["part"].notna().to_numpy()
+    stated = items[decided]
+    return [
+        parts_known(stated),
+        one_part(items),
+        groups_apart(stated),
+        identical_apart(with_contents(store, stated, np.flatnonzero(decided))),
+        labels_agree(items),
+    ]
+
+
+def audit_run(run: Run) -> list[Check]:
+    """The checks of what a run trained on, chose by and tests on; EsadError where its store is gone."""
+    from pipeline.split_checks import (
+        groups_apart,
+        identical_apart,
+        items_exist,
+        labels_agree,
+        one_part,
+        parts_known,
+    )
+    from pipeline.train import positions_of
+    from preprocessing.semisupervised import labels_from_classes
+
+    store = run.training_store()
+    used = run.assignments
+    present = used[used["item_id"].isin(store.manifest["item_id"])].reset_index(drop=True)
+    positions = positions_of(store, present["item_id"])
+    labels = labels_from_classes(store.manifest, run.settings.data.normal_classes)
+    found = with_contents(store, present, positions)
+    checks = [
+        items_exist(used, store.manifest["item_id"]),
+        parts_known(used),
+        one_part(used),
+        groups_apart(found),
+        identical_apart(found),
+        labels_agree(present, labels.iloc[positions]),
+    ]
+    return [*checks, _scaling(run, store, present)] if store.kind == "table" else checks
+
+
+def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
+    """Minimum and range of the training rows beside those in model.safetensors."""
+    import torch
+    from safetensors.torch import load_file
+
+    from models.networks import ColumnScaler
+    from pipeline.split_checks import scaling_on_training
+    from pipeline.train import positions_of
+
+    weights = load_file(run.root / "model.safetensors")
+    width = store.shape[0]
+    rows = store.read(positions_of(store, present.loc[present["part"] == "train", "item_id"]))
+    scaler = ColumnScaler(1, width)
+    if len(rows):
+        scaler.fit(0, torch.from_numpy(rows))
+    stored = tuple(weights[f"scaler.{name}"].reshape(-1).numpy() for name in ("minimum", "range"))
+    expected = tuple(values.reshape(-1).numpy() for values in (scaler.minimum, scaler.range))
+    names = store.columns or [f"column {number}" for number in range(width)]
+    return scaling_on_training(stored, expected, names)  # type: ignore[arg-type]
+
+
+def audit(path: Path) -> Outcome:
+    """Check the split of a RUN, or the stated split of a STORE; the outcome has failed where one check does.
+
+    The summary is {"passed": bool, "checks": [{"name", "passed", "count", "examples"}, ...]}.
+    Raises UsageError where no such folder is, EsadError where it is neither, or a run's store is gone.
+    """
+    from pipeline.runs import open_run
+    from pipeline.split_overlap import overlap_sentence, split_overlap
+    from preprocessing.store import Store
+
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder; expected a run or a store.")
+    if (path / "store.json").is_file():
+        checks, shared = audit_store(Store(path)), None
+    elif (path / "config.yaml").is_file():
+        run = open_run(path)
+        checks, shared = audit_run(run), split_overlap(run.root)
+    else:
+        raise EsadError(f"{path}: neither a run (config.yaml) nor a store (store.json).")
+    passed = all(check.passed for check in checks)
+    summary = {"passed": passed, "checks": [check.as_json() for check in checks]}
+    message = _sentence(path, checks)
+    if shared:
+        message += f"\n{overlap_sentence(shared)} That is its design; train with data.split=clean for figures without it."
+    return Outcome(path, message, summary=summary, failed=not passed)
+
+
+def _sentence(path: Path, checks: list[Check]) -> str:
+    """The checks in words: which failed, how often, for example where, and what to do."""
+    broken = [check for check in checks if not check.passed]
+    if not broken:
+        return f"{path}: all {len(checks)} checks passed ({', '.join(check.name for check in checks)})."
+    told = [
+        f"{check.name} ({check.count}, for example {', '.join(check.examples)}): {check.remedy}."
+        for check in broken
+    ]
+    return "\n".join([f"{path}: {len(broken)} of {len(checks)} checks failed.", *told])
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["audit", *sys.argv[1:]])

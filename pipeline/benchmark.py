@@ -1,0 +1,172 @@
+"""`esad benchmark NAME|FILE.yaml`: the cells of a grid on tables, every cell's seeds as one batched model.
+
+OUT holds a JSON a cell (the mark that it is finished), results.parquet (a row per cell and seed) and results.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.benchmark_grid import Cell, Grid, cell_settings, cells, locate, read_grid
+from pipeline.benchmark_tables import markdown, summarise
+from pipeline.config import TableSettings, first_difference
+from pipeline.errors import EsadError
+from pipeline.outcome import Outcome
+from pipeline.progress import progress, say
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from models.detector import Method
+    from preprocessing.store import Store
+
+AUDITED = ("one_part", "identical_apart", "labels_agree")
+"""The checks of `esad audit` that every cell's splits go through; each is a column that counts what breaks it."""
+
+
+def benchmark(
+    name: str, data: Path, out: Path, only: Sequence[str] = (), device: str = "auto", force: bool = False
+) -> Outcome:
+    """Run the cells of a grid that `only` allows; finished ones are left alone unless `force`.
+
+    A cell that cannot be trained is counted as refused, with its reason, and the others go on. The summary's `results`
+    are {"dataset", "method", "split", "mean", "std", "runs", …} of every cell asked for, AUC in %. Raises UsageError
+    for a fault of the grid, of `only`, or a table that is not there, EsadError where `out` has cells of other settings.
+    """
+    import pandas as pd
+
+    from preprocessing.store import write_atomically, write_table
+
+    grid = read_grid(name)
+    asked = cells(grid, list(only))
+    sources = {dataset: locate(grid, dataset, data) for dataset in {cell.dataset for cell in asked}}
+    failures: list[str] = []
+    with progress("benchmark", len(asked)) as bar:
+        for cell in asked:
+            try:
+                _run_cell(grid, cell, sources[cell.dataset], out, device, force)
+            except (ValueError, FloatingPointError) as error:
+                failures.append(f"{cell.name}: {error}")
+                say(f"{cell.name} cannot be trained: {error}")
+            bar.advance()
+    done = [cell for cell in cells(grid) if _file(out, cell).is_file()]
+    if not done:
+        raise EsadError(f"{out}: no cell could be trained; the first: {failures[0]}")
+    rows = pd.DataFrame([row for cell in done for row in json.loads(_file(out, cell).read_text())["rows"]])
+    write_table(out / "results.parquet", rows)
+    table = summarise(rows, grid)
+    text = markdown(table, grid)
+    write_atomically(out / "results.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    names = {cell.name for cell in asked}
+    results = [
+        {key: value for key, value in line.items() if key != "name"}
+        for line in table.to_dict("records")
+        if line["name"] in names
+    ]
+    message = f"{len(results)} of {len(asked)} cells are in {out / 'results.md'} and results.parquet."
+    return Outcome(out, message, refused=len(failures), summary={"results": results})
+
+
+def _file(out: Path, cell: Cell) -> Path:
+    return out / "cells" / f"{cell.name}.json"
+
+
+def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> None:
+    """Train and measure a cell, and write its file, unless it is there."""
+    from preprocessing.store import fingerprint, write_json
+
+    settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
+    settings = {**settings, "seeds": grid.seeds, "source": fingerprint(source)}
+    path = _file(out, cell)
+    if path.is_file() and not force:
+        difference = first_difference(json.loads(path.read_text(encoding="utf-8"))["settings"], settings)
+        if difference:
+            raise EsadError(
+                f"{path}: made with other settings ({difference}); use another --out, or --force."
+            )
+        return
+    began = time.monotonic()
+    rows = _measured(grid, cell, _store(source, cell.dataset, out), device)
+    write_json(path, {"settings": settings, "rows": rows, "seconds": round(time.monotonic() - began, 1)})
+    say(f"{cell.name}: {grid.seeds} seeds in {time.monotonic() - began:.0f} s.")
+
+
+def _store(source: Path, dataset: str, out: Path) -> Store:
+    """The table as a store in OUT/stores; made once, and again where the file has changed."""
+    from pipeline.ingest import IngestOptions
+    from pipeline.tables import tables
+    from preprocessing.store import Store
+
+    folder = out / "stores" / dataset
+    tables([source], TableSettings(), IngestOptions(folder))
+    return Store(folder)
+
+
+def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[str, Any]]:
+    """A row per seed: AUC in %, what the split shares and what the audit finds, all seeds trained at once."""
+    from models.fit import TrainingData, fit
+    from models.table_of_methods import build
+    from pipeline.metrics import auc
+    from pipeline.runs import resolve_device
+    from pipeline.train import assign_items, in_memory, positions_of
+    from preprocessing.published_split import overlap
+
+    seeds = range(grid.seeds)
+    chosen = [cell_settings(grid, cell, seed) for seed in seeds]
+    splits = [assign_items(store, store.manifest, settings) for settings in chosen]
+    trained, held, tested = (
+        [split[split["part"] == part] for split in splits] for part in ("train", "validation", "test")
+    )
+    items, kind = in_memory(store), resolve_device(device)
+    data = TrainingData(
+        items,
+        [positions_of(store, part["item_id"]) for part in trained],
+        [part["semi_label"].to_numpy(dtype="int8") for part in trained],
+        [(positions_of(store, part["item_id"]), part["label"].to_numpy(dtype="int8")) for part in held],
+    )
+    method = fit(build(chosen[0], store.shape, tuple(seeds)), data, str(kind))
+    scores = _scores(method, store, device)
+    rows = []
+    for seed in seeds:
+        part = tested[seed]
+        area = auc(scores[seed][positions_of(store, part["item_id"])], part["label"].to_numpy(dtype="int8"))
+        if area is None:
+            raise ValueError("the test part has one class only")
+        place = {**cell.values(), "name": cell.name, "seed": seed, "auc": 100 * area}
+        rows.append({**place, **overlap(splits[seed]), **_audited(store, splits[seed])})
+    return rows
+
+
+def _scores(method: Method, store: Store, device: str) -> np.ndarray:
+    """The methods' own scores of all items, (S, N)."""
+    import numpy as np
+
+    from models.fit import score_batches
+    from pipeline.runs import resolve_device
+    from pipeline.train import in_memory
+
+    every = np.arange(len(store))
+    batches = score_batches(method, in_memory(store), every, resolve_device(device), batch_size=8192)
+    return np.concatenate([terms["eq9"].float().cpu().numpy() for _, _, terms in batches], axis=1)
+
+
+def _audited(store: Store, split: pd.DataFrame) -> dict[str, int]:
+    """How many items break each check of AUDITED."""
+    from pipeline import split_checks
+    from pipeline.audit import with_contents
+    from pipeline.train import positions_of
+
+    table = with_contents(store, split, positions_of(store, split["item_id"]))
+    return {name: getattr(split_checks, name)(table).count for name in AUDITED}
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    main(["benchmark", *sys.argv[1:]])

@@ -1,0 +1,273 @@
+"""`esad audit` through the command line: a clean run passes; each check fails on the run that breaks it, and on no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from pipeline import audit as stage
+from pipeline.cli import call
+from pipeline.errors import EsadError
+from pipeline.run import run_workflow
+from pipeline.runs import open_run
+from pipeline.score import parts_of
+from pipeline.train import train
+from preprocessing.store import Store
+from tests.pipeline.stores import QUICK_TABLE, make_store
+
+RUN_CHECKS = [
+    "items_exist", "parts_known", "one_part", "groups_apart", "identical_apart", "labels_agree", "scaling_on_training",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A folder with a store and a run on it."""
+    folder = tmp_path_factory.mktemp("audit")
+    make_store(folder)
+    short = {**QUICK_TABLE, "train.steps": 2, "train.warmup.steps": 2}
+    train(folder / "store", folder / "run", None, [short])
+    return folder
+
+
+@pytest.fixture
+def copy(clean, tmp_path):
+    """A copy of it that a test may spoil."""
+    folder = tmp_path / "copy"
+    shutil.copytree(clean, folder)
+    config = yaml.safe_load((folder / "run" / "config.yaml").read_text())
+    config["store"]["path"] = str(folder / "store")
+    (folder / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def audited(path: Path, capsys: pytest.CaptureFixture) -> tuple[int, dict, str]:
+    """(exit status, what --json prints, what people read)."""
+    status = call(["audit", str(path), "--json"])
+    told = capsys.readouterr()
+    return status, json.loads(told.out), told.err
+
+
+def failed(summary: dict) -> list[str]:
+    return [check["name"] for check in summary["checks"] if not check["passed"]]
+
+
+def change(path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    edit(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def one_of(table: pd.DataFrame, part: str, label: int) -> int:
+    """The first row of a part and label."""
+    return int(np.flatnonzero((table["part"] == part) & (table["label"] == label))[0])
+
+
+def test_a_clean_run_passes_and_says_what_was_checked(clean, capsys):
+    status, summary, told = audited(clean / "run", capsys)
+    assert status == 0
+    assert summary["passed"] is True
+    assert [check["name"] for check in summary["checks"]] == RUN_CHECKS
+    assert all(check["count"] == 0 and check["examples"] == [] for check in summary["checks"])
+    assert "all 7 checks passed" in told
+
+
+def unknown_item(folder: Path) -> None:
+    def edit(table):
+        table.loc[0, "item_id"] = "a-none"
+        return table
+
+    change(folder / "run" / "assignments.parquet", edit)
+    weights = load_file(folder / "run" / "model.safetensors")  # the row may have held an extreme
+    rest = Store(folder / "store")
+    used = pd.read_parquet(folder / "run" / "assignments.parquet").query("part == 'train'")["item_id"]
+    rows = rest.read(np.flatnonzero(rest.manifest["item_id"].isin(used)))
+    weights["scaler.minimum"][0, 0] = torch.from_numpy(rows.min(0))
+    weights["scaler.range"][0, 0] = torch.from_numpy(rows.max(0) - rows.min(0))
+    save_file(weights, folder / "run" / "model.safetensors")
+
+
+def unknown_part(folder: Path) -> None:
+    def edit(table):
+        table.loc[one_of(table, "test", 0), "part"] = "tset"
+        return table[~((table["part"] == "test") & table["item_id"].isin(siblings(folder, table)))]
+
+    change(folder / "run" / "assignments.parquet", edit)
+
+
+def siblings(folder: Path, table: pd.DataFrame) -> pd.Series:
+    """Items of the groups that the misspelt part has."""
+    manifest = pd.read_parquet(folder / "store" / "manifest.parquet")
+    odd = manifest.loc[manifest["item_id"].isin(table.loc[table["part"] == "tset", "item_id"]), "group"]
+    return manifest.loc[manifest["group"].isin(odd), "item_id"]
+
+
+def used_twice(folder: Path) -> None:
+    def edit(table):
+        return pd.concat([table, table.iloc[[one_of(table, "test", 0)]]])
+
+    change(folder / "run" / "assignments.parquet", edit)
+
+
+def group_on_both_sides(folder: Path) -> None:
+    table = pd.read_parquet(folder / "run" / "assignments.parquet")
+    trained, tested = (table.loc[one_of(table, part, 0), "item_id"] for part in ("train", "test"))
+
+    def edit(manifest):
+        group = manifest.loc[manifest["item_id"] == trained, "group"].iloc[0]
+        manifest.loc[manifest["item_id"] == tested, "group"] = group
+        return manifest
+
+    change(folder / "store" / "manifest.parquet", edit)
+
+
+def copy_on_both_sides(folder: Path) -> None:
+    table = pd.read_parquet(folder / "run" / "assignments.parquet")
+    manifest = pd.read_parquet(folder / "store" / "manifest.parquet").set_index("item_id")
+    trained, tested = (
+        manifest.loc[table.loc[one_of(table, part, 0), "item_id"], "index"] for part in ("train", "test")
+    )
+    path = folder / "store" / "shards" / "00000.npy"
+    rows = np.load(path)
+    rows[tested] = rows[trained]
+    np.save(path, rows)
+
+
+def wrong_semi_label(folder: Path) -> None:
+    def edit(table):
+        table.loc[one_of(table, "train", 0), "semi_label"] = -1
+        return table
+
+    change(folder / "run" / "assignments.parquet", edit)
+
+
+def scaled_by_all(folder: Path) -> None:
+    weights = load_file(folder / "run" / "model.safetensors")
+    weights["scaler.range"][0, 0, 2] *= 1.01
+    save_file(weights, folder / "run" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "advice"),
+    [
+        (unknown_item, "items_exist", "no such items"),
+        (unknown_part, "parts_known", "none of train, validation, test"),
+        (used_twice, "one_part", "more than once"),
+        (group_on_both_sides, "groups_apart", "divides whole groups"),
+        (copy_on_both_sides, "identical_apart", "remove the copies"),
+        (wrong_semi_label, "labels_agree", "contradicts itself"),
+        (scaled_by_all, "scaling_on_training", "train anew"),
+    ],
+    ids=RUN_CHECKS,
+)
+def test_each_check_fails_on_the_run_that_breaks_it(copy, capsys, spoil, name, advice):
+    spoil(copy)
+    status, summary, told = audited(copy / "run", capsys)
+    assert status == 1
+    assert summary["passed"] is False
+    assert failed(summary) == [name]
+    check = next(check for check in summary["checks"] if check["name"] == name)
+    assert 0 < len(check["examples"]) <= min(5, check["count"])
+    assert name in told
+    assert advice in told
+    assert check["examples"][0] in told
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "name"),
+    [("split", "tset", "parts_known"), ("semi_label", 1, "labels_agree"), ("item_id", None, "one_part")],
+)
+def test_a_stores_stated_split_is_checked(copy, capsys, column, value, name):
+    def edit(manifest):
+        manifest["split"] = manifest["group"].map(lambda group: "test" if int(group[1:]) % 3 == 0 else None)
+        abnormal = int(np.flatnonzero((manifest["label"] == 1) & manifest["split"].isna())[0])
+        manifest.loc[abnormal, column] = manifest["item_id"].iloc[0] if value is None else value
+        return manifest
+
+    change(copy / "store" / "manifest.parquet", edit)
+    status, summary, _ = audited(copy / "store", capsys)
+    assert (status, failed(summary)) == (1, [name])
+
+
+def test_a_store_without_a_stated_split_and_pictures_pass(clean, tmp_path, capsys):
+    assert audited(clean / "store", capsys)[0] == 0
+    make_store(tmp_path, "images")
+    assert audited(tmp_path / "store", capsys)[0] == 0
+
+
+def test_what_is_neither_run_nor_store_is_refused(tmp_path, capsys):
+    assert call(["audit", str(tmp_path / "nowhere")]) == 2
+    assert call(["audit", str(tmp_path)]) == 1
+    assert "neither a run" in capsys.readouterr().err
+
+
+def test_contents_are_hashed_by_value_in_pieces_of_any_size(clean, monkeypatch):
+    store = Store(clean / "store")
+    positions = np.random.default_rng(0).permutation(len(store))[:50]
+    whole = stage.content_digests(store, positions)
+    monkeypatch.setattr(stage, "ROWS_AT_ONCE", 7)
+    assert np.array_equal(stage.content_digests(store, positions), whole)
+    assert len(np.unique(whole, axis=0)) == 50
+
+
+def test_a_workflow_ends_where_an_audit_fails(copy):
+    scaled_by_all(copy)
+    (copy / "check.yaml").write_text("- {name: check, stage: audit, inputs: [run]}\n")
+    with pytest.raises(EsadError, match=r"(?s)'check' \(1 of 1\) failed.*scaling_on_training"):
+        run_workflow(copy / "check.yaml", copy / "out")
+
+
+def test_a_published_split_overlaps_says_so_everywhere_and_fails_its_audit(tmp_path, capsys):
+    make_ungrouped(tmp_path)
+    short = ["--set", "train.steps=2", "--set", "train.warmup.steps=2", "--set", "train.batch_size=16"]
+    run = tmp_path / "run"
+    words = ["train", str(tmp_path / "store"), "--out", str(run), "--set", "data.split=published", *short]
+    assert call([*words, "--json"]) == 0
+    told = capsys.readouterr()
+    shared = json.loads(told.out)["overlap"]
+    assert 0.3 < shared["normals_trained_on"] < 0.8
+    assert "of the test normals were trained on" in told.err
+    assert json.loads((run / "provenance.json").read_text())["overlap"] == shared
+
+    assert call(["score", str(run)]) == 0
+    assert call(["evaluate", str(run), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["overlap"] == shared
+    assert metrics["items"] == 32 + 16  # 40 % of 80 and of 40: every test row counts, trained on or not
+
+    status, summary, told = audited(run, capsys)
+    assert status == 1
+    assert failed(summary) == ["one_part", "identical_apart"]
+    assert "published one" in told
+    assert "data.split=clean" in told
+
+
+def test_what_both_sides_of_a_published_split_have_is_never_new_in_another_store(tmp_path):
+    make_ungrouped(tmp_path)
+    settings = {**QUICK_TABLE, "train.steps": 2, "train.warmup.steps": 2, "data.split": "published"}
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
+    run, store = open_run(tmp_path / "run"), Store(tmp_path / "store")
+    seen = set(run.assignments.loc[run.assignments["part"] != "test", "item_id"])
+    assert "test" in set(parts_of(run, store))
+    shutil.copytree(store.root, tmp_path / "other")
+    description = json.loads((tmp_path / "other" / "store.json").read_text())
+    description["inputs"] = "others"
+    (tmp_path / "other" / "store.json").write_text(json.dumps(description))
+    parts = pd.Series(parts_of(run, Store(tmp_path / "other")))
+    assert set(store.manifest["item_id"][parts.notna()]) == seen
+
+
+def make_ungrouped(folder: Path) -> None:
+    make_store(folder)
+
+    def edit(manifest):
+        return manifest.assign(group=pd.array([pd.NA] * len(manifest), dtype="string"))
+
+    change(folder / "store" / "manifest.parquet", edit)

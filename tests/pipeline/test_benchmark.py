@@ -1,0 +1,187 @@
+"""`esad benchmark` through the command line, on a tiny table and two seeds; parts, going on, comparison, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.benchmark_grid import cells, read_grid
+from pipeline.benchmark_tables import markdown, summarise
+from pipeline.cli import call
+from pipeline.evaluate import evaluate
+from pipeline.score import score
+from pipeline.train import train
+
+SHORT = {
+    "train.steps": 8,
+    "train.warmup.steps": 8,
+    "train.batch_size": 16,
+    "data.validation_share": 0,
+    "network.width": 1.0,
+}
+GRID = {
+    "title": "Tiny",
+    "datasets": {"tiny-1": "some/tiny.npz"},
+    "methods": {"esad": {}, "cae": {}},
+    "splits": ["published", "clean"],
+    "gamma_l": [0.05],
+    "seeds": 2,
+    "settings": SHORT,
+    "paper": {"esad": {"tiny-1": [10.0, 0.5]}},
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with one table of 90 normals and 30 anomalies."""
+    numbers = np.random.default_rng(0)
+    y = np.repeat([0, 1], [90, 30])
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.savez(folder / "tiny.npz", X=numbers.normal(size=(120, 5)) + 3 * y[:, None], y=y)
+    return folder
+
+
+def grid_file(folder: Path, **changes: object) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump({**GRID, **changes}, sort_keys=False))
+    return path
+
+
+def results(capsys: pytest.CaptureFixture, *words: object) -> list[dict]:
+    """What --json prints; the command must succeed."""
+    status = call(["benchmark", *map(str, words), "--json"])
+    told = capsys.readouterr()
+    assert status == 0, told.err
+    return json.loads(told.out)
+
+
+def test_a_grid_gives_every_cell_its_figures_and_resumes_cell_by_cell(data, tmp_path, capsys):
+    file, out = grid_file(tmp_path), tmp_path / "out"
+    first = results(
+        capsys, file, "--data", data, "--out", out, "--only", "dataset=TINY_1", "--only", "method=ESAD"
+    )
+    assert [(line["dataset"], line["method"], line["split"], line["runs"]) for line in first] == [
+        ("tiny-1", "esad", "published", 2), ("tiny-1", "esad", "clean", 2),
+    ]  # fmt: skip
+    assert all(50 < line["mean"] <= 100 for line in first)
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
+    assert len(before) == 2
+    every = results(capsys, file, "--data", data, "--out", out)
+    assert every[:1] == first[:1]
+    assert len(every) == 4
+    assert all((out / "cells" / name).stat().st_mtime_ns == when for name, when in before.items())
+    rows = pd.read_parquet(out / "results.parquet")
+    assert len(rows) == 8
+    for line in every:
+        own = rows[(rows["method"] == line["method"]) & (rows["split"] == line["split"])]["auc"]
+        assert line["mean"] == pytest.approx(own.mean())
+        assert line["std"] == pytest.approx(own.std(ddof=1))
+    published, clean = (rows[rows["split"] == split] for split in ("published", "clean"))
+    assert (published["one_part"] > 0).all()
+    assert (published["normals_trained_on"] > 0.3).all()
+    assert (clean[["one_part", "identical_apart", "labels_agree", "normals_trained_on"]] == 0).all(axis=None)
+    text = (out / "results.md").read_text()
+    assert "10.0 +- 0.5" in text
+    assert "beyond noise" in text
+
+
+def test_a_seed_of_a_cell_is_the_run_that_the_stages_make(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    results(
+        capsys,
+        grid_file(tmp_path),
+        "--data",
+        data,
+        "--out",
+        out,
+        "--only",
+        "method=esad",
+        "--only",
+        "split=clean",
+    )
+    rows = pd.read_parquet(out / "results.parquet").set_index("seed")
+    settings = {**SHORT, "data.labelled": "ratio", "data.gamma_l": 0.05, "seed": 1}
+    train(out / "stores" / "tiny-1", tmp_path / "run", None, [settings])
+    score(tmp_path / "run")
+    assert 100 * evaluate(tmp_path / "run").summary["auc"] == pytest.approx(rows.loc[1, "auc"], abs=0.5)
+
+
+def test_one_cell_that_cannot_be_trained_does_not_stop_the_others(data, tmp_path, capsys):
+    changes = {
+        "methods": {"cae": {}, "esad": {"train.learning_rate": 1e30, "train.restarts": 0}},
+        "splits": ["clean"],
+    }
+    file = grid_file(tmp_path, **changes)
+    status = call(["benchmark", str(file), "--data", str(data), "--out", str(tmp_path / "out"), "--json"])
+    told = capsys.readouterr()
+    assert status == 3
+    assert [line["method"] for line in json.loads(told.out)] == ["cae"]
+    assert "tiny-1-esad-clean-0.05-0-all cannot be trained" in told.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "status", "message"),
+    [
+        ({}, ["--only", "dataset=cardio"], 2, "no such dataset, only tiny-1"),
+        ({}, ["--only", "seed=1"], 2, "dataset, method, split"),
+        ({"methods": {"esda": {}}}, [], 2, "did you mean 'esad'"),
+        ({"settings": {"train.stepz": 1}}, [], 2, "train.steps"),
+        ({"datasets": {"a": "gone.npz"}}, [], 2, "gone.npz: no such file"),
+        ({"splits": ["dirty"]}, [], 2, "splits"),
+    ],
+)
+def test_faults_are_found_before_anything_is_trained(data, tmp_path, capsys, changes, words, status, message):
+    file = grid_file(tmp_path, **changes)
+    found = call(["benchmark", str(file), "--data", str(data), "--out", str(tmp_path / "out"), *words])
+    assert found == status
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_are_refused_by_name_and_force_replaces(data, tmp_path, capsys):
+    part = [
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--only",
+        "method=cae",
+        "--only",
+        "split=clean",
+    ]
+    results(capsys, grid_file(tmp_path), *part)
+    file = grid_file(tmp_path, seeds=3)
+    assert call(["benchmark", str(file), *part]) == 1
+    assert "seeds: 2 -> 3" in capsys.readouterr().err
+    assert results(capsys, file, *part, "--force")[0]["runs"] == 3
+
+
+def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
+    grid = read_grid(str(grid_file(tmp_path, paper={"esad": {"tiny-1": [90.0, 3.0]}})))
+    cell = cells(grid)[0]
+    shared = {"normals_trained_on": 0.0, "anomalies_labelled": 0.0, "one_part": 0, "identical_apart": 0}
+    for shift, beyond in ((3.9, False), (4.1, True)):  # in halves of two standard errors
+        values = 90 + shift / 2 * np.sqrt((8 + 9) / 2) + np.array([-2, 2])
+        rows = pd.DataFrame(
+            [
+                {**cell.values(), "name": cell.name, "seed": seed, "auc": value, **shared}
+                for seed, value in enumerate(values)
+            ]
+        )
+        table = summarise(rows, grid)
+        assert table["std"].iloc[0] == pytest.approx(np.sqrt(8))
+        assert bool(table["beyond_noise"].iloc[0]) is beyond
+        assert ("beyond noise" if beyond else "within noise") in markdown(table, grid)
+
+
+def test_the_built_in_grid_is_table_3():
+    grid = read_grid("table3")
+    assert len(cells(grid)) == 6 * 5 * 2
+    assert grid.paper["esad"]["cardio"] == (98.8, 0.5)
+    assert all(set(figures) == set(grid.datasets) for figures in grid.paper.values())
