@@ -188,25 +188,6 @@ def benchmark(
 
 
 @app.command()
-def plan(
-    protocol: Annotated[str, typer.Option(help="camelyon16, nih-ap, nih-pa or nih-subset.")],
-    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
-    tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16: .tar.gz or folder.")] = None,
-    subset_list: Annotated[Path | None, typer.Option(help="Published lists of NIH's subset: .tar.gz or folder.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Draws NIH's labelled anomalies.")] = None,
-    as_json: Json = False,
-) -> Outcome:  # fmt: skip
-    """Count what a published data set is made of, before any image is opened."""
-
-    def stage() -> Outcome:
-        from pipeline.plan import plan as run_plan
-
-        return run_plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
-
-    return run_stage(stage, as_json, bare=True)
-
-
-@app.command()
 def synthetic(
     out: Out,
     slides: Annotated[int | None, typer.Option(min=0, help="How many slides.")] = None,

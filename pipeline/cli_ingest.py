@@ -1,4 +1,4 @@
-"""The four ingest commands: an archive to a store."""
+"""The four ingest commands, an archive to a store, and `plan`: what there is before they work."""
 
 from __future__ import annotations
 
@@ -209,7 +209,48 @@ def tables(
     return run_stage(stage, as_json)
 
 
+def plan(
+    inputs: Annotated[list[Path] | None, typer.Argument(help="Slides, or folders of them.", show_default=False)] = None,
+    protocol: Annotated[str | None, typer.Option(help="Instead of slides: camelyon16, nih-ap, nih-pa or nih-subset.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
+    tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16: .tar.gz or folder.")] = None,
+    subset_list: Annotated[Path | None, typer.Option(help="Published lists of NIH's subset: .tar.gz or folder.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws NIH's labelled anomalies.")] = None,
+    magnification: Annotated[float | None, typer.Option(help="Of the tiles, as for esad tile.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="Exact microns per pixel of the tiles.")] = None,
+    tile_size: Annotated[int | None, typer.Option(help="Side of a tile in pixels.")] = None,
+    step: Annotated[int | None, typer.Option(help="Distance between tiles in pixels [tile size].")] = None,
+    slide_mpp: Annotated[float | None, typer.Option(help="Level-0 microns per pixel of slides that do not say.")] = None,
+    min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a tile; used with --look.")] = None,
+    look: Annotated[bool, typer.Option("--look", help="Count tiles with tissue on every slide's overview.")] = False,
+    set_: Set = None, workers: Workers = None, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Before any work: what slides would give, and which cannot be used; or what a published data set is made of."""
+
+    def stage() -> Outcome:
+        if bool(inputs) == (protocol is not None):
+            raise UsageError(
+                "Give slides to plan for, or --protocol NAME to count a published set: one of them."
+            )
+        if protocol is not None:
+            from pipeline.plan import plan as run_plan
+
+            return run_plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
+        if metadata or tile_list or subset_list:
+            raise UsageError("--metadata, --tile-list and --subset-list go with --protocol.")
+        from pipeline.plan_archive import plan_archive
+
+        given = given_only(
+            magnification=magnification, mpp=mpp, tile_size=tile_size, step=step, slide_mpp=slide_mpp,
+            min_tissue=min_tissue,
+        )  # fmt: skip
+        settings = _settings(TileSettings, {}, set_, given)
+        return plan_archive(inputs or [], settings, look, workers or _cores())
+
+    return run_stage(stage, as_json, bare=True)
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    for command in (tile, radiographs, images, tables):
+    for command in (tile, radiographs, images, tables, plan):
         app.command()(command)

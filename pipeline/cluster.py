@@ -262,14 +262,12 @@ def _knock(address: str) -> None:
 
     try:
         asyncio.run(knock())
-    except (
-        OSError,
-        ValueError,
-        MemoryError,
-    ) as error:  # MemoryError: another server's answer taken for a length
+    except (OSError, ValueError, MemoryError) as error:
+        # a MemoryError: what another kind of server said was taken for a length
+        told = "another kind of server does" if isinstance(error, MemoryError) else error
         raise UsageError(
-            f"--scheduler {address}: no Dask scheduler answers there ({error}). Start one with: dask scheduler --host "
-            "127.0.0.1"
+            f"--scheduler {address}: no Dask scheduler answers there ({told}). Start one with: dask scheduler --host "
+            "127.0.0.1 --dashboard-address 127.0.0.1:8787"
         ) from error
 
 
@@ -283,15 +281,15 @@ def connected(address: str, root: Path) -> Iterator[Cluster]:
     from distributed import Client
 
     _knock(address)
-    logging.getLogger("distributed.client").setLevel(
-        logging.CRITICAL
-    )  # a lost scheduler is said here, in one line
+    # a lost scheduler is said here, in one line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError as error:
             raise UsageError(
-                f"--scheduler {address}: it has no workers. Start some with: dask worker {address} --nthreads 1"
+                f"--scheduler {address}: it has no workers. Start some with: dask worker {address} --nthreads 1 --host "
+                "127.0.0.1 --dashboard-address 127.0.0.1:0"
             ) from error
         cluster = Cluster(client, address)
         cluster.check_package()

@@ -10,7 +10,7 @@ from pipeline.progress import say
 
 
 def find_sources(
-    inputs: Sequence[Path], accepts: Callable[[Path], bool], out: Path
+    inputs: Sequence[Path], accepts: Callable[[Path], bool], out: Path | None = None
 ) -> tuple[Path, list[str]]:
     """The archive (one folder) and the inputs' paths relative to it, sorted.
 
@@ -28,7 +28,7 @@ def find_sources(
     while not all(parent.is_relative_to(archive) for parent in parents):
         archive = archive.parent
     found: set[str] = set()
-    written = out.resolve()
+    written = out.resolve() if out is not None else None
     for path in resolved:
         if path.is_file():
             found.add(path.relative_to(archive).as_posix())
@@ -37,7 +37,7 @@ def find_sources(
             relative = candidate.relative_to(path)
             if (
                 candidate.is_file()
-                and not candidate.is_relative_to(written)
+                and not (written is not None and candidate.is_relative_to(written))
                 and not any(part.startswith(".") for part in relative.parts)
                 and accepts(candidate)
             ):

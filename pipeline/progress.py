@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 LOG_EVERY_SECONDS = 15.0
+LOG_WIDTH = 160
 SPEED_SECONDS = 1800.0
 """The bar's ETA goes by the speed of so long a time: a large slide takes minutes."""
 
@@ -47,6 +48,17 @@ class _Bar:
         self.done += count
         moved = count if weight is None else weight
         self.progress.update(self.task, advance=moved, note=note, done=self.done)  # type: ignore[attr-defined]
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table for the person, on stderr; in a log file its lines may be long."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH).print(table)
 
 
 @contextmanager

@@ -91,22 +91,21 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     from preprocessing.slides import Slide
 
     settings = task.settings
-    wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         if task.protocol is not None:
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
         else:
-            plan = slide.plan(wanted, exact=settings.mpp is not None)
+            plan = grid_plan(slide, settings)
         if settings.stain == "vahadane-dpa":
             plan = from_level_0(plan, settings.tile_size)
-        overview = _overview(slide)
+        overview = slide_overview(slide)
         described: dict[str, Any] = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
             "reduction": plan.reduction, "reader": None, "thumbnail_downsample": overview.downsample,
             "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
         }  # fmt: skip
         try:
-            boxes, tissue, listed = _places(task, source, slide, plan, overview)
+            boxes, tissue, listed = places_of_tiles(task, source, slide, plan, overview)
         except NothingToKeep as error:
             nothing = np.empty((0, 4))
             pictures = write_pictures(root, number, overview, nothing, nothing)
@@ -205,7 +204,13 @@ def _items(
     return items
 
 
-def _overview(slide: Slide) -> Overview:
+def grid_plan(slide: Slide, settings: TileSettings) -> ReadPlan:
+    """How the tiles of a grid are read; InputError where the slide is too coarse."""
+    wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
+    return slide.plan(wanted, exact=settings.mpp is not None)
+
+
+def slide_overview(slide: Slide) -> Overview:
     """The thumbnail, and what it shows."""
     from preprocessing.tissue import tissue_kinds
 
@@ -214,7 +219,7 @@ def _overview(slide: Slide) -> Overview:
     return Overview(thumbnail, tissue_kinds(thumbnail, float(slide.mpp or 0) * downsample), lost, downsample)
 
 
-def _places(
+def places_of_tiles(
     task: SlideTask, source: str, slide: Slide, plan: ReadPlan, overview: Overview
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame | None]:
     """Level-0 boxes (N, 4) of the tiles to read, their share of tissue (N,), and their rows of a list or protocol, if any.

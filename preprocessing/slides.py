@@ -35,13 +35,17 @@ class UnreadableRegion(InputError):
     """A region whose data cannot be decoded; other regions of the slide may be fine."""
 
 
+class UnknownScale(InputError):
+    """A slide whose file does not state its microns per pixel; it can be used once a person gives them."""
+
+
 class Slide:
     """An open slide. Use as a context manager; reads after a failed read reopen the file."""
 
     def __init__(self, path: Path, slide_mpp: float | None = None) -> None:
         """Open `path`; `slide_mpp` are the level-0 microns per pixel where the file does not say.
 
-        Raises InputError where OpenSlide cannot open the file, or no microns per pixel are known.
+        Raises InputError where OpenSlide cannot open the file, UnknownScale where no microns per pixel are known.
         """
         self.path, self.slide_mpp = path, slide_mpp
         self._open()
@@ -49,7 +53,7 @@ class Slide:
         self.mpp = self._read_mpp() or slide_mpp
         if self.mpp is None:
             self.close()
-            raise InputError(
+            raise UnknownScale(
                 f"{path.name}: the file does not say its microns per pixel; give them with --slide-mpp."
             )
 

@@ -57,16 +57,21 @@ def plan_reading(slide_mpp: float, downsamples: tuple[float, ...], wanted: float
     return ReadPlan(level, downsamples[level], exactly, wanted)
 
 
+def grid_size(width: int, height: int, downsample: float, tile_size: int, step: int) -> tuple[int, int]:
+    """Columns and rows of `tile_grid`, 0 each where not one whole tile fits."""
+    across, down = (
+        int(np.floor((extent / downsample - tile_size) / step + 1e-9)) + 1 for extent in (width, height)
+    )
+    return (across, down) if min(across, down) > 0 else (0, 0)
+
+
 def tile_grid(width: int, height: int, downsample: float, tile_size: int, step: int) -> np.ndarray:
     """Top left corners (N, 2) int64 of all whole tiles of a slide of `width` x `height` level-0 pixels.
 
     `tile_size` and `step` are in tile pixels, `downsample` level-0 pixels each. Row by row from the top left; what
     is left over at the right and the bottom gives no tile.
     """
-    across = int(np.floor((width / downsample - tile_size) / step + 1e-9)) + 1
-    down = int(np.floor((height / downsample - tile_size) / step + 1e-9)) + 1
-    if across <= 0 or down <= 0:
-        return np.empty((0, 2), dtype=np.int64)
+    across, down = grid_size(width, height, downsample, tile_size, step)
     columns, rows = np.meshgrid(np.arange(across), np.arange(down))
     corners = np.column_stack([columns.ravel(), rows.ravel()]) * (step * downsample)
     return np.floor(corners + 1e-6).astype(np.int64)

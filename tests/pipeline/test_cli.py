@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,10 +57,10 @@ def write_run(folder: Path, kind: str, **settings: object) -> Path:
 def test_help_takes_less_than_a_second_and_imports_nothing_heavy():
     code = "import sys, pipeline.cli as c\ns = c.call(['--help'])\nprint([m for m in sys.argv[1:] if m in sys.modules], s)"
     times = []
-    for _ in range(3):  # the best of three: another process may hold the core
-        start = time.perf_counter()
+    for _ in range(3):  # processor time, the best of three: other processes may hold the core
+        start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         end = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - start)
+        times.append(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start)
     assert min(times) < 1.0
     assert end.stdout.splitlines()[-1] == "[] 0"
     for stage in (

@@ -62,9 +62,9 @@ def test_a_tile_takes_microseconds():
     sharpness(tiles)
     times = []
     for _ in range(40):
-        started = time.perf_counter()
+        started = time.process_time()
         sharpness(tiles)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     assert min(times) / len(tiles) < 20e-6  # 1 us when this was written
 
 
