@@ -191,7 +191,7 @@ def _items(
     items = pd.DataFrame(
         {
             "source": source,
-            "place": [f"{x},{y}" for x, y in corners.tolist()],
+            "place": [f"{x},{y}" for x, y in zip(*corners.T.tolist(), strict=True)],
             "group": Path(source).with_suffix("").as_posix(),
         }
     )
