@@ -36,11 +36,13 @@ print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def write_slide(path: Path, width: int, height: int) -> None:
     """Levels 1, 2, 4, … 64 of tissue all over; sizes in level-0 pixels."""
+    large = 8 * SIDE  # few tiles where all are one
     drawn = [simplejpeg.encode_jpeg(tile, 85, "RGB", "420") for tile in tissue_tiles()]
-    flat = simplejpeg.encode_jpeg(np.full((SIDE, SIDE, 3), (190, 110, 160), np.uint8), 85, "RGB", "420")
+    flat = simplejpeg.encode_jpeg(np.full((large, large, 3), (190, 110, 160), np.uint8), 85, "RGB", "420")
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for level in range(7):
-            across, down = -(-(width >> level) // SIDE), -(-(height >> level) // SIDE)
+            tile = large if level < 2 else SIDE
+            across, down = -(-(width >> level) // tile), -(-(height >> level) // tile)
 
             def streams(count: int = across * down, level: int = level) -> Iterator[bytes]:
                 for number in range(count):
@@ -48,7 +50,7 @@ def write_slide(path: Path, width: int, height: int) -> None:
 
             size = 0.25 * 2**level
             file.write(
-                streams(), shape=(height >> level, width >> level, 3), dtype=np.uint8, tile=(SIDE, SIDE),
+                streams(), shape=(height >> level, width >> level, 3), dtype=np.uint8, tile=(tile, tile),
                 photometric="ycbcr", subsampling=(2, 2), compression="jpeg", subfiletype=int(level > 0), metadata=None,
                 resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER",
             )  # fmt: skip
