@@ -59,7 +59,8 @@ class TileProtocol(BaseModel):
     excluded: list[str]
     """Slides of which no tile is taken."""
     not_exhaustive: list[str]
-    """Tumour slides whose outlines leave lesions out: no tile of theirs tests."""
+    """Tumour slides whose outlines leave lesions out: no tile of theirs tests, and they are no part of FROC, though of
+    the slides' AUC (METHOD 7.1)."""
     labelled: list[str]
     """Training slides whose tumour tiles are the labelled anomalies; other tumour slides do not train."""
     mask_downsample: int = Field(gt=0)

@@ -22,8 +22,10 @@ from pipeline.progress import progress, say
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
 
     from models.detector import Method
+    from models.fit import Items
     from preprocessing.store import Store
 
 AUDITED = ("one_part", "identical_apart", "labels_agree")
@@ -110,8 +112,11 @@ def _store(source: Path, dataset: str, out: Path) -> Store:
 
 def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[str, Any]]:
     """A row per seed: AUC in %, what the split shares and what the audit finds, all seeds trained at once."""
+    import numpy as np
+
     from models.fit import TrainingData, fit
     from models.table_of_methods import build
+    from pipeline.audit import with_contents
     from pipeline.metrics import auc
     from pipeline.runs import resolve_device
     from pipeline.train import assign_items, in_memory, positions_of
@@ -131,7 +136,8 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
         [(positions_of(store, part["item_id"]), part["label"].to_numpy(dtype="int8")) for part in held],
     )
     method = fit(build(chosen[0], store.shape, tuple(seeds)), data, str(kind))
-    scores = _scores(method, store, device)
+    scores = _scores(method, items, len(store), kind)
+    contents = with_contents(store, store.manifest[["item_id"]], np.arange(len(store))).set_index("item_id")
     rows = []
     for seed in seeds:
         part = tested[seed]
@@ -139,30 +145,25 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
         if area is None:
             raise ValueError("the test part has one class only")
         place = {**cell.values(), "name": cell.name, "seed": seed, "auc": 100 * area}
-        rows.append({**place, **overlap(splits[seed]), **_audited(store, splits[seed])})
+        rows.append({**place, **overlap(splits[seed]), **_audited(splits[seed], contents)})
     return rows
 
 
-def _scores(method: Method, store: Store, device: str) -> np.ndarray:
-    """The methods' own scores of all items, (S, N)."""
+def _scores(method: Method, items: Items, count: int, device: torch.device) -> np.ndarray:
+    """The methods' own scores of all `count` items, (S, N)."""
     import numpy as np
 
     from models.fit import score_batches
-    from pipeline.runs import resolve_device
-    from pipeline.train import in_memory
 
-    every = np.arange(len(store))
-    batches = score_batches(method, in_memory(store), every, resolve_device(device), batch_size=8192)
+    batches = score_batches(method, items, np.arange(count), device, batch_size=8192)
     return np.concatenate([terms["eq9"].float().cpu().numpy() for _, _, terms in batches], axis=1)
 
 
-def _audited(store: Store, split: pd.DataFrame) -> dict[str, int]:
-    """How many items break each check of AUDITED."""
+def _audited(split: pd.DataFrame, contents: pd.DataFrame) -> dict[str, int]:
+    """How many items break each check of AUDITED; `contents` has group and digest of every item, by its name."""
     from pipeline import split_checks
-    from pipeline.audit import with_contents
-    from pipeline.train import positions_of
 
-    table = with_contents(store, split, positions_of(store, split["item_id"]))
+    table = split.join(contents, on="item_id")
     return {name: getattr(split_checks, name)(table).count for name in AUDITED}
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, NothingToKeep, UsageError
+from pipeline.inputs import by_stem
 
 if TYPE_CHECKING:
     import pandas as pd
+    from shapely.geometry.base import BaseGeometry
 
     from data_manifests.loader import TileProtocol
     from preprocessing.camelyon16 import Role
@@ -35,29 +37,29 @@ class Camelyon16:
         return role if isinstance(role, str) else None
 
     def tiles(
-        self, slide: Slide, source: str, outlines: Path | None, least: float, seed: int
+        self, slide: Slide, source: str, area: BaseGeometry | None, least: float, seed: int
     ) -> pd.DataFrame:
         """The slide's tiles as a published list has them; InputError for a tumour slide without outlines, NothingToKeep
         for one without such a tile.
 
-        `least` is the share of a tumour tile that must lie inside the outlines.
+        `area` is what the slide's outlines enclose; `least` the share of a tumour tile that must lie inside it.
         """
         import numpy as np
 
-        from preprocessing.annotations import outline_fractions, read_outlines
+        from preprocessing.annotations import outline_fractions
         from preprocessing.camelyon16 import as_listed, draw, grid_corners, tissue_blocks
 
         role, rule, stem = self.roles[source], self.rule, Path(source).stem
         assert not isinstance(role, str)
         corners = grid_corners(tissue_blocks(slide.overview(rule.mask_downsample), rule), rule)
         if role.tumour:
-            if outlines is None:
+            if area is None:
                 raise InputError(
                     f"{source}: has a tumour but no outlines; expected {stem}.xml beside the slides or in a "
                     "lesion_annotations.zip (or give --annotations)."
                 )
             boxes = np.column_stack([corners, np.full((len(corners), 2), rule.span)])
-            corners = corners[outline_fractions(read_outlines(outlines), boxes) >= least - 1e-9]
+            corners = corners[outline_fractions(area, boxes) >= least - 1e-9]
         if not len(corners):
             where = " and inside the outlines" if role.tumour else ""
             raise NothingToKeep(f"no tissue: no square of {rule.span} pixels is all tissue{where}.")
@@ -87,25 +89,23 @@ def read_archive(archive: Path, sources: Sequence[str]) -> Camelyon16:
 
     rule = load_manifest("camelyon16").protocol
     assert rule is not None
-    by_stem: dict[str, str] = {}
-    for source in sources:
-        stem = Path(source).stem.lower()
-        if stem in by_stem:
-            raise UsageError(f"{by_stem[stem]} and {source} have one name; keep one of them.")
-        by_stem[stem] = source
+    named = by_stem(sources)
+    twice = next((slides for slides in named.values() if len(slides) > 1), None)
+    if twice:
+        raise UsageError(f"{twice[0]} and {twice[1]} have one name; keep one of them.")
     references = sorted(archive.rglob("reference.csv"))
     for other in references[1:]:
         if other.read_bytes() != references[0].read_bytes():
             raise UsageError(f"{references[0]} and {other} differ; keep the challenge's own.")
     reference = references[0] if references else None
-    roles = slide_roles(by_stem, read_reference(reference) if reference else None, rule)
+    roles = slide_roles(named, read_reference(reference) if reference else None, rule)
     if all(isinstance(role, str) for role in roles.values()):
         raise UsageError(
-            f"{archive}: none of {len(by_stem)} slides takes part (first: {next(iter(by_stem.values()))} "
+            f"{archive}: none of {len(named)} slides takes part (first: {next(iter(named.values()))[0]} "
             f"{next(iter(roles.values()))}). Expected the challenge's files: normal_NNN, tumor_NNN, test_NNN."
         )
     target = None
-    if rule.stain_target.slide in by_stem:
-        place = archive / by_stem[rule.stain_target.slide]
+    if rule.stain_target.slide in named:
+        place = archive / named[rule.stain_target.slide][0]
         target = f"{place}@{rule.stain_target.x},{rule.stain_target.y},{rule.stain_target.side}"
-    return Camelyon16(rule, {by_stem[stem]: role for stem, role in roles.items()}, reference, target)
+    return Camelyon16(rule, {named[stem][0]: role for stem, role in roles.items()}, reference, target)

@@ -29,8 +29,6 @@ CELL_CLUSTER_UM = 275.0
 """Below this major axis a lesion is a cluster of isolated tumour cells (ITC): neither hit nor miss."""
 FALSE_POSITIVES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Mean false positives a slide at which sensitivity is read off."""
-NOT_EXHAUSTIVE = ("test_114",)
-"""Slides whose outlines leave lesions out: no part of FROC, though of the slides' AUC (the organisers' notes)."""
 NOT_FOUND = -np.inf
 """The score of a lesion without a detection."""
 

@@ -52,6 +52,14 @@ def find_sources(
     return archive, sorted(found)
 
 
+def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:
+    """Lower-case stem -> the sources that have it, in their order."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(Path(source).stem.lower(), []).append(source)
+    return found
+
+
 def parse_where(pairs: Iterable[str]) -> dict[str, str]:
     """`["view=AP"]` -> {"view": "AP"}; UsageError where there is no `=`."""
     where = {}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from data_manifests.loader import load_manifest
 from pipeline.errors import EsadError, InputError, UsageError
 from pipeline.froc import (
     FALSE_POSITIVES,
-    NOT_EXHAUSTIVE,
     Froc,
     SlideHits,
     froc,
@@ -21,6 +21,7 @@ from pipeline.froc import (
     outlined_lesions,
     sort_detections,
 )
+from pipeline.inputs import by_stem
 from pipeline.progress import progress
 from pipeline.slide_maps import SLIDE
 from pipeline.slide_scores import AGGREGATIONS, slide_scores
@@ -52,20 +53,18 @@ def read_truth(sources: Sequence[str], annotations: Path | None, reference: Path
     from preprocessing.annotations import find_outlines
     from preprocessing.camelyon16 import read_reference
 
-    by_stem: dict[str, list[str]] = {}
-    for source in sources:
-        by_stem.setdefault(Path(source).stem.lower(), []).append(source)
+    named = by_stem(sources)
     tumours = outlines = None
     missing: tuple[str, ...] = ()
     if reference is not None:
         stated = read_reference(reference)
-        tumours = {_only(by_stem[stem], reference): stated[stem] for stem in stated if stem in by_stem}
-        missing = tuple(stem for stem in stated if stem not in by_stem)
+        tumours = {_only(named[stem], reference): stated[stem] for stem in stated if stem in named}
+        missing = tuple(stem for stem in stated if stem not in named)
     if annotations is not None:
         if not annotations.exists():
             raise UsageError(f"--annotations {annotations}: no such folder or zip.")
-        files = find_outlines(annotations, by_stem)
-        outlines = {_only(by_stem[stem], path): path for stem, path in files.items()}
+        files = find_outlines(annotations, named)
+        outlines = {_only(named[stem], path): path for stem, path in files.items()}
     return Truth(tumours, outlines, missing)
 
 
@@ -246,7 +245,8 @@ def _stored(root: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
 
 def _unfit(source: str, label: int, area: BaseGeometry | InputError | None) -> str | None:
     """Why a slide is no part of the FROC, or None."""
-    if Path(source).stem.lower() in NOT_EXHAUSTIVE:
+    rule = load_manifest("camelyon16").protocol
+    if rule and Path(source).stem.lower() in rule.not_exhaustive:
         return "its outlines are not exhaustive"
     if isinstance(area, InputError):
         return str(area)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TileSettings
 from pipeline.errors import InputError
-from pipeline.stain_target import target_fit
+from pipeline.stain_target import of_target, target_fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +31,21 @@ class SlideStain:
 
         Where the sample has no two stains to fit, all tiles will stay as they are, and the record says why.
         """
-        from preprocessing.stain import REMEMBERING_PIXELS, StainMap, concentration_ratio, fit_stain
+        from preprocessing.stain import (
+            REMEMBERING_PIXELS,
+            StainMap,
+            concentration_ratio,
+            fit_stain,
+            staintools_normaliser,
+        )
 
         self.settings, self._lock, self._failed = settings, threading.Lock(), 0
         self._doubts: list[str] = []
         self._fit: StainFit | None = None
+        if settings.stain == "staintools":
+            target = settings.stain_target
+            normaliser = staintools_normaliser
+            self._staintools = of_target(target, normaliser) if target else normaliser(None)
         if settings.stain != "vahadane":
             return
         self._target = target_fit(settings.stain_target)
@@ -72,12 +81,9 @@ class SlideStain:
         return self._stained(areas)
 
     def _stained(self, tiles: np.ndarray) -> np.ndarray:
-        from preprocessing.stain import staintools_transform
-
         if self.settings.stain == "staintools":
-            path = Path(self.settings.stain_target) if self.settings.stain_target else None
             with self._lock:  # spams sets the threads of the whole process
-                out, failed = staintools_transform(tiles, path)
+                out, failed = self._staintools(tiles)
                 self._failed += failed
             return out
         if self._fit is None:

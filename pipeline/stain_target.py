@@ -42,7 +42,7 @@ def target_fit(target: str | None) -> StainFit:
     """The stains of the target, once a process; None is the built-in one. InputError as `target_picture`, `fit_stain`."""
     from preprocessing.stain import builtin_target, fit_stain
 
-    return builtin_target() if target is None else _of_picture(target, fit_stain)
+    return builtin_target() if target is None else of_target(target, fit_stain)
 
 
 @lru_cache(maxsize=4)
@@ -52,11 +52,11 @@ def dpa_target_matrix(target: str | None) -> np.ndarray:
 
     if target is None:
         return builtin_matrix()
-    return _of_picture(target, lambda picture: fit_matrix(standardise_brightness(picture)))
+    return of_target(target, lambda picture: fit_matrix(standardise_brightness(picture)))
 
 
-def _of_picture(target: str, fit: Callable[[np.ndarray], Fit]) -> Fit:
-    """The fit of the target's picture; InputError names the target."""
+def of_target(target: str, fit: Callable[[np.ndarray], Fit]) -> Fit:
+    """What `fit` makes of the target's picture; InputError names the target."""
     try:
         return fit(target_picture(target))
     except InputError as error:

@@ -15,7 +15,7 @@ from pipeline.camelyon16 import Camelyon16, read_archive
 from pipeline.config import TileSettings
 from pipeline.errors import EsadError, UsageError
 from pipeline.ingest import IngestOptions, Job, run_job
-from pipeline.inputs import find_sources
+from pipeline.inputs import by_stem, find_sources
 from pipeline.outcome import Outcome
 from pipeline.progress import say
 from pipeline.stain_target import target_digest
@@ -102,7 +102,7 @@ def _listed(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd
 
     table = camelyon16_tiles(path)
     by_slide = {str(name).lower(): rows for name, rows in table.groupby("slide", sort=True)}
-    here = {stem: named for stem, named in _by_stem(sources).items() if stem in by_slide}
+    here = {stem: named for stem, named in by_stem(sources).items() if stem in by_slide}
     if not here:
         raise EsadError(
             f"{path}: names none of the {len(sources)} slides (its first is {table['slide'].iloc[0]})."
@@ -127,21 +127,13 @@ def _lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _by_stem(sources: Sequence[str]) -> dict[str, list[str]]:
-    """Lower-case stem -> the slides that have it, in their order."""
-    by_stem: dict[str, list[str]] = {}
-    for source in sources:
-        by_stem.setdefault(Path(source).stem.lower(), []).append(source)
-    return by_stem
-
-
 def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
     from preprocessing.annotations import find_outlines
 
-    by_stem, found = _by_stem(sources), {}
-    for stem, path in find_outlines(folder, by_stem).items():
-        slides = by_stem[stem]
+    named, found = by_stem(sources), {}
+    for stem, path in find_outlines(folder, named).items():
+        slides = named[stem]
         if len(slides) > 1:
             raise UsageError(
                 f"{path}: {slides[0]} and {slides[1]} both have its name, and it can outline only one of them. Tile "

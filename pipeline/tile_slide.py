@@ -22,6 +22,7 @@ from preprocessing.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
+    from shapely.geometry.base import BaseGeometry
 
     from pipeline.camelyon16 import Camelyon16
     from preprocessing.slides import Slide
@@ -47,16 +48,21 @@ class SlideTask:
     protocol: Camelyon16 | None = None
     """The rule that then takes the place of grid and tissue mask."""
 
-    def tiles_of(self, slide: Slide, source: str) -> pd.DataFrame | None:
+    def area_of(self, source: str) -> BaseGeometry | None:
+        """The outlined area of the slide; None where it has no outlines. InputError where they cannot be read."""
+        from preprocessing.annotations import read_outlines
+
+        path = self.outlines.get(source)
+        return read_outlines(path) if path else None
+
+    def tiles_of(self, slide: Slide, source: str, area: BaseGeometry | None) -> pd.DataFrame | None:
         """The slide's tiles where a list or a protocol says which they are."""
         if self.listed is not None:
             return self.listed[source]
         if self.protocol is None:
             return None
-        settings, outlines = self.settings, self.outlines.get(source)
-        return self.protocol.tiles(
-            slide, source, outlines, settings.labels.min_fraction, settings.protocol_seed
-        )
+        settings = self.settings
+        return self.protocol.tiles(slide, source, area, settings.labels.min_fraction, settings.protocol_seed)
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
@@ -90,7 +96,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     from preprocessing.sharpness import focus_note
     from preprocessing.slides import Slide
 
-    settings = task.settings
+    settings, area = task.settings, task.area_of(source)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         if task.protocol is not None:
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
@@ -105,7 +111,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
         }  # fmt: skip
         try:
-            boxes, tissue, listed = places_of_tiles(task, source, slide, plan, overview)
+            boxes, tissue, listed = places_of_tiles(task, source, slide, plan, overview, area)
         except NothingToKeep as error:
             nothing = np.empty((0, 4))
             pictures = write_pictures(root, number, overview, nothing, nothing)
@@ -129,7 +135,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     described |= streamed.stain.recorded()
     described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
     measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
-    items = _items(task, source, boxes[kept], measured[kept], plan.mpp)
+    items = _items(task, source, boxes[kept], measured[kept], plan.mpp, area)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
@@ -184,7 +190,12 @@ def _write_sheet(root: Path, number: int, reader: TileReader, corners: np.ndarra
 
 
 def _items(
-    task: SlideTask, source: str, boxes: np.ndarray, measured: pd.DataFrame, mpp: float
+    task: SlideTask,
+    source: str,
+    boxes: np.ndarray,
+    measured: pd.DataFrame,
+    mpp: float,
+    area: BaseGeometry | None,
 ) -> pd.DataFrame:
     """The manifest rows of tiles at `boxes` (N, 4), with the columns of `measured` (N rows), labelled by the outlines."""
     corners = boxes[:, :2].astype("int64")
@@ -200,7 +211,7 @@ def _items(
     items["mpp"] = mpp
     for name, values in measured.items():
         items[name] = values.to_numpy()
-    _label(items, boxes, task, source)
+    _label(items, boxes, task, area)
     return items
 
 
@@ -220,7 +231,12 @@ def slide_overview(slide: Slide) -> Overview:
 
 
 def places_of_tiles(
-    task: SlideTask, source: str, slide: Slide, plan: ReadPlan, overview: Overview
+    task: SlideTask,
+    source: str,
+    slide: Slide,
+    plan: ReadPlan,
+    overview: Overview,
+    area: BaseGeometry | None = None,
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame | None]:
     """Level-0 boxes (N, 4) of the tiles to read, their share of tissue (N,), and their rows of a list or protocol, if any.
 
@@ -231,7 +247,7 @@ def places_of_tiles(
     from preprocessing.tissue import Kind, box_fractions
 
     settings = task.settings
-    listed = task.tiles_of(slide, source)
+    listed = task.tiles_of(slide, source, area)
     corners = _grid(slide, plan, settings) if listed is None else _corners(slide, plan, settings, listed)
     if not len(corners):
         raise InputError(
@@ -277,18 +293,17 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
     return corners
 
 
-def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, source: str) -> None:
+def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, area: BaseGeometry | None) -> None:
     """`tumour_fraction` and `label` from the outlines: 0 without tumour, 1 from `labels.min_fraction`, else null."""
     import numpy as np
 
-    from preprocessing.annotations import outline_fractions, read_outlines
+    from preprocessing.annotations import outline_fractions
 
     if not task.outlines:
         items["tumour_fraction"] = np.nan
         items["label"] = pd.array([None] * len(items), dtype="Int8")
         return
-    path = task.outlines.get(source)
-    fraction = outline_fractions(read_outlines(path), boxes) if path else np.zeros(len(items))
+    fraction = np.zeros(len(items)) if area is None else outline_fractions(area, boxes)
     label = np.select([fraction == 0, fraction >= task.settings.labels.min_fraction - 1e-9], [0, 1], -1)
     items["tumour_fraction"] = fraction
     items["label"] = pd.array(label, dtype="Int8")

@@ -18,6 +18,7 @@ from defusedxml.ElementTree import fromstring
 from shapely.geometry.base import BaseGeometry
 
 from preprocessing.errors import InputError, UsageError
+from preprocessing.zips import file_names, read_member
 
 TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases", "metastasis")
 HOLE_GROUPS = ("_2", "normal")
@@ -25,7 +26,6 @@ IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 SUFFIXES = (".xml", ".geojson", ".json")
-MOST_BYTES = 1 << 28
 PIECE_VERTICES = 256
 PIECE_BOXES = 8
 
@@ -177,12 +177,7 @@ def outline_bytes(path: Path) -> bytes:
         if archive is None:
             return path.read_bytes()
         with zipfile.ZipFile(archive) as members:
-            entry = members.getinfo(path.relative_to(archive).as_posix())
-            if entry.file_size > MOST_BYTES:
-                raise InputError(
-                    f"{path.name}: {entry.file_size} bytes; an outline file has {MOST_BYTES} at most."
-                )
-            return members.read(entry)
+            return read_member(members, path.relative_to(archive).as_posix())
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name}: cannot be read ({error}).") from error
 
@@ -193,8 +188,7 @@ def _outline_files(folder: Path) -> Iterator[Path]:
         if not path.is_file():
             continue
         if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as members:
-                yield from (path / name for name in sorted(members.namelist()) if not name.endswith("/"))
+            yield from (path / name for name in file_names(path))
         else:
             yield path
 

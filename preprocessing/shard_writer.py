@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from preprocessing.store import shard_path
+from preprocessing.store import shard_path, temporary_path
 
 AT_ONCE = 256
 """Items that are moved at once where gaps are closed."""
@@ -20,9 +20,8 @@ class ShardWriter:
     def __init__(self, root: Path, number: int, count: int, shape: tuple[int, ...]) -> None:
         """The shard of unit `number` for `count` uint8 items of `shape` (H, W, C)."""
         self.path, self.count, self.shape = shard_path(root, number), count, shape
-        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
+        self._temporary = temporary_path(self.path)
         self._size = int(np.prod(shape))
-        self._temporary.parent.mkdir(parents=True, exist_ok=True)
         with self._temporary.open("wb") as file:
             self._begin = self._header(file, count)
         self._file = os.open(self._temporary, os.O_RDWR)

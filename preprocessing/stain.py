@@ -8,9 +8,9 @@ The fit is `preprocessing.stain_fit`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,8 +39,7 @@ __all__ = [
     "fit_objective",
     "fit_stain",
     "optical_density",
-    "staintools_transform",
-    "target_from_image",
+    "staintools_normaliser",
     "tissue_mask",
 ]
 
@@ -125,25 +124,14 @@ def read_picture(path: Path) -> np.ndarray:
         ) from error
 
 
-def target_from_image(path: Path) -> StainFit:
-    """The stains of an image file, to normalise towards.
+def staintools_normaliser(target: np.ndarray | None) -> Callable[[np.ndarray], tuple[np.ndarray, int]]:
+    """staintools itself, one fit a tile: tiles uint8 (N, H, W, 3) -> (tiles, how many it could not transform).
 
-    Raises InputError, naming the file, where it cannot be read or has no two stains to fit.
-    """
-    picture = read_picture(path)
-    try:
-        return fit_stain(picture)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def staintools_transform(tiles: np.ndarray, target: Path | None) -> tuple[np.ndarray, int]:
-    """Tiles uint8 (N, H, W, 3) through staintools itself, one fit a tile, and how many it could not transform.
-
-    Without `target` the normaliser gets the matrix and the 99th percentiles of `builtin_target`. Tiles that have
-    fewer than LEAST_TISSUE tissue pixels or where staintools fails or divides by zero (blank, one colour) come back
-    as they were. It takes a second a tile at least, and its random start is its own: results differ from run to run.
-    Raises EsadError where staintools is not installed, InputError where the target cannot be read or fitted.
+    `target` is a picture uint8 (H, W, 3); without one the normaliser gets the matrix and the 99th percentiles of
+    `builtin_target`. Tiles that have fewer than LEAST_TISSUE tissue pixels or where staintools fails or divides by zero
+    (blank, one colour) come back as they were. It takes a second a tile at least, and its random start is its own:
+    results differ from run to run. Raises EsadError where staintools is not installed, InputError where the target
+    cannot be fitted.
     """
     try:
         from staintools import StainNormalizer  # noqa: PLC0415  optional
@@ -153,34 +141,36 @@ def staintools_transform(tiles: np.ndarray, target: Path | None) -> tuple[np.nda
             f"--stain staintools: the package cannot be imported ({error}); `make install` installs it, "
             "--stain vahadane needs no further package."
         ) from error
-    # spams sets the number of threads of the whole process: leaving the block puts it back
-    with threadpool_limits(os.cpu_count(), user_api="openmp"):
-        return _transformed(StainNormalizer(method="vahadane"), TissueMaskException, tiles, target)
-
-
-def _transformed(
-    normaliser: Any, no_tissue: type[Exception], tiles: np.ndarray, target: Path | None
-) -> tuple[np.ndarray, int]:
-    failures = (no_tissue, ValueError, FloatingPointError, np.linalg.LinAlgError)
+    failures = (TissueMaskException, ValueError, FloatingPointError, np.linalg.LinAlgError)
+    normaliser = StainNormalizer(method="vahadane")
     if target is None:
         fit = builtin_target()
         normaliser.stain_matrix_target = fit.matrix
         normaliser.maxC_target = fit.max_concentration[None]
         normaliser.target_concentrations = fit.max_concentration[None]
     else:
-        picture = read_picture(target)
         try:
-            normaliser.fit(picture)
+            with _threads_put_back():
+                normaliser.fit(target.copy())  # a copy: staintools writes into its input
         except failures as error:
-            raise InputError(f"{target}: staintools cannot fit it as a stain target ({error}).") from error
-    out, failed = tiles.copy(), 0
-    for place, tile in enumerate(tiles):
-        if np.count_nonzero(tissue_mask(tile)) < LEAST_TISSUE:
-            failed += 1
-            continue
-        try:
-            with np.errstate(divide="raise", invalid="raise"):
-                out[place] = normaliser.transform(tile.copy())  # a copy: staintools writes into its input
-        except failures:
-            failed += 1
-    return out, failed
+            raise InputError(f"staintools cannot fit it as a stain target ({error}).") from error
+
+    def transform(tiles: np.ndarray) -> tuple[np.ndarray, int]:
+        out, failed = tiles.copy(), 0
+        with _threads_put_back(), np.errstate(divide="raise", invalid="raise"):
+            for place, tile in enumerate(tiles):
+                if np.count_nonzero(tissue_mask(tile)) < LEAST_TISSUE:
+                    failed += 1
+                    continue
+                try:
+                    out[place] = normaliser.transform(tile.copy())
+                except failures:
+                    failed += 1
+        return out, failed
+
+    return transform
+
+
+def _threads_put_back() -> threadpool_limits:
+    """spams sets the number of threads of the whole process: leaving the block puts it back."""
+    return threadpool_limits(os.cpu_count(), user_api="openmp")

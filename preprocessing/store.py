@@ -64,11 +64,16 @@ class Unit:
     names: tuple[str, ...] | None = None
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
+def temporary_path(path: Path) -> Path:
+    """Where `path` is written before it gets its name, in its own folder, which is made; keeps the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # random, since writers on two machines can have the same process number
-    temporary = path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
+    return path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
+    temporary = temporary_path(path)
     try:
         write(temporary)
         os.replace(temporary, path)

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from pipeline.stain_target import of_target, target_fit
 from preprocessing import stain, stain_fit, stain_kernels
 from preprocessing.errors import EsadError, InputError
 from preprocessing.stain import (
@@ -26,8 +27,7 @@ from preprocessing.stain import (
     fit_objective,
     fit_stain,
     optical_density,
-    staintools_transform,
-    target_from_image,
+    staintools_normaliser,
     tissue_mask,
 )
 
@@ -251,7 +251,7 @@ def test_the_objective_needs_tissue():
 def test_a_target_is_read_from_a_file_and_a_bad_one_is_named(tmp_path):
     pixels = mixture().reshape(100, 200, 3)
     Image.fromarray(pixels).save(tmp_path / "target.png")
-    fit = target_from_image(tmp_path / "target.png")
+    fit = target_fit(str(tmp_path / "target.png"))
     assert np.array_equal(fit.matrix, fit_stain(pixels).matrix)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "cut.png").write_bytes((tmp_path / "target.png").read_bytes()[:2000])
@@ -263,13 +263,13 @@ def test_a_target_is_read_from_a_file_and_a_bad_one_is_named(tmp_path):
         ("white.png", "0 tissue pixels"),
     ):
         with pytest.raises(InputError, match=rf"{name}: .*{reason}"):
-            target_from_image(tmp_path / name)
+            target_fit(str(tmp_path / name))
 
 
 def test_without_staintools_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "staintools", None)
     with pytest.raises(EsadError, match="make install"):
-        staintools_transform(np.zeros((1, 8, 8, 3), np.uint8), None)
+        staintools_normaliser(None)
 
 
 def test_staintools_leaves_tiles_that_it_cannot_transform_and_its_input_alone(tmp_path):
@@ -278,7 +278,7 @@ def test_staintools_leaves_tiles_that_it_cannot_transform_and_its_input_alone(tm
     tiles = np.stack([blank, black, mixture(count=4096).reshape(64, 64, 3)])
     tiles[2, 0, 0] = 0
     before = tiles.copy()
-    out, failed = staintools_transform(tiles, None)
+    out, failed = staintools_normaliser(None)(tiles)
     assert np.array_equal(tiles, before)
     assert failed == 2
     assert np.array_equal(out[:2], tiles[:2])
@@ -288,7 +288,7 @@ def test_staintools_leaves_tiles_that_it_cannot_transform_and_its_input_alone(tm
     )  # it learns its matrix for one second from a random start
     Image.fromarray(blank).save(tmp_path / "white.png")
     with pytest.raises(InputError, match=r"white\.png: staintools cannot fit it"):
-        staintools_transform(tiles[2:], tmp_path / "white.png")
+        of_target(str(tmp_path / "white.png"), staintools_normaliser)
 
 
 def test_staintools_leaves_the_threads_of_the_process_as_they_are():
@@ -299,7 +299,7 @@ def test_staintools_leaves_the_threads_of_the_process_as_they_are():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        staintools_transform(mixture(count=4096).reshape(1, 64, 64, 3), None)
+        staintools_normaliser(None)(mixture(count=4096).reshape(1, 64, 64, 3))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
