@@ -58,6 +58,23 @@ def tissue_tiles() -> np.ndarray:
     return np.stack(pieces[:DISTINCT])
 
 
+def write_level(
+    file: tifffile.TiffWriter,
+    streams: Iterator[bytes],
+    width: int,
+    height: int,
+    tile: int,
+    mpp: float,
+    first: bool,
+) -> None:
+    """A level of JPEG tiles (4:2:0) that are encoded already, row by row; all but the `first` are smaller copies."""
+    file.write(
+        streams, shape=(height, width, 3), dtype=np.uint8, tile=(tile, tile), photometric="ycbcr", subsampling=(2, 2),
+        compression="jpeg", subfiletype=int(not first), metadata=None, resolution=(1e4 / mpp, 1e4 / mpp),
+        resolutionunit="CENTIMETER",
+    )  # fmt: skip
+
+
 def write_pyramid(path: Path, across: int) -> None:
     """`across` x `across` tiles at level 0, then levels of a quarter and a sixteenth of its side."""
     tiles = tissue_tiles()
@@ -88,12 +105,7 @@ def write_pyramid(path: Path, across: int) -> None:
                             known[key] = simplejpeg.encode_jpeg(canvas, 85, "RGB", "420")
                         yield known[key]
 
-            size = MPP * shrink
-            file.write(
-                streams(), shape=(side, side, 3), dtype=np.uint8, tile=(SIDE, SIDE), photometric="ycbcr",
-                subsampling=(2, 2), compression="jpeg", subfiletype=int(level > 0), metadata=None,
-                resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER",
-            )  # fmt: skip
+            write_level(file, streams(), side, side, SIDE, MPP * shrink, first=level == 0)
 
 
 def decode_limit(path: Path) -> Callable[[], int]:

@@ -23,7 +23,7 @@ import simplejpeg
 import tifffile
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiling import SIDE, tissue_tiles
+from tiling import SIDE, tissue_tiles, write_level
 
 LARGE = (100_352, 200_704)
 RUN = """
@@ -48,12 +48,9 @@ def write_slide(path: Path, width: int, height: int) -> None:
                 for number in range(count):
                     yield flat if level < 2 else drawn[number * 7 % len(drawn)]
 
-            size = 0.25 * 2**level
-            file.write(
-                streams(), shape=(height >> level, width >> level, 3), dtype=np.uint8, tile=(tile, tile),
-                photometric="ycbcr", subsampling=(2, 2), compression="jpeg", subfiletype=int(level > 0), metadata=None,
-                resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER",
-            )  # fmt: skip
+            write_level(
+                file, streams(), width >> level, height >> level, tile, 0.25 * 2**level, first=level == 0
+            )
 
 
 def peak_gib(inputs: list[Path], out: Path) -> float:
