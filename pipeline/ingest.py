@@ -22,7 +22,7 @@ import pandas as pd
 from pipeline.anonymous import anonymous_job, anonymous_labels, names_withheld
 from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
-from pipeline.outcome import Outcome
+from pipeline.outcome import Outcome, items_of
 from pipeline.progress import progress, say
 from pipeline.workers import process_here
 from preprocessing.labels import apply_labels, read_labels
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from pipeline.cluster import Cluster
 
 APPLIED_LAST = ("where", "labels_file")
-NOUNS = {"table": "rows"}
-"""What items are called, where the kind is no plural."""
 
 
 @dataclass(frozen=True)
@@ -374,7 +372,7 @@ def _finish(
     verb = "Wrote" if worked else "Left alone (finished before)"
     gave = int((sources["items"] > 0).sum())
     message = (
-        f"{verb} {root}: {counts['items']} {NOUNS.get(job.kind, job.kind)} from {gave} of {len(sources)} inputs "
+        f"{verb} {root}: {counts['items']} {items_of(job.kind)} from {gave} of {len(sources)} inputs "
         f"({counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label)."
     )
     if len(refused):

@@ -36,3 +36,8 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {"out": str(self.out), "refused": self.refused, "next": self.next_command, **self.summary}
+
+
+def items_of(kind: str) -> str:
+    """What the items of a kind of store are called, as a plural."""
+    return "rows" if kind == "table" else kind

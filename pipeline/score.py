@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
 from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_weights, spread
-from pipeline.outcome import Outcome
+from pipeline.outcome import Outcome, items_of
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
 from pipeline.slide_maps import write_slide_maps
@@ -313,7 +313,10 @@ def _outcome(folder: Path, store: Store, verb: str) -> Outcome:
     table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
     above = int((table["percentile"] >= 0.99).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
-    message = f"{verb}: {len(table)} {store.kind} scored, {above} above 99 % of the reference normals, {pictures} overlays."
+    message = (
+        f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} above 99 % of the reference normals, "
+        f"{pictures} overlays."
+    )
     summary = {"items": len(table), "above_99_percent": above, "overlays": pictures}
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
