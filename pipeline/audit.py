@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,42 +10,11 @@ from pipeline.errors import EsadError, UsageError
 from pipeline.outcome import Outcome
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from pipeline.runs import Run
     from pipeline.split_checks import Check
     from preprocessing.store import Store
-
-ROWS_AT_ONCE = 1024
-
-
-def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
-    """A 128-bit BLAKE2b hash of the pixels or values of each item at `positions`: uint64 (N, 2).
-
-    Shards are read one after the other, ROWS_AT_ONCE items at a time. -0.0 and 0.0 are the same value.
-    """
-    import numpy as np
-
-    shards, places = (store.manifest[name].to_numpy()[positions] for name in ("shard", "index"))
-    digests = np.empty((len(positions), 2), dtype=np.uint64)
-    for number in np.unique(shards):
-        rows = np.flatnonzero(shards == number)
-        array = store.shard(int(number))
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            chosen = rows[start : start + ROWS_AT_ONCE]
-            items = np.ascontiguousarray(array[places[chosen]])
-            items = items + 0.0 if items.dtype.kind == "f" else items
-            for row, item in zip(chosen, items, strict=True):
-                digests[row] = np.frombuffer(hashlib.blake2b(item, digest_size=16).digest(), np.uint64)
-    return digests
-
-
-def with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
-    """`table`, whose rows are the items at `positions` of `store`, with their `group` and `digest`."""
-    digests = content_digests(store, positions)
-    pairs = list(zip(digests[:, 0].tolist(), digests[:, 1].tolist(), strict=True))
-    return table.assign(group=store.manifest["group"].to_numpy()[positions], digest=pairs)
 
 
 def audit_store(store: Store) -> list[Check]:
@@ -54,6 +22,7 @@ def audit_store(store: Store) -> list[Check]:
     import numpy as np
 
     from pipeline.split_checks import groups_apart, identical_apart, labels_agree, one_part, parts_known
+    from preprocessing.contents import with_contents
 
     items = store.manifest.rename(columns={"split": "part"})
     decided = items["part"].notna().to_numpy()
@@ -78,6 +47,7 @@ def audit_run(run: Run) -> list[Check]:
         parts_known,
     )
     from pipeline.train import positions_of
+    from preprocessing.contents import with_contents
     from preprocessing.semisupervised import labels_from_classes
 
     store = run.training_store()

@@ -116,15 +116,16 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
 
     from models.fit import TrainingData, fit
     from models.table_of_methods import build
-    from pipeline.audit import with_contents
     from pipeline.metrics import auc
     from pipeline.runs import resolve_device
-    from pipeline.train import assign_items, in_memory, positions_of
+    from pipeline.train import assign_items, in_memory, positions_of, splittable
+    from preprocessing.contents import with_contents
     from preprocessing.published_split import overlap
 
     seeds = range(grid.seeds)
     chosen = [cell_settings(grid, cell, seed) for seed in seeds]
-    splits = [assign_items(store, store.manifest, settings) for settings in chosen]
+    manifest = splittable(store, store.manifest, chosen[0])
+    splits = [assign_items(store, manifest, settings) for settings in chosen]
     trained, held, tested = (
         [split[split["part"] == part] for split in splits] for part in ("train", "validation", "test")
     )

@@ -135,6 +135,8 @@ class DataSettings(Settings):
     """Share of unlabelled training items that are anomalies (paper 6.6, scenario ii)."""
     split: Literal["clean", "published"] = "clean"
     """One split a seed; or the two overlapping draws of Deep SAD's code (METHOD 0.4), for tables beside the literature."""
+    copies_together: bool = True
+    """Clean split: items of identical content are on one side, as if a group (those without a group of their own)."""
     test_share: float = Field(0.4, ge=0, lt=1)
     """Share of groups that become the test part where the store does not say (paper 6.4: 60:40)."""
     validation_share: float = Field(0.1, ge=0, lt=1)

@@ -60,7 +60,7 @@ def train(
     if _already_finished(out, config, force):
         return _outcome(out, opened, "Left alone (finished before)", settings)
     began = time.monotonic()
-    items = _selected(opened, settings)
+    items = splittable(opened, _selected(opened, settings), settings)
     assignments = assign_items(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
@@ -111,6 +111,14 @@ def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
     if items.empty:
         raise UsageError(f"data.where = {settings.data.where} leaves no item.")
     return items
+
+
+def splittable(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    """`items`, rows of the manifest with positions as index, with copies in one group where the split is to be clean."""
+    from preprocessing.contents import copies_grouped
+
+    data = settings.data
+    return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
 
 
 def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:

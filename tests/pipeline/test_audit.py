@@ -14,7 +14,6 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from pipeline import audit as stage
 from pipeline.cli import call
 from pipeline.errors import EsadError
 from pipeline.run import run_workflow
@@ -208,15 +207,6 @@ def test_what_is_neither_run_nor_store_is_refused(tmp_path, capsys):
     assert "neither a run" in capsys.readouterr().err
 
 
-def test_contents_are_hashed_by_value_in_pieces_of_any_size(clean, monkeypatch):
-    store = Store(clean / "store")
-    positions = np.random.default_rng(0).permutation(len(store))[:50]
-    whole = stage.content_digests(store, positions)
-    monkeypatch.setattr(stage, "ROWS_AT_ONCE", 7)
-    assert np.array_equal(stage.content_digests(store, positions), whole)
-    assert len(np.unique(whole, axis=0)) == 50
-
-
 def test_a_workflow_ends_where_an_audit_fails(copy):
     scaled_by_all(copy)
     (copy / "check.yaml").write_text("- {name: check, stage: audit, inputs: [run]}\n")
@@ -271,3 +261,28 @@ def make_ungrouped(folder: Path) -> None:
         return manifest.assign(group=pd.array([pd.NA] * len(manifest), dtype="string"))
 
     change(folder / "store" / "manifest.parquet", edit)
+
+
+def test_copies_are_on_one_side_of_a_clean_split(tmp_path, capsys):
+    numbers = np.random.default_rng(0)
+    y = np.repeat([0, 1], [60, 20])
+    x = numbers.normal(size=(80, 4)) + 2 * y[:, None]
+    x[40:60] = x[:20]  # a third of the normals are there twice
+    np.savez(tmp_path / "twice.npz", X=x, y=y)
+    assert call(["tables", str(tmp_path / "twice.npz"), "--out", str(tmp_path / "store")]) == 0
+    short = ["--set", "train.steps=2", "--set", "train.warmup.steps=2", "--set", "train.batch_size=8"]
+    for name, status in (("true", 0), ("false", 1)):
+        run = tmp_path / name
+        words = [
+            "train",
+            str(tmp_path / "store"),
+            "--out",
+            str(run),
+            *short,
+            "--set",
+            f"data.copies_together={name}",
+        ]
+        assert call(words) == 0
+        found, summary, _ = audited(run, capsys)
+        assert found == status
+        assert failed(summary) == ([] if status == 0 else ["identical_apart"])
