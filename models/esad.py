@@ -111,15 +111,19 @@ class EsadMethod(Method):
         super().__init__(settings, shape, seeds)
         self.encoder1 = self._encoder("encoder1")
         self.decoder = self._decoder("decoder")
-        self.encoder2 = self._encoder("encoder2")
+        self.encoder2 = self._encoder("encoder2") if settings.network.second_encoder else None
 
     def phases(self) -> list[Phase]:
         first = [*self.encoder1.parameters(), *self.decoder.parameters()]
         train = self.settings.train
         return [
             Phase("warmup", first, train.warmup, labelled=False),
-            Phase("train", [*first, *self.encoder2.parameters()], train, labelled=True),
+            Phase("train", list(self.parameters()), train, labelled=True),
         ]
+
+    def _encoded_again(self, x_hat: Tensor, z: Tensor) -> Tensor:
+        """The code whose norm counts: of the reconstruction, or without Enc2 `z` itself."""
+        return z if self.encoder2 is None else self.encoder2(x_hat)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         z = self.encoder1(batch.x)
@@ -128,7 +132,7 @@ class EsadMethod(Method):
             axes = batch.semi_label.dim()
             error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction).mean(-1)
             return {"loss": error, "reconstruction": error.detach()}
-        z_hat = self.encoder2(x_hat)
+        z_hat = self._encoded_again(x_hat, z)
         anomalies = batch.semi_label < 0
         target = batch.x
         if bool(anomalies.any()):
@@ -141,9 +145,10 @@ class EsadMethod(Method):
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         axes = 1 if self.pictures else 2
         loss = self.settings.loss
-        x_hat = self.reconstruct(x)
+        z = self.encoder1(x)
+        x_hat = self.decoder(z)
         reconstruction = reduce_items((x_hat - x).square(), axes, loss.reconstruction)
-        norm = reduce_items(self.encoder2(x_hat).square(), axes, loss.norm)
+        norm = reduce_items(self._encoded_again(x_hat, z).square(), axes, loss.norm)
         return {
             "eq9": reconstruction + loss.lambda1 * norm,
             "reconstruction": reconstruction,

@@ -26,6 +26,8 @@ class NetworkSettings(Settings):
     """Tables: widths of the hidden layers; null = Deep SAD's for the number of columns, times `width`."""
     code: int | None = Field(None, ge=1)
     """Tables: size of the code; null = Deep SAD's."""
+    second_encoder: bool = True
+    """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association (A29)."""
     affine: bool = True
     """Tables: BatchNorm with scale and shift (Deep SAD's have none; its encoder and Deep SVDD's never have)."""
     bias: bool = True

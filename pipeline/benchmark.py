@@ -1,6 +1,6 @@
 """`esad benchmark NAME|FILE.yaml`: the cells of a grid on tables, every cell's seeds as one batched model.
 
-OUT holds a JSON a cell (the mark that it is finished), results.parquet (a row per cell and seed) and results.md.
+OUT holds a JSON a cell (the mark that it is finished), results.parquet (a row per cell and seed), and its pages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.benchmark_grid import Cell, Grid, cell_settings, cells, locate, read_grid
-from pipeline.benchmark_tables import markdown, summarise
+from pipeline.benchmark_page import write_pages
+from pipeline.benchmark_tables import summarise
 from pipeline.config import TableSettings, first_difference
 from pipeline.errors import EsadError
 from pipeline.outcome import Outcome
@@ -43,7 +44,7 @@ def benchmark(
     """
     import pandas as pd
 
-    from preprocessing.store import write_atomically, write_table
+    from preprocessing.store import write_table
 
     grid = read_grid(name)
     asked = cells(grid, list(only))
@@ -63,15 +64,16 @@ def benchmark(
     rows = pd.DataFrame([row for cell in done for row in json.loads(_file(out, cell).read_text())["rows"]])
     write_table(out / "results.parquet", rows)
     table = summarise(rows, grid)
-    text = markdown(table, grid)
-    write_atomically(out / "results.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_pages(table, grid, out)
     names = {cell.name for cell in asked}
     results = [
-        {key: value for key, value in line.items() if key != "name"}
+        {key: value for key, value in line.items() if key not in {"name", "label"}}
         for line in table.to_dict("records")
         if line["name"] in names
     ]
-    message = f"{len(results)} of {len(asked)} cells are in {out / 'results.md'} and results.parquet."
+    message = (
+        f"{len(results)} of {len(asked)} cells are in {out / 'results.html'}, results.md and results.parquet."
+    )
     return Outcome(out, message, refused=len(failures), summary={"results": results})
 
 
@@ -84,7 +86,8 @@ def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, forc
     from preprocessing.store import fingerprint, write_json
 
     settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
-    settings = {**settings, "seeds": grid.seeds, "source": fingerprint(source)}
+    oracle = grid.methods[cell.method].oracle
+    settings = {**settings, "seeds": grid.seeds, "oracle": oracle, "source": fingerprint(source)}
     path = _file(out, cell)
     if path.is_file() and not force:
         difference = first_difference(json.loads(path.read_text(encoding="utf-8"))["settings"], settings)
@@ -126,9 +129,14 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
     chosen = [cell_settings(grid, cell, seed) for seed in seeds]
     manifest = splittable(store, store.manifest, chosen[0])
     splits = [assign_items(store, manifest, settings) for settings in chosen]
+    if cell.split == "validation":
+        splits = [_training_side(split) for split in splits]
     trained, held, tested = (
         [split[split["part"] == part] for split in splits] for part in ("train", "validation", "test")
     )
+    oracle = grid.methods[cell.method].oracle
+    if oracle:
+        held = [_tenth(part, seed) for seed, part in zip(seeds, tested, strict=True)]
     items, kind = in_memory(store), resolve_device(device)
     data = TrainingData(
         items,
@@ -145,9 +153,25 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
         area = auc(scores[seed][positions_of(store, part["item_id"])], part["label"].to_numpy(dtype="int8"))
         if area is None:
             raise ValueError("the test part has one class only")
-        place = {**cell.values(), "name": cell.name, "seed": seed, "auc": 100 * area}
+        place = {**cell.values(), "oracle": oracle, "name": cell.name, "seed": seed, "auc": 100 * area}
         rows.append({**place, **overlap(splits[seed]), **_audited(splits[seed], contents)})
     return rows
+
+
+def _training_side(split: pd.DataFrame) -> pd.DataFrame:
+    """A split without its test part, the validation part testing in its place."""
+    return split[split["part"] != "test"].replace({"part": {"validation": "test"}})
+
+
+def _tenth(tested: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A tenth of each label of the test part, by seed."""
+    import numpy as np
+
+    from preprocessing.semisupervised import hold_out
+
+    numbers = np.random.default_rng([seed, 6510])
+    names = tested["item_id"].to_numpy().astype(str)
+    return tested[hold_out(names, tested["label"].to_numpy(dtype=int), 0.1, numbers)]
 
 
 def _scores(method: Method, items: Items, count: int, device: torch.device) -> np.ndarray:

@@ -2,14 +2,17 @@
 
     title: Table 3
     datasets: {cardio: odds/cardio.npz}     # below --data
-    methods: {esad: {}, deep_sad: {}}       # each with settings of its own
-    splits: [published, clean]
+    methods:                                # rows of the table, each with settings of its own
+      esad: {}
+      forest on codes: {method: isolation_forest, isolation_forest.input: hybrid}
+    splits: [published, clean]              # validation: a part of the training items tests, to choose settings by
     gamma_l: [0.01]
     seeds: 10
     settings: {data.validation_share: 0}    # of all methods
     paper: {esad: {cardio: [98.8, 0.5]}}    # printed beside, where there is one
 
-`gamma_p`, `k_l` (lists) and `preset` are optional. A cell is all seeds of one data set, method, split and ratios.
+`gamma_p`, `k_l` (lists) and `preset` are optional; `oracle: true` chooses a row's kernel on test items. A cell is all
+seeds of one data set, method, split and ratios.
 """
 
 from __future__ import annotations
@@ -19,16 +22,28 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from models.settings import Settings
 from pipeline.config import RunSettings, nearest, read_yaml, resolve
 from pipeline.errors import UsageError
 from pipeline.presets import preset_settings
 
+VALIDATION_SHARE = 0.4
+"""Share of a clean split's training items that test under the split `validation`."""
 GRIDS = Path(__file__).parent / "grids"
 AXES = ("dataset", "method", "split")
 """What `--only` can name."""
+
+
+class Row(Settings):
+    """A row of the table: a method and what it is trained with, over its preset and the grid's settings."""
+
+    method: str
+    oracle: bool = False
+    """What it chooses by AUC (kernels) is chosen on a tenth of the test part, which goes on testing: as published
+    figures were (paper 6.5), and better than anybody can do who has no labels to test with."""
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Grid(Settings):
@@ -37,9 +52,9 @@ class Grid(Settings):
     title: str = "Benchmark"
     datasets: dict[str, str] = Field(min_length=1)
     """Name -> table, relative to the folder of data."""
-    methods: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Method -> its settings, over those of its preset and of `settings`."""
-    splits: list[Literal["clean", "published"]] = Field(["clean"], min_length=1)
+    methods: dict[str, Row] = Field(min_length=1)
+    """Name of a row, that of its method where it states none, -> the row, in the file as one flat mapping."""
+    splits: list[Literal["clean", "published", "validation"]] = Field(["clean"], min_length=1)
     gamma_l: list[float] = Field([0.01], min_length=1)
     gamma_p: list[float] = Field([0.0], min_length=1)
     k_l: list[int | None] = Field([None], min_length=1)
@@ -49,15 +64,27 @@ class Grid(Settings):
     paper: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
     """Method -> data set -> published (mean, spread) of AUC in %."""
 
-    @field_validator("methods")
+    @field_validator("methods", mode="before")
     @classmethod
-    def _known(cls, methods: dict[str, Any]) -> dict[str, Any]:
+    def _rows(cls, methods: Any) -> Any:
         from models.table_of_methods import METHODS
 
-        for name in methods:
-            if name not in METHODS:
-                raise ValueError(f"method {name!r} is unknown: did you mean {nearest(name, METHODS)!r}?")
-        return methods
+        if not isinstance(methods, dict):
+            return methods
+        rows = {}
+        for name, stated in methods.items():
+            own = dict(stated or {})
+            method, oracle = own.pop("method", name), own.pop("oracle", False)
+            if method not in METHODS:
+                raise ValueError(f"method {method!r} is unknown: did you mean {nearest(method, METHODS)!r}?")
+            rows[name] = {"method": method, "oracle": oracle, "settings": own}
+        return rows
+
+    @model_validator(mode="after")
+    def _one_ratio(self) -> Grid:
+        if self.paper and len(self.gamma_l) * len(self.gamma_p) * len(self.k_l) > 1:
+            raise ValueError("paper: published figures are of one ratio each, and this grid has several")
+        return self
 
 
 @dataclass(frozen=True)
@@ -75,7 +102,8 @@ class Cell:
     def name(self) -> str:
         """Unique within the grid."""
         known = "all" if self.k_l is None else self.k_l
-        return f"{self.dataset}-{self.method}-{self.split}-{self.gamma_l:g}-{self.gamma_p:g}-{known}"
+        method = self.method.replace(" ", "_")
+        return f"{self.dataset}-{method}-{self.split}-{self.gamma_l:g}-{self.gamma_p:g}-{known}"
 
     def values(self) -> dict[str, Any]:
         """Its place as columns of a row."""
@@ -130,11 +158,13 @@ def _plain(name: str) -> str:
 
 def cell_settings(grid: Grid, cell: Cell, seed: int) -> RunSettings:
     """The settings of a run of one seed; UsageError for one that is unknown, wrong, or for another score than Eq. 9."""
+    row, inner = grid.methods[cell.method], cell.split == "validation"
     place = {
-        "method": cell.method, "seed": seed, "data.split": cell.split, "data.labelled": "ratio",
+        "method": row.method, "seed": seed, "data.split": "clean" if inner else cell.split, "data.labelled": "ratio",
         "data.gamma_l": cell.gamma_l, "data.gamma_p": cell.gamma_p, "data.k_l": cell.k_l,
+        **({"data.validation_share": VALIDATION_SHARE} if inner else {}),
     }  # fmt: skip
-    layers = [*preset_settings("table", grid.preset, cell.method), grid.settings, grid.methods[cell.method]]
+    layers = [*preset_settings("table", grid.preset, row.method), grid.settings, row.settings]
     settings = resolve(RunSettings, *layers, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.esad import esad_losses, phi
-from models.settings import LossSettings, PhiSettings
+from models.detector import Batch
+from models.esad import EsadMethod, esad_losses, phi
+from models.settings import LossSettings, MethodSettings, NetworkSettings, PhiSettings
 
 X = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]]])  # one seed, three rows, two columns
 X_HAT = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
@@ -79,3 +80,19 @@ def test_the_noise_of_phi_has_the_stated_spread():
     x = torch.full((1, 4000, 2), 0.5)
     out = phi(x, [(0, 0)], PhiSettings(noise=0.1))
     assert out.std().item() == pytest.approx(0.1, rel=0.05)
+
+
+def test_without_the_second_encoder_the_norm_is_of_the_first_code_and_nothing_is_associated():
+    network = NetworkSettings(second_encoder=False, hidden=[3], code=2)
+    chosen = MethodSettings(network=network, loss=LossSettings(lambda1=0.5))
+    method = EsadMethod(chosen, (4,), (0,)).eval()
+    assert not any(name.startswith("encoder2") for name in method.state_dict())
+    x = torch.rand(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    z = method.encoder1(x)
+    terms = method.score_terms(x)
+    assert torch.allclose(terms["norm"], z.square().mean(-1))
+    expected = (method.decoder(z) - x).square().mean(-1) + 0.5 * z.square().mean(-1)
+    assert torch.allclose(terms["eq9"], expected)
+    losses = method.losses("train", Batch(x, torch.zeros(1, 6, dtype=torch.int8), [(0, 0)]))
+    assert losses["association"].item() == 0
+    assert torch.allclose(losses["loss"], expected.mean(-1))

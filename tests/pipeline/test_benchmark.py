@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.benchmark_grid import cells, read_grid
+from models import oc_svm
+from pipeline import benchmark as stage
+from pipeline.benchmark_grid import cell_settings, cells, read_grid
 from pipeline.benchmark_tables import markdown, summarise
 from pipeline.cli import call
 from pipeline.evaluate import evaluate
@@ -170,7 +172,7 @@ def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
         values = 90 + shift / 2 * np.sqrt((8 + 9) / 2) + np.array([-2, 2])
         rows = pd.DataFrame(
             [
-                {**cell.values(), "name": cell.name, "seed": seed, "auc": value, **shared}
+                {**cell.values(), "oracle": False, "name": cell.name, "seed": seed, "auc": value, **shared}
                 for seed, value in enumerate(values)
             ]
         )
@@ -180,8 +182,86 @@ def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
         assert ("beyond noise" if beyond else "within noise") in markdown(table, grid)
 
 
+def test_pages_and_figures_show_what_the_table_says(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = results(capsys, grid_file(tmp_path, methods={"esad": {}}), "--data", data, "--out", out)[0]
+    page = (out / "results.html").read_text()
+    assert f"{line['mean']:.1f} +- {line['std']:.1f}" in page
+    assert 'class="above"' in page  # the paper's 10.0 +- 0.5
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert {path.name for path in (out / "figures").iterdir()} == {"methods.png", "methods.svg"}
+
+
+def test_a_varied_ratio_is_drawn_and_published_figures_of_one_ratio_are_refused(data, tmp_path, capsys):
+    changes = {"methods": {"cae": {}}, "splits": ["clean"], "gamma_l": [0.0, 0.05], "seeds": 1}
+    out = tmp_path / "out"
+    assert len(results(capsys, grid_file(tmp_path, paper={}, **changes), "--data", data, "--out", out)) == 2
+    assert {path.name for path in (out / "figures").iterdir()} == {"gamma_l-clean.png", "gamma_l-clean.svg"}
+    found = call(
+        ["benchmark", str(grid_file(tmp_path, **changes)), "--data", str(data), "--out", str(tmp_path / "no")]
+    )
+    assert found == 2
+    assert "one ratio each" in capsys.readouterr().err
+
+
+def test_rows_of_one_method_differ_in_settings_and_an_oracle_chooses_on_the_test_part(
+    data, tmp_path, capsys, monkeypatch
+):
+    seen = {}
+    choose = oc_svm.choose_gamma_and_nu
+
+    def watch(sample, *rest):
+        seen.setdefault(len(sample.held_label), []).append(int(sample.held_label.sum()))
+        return choose(sample, *rest)
+
+    monkeypatch.setattr(oc_svm, "choose_gamma_and_nu", watch)
+    rows = {
+        "alone": {"method": "oc_svm", "data.validation_share": 0.25},
+        "as published": {"method": "oc_svm", "oracle": True},
+    }
+    file = grid_file(tmp_path, methods=rows, splits=["clean"])
+    found = results(capsys, file, "--data", data, "--out", tmp_path / "out")
+    assert [(line["method"], line["oracle"]) for line in found] == [("alone", False), ("as published", True)]
+    # of 54 normals and 18 anomalies in training a quarter; of 36 and 12 in test a tenth
+    assert seen == {19: [5, 5], 5: [1, 1]}
+    assert "as published (oracle)" in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_the_validation_split_never_uses_the_test_part(data, tmp_path, capsys, monkeypatch):
+    tested = []
+
+    def watch(split):
+        tested.append(set(split.loc[split["part"] == "test", "item_id"]))
+        kept = stage_side(split)
+        assert not tested[-1] & set(kept["item_id"])
+        assert set(kept["part"]) == {"train", "test"}
+        return kept
+
+    stage_side = stage._training_side
+    monkeypatch.setattr(stage, "_training_side", watch)
+    file = grid_file(tmp_path, methods={"esad": {}}, splits=["validation"])
+    assert len(results(capsys, file, "--data", data, "--out", tmp_path / "out")) == 1
+    assert [len(items) for items in tested] == [48, 48]
+
+
 def test_the_built_in_grid_is_table_3():
     grid = read_grid("table3")
-    assert len(cells(grid)) == 6 * 5 * 2
+    assert len(cells(grid)) == 6 * 15 * 2
+    assert set(grid.paper) <= set(grid.methods)
     assert grid.paper["esad"]["cardio"] == (98.8, 0.5)
     assert all(set(figures) == set(grid.datasets) for figures in grid.paper.values())
+
+
+def test_the_rows_of_table_4_are_settings_of_one_implementation():
+    grid = read_grid("table4")
+    assert len(grid.methods) == 6
+    chosen = [cell_settings(grid, cell, 0) for cell in cells(grid, ["dataset=cardio", "split=clean"])]
+    switches = [
+        (one.network.second_encoder, one.loss.lambda2 > 0, one.phi.noise > 0, one.phi.rearrange)
+        for one in chosen
+    ]
+    assert switches == [
+        (False, False, False, False), (True, False, False, False), (True, True, False, False), (True, True, True, False),
+        (True, True, False, True), (True, True, True, True),
+    ]  # fmt: skip
+    assert grid.paper["all"] == {"satellite": (92.5, 0.7), "cardio": (98.8, 0.5)}
