@@ -109,8 +109,8 @@ def score(
 ) -> Outcome:
     """Score all items of `store` (default: the run's own) and write the SCORES folder.
 
-    Where only `overlays` differs from what is there, they alone are drawn anew. Raises EsadError where the store does
-    not fit the run, or `out` holds scores of another run or store.
+    Where only `overlays` differs from what is there, they alone are drawn anew; labels that the store got since then are
+    taken over. Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
     """
     from pipeline.train import in_memory
     from preprocessing.store import Store, write_json, write_table
@@ -122,7 +122,13 @@ def score(
     folder = out or run / "scores" / target.root.name
     marker = _marker(opened, target, overlays)
     if _already_scored(folder, marker, force):
-        return _outcome(folder, target, "Left alone (finished before)")
+        renewed = _renew_labels(folder, opened, target)
+        verb = (
+            f"Labels brought up to date, scores kept, in {folder}"
+            if renewed
+            else "Left alone (finished before)"
+        )
+        return _outcome(folder, target, verb)
     chosen = resolve_device(device or opened.settings.device)
     method, items = opened.method(chosen), in_memory(target)
     kept = _scores_are_there(folder, marker)
@@ -151,6 +157,26 @@ def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
         places = write_slide_maps(store, table, folder / "slides")
         write_table(folder / "slides.parquet", slide_scores(table).merge(places, on="source", how="left"))
         write_table(folder / "candidates.parquet", candidates(table))
+
+
+def _renew_labels(folder: Path, run: Run, store: Store) -> bool:
+    """Whether the store says other things of its items than finished scores do: these then say them, too."""
+    from preprocessing.store import write_table
+
+    before = pd.read_parquet(folder / "scores.parquet")
+    table = _described(before.copy(), run, store)
+    if table.equals(before):
+        return False
+    for name in FIGURES:
+        (folder / name).unlink(missing_ok=True)
+    if store.kind == "tiles":
+        slides = pd.read_parquet(folder / "slides.parquet")
+        slides["label"] = (
+            slides["source"].map(slide_scores(table).set_index("source")["label"]).astype("Int8")
+        )
+        write_table(folder / "slides.parquet", slides)
+    write_table(folder / "scores.parquet", table)
+    return True
 
 
 def _marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
@@ -213,14 +239,18 @@ def _scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
 
 def _scored(run: Run, store: Store, method: Method, items: Items, device: torch.device) -> pd.DataFrame:
     """The scores table, but for HOT."""
-    from preprocessing.semisupervised import labels_from_classes
-
     raw = raw_scores(
         method, items, np.arange(len(store)), device, run.augmentation, f"score {store.root.name}"
     )
+    raw.insert(0, "item_id", store.manifest["item_id"].to_numpy())
+    return _described(final_scores(raw, run.normals, run.settings.score.kind), run, store)
+
+
+def _described(table: pd.DataFrame, run: Run, store: Store) -> pd.DataFrame:
+    """`table` with what the store and the run know of its items: CARRIED, label, part."""
+    from preprocessing.semisupervised import labels_from_classes
+
     manifest = store.manifest
-    raw.insert(0, "item_id", manifest["item_id"].to_numpy())
-    table = final_scores(raw, run.normals, run.settings.score.kind)
     for name in CARRIED:
         if name in manifest:
             table[name] = manifest[name].to_numpy()

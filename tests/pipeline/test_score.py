@@ -103,6 +103,26 @@ def test_a_new_archive_without_labels_is_scored(folder):
     assert evaluate(outcome.out).summary["auc"] is None
 
 
+def test_labels_given_after_scoring_reach_the_scores_without_scoring_again(folder, monkeypatch):
+    store = make_store(folder, "images", name="late", seed=10)
+    known = store.manifest
+    known.assign(label=pd.array([None] * 120, dtype="Int8")).to_parquet(
+        store.root / "manifest.parquet", index=False
+    )
+    outcome = score(folder / "run", store.root, overlays="none")
+    before = pd.read_parquet(outcome.out / "scores.parquet")
+    assert evaluate(outcome.out).summary["auc"] is None
+    known.to_parquet(store.root / "manifest.parquet", index=False)
+    monkeypatch.setattr("pipeline.score.raw_scores", None)
+    again = score(folder / "run", store.root, overlays="none")
+    assert "Labels" in again.message
+    after = pd.read_parquet(outcome.out / "scores.parquet")
+    assert after["label"].tolist() == known["label"].tolist()
+    assert after.drop(columns="label").equals(before.drop(columns="label"))
+    assert evaluate(outcome.out).summary["auc"] > 0.9
+    assert "Left alone" in score(folder / "run", store.root, overlays="none").message
+
+
 def test_a_store_of_other_settings_or_kind_is_refused_by_name(folder):
     other = make_store(folder, "images", name="resized", settings={"size": 16})
     with pytest.raises(EsadError, match=r"size: None -> 16.*--like"):
