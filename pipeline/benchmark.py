@@ -34,29 +34,35 @@ AUDITED = ("one_part", "identical_apart", "labels_agree")
 
 
 def benchmark(
-    name: str, data: Path, out: Path, only: Sequence[str] = (), device: str = "auto", force: bool = False
-) -> Outcome:
-    """Run the cells of a grid that `only` allows; finished ones are left alone unless `force`.
+    name: str, data: Path, out: Path, only: Sequence[str] = (), device: str = "auto", force: bool = False,
+    workers: int = 1,
+) -> Outcome:  # fmt: skip
+    """Run the cells of a grid that `only` allows, `workers` at a time; finished ones are left alone unless `force`.
 
     A cell that cannot be trained is counted as refused, with its reason, and the others go on. The summary's `results`
     are {"dataset", "method", "split", "mean", "std", "runs", …} of every cell asked for, AUC in %. Raises UsageError
     for a fault of the grid, of `only`, or a table that is not there, EsadError where `out` has cells of other settings.
     """
     import pandas as pd
+    from joblib import Parallel, delayed
 
     from preprocessing.store import write_table
 
     grid = read_grid(name)
     asked = cells(grid, list(only))
     sources = {dataset: locate(grid, dataset, data) for dataset in {cell.dataset for cell in asked}}
+    for dataset, source in sources.items():
+        _store(source, dataset, out)  # made here, so that no two processes make one
     failures: list[str] = []
+    run = delayed(_try_cell)
     with progress("benchmark", len(asked)) as bar:
-        for cell in asked:
-            try:
-                _run_cell(grid, cell, sources[cell.dataset], out, device, force)
-            except (ValueError, FloatingPointError) as error:
-                failures.append(f"{cell.name}: {error}")
-                say(f"{cell.name} cannot be trained: {error}")
+        tried = Parallel(n_jobs=workers, return_as="generator_unordered")(
+            run(grid, cell, sources[cell.dataset], out, device, force) for cell in asked
+        )
+        for failure in tried:
+            if failure:
+                failures.append(failure)
+                say(failure)
             bar.advance()
     done = [cell for cell in cells(grid) if _file(out, cell).is_file()]
     if not done:
@@ -79,6 +85,15 @@ def benchmark(
 
 def _file(out: Path, cell: Cell) -> Path:
     return out / "cells" / f"{cell.name}.json"
+
+
+def _try_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> str | None:
+    """Run a cell; the reason in words where it cannot be trained."""
+    try:
+        _run_cell(grid, cell, source, out, device, force)
+    except (ValueError, FloatingPointError) as error:
+        return f"{cell.name} cannot be trained: {error}"
+    return None
 
 
 def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> None:

@@ -166,12 +166,13 @@ def audit(
 
 @app.command()
 def benchmark(
-    grid: Annotated[str, typer.Argument(help="table3, or a YAML file that declares a grid.")],
+    grid: Annotated[str, typer.Argument(help="table3, table4, or a YAML file that declares a grid.")],
     data: Annotated[Path, typer.Option(help="Folder of the tables.")],
     out: Out,
     only: Annotated[
         list[str] | None, typer.Option(help="A part: dataset=cardio, method=esad, split=clean; repeatable.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Cells at a time, each in a process of its own.")] = 1,
     device: Device = None, force: Force = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Methods on tables, all seeds at once, beside published figures."""
@@ -179,7 +180,7 @@ def benchmark(
     def stage() -> Outcome:
         from pipeline.benchmark import benchmark as run_benchmark
 
-        return run_benchmark(grid, data, out, only or [], device or "auto", force)
+        return run_benchmark(grid, data, out, only or [], device or "auto", force, workers)
 
     outcome = run_stage(stage, False)
     if as_json:

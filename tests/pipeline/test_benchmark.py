@@ -127,6 +127,31 @@ def test_one_cell_that_cannot_be_trained_does_not_stop_the_others(data, tmp_path
     assert "tiny-1-esad-clean-0.05-0-all cannot be trained" in told.err
 
 
+@pytest.mark.slow
+def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data, tmp_path, capsys):
+    broken = {"method": "esad", "train.learning_rate": 1e30, "train.restarts": 0}
+    file = grid_file(tmp_path, methods={"cae": {}, "esad": {}, "broken": broken}, splits=["clean"])
+    found = []
+    for workers in ("1", "2"):
+        words = [
+            "benchmark",
+            str(file),
+            "--data",
+            str(data),
+            "--out",
+            str(tmp_path / workers),
+            "--workers",
+            workers,
+        ]
+        assert call([*words, "--json"]) == 3
+        told = capsys.readouterr()
+        assert "broken-clean-0.05-0-all cannot be trained" in told.err
+        found.append(sorted(json.loads(told.out), key=lambda line: line["method"]))
+    assert [line["method"] for line in found[0]] == ["cae", "esad"]
+    for one, two in zip(*found, strict=True):
+        assert two["mean"] == pytest.approx(one["mean"], abs=0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "words", "status", "message"),
     [
