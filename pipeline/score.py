@@ -124,7 +124,7 @@ def score(
     if _already_scored(folder, marker, force):
         return _outcome(folder, target, "Left alone (finished before)")
     chosen = resolve_device(device or opened.settings.device)
-    method, items = opened.method(chosen), in_memory(target)
+    method, items = opened.method(chosen), in_memory(target, chosen)
     kept = _scores_are_there(folder, marker)
     if not kept:
         for name in FIGURES:
