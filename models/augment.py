@@ -34,8 +34,10 @@ class Augmentation:
         if self.crop is not None and x.shape[1:3] != (self.crop, self.crop):
             down = torch.randint(0, x.shape[1] - self.crop + 1, (len(x),), generator=numbers)
             across = torch.randint(0, x.shape[2] - self.crop + 1, (len(x),), generator=numbers)
-            pairs = zip(x, down.tolist(), across.tolist(), strict=True)
-            x = torch.stack([item[i : i + self.crop, j : j + self.crop] for item, i, j in pairs])
+            side = torch.arange(self.crop)
+            rows, columns = ((start[:, None] + side).to(x.device) for start in (down, across))
+            items = torch.arange(len(x), device=x.device)
+            x = x[items[:, None, None], rows[:, :, None], columns[:, None, :]]
         axes = {"none": (), "horizontal": (2,), "both": (1, 2)}[self.flip]
         for axis in axes:
             chosen = (torch.rand(len(x), generator=numbers) < 0.5).to(x.device).reshape(-1, 1, 1, 1)

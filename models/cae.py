@@ -41,6 +41,9 @@ class CaeMethod(Method):
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder1(x))
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": self.encoder1(x)}
+
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         axes = 1 if self.pictures else 2
         x_hat = self.reconstruct(x)

@@ -30,13 +30,15 @@ class Batch:
 
     `x` is (B, C, H, W) or (S, B, D) in [0, 1]; `semi_label` is (B,) or (S, B): +1 labelled normal, 0 unlabelled,
     -1 labelled anomaly; `keys` are the (seed, step) of each seed, from which all random numbers follow; `epoch` counts
-    the passes over the phase's items so far.
+    the passes over the phase's items so far. `anomalies` is False where no labelled anomaly is among them: known on the
+    host, so that a step does not wait for the device to say so.
     """
 
     x: Tensor
     semi_label: Tensor
     keys: Sequence[tuple[int, int]]
     epoch: float = 0.0
+    anomalies: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,14 @@ class Method(nn.Module, ABC):
     def _without_seeds(self, values: Tensor) -> Tensor:
         """(S, ...) without the axis of seeds for pictures."""
         return values[0] if self.pictures else values
+
+    def target(self, batch: Batch) -> Tensor:
+        """What the items of a batch are to be reconstructed to, as `batch.x`."""
+        return batch.x
+
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        """Codes of scaled items by name, each (B, ...) or (S, B, ...), for the watch on collapse; none by default."""
+        return {}
 
     def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
         """Called once as `phase` starts, in evaluation mode and without gradients: sets buffers from all its items.

@@ -11,6 +11,9 @@ from models.detector import Batch, Method, Phase, group_mean, reduce_items
 from models.randomness import generator
 from models.settings import LossSettings, MethodSettings, PhiSettings
 
+GROUPS = ("unlabelled", "normal", "anomaly")
+"""Unlabelled items, labelled normals, labelled anomalies: the suffixes of the terms that are means over one of them."""
+
 
 def phi(
     x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings, chosen: Tensor | None = None
@@ -30,14 +33,13 @@ def phi(
 
 def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Tensor:
     numbers = generator(key[0], "phi", key[1])
-    turns = torch.randint(1, 4, (len(x),), generator=numbers)
-    if x.shape[-1] != x.shape[-2]:
-        turns.fill_(2)
-    out = x.clone()
+    turns = torch.randint(1, 4, (len(x), 1, 1, 1), generator=numbers).to(x.device, non_blocking=True)
+    out = x
     if settings.rearrange:
-        for turn in (1, 2, 3):
-            chosen = (turns == turn).to(x.device)
-            out[chosen] = torch.rot90(x[chosen], turn, (2, 3))
+        out = torch.rot90(x, 2, (2, 3))
+        if x.shape[-1] == x.shape[-2]:
+            for turn in (1, 3):
+                out = torch.where(turns == turn, torch.rot90(x, turn, (2, 3)), out)
     if settings.noise:
         out = out + settings.noise * torch.randn(x.shape, generator=numbers).to(x)
     return out
@@ -76,7 +78,8 @@ def esad_losses(
 
     `x`, `x_hat`, `target` (phi(x) for labelled anomalies, else x) are (B, C, H, W) or (S, B, D); `z`, `z_hat` the
     codes of the two encoders; `semi_label` (B,) or (S, B) in {-1, 0, +1}. Returns `reconstruction` (Eq. 5),
-    `norm` (Eq. 6), `association` (Eq. 7), `loss` (Eq. 8) and the group means that make them, each () or (S,).
+    `norm` (Eq. 6), `association` (Eq. 7), `loss` (Eq. 8), and of each of GROUPS the mean reconstruction error and squared
+    norm, NaN where the batch has none of it; each () or (S,).
     """
     axes = semi_label.dim()
     error = reduce_items((x_hat - target).square(), axes, settings.reconstruction)
@@ -96,10 +99,10 @@ def esad_losses(
     terms = {"reconstruction": reconstruction, "norm": norm, "association": apart.mean(-1)}
     terms["loss"] = reconstruction + settings.lambda1 * norm + settings.lambda2 * terms["association"]
     with torch.no_grad():
-        of_groups = group_mean(
-            torch.stack([error, squared])[:, None], torch.stack([unlabelled, semi_label < 0])
-        )
-        for place, name in enumerate(("unlabelled", "anomaly")):
+        members = torch.stack([unlabelled, semi_label > 0, semi_label < 0])
+        of_groups = group_mean(torch.stack([error, squared])[:, None], members)
+        of_groups = of_groups.where(members.any(-1), torch.nan)
+        for place, name in enumerate(GROUPS):
             terms[f"reconstruction_{name}"], terms[f"squared_norm_{name}"] = of_groups[:, place]
     return terms
 
@@ -133,11 +136,16 @@ class EsadMethod(Method):
             error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction).mean(-1)
             return {"loss": error, "reconstruction": error.detach()}
         z_hat = self._encoded_again(x_hat, z)
-        anomalies = batch.semi_label < 0
-        target = batch.x
-        if bool(anomalies.any()):
-            target = phi(batch.x, batch.keys, self.settings.phi, anomalies)
-        return esad_losses(batch.x, x_hat, z, z_hat, target, batch.semi_label, self.settings.loss)
+        return esad_losses(batch.x, x_hat, z, z_hat, self.target(batch), batch.semi_label, self.settings.loss)
+
+    def target(self, batch: Batch) -> Tensor:
+        if not batch.anomalies:
+            return batch.x
+        return phi(batch.x, batch.keys, self.settings.phi, batch.semi_label < 0)
+
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        z = self.encoder1(x)
+        return {"z": z} if self.encoder2 is None else {"z": z, "z_hat": self.encoder2(self.decoder(z))}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder1(x))

@@ -64,6 +64,18 @@ def learning_rate_factor(schedule: str, step: int, steps: int, milestone: float 
     return 0.5 ** min(3, 4 * step // max(steps, 1)) if schedule == "halve_at_quarters" else 1.0
 
 
+def mixed_precision(precision: str, pictures: bool, device: torch.device) -> torch.dtype | None:
+    """The 16-bit type of `train.precision` on `device`; None = float32 throughout. ValueError for one that a CPU lacks."""
+    chosen = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if chosen and device.type != "cuda":
+        raise ValueError(
+            f"train.precision = {precision} is for CUDA devices, not {device}: use auto or float32."
+        )
+    if precision == "auto" and device.type == "cuda":
+        chosen = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return chosen if pictures else None
+
+
 class BatchOrder:
     """Which items a step sees, for one seed."""
 
@@ -144,10 +156,16 @@ class TrainingStep:
     ) -> None:
         """Fits the scaling of table columns. All learning rates are multiplied by `rate`.
 
-        ValueError where a seed has fewer than two unlabelled items, or where several seeds would have batches of
-        different sizes or train for different numbers of steps: seeds at once must not depend on each other.
+        ValueError where `train.precision` is not for the device, a seed has fewer than two unlabelled items, or several
+        seeds would have batches of different sizes or train for different numbers of steps: seeds at once must not
+        depend on each other.
         """
         self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
+        self.mixed = mixed_precision(method.settings.train.precision, method.pictures, device)
+        self.gradient_scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
+        if method.settings.train.compile:
+            for network in method.children():
+                network.compile()
         self.augmentation = augmentation or Augmentation()
         train = method.settings.train
         self.orders = [
@@ -174,7 +192,7 @@ class TrainingStep:
                 method.scaler.fit(place, data.take(positions, device))
         self.optimiser: torch.optim.Optimizer | None = None
         self._phase: Phase | None = None
-        self._ahead: tuple[Any, Tensor, Tensor] = (None, torch.empty(0), torch.empty(0))
+        self._ahead: tuple[Any, Tensor, Tensor, bool] = (None, torch.empty(0), torch.empty(0), False)
 
     def _steps(self, phase: Phase) -> int:
         """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
@@ -216,26 +234,29 @@ class TrainingStep:
         """Let the method compute what it does not learn in steps, from all items."""
         nothing = np.empty(0, dtype=np.int64)
         held = self.data.validation or [(nothing, nothing)] * len(self.method.seeds)
-        items = ItemPool(self.data.positions, self.data.semi_labels, self._read)
-        validation = ItemPool([place for place, _ in held], [label for _, label in held], self._read)
+        items = ItemPool(self.data.positions, self.data.semi_labels, self.read)
+        validation = ItemPool([place for place, _ in held], [label for _, label in held], self.read)
         self.method.eval()
         with torch.no_grad():
             self.method.begin(phase.name, items, validation)
 
-    def _read(self, positions: np.ndarray) -> Tensor:
+    def read(self, positions: np.ndarray) -> Tensor:
         """Items at `positions` (S, B), scaled as for scoring."""
         x = self.data.take(positions, self.device)
         return self.method.scaler(self.augmentation.centre(x[0]) if self.method.pictures else x)
 
     def state(self) -> dict[str, Any] | None:
-        """State of the current phase's optimiser, for a checkpoint."""
-        return self.optimiser.state_dict() if self.optimiser else None
+        """State of the current phase's optimiser and of the scale of fp16's gradients, for a checkpoint."""
+        if self.optimiser is None:
+            return None
+        return {**self.optimiser.state_dict(), "gradient_scale": self.gradient_scaler.state_dict()}
 
     def restore(self, step: int, optimiser: dict[str, Any] | None) -> None:
         """Continue before `step` with the optimiser's state, where `step` is inside a phase already begun."""
         if step < self.steps and optimiser is not None:
             phase, first, _ = self.phase_at(step)
             if step > first:
+                self.gradient_scaler.load_state_dict(optimiser.pop("gradient_scale", {}))
                 self._enter(phase).load_state_dict(optimiser)
 
     def batch(self, step: int) -> Batch:
@@ -244,18 +265,20 @@ class TrainingStep:
         keys = [(seed, step) for seed in self.method.seeds]
         epoch = (step - first) / self.orders[0].steps_per_epoch(phase.labelled)
         if self.method.pictures:
-            x, semi = self._drawn(phase, step - first, 1)
-            return Batch(self.method.scaler(self.augmentation.train(x[0], keys[0])), semi[0], keys, epoch)
+            x, semi, anomalies = self._drawn(phase, step - first, 1)
+            x = self.method.scaler(self.augmentation.train(x[0], keys[0]))
+            return Batch(x, semi[0], keys, epoch, anomalies)
         block, place = divmod(step - first, STEPS_AHEAD)
         if self._ahead[0] != (phase.name, block):
-            x, semi = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
-            self._ahead = ((phase.name, block), self.method.scaler(x), semi)
+            x, semi, anomalies = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
+            self._ahead = ((phase.name, block), self.method.scaler(x), semi, anomalies)
         size = self.orders[0].batch_size(phase.labelled)
         here = slice(place * size, (place + 1) * size)
-        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch)
+        return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch, self._ahead[3])
 
-    def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Items (S, steps * B, ...) as stored and semi-labels (S, steps * B) of the batches from `start` on."""
+    def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor, bool]:
+        """Items (S, steps * B, ...) as stored, semi-labels (S, steps * B) of the batches from `start` on, and whether
+        labelled anomalies are among them."""
         drawn = [
             [order(step, phase.name, phase.labelled) for step in range(start, start + steps)]
             for order in self.orders
@@ -263,7 +286,8 @@ class TrainingStep:
         positions, semi = (
             np.stack([np.concatenate([batch[of] for batch in batches]) for batches in drawn]) for of in (0, 1)
         )
-        return self.data.take(positions, self.device), torch.from_numpy(semi).to(self.device)
+        x = self.data.take(positions, self.device)
+        return x, torch.from_numpy(semi).to(self.device, non_blocking=True), bool((semi < 0).any())
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Train on the batch of `step`; returns the detached terms, each () or (S,). A fit in closed form has loss 0.
@@ -282,17 +306,14 @@ class TrainingStep:
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
         if not self.method.training:
             self.method.train()
-        with self._precision():
+        with torch.autocast(self.device.type, self.mixed) if self.mixed else nullcontext():
             terms = self.method.losses(phase.name, self.batch(step))
         for parameter in phase.parameters:  # zero_grad's own bookkeeping shows in a step of a small network
             parameter.grad = None
-        terms["loss"].sum().backward()
-        optimiser.step()
+        self.gradient_scaler.scale(terms["loss"].sum()).backward()
+        self.gradient_scaler.step(optimiser)
+        self.gradient_scaler.update()
         return {name: value.detach() for name, value in terms.items()}
-
-    def _precision(self) -> Any:
-        mixed = self.device.type == "cuda" and self.method.pictures
-        return torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext()
 
 
 def fit(

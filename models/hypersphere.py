@@ -69,6 +69,9 @@ class HypersphereMethod(Method):
         )  # METHOD 2.4: labelled anomalies, too, where they take part
         return autoencoder_loss(batch.x, x_hat, everything, self.settings.loss.reconstruction)
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": self.encoder(x)}
+
     def codes(self, x: Tensor) -> Tensor:
         """Codes of scaled items as rows (S, B, K)."""
         return self._rows(self.encoder(x))

@@ -32,6 +32,11 @@ def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Se
     return nn.Sequential(*layers)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x` as float32 where mixed precision left 16 bits: losses square, invert and average what the networks give."""
+    return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+
+
 def table6_widths(width: float) -> list[int]:
     """Channels of the five blocks at a share `width` of Table 6's, at least 4 each."""
     return [max(4, round(channels * width)) for channels in TABLE6_CHANNELS]
@@ -52,7 +57,7 @@ class ConvolutionalEncoder(nn.Module):
         x = self.blocks[0](x)
         for block in list(self.blocks)[1:]:
             x = block(self.pool(x))
-        return x
+        return at_least_float32(x)
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -70,7 +75,7 @@ class ConvolutionalDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         for block in self.blocks:
             z = block(self.upsample(z))
-        return self.last(z)
+        return at_least_float32(self.last(z))
 
 
 class SeedLinear(nn.Module):

@@ -92,6 +92,11 @@ class TrainSettings(OptimiserSettings):
     warmup: OptimiserSettings = OptimiserSettings(epochs=0)
     """A plain autoencoder that precedes the method itself: ESAD's warm-up on the unlabelled items (none in the paper),
     Deep SAD's and Deep SVDD's pre-training, the autoencoder below a hybrid method."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the networks of pictures: auto = bf16 on CUDA (fp16 on devices without it), float32 elsewhere. bf16
+    and fp16 are for CUDA only (a step in bf16 takes 30 times as long on a CPU, MEASURED). Tables are float32."""
+    compile: bool = False
+    """Compile the networks with torch.compile: needs a C++ compiler (CPU) or Triton (CUDA); other bits, the same losses."""
     restarts: int = Field(3, ge=0)
     """Times that training may start anew at half the learning rate after a loss that is not finite (A15)."""
 

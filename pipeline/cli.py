@@ -24,6 +24,7 @@ from pipeline.cli_shared import (
     Force,
     GroupKey,
     Json,
+    Mlflow,
     Out,
     Resume,
     Set,
@@ -55,7 +56,8 @@ def train(
     preset: Annotated[str | None, typer.Option(help="paper, cpu or demo; without: what works best here.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; the config.yaml of a run will do.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    set_: Set = None, device: Device = None, force: Force = False, resume: Resume = False, as_json: Json = False,
+    set_: Set = None, device: Device = None, mlflow: Mlflow = None,
+    force: Force = False, resume: Resume = False, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
     """Train a detector on a store."""
 
@@ -66,7 +68,7 @@ def train(
         say_resume(out, force, resume)
         from pipeline.train import train as run_train
 
-        return run_train(store, out, preset, layers, force)
+        return run_train(store, out, preset, layers, force, mlflow)
 
     return run_stage(stage, as_json)
 

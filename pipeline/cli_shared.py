@@ -48,6 +48,12 @@ Scheduler = Annotated[
         help="Address of a Dask scheduler, for example tcp://127.0.0.1:8786: its workers do the work.",
     ),
 ]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow", help="Follow the training in MLflow: http://HOST:PORT, file:FOLDER or sqlite:///FILE."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column of labels [y].")]

@@ -141,6 +141,8 @@ class DataSettings(Settings):
     """Share of groups that become the test part where the store does not say (paper 6.4: 60:40)."""
     validation_share: float = Field(0.1, ge=0, lt=1)
     """Share of training groups held out: reference scores of normals, and the choice of settings."""
+    split_seed: int | None = Field(None, ge=0)
+    """Draws parts and labelled anomalies; null = `seed`. Runs of other seeds then share one split."""
     crop: int | None = Field(None, ge=16)
     """Side of a random crop in training and of the central crop in scoring; null = whole items."""
     flip: Literal["none", "horizontal", "both"] = "none"

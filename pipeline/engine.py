@@ -1,4 +1,4 @@
-"""The one training step inside an ignite engine, with MONAI's handlers for checkpoints, statistics and TensorBoard.
+"""The one training step inside an ignite engine, with MONAI's handlers for checkpoints and TensorBoard.
 
 It goes on from the last checkpoint, writes one every so often and on SIGTERM, and keeps RUN/history.csv.
 """
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import RunSettings
 from pipeline.errors import EsadError, Stopped
 from pipeline.progress import progress, say
+from pipeline.training_watch import TrainingWatch
 
 if TYPE_CHECKING:
     from models.detector import Method
     from models.fit import TrainingStep
+    from pipeline.tracking import Tracker
 
 LOG_EVERY_STEPS = 20
 
@@ -45,7 +47,9 @@ class _TrainingState:
         self.step.restore(self.next, state["optimiser"])
 
 
-def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path) -> None:
+def run_engine(
+    step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path, tracker: Tracker | None = None
+) -> None:
     """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers.
 
     Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
@@ -58,17 +62,20 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints
     _restore(checkpoints, step, state)
     if state.next >= step.steps:
         return
+    watch = TrainingWatch(step, out, state.next, tracker)
     history = _History(out, state.next)
 
     def update(engine: Engine, number: int) -> dict[str, float]:
         terms = step(number)
         state.next = number + 1
-        due = number % LOG_EVERY_STEPS == 0 or number == step.steps - 1
+        due = number % LOG_EVERY_STEPS == 0 or watch.reports_at(number)
         values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
         if values and not torch.isfinite(terms["loss"]).all():
             phase = step.phase_at(number)[0].name
             raise Diverged(f"The loss is not finite at step {number} ({phase})", step, settings)
         if values:
+            present = {name: value for name, value in values.items() if value == value}  # noqa: PLR0124, NaN: no such group
+            values = watch.observe(number, present)
             history.add(number, step.phase_at(number)[0].name, values)
         return values
 
@@ -82,7 +89,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints
         n_saved=2,
     )
     saver.attach(engine)
-    _attach_statistics(engine, out)
+    watch.attach(engine)
     last_saved = time.monotonic()
     with progress(f"train {out.name}", step.steps - state.next) as bar, _stop_signals() as stop:
 
@@ -99,6 +106,7 @@ def run_engine(step: TrainingStep, settings: RunSettings, out: Path, checkpoints
 
         engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps)
     history.close()
+    watch.close()
     if state.next < step.steps:
         raise Stopped(
             f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
@@ -111,19 +119,6 @@ def _is_finite(method: Method) -> bool:
     import torch
 
     return all(bool(torch.isfinite(value).all()) for value in method.state_dict().values())
-
-
-def _attach_statistics(engine: Any, out: Path) -> None:
-    """MONAI's TensorBoard handler for the logged steps, into RUN/events."""
-    from monai.handlers import TensorBoardStatsHandler
-
-    handler = TensorBoardStatsHandler(
-        log_dir=str(out / "events"),
-        iteration_log=lambda engine, iteration: bool(engine.state.output),
-        epoch_log=False,
-        output_transform=lambda output: output,
-    )
-    handler.attach(engine)
 
 
 def _restore(folder: Path, step: TrainingStep, state: _TrainingState) -> None:

@@ -130,7 +130,7 @@ def score(
         )
         return _outcome(folder, target, verb)
     chosen = resolve_device(device or opened.settings.device)
-    method, items = opened.method(chosen), in_memory(target)
+    method, items = opened.method(chosen), in_memory(target, chosen)
     kept = _scores_are_there(folder, marker)
     if not kept:
         for name in FIGURES:

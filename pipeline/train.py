@@ -27,16 +27,22 @@ from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
 from pipeline.split_overlap import overlap_sentence
+from pipeline.tracking import tracked
+from pipeline.validation import validation_figures
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
 
     from models.detector import Method
     from models.fit import Items
+    from pipeline.tracking import Tracker
     from preprocessing.store import Store
 
 IN_MEMORY_BYTES = 4 * 2**30
+DEVICE_SHARE = 0.5
+"""Most of a CUDA device's free memory that the stored items may take; networks and activations need the rest."""
 
 
 def train(
@@ -45,10 +51,12 @@ def train(
     preset: str | None = None,
     overrides: Sequence[dict[str, Any]] = (),
     force: bool = False,
+    mlflow: str | None = None,
 ) -> Outcome:
     """Train on `store` and write the run to `out`; `overrides` are layers of settings, later ones win.
 
-    Raises UsageError (settings), EsadError (data, non-finite loss, other settings in `out`), Stopped (SIGTERM).
+    `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
+    EsadError (data, non-finite loss, other settings in `out`), Stopped (SIGTERM).
     """
     from preprocessing.store import Store, write_table
 
@@ -65,11 +73,14 @@ def train(
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
     _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    method, steps, restarts = _fit(opened, assignments, settings, out)
-    _write_references(out, opened, assignments, method, settings)
-    training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
-    _write_provenance(out, opened, settings, {**training, "overlap": _overlap(assignments, settings)})
-    _write_model(out / "model.safetensors", method)
+    with tracked(mlflow, out, config) as tracker:
+        method, steps, restarts = _fit(opened, assignments, settings, out, tracker)
+        _write_references(out, opened, assignments, method, settings)
+        training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
+        held = validation_figures(opened, assignments, method, settings, out)
+        found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
+        _write_provenance(out, opened, settings, found)
+        _write_model(out / "model.safetensors", method)
     return _outcome(out, opened, f"Wrote {out}", settings)
 
 
@@ -129,19 +140,27 @@ def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd
     data = settings.data
     if data.split == "published" and store.kind != "table":
         raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
+    seed = settings.seed if data.split_seed is None else data.split_seed
     return (assign_published if data.split == "published" else assign)(
-        items.reset_index(drop=True), seed=settings.seed, labelled=data.labelled, gamma_l=data.gamma_l,
+        items.reset_index(drop=True), seed=seed, labelled=data.labelled, gamma_l=data.gamma_l,
         gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
         labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
     )  # fmt: skip
 
 
-def in_memory(store: Store) -> Items:
-    """The store's items as one tensor where they fit in memory, else read as they are asked for."""
+def in_memory(store: Store, device: torch.device | None = None) -> Items:
+    """The store's items as one tensor where they fit, else read from the mapped shards as they are asked for.
+
+    On CUDA they are moved to the device once where they take at most DEVICE_SHARE of its free memory.
+    """
     import torch
 
-    path_bytes = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
-    if path_bytes <= IN_MEMORY_BYTES:
+    needed = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
+    if device is not None and device.type == "cuda":
+        if needed <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return torch.from_numpy(store.read()).to(device)
+        return lambda positions: torch.from_numpy(store.read(positions)).pin_memory()
+    if needed <= IN_MEMORY_BYTES:
         return torch.from_numpy(store.read())
     return lambda positions: torch.from_numpy(store.read(positions))
 
@@ -154,7 +173,7 @@ def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
 
 
 def _fit(
-    store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path
+    store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path, tracker: Tracker | None = None
 ) -> tuple[Method, int, int]:
     """The trained method, its number of steps, and how often training started anew."""
     from models.augment import Augmentation
@@ -168,7 +187,7 @@ def _fit(
     part = assignments[assignments["part"] == "train"]
     held = assignments[(assignments["part"] == "validation") & assignments["label"].notna()]
     data = TrainingData(
-        in_memory(store), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")],
+        in_memory(store, device), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")],
         [(positions_of(store, held["item_id"]), held["label"].to_numpy(dtype="int8"))],
     )  # fmt: skip
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
@@ -186,19 +205,26 @@ def _fit(
             f"{step.steps} steps."
         )
         try:
-            run_engine(step, settings, out, _checkpoints(out, restart))
+            run_engine(step, settings, out, _checkpoints(out, restart), tracker)
             return method.eval(), step.steps, restart
         except Diverged as error:
             if restart == settings.train.restarts:
                 raise
             say(f"{error} Starting anew at half the learning rate.")
             _checkpoints(out, restart + 1).mkdir(parents=True)
+            if tracker:
+                tracker.restart()
         except CannotFit as error:
             raise EsadError(f"{store.root}: {error}") from error
         except RuntimeError as error:
             if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
                 sizes = f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"
                 raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
+            if settings.train.compile and type(error).__module__.startswith("torch._"):
+                raise UsageError(
+                    f"train.compile = true: torch.compile failed ({str(error).strip().splitlines()[0]}). It needs a C++ "
+                    "compiler on a CPU, Triton on CUDA; or set train.compile=false."
+                ) from error
             raise
     raise EsadError(
         f"{out}: its training was started anew more often than train.restarts allows; use --force."
@@ -233,7 +259,8 @@ def _write_references(
         held = normal[normal["part"] == "train"]
         say("No normal item was held out (data.validation_share): reference scores come from training items.")
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    device, items = resolve_device(settings.device), in_memory(store)
+    device = resolve_device(settings.device)
+    items = in_memory(store, device)
     positions = positions_of(store, held["item_id"])
     raw = raw_scores(method, items, positions, device, augmentation)
     raw.insert(0, "item_id", held["item_id"].to_numpy())

@@ -1,0 +1,163 @@
+"""What a person sees of a training while it runs: an epoch table, TensorBoard, MLflow, and a watch on collapse.
+
+Every logged step's terms go to TensorBoard and MLflow. At the end of an epoch, at least REPORT_EVERY_STEPS after the
+last such report, come a row of the table, figures of the latent codes of a fixed probe, and now and then a picture.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.collapse import CollapseWatch, latent_figures
+from pipeline.epoch_table import EpochTable
+from pipeline.picture_grid import picture_grid
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+    from models.fit import TrainingStep
+    from pipeline.tracking import Tracker
+
+REPORT_EVERY_STEPS = 100
+"""Least steps between reports: a probe of 64 items costs the time of less than one step on a batch of 32."""
+PROBE_ITEMS = {True: 64, False: 256}
+"""Items whose codes are looked at: pictures, table rows."""
+GRIDS_A_PHASE = 20
+GRID_ITEMS = 8
+"""Unlabelled items of a picture grid, and as many labelled anomalies."""
+
+
+class TrainingWatch:
+    """Reports on one training; only the process that writes the run has one. It changes nothing of the training."""
+
+    def __init__(self, step: TrainingStep, out: Path, start: int, tracker: Tracker | None = None) -> None:
+        """`start` is the step that training goes on from: what was logged from there on is void."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.step, self.tracker = step, tracker
+        self.writer = SummaryWriter(str(out / "events"), purge_step=start + 1)
+        self.collapse = CollapseWatch(step.method.settings)
+        self.table = EpochTable(f"train {out.name}")
+        self._since, self._began = _logged_before(out, start, self._last_report(start)), time.monotonic()
+        self._probe: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """MONAI's TensorBoard handler for the engine's output of the logged steps."""
+        from monai.handlers import TensorBoardStatsHandler
+
+        handler = TensorBoardStatsHandler(
+            summary_writer=self.writer,
+            iteration_log=lambda engine, iteration: bool(engine.state.output),
+            epoch_log=False,
+            output_transform=lambda output: output,
+        )
+        handler.attach(engine)
+
+    def reports_at(self, number: int) -> bool:
+        """Whether a report follows step `number`: the end of an epoch far enough from the last, or of a phase."""
+        _, first, steps = self.step.phase_at(number)
+        done = number + 1 - first
+        return done == steps or done % self._interval(number) == 0
+
+    def observe(self, number: int, values: dict[str, float]) -> dict[str, float]:
+        """Take note of a logged step; returns `values` with what a report adds to them. Called after the step."""
+        self._since.append(values)
+        if self.reports_at(number):
+            values = {**values, **self._report(number)}
+        if self.tracker:
+            self.tracker.log(number + 1, values, flush=self.reports_at(number))
+        return values
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.writer.close()
+        if self.tracker:
+            self.tracker.flush()
+
+    def _interval(self, number: int) -> int:
+        """Steps between reports in the phase of step `number`: whole epochs."""
+        epoch = self._epoch(number)
+        return epoch * -(-REPORT_EVERY_STEPS // epoch)
+
+    def _epoch(self, number: int) -> int:
+        phase, _, _ = self.step.phase_at(number)
+        return self.step.orders[0].steps_per_epoch(phase.labelled)
+
+    def _last_report(self, start: int) -> int:
+        """The first step after the last report before step `start`."""
+        if start >= self.step.steps:
+            return start
+        _, first, _ = self.step.phase_at(start)
+        return start - (start - first) % self._interval(start)
+
+    def _report(self, number: int) -> dict[str, float]:
+        phase, first, steps = self.step.phase_at(number)
+        epoch = self._epoch(number)
+        means = {
+            name: float(np.mean([values[name] for values in self._since if name in values]))
+            for name in dict.fromkeys(name for values in self._since for name in values)
+        }
+        seconds = time.monotonic() - self._began
+        self._since, self._began = [], time.monotonic()
+        figures = self._latents(number, phase.name)
+        self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
+        return figures
+
+    def _latents(self, number: int, phase: str) -> dict[str, float]:
+        """Figures of the probe's codes; the picture grid is drawn on the way, while the networks are set to score."""
+        import torch
+
+        method = self.step.method
+        method.eval()  # the next step sets it to train again
+        with torch.no_grad():
+            if self._probe is None:
+                self._probe = self.step.read(_probe_positions(self.step)[None])
+            codes = method.latents(self._probe)
+            if self._draws_at(number):
+                grid = picture_grid(self.step, GRID_ITEMS)
+                self.writer.add_image("input, target, reconstruction", grid, number + 1)
+        axes = 1 if method.pictures else 2
+        figures = {
+            f"{name}_{figure}": value
+            for name, code in codes.items()
+            for figure, value in latent_figures(code.reshape(-1, *code.shape[axes:])).items()
+        }
+        self.collapse.check(phase, figures)
+        return figures
+
+    def _draws_at(self, number: int) -> bool:
+        if not self.step.method.pictures:
+            return False
+        _, first, steps = self.step.phase_at(number)
+        done, every = number + 1 - first, self._interval(number)
+        return done == steps or (done // every - 1) % max(1, steps // every // GRIDS_A_PHASE) == 0
+
+
+def _probe_positions(step: TrainingStep) -> np.ndarray:
+    """Positions of the items whose codes are looked at: normals of the validation part, else unlabelled items."""
+    from pipeline.heat import evenly
+
+    most = PROBE_ITEMS[step.method.pictures]
+    if step.data.validation:
+        positions, labels = step.data.validation[0]
+        normals = positions[labels == 0]
+        if len(normals) >= most // 2:
+            return evenly(normals, most)
+    return evenly(step.data.positions[0][step.data.semi_labels[0] == 0], most)
+
+
+def _logged_before(out: Path, start: int, since: int) -> list[dict[str, float]]:
+    """Terms of the logged steps in [since, start) of RUN/history.csv: what the next report's means begin with."""
+    path = out / "history.csv"
+    if not start or not path.exists():
+        return []
+    rows: dict[int, dict[str, float]] = {}
+    for line in path.read_text().splitlines()[1:]:
+        parts = line.split(",")
+        if len(parts) == 4 and since <= int(parts[0]) < start:
+            rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
+    return list(rows.values())
