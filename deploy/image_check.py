@@ -10,7 +10,6 @@ ten minutes; ends with the image's size.
 from __future__ import annotations
 
 import argparse
-import configparser
 import json
 import os
 import shutil
@@ -44,21 +43,27 @@ def run(command: Sequence[object], **more: object) -> subprocess.CompletedProces
 def answers(engine: str) -> bool:
     """Whether a container engine is installed and its daemon, if it has one, is there."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return bool(shutil.which(engine)) and subprocess.run([engine, "info"], **quiet, check=False).returncode == 0
+    return (
+        bool(shutil.which(engine)) and subprocess.run([engine, "info"], **quiet, check=False).returncode == 0
+    )
 
 
 def pip_settings() -> tuple[dict[str, str], list[Path]]:
     """This machine's own sources of packages, as PIP_* build arguments, and the local files and folders in them."""
     listed = run([sys.executable, "-m", "pip", "config", "list"], capture_output=True).stdout
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string("[all]\n" + "\n".join(sorted(listed.splitlines(), reverse=True)))  # :env: is last, and wins
     found = {}
-    for key, value in parser["all"].items():
+    for line in sorted(
+        listed.splitlines(), reverse=True
+    ):  # what the environment says (:env:) comes last, and wins
+        key, _, value = line.partition("=")
         name = key.rpartition(".")[2]
         if name in PIP_OPTIONS:
             found["PIP_" + name.upper().replace("-", "_")] = value.strip("'")
-    words = [word.removeprefix("file://") for value in found.values() for word in value.split()]
-    return found, [Path(word) for word in words if word.startswith("/")]
+    paths = [Path(word.removeprefix("file://")) for value in found.values() for word in value.split()]
+    local = [
+        path.parent if path.name == "simple" else path for path in paths
+    ]  # an index's files lie beside it
+    return found, [path for path in local if path.is_absolute()]
 
 
 class Engine:
@@ -174,7 +179,9 @@ def descendants(parent: int) -> list[int]:
 
 
 def revision() -> str:
-    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 

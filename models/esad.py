@@ -31,11 +31,12 @@ def phi(
 def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Tensor:
     numbers = generator(key[0], "phi", key[1])
     turns = torch.randint(1, 4, (len(x),), generator=numbers)
-    if x.shape[-1] != x.shape[-2]:
+    square = x.shape[-1] == x.shape[-2]
+    if not square:
         turns.fill_(2)
     out = x.clone()
     if settings.rearrange:
-        for turn in (1, 2, 3):
+        for turn in (1, 2, 3) if square else (2,):
             chosen = (turns == turn).to(x.device)
             out[chosen] = torch.rot90(x[chosen], turn, (2, 3))
     if settings.noise:

@@ -23,6 +23,7 @@ import yaml
 
 from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
+from pipeline.model_card import write_model_card
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
@@ -69,6 +70,7 @@ def train(
     _write_references(out, opened, assignments, method, settings)
     training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
     _write_provenance(out, opened, settings, {**training, "overlap": _overlap(assignments, settings)})
+    write_model_card(out)
     _write_model(out / "model.safetensors", method)
     return _outcome(out, opened, f"Wrote {out}", settings)
 
