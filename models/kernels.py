@@ -34,7 +34,9 @@ def best(values: Sequence[float], score: Callable[[float], np.ndarray], label: n
 def expansion(x: Tensor, vectors: Tensor, weights: Tensor, gamma: Tensor) -> Tensor:
     """sum_i weights_i exp(-gamma |x - vectors_i|^2) for each row: (B, F), (n, F), (n,), () -> (B,)."""
     parts = []
-    for rows in x.split(ROWS_AT_ONCE):
+    for rows in (
+        (x,) if torch.compiler.is_exporting() else x.split(ROWS_AT_ONCE)
+    ):  # any number of rows in an export
         squared = rows.square().sum(1, keepdim=True) + vectors.square().sum(1) - 2 * rows @ vectors.T
         parts.append(torch.exp(-gamma * squared.clamp(min=0)) @ weights)
     return torch.cat(parts)

@@ -204,7 +204,10 @@ class PictureScaler(nn.Module):
         self.padding = (across // 2, across - across // 2, down // 2, down - down // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 3, 1, 2).float().div_(255)
+        return self.arrange(x.permute(0, 3, 1, 2).float().div_(255))
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Float (B, C, H, W) in [0, 1] to what the networks take: channels repeated, sides padded, channels last."""
         if self.repeat:
             x = x.expand(-1, 3, -1, -1)
         x = nn.functional.pad(x, self.padding) if any(self.padding) else x

@@ -44,7 +44,7 @@ def benchmark(
     for a fault of the grid, of `only`, or a table that is not there, EsadError where `out` has cells of other settings.
     """
     import pandas as pd
-    from joblib import Parallel, delayed
+    from sklearn.utils.parallel import Parallel, delayed
 
     from preprocessing.store import write_table
 

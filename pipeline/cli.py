@@ -133,6 +133,40 @@ def report(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The RUN.")],
+    to: Annotated[str, typer.Option(help="bundle (MONAI) or onnx.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write [RUN/export/<to>].")] = None,
+    force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """The model as a MONAI Bundle or as an ONNX file."""
+
+    def stage() -> Outcome:
+        from pipeline.export import export as run_export
+
+        return run_export(run, to, out, force)
+
+    return run_stage(stage, as_json)
+
+
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(help="The RUN.")],
+    store: Annotated[Path | None, typer.Argument(help="The STORE to compare on [the run's own].")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the run itself scores: cpu, cuda or cuda:N [cpu].")] = None,
+    as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Check that the exports give the run's own scores; status 1 where one does not."""
+
+    def stage() -> Outcome:
+        from pipeline.verify import verify as run_verify
+
+        return run_verify(run, store, **given_only(device=device))
+
+    return run_stage(stage, as_json)
+
+
+@app.command()
 def dicom(
     scores: Annotated[Path, typer.Argument(help="SCORES of radiographs, or their RUN.")],
     archive: Annotated[Path, typer.Option(help="The archive that the store was made of.")],

@@ -31,11 +31,17 @@ KINDS = ("contribution", "pixel_error")
 """The kinds of map, in the order of HOT's pairs and of an overlay's panels."""
 
 
+def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """The score of `kind` as term -> (centre, scale): it is the sum of (term - centre) / scale."""
+    if kind == "eq9":
+        return {"eq9": (0.0, 1.0)}
+    references = {name: normals[name].to_numpy(dtype=float) for name in ("reconstruction", "norm")}
+    return {name: (float(np.median(values)), spread(values)) for name, values in references.items()}
+
+
 def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
     """The score of `kind` as weights of the method's score terms: contributions share out exactly this."""
-    if kind == "eq9":
-        return {"eq9": 1.0}
-    return {name: 1 / spread(normals[name].to_numpy(dtype=float)) for name in ("reconstruction", "norm")}
+    return {name: 1 / scale for name, (_, scale) in score_formula(kind, normals).items()}
 
 
 def spread(values: np.ndarray) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 LOG_EVERY_SECONDS = 15.0
 LOG_WIDTH = 160
@@ -17,6 +19,19 @@ def say(message: str) -> None:
     """Print one line for the person, on stderr (stdout belongs to `--json`)."""
     sys.stderr.write(message.rstrip() + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block libraries keep their warnings to themselves, and stdout free: errors are still raised and logged."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _Log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,11 @@ class Run:
         import numpy as np
 
         return np.load(self.root / "mean_normal.npy", allow_pickle=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the weights: what was made of this model and what of another is told apart by it."""
+        return hashlib.sha256((self.root / "model.safetensors").read_bytes()).hexdigest()[:16]
 
     @property
     def augmentation(self) -> Augmentation:

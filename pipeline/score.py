@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.config import first_difference
 from pipeline.errors import EsadError, UsageError
-from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_weights, spread
+from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_formula, score_weights
 from pipeline.outcome import Outcome, items_of
 from pipeline.progress import progress
 from pipeline.runs import Run, open_run, resolve_device
@@ -64,9 +64,8 @@ def raw_scores(
 def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
     """Sum over the terms of each term's distance above its median over normals, in median absolute deviations."""
     total = np.zeros(len(table))
-    for name in ("reconstruction", "norm"):
-        reference = normals[name].to_numpy(dtype=float)
-        total += (table[name].to_numpy(dtype=float) - np.median(reference)) / spread(reference)
+    for name, (centre, scale) in score_formula("standardised", normals).items():
+        total += (table[name].to_numpy(dtype=float) - centre) / scale
     return total
 
 
@@ -180,12 +179,9 @@ def _renew_labels(folder: Path, run: Run, store: Store) -> bool:
 
 
 def _marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
-    import hashlib
-
-    weights = hashlib.sha256((run.root / "model.safetensors").read_bytes()).hexdigest()[:16]
     return {
         "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
-        "score": run.settings.score.kind, "model": weights, "inputs": store.description["inputs"],
+        "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
         "items": len(store), "overlays": overlays,
     }  # fmt: skip
 

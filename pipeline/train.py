@@ -23,6 +23,7 @@ import yaml
 
 from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
+from pipeline.model_card import write_model_card
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
@@ -80,6 +81,7 @@ def train(
         held = validation_figures(opened, assignments, method, settings, out)
         found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
         _write_provenance(out, opened, settings, found)
+        write_model_card(out)
         _write_model(out / "model.safetensors", method)
     return _outcome(out, opened, f"Wrote {out}", settings)
 
