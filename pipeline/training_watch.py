@@ -103,11 +103,15 @@ class TrainingWatch:
         }
         seconds = time.monotonic() - self._began
         self._since, self._began = [], time.monotonic()
-        figures = self._latents(number, phase.name)
+        figures = self._latents(number)
+        if phase.name == "warmup":  # of the first encoder and the decoder alone
+            figures = {name: value for name, value in figures.items() if "z_hat" not in name}
+        if 2 * (number + 1 - first) >= steps:
+            self.collapse.check(figures)
         self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
         return figures
 
-    def _latents(self, number: int, phase: str) -> dict[str, float]:
+    def _latents(self, number: int) -> dict[str, float]:
         """Figures of the probe's codes; the picture grid is drawn on the way, while the networks are set to score."""
         import torch
 
@@ -115,18 +119,16 @@ class TrainingWatch:
         method.eval()  # the next step sets it to train again
         with torch.no_grad():
             if self._probe is None:
-                self._probe = self.step.read(_probe_positions(self.step)[None])
-            codes = method.latents(self._probe)
-            if self._draws_at(number):
-                grid = picture_grid(self.step, GRID_ITEMS)
-                self.writer.add_image("input, target, reconstruction", grid, number + 1)
-        axes = 1 if method.pictures else 2
-        figures = {
-            f"{name}_{figure}": value
-            for name, code in codes.items()
-            for figure, value in latent_figures(code.reshape(-1, *code.shape[axes:])).items()
-        }
-        self.collapse.check(phase, figures)
+                positions, anomaly = _probe_positions(self.step)
+                self._probe = self.step.read(positions[None]), torch.from_numpy(anomaly).to(self.step.device)
+            x, anomaly = self._probe
+            codes = method.latents(x)
+            grid = picture_grid(self.step, GRID_ITEMS) if self._draws_at(number) else None
+        if grid is not None:
+            self.writer.add_image("input, target, reconstruction", grid, number + 1)
+        figures: dict[str, float] = {}
+        for name, code in codes.items():
+            figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
         return figures
 
     def _draws_at(self, number: int) -> bool:
@@ -137,17 +139,21 @@ class TrainingWatch:
         return done == steps or (done // every - 1) % max(1, steps // every // GRIDS_A_PHASE) == 0
 
 
-def _probe_positions(step: TrainingStep) -> np.ndarray:
-    """Positions of the items whose codes are looked at: normals of the validation part, else unlabelled items."""
+def _probe_positions(step: TrainingStep) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the items whose codes are looked at, and which of them are labelled anomalies, bool.
+
+    Normals of the validation part where it has enough, else unlabelled items; and a third as many labelled anomalies.
+    """
     from pipeline.heat import evenly
 
     most = PROBE_ITEMS[step.method.pictures]
+    positions, semi = step.data.positions[0], step.data.semi_labels[0]
+    normal = positions[semi == 0]
     if step.data.validation:
-        positions, labels = step.data.validation[0]
-        normals = positions[labels == 0]
-        if len(normals) >= most // 2:
-            return evenly(normals, most)
-    return evenly(step.data.positions[0][step.data.semi_labels[0] == 0], most)
+        held, labels = step.data.validation[0]
+        normal = held[labels == 0] if (labels == 0).sum() >= most // 2 else normal
+    normal, anomalies = evenly(normal, most - most // 4), evenly(positions[semi < 0], most // 4)
+    return np.concatenate([normal, anomalies]), np.repeat([False, True], [len(normal), len(anomalies)])
 
 
 def _logged_before(out: Path, start: int, since: int) -> list[dict[str, float]]:
