@@ -42,8 +42,13 @@ class TrainingWatch:
         self.writer = SummaryWriter(str(out / "events"), purge_step=start + 1)
         self.collapse = CollapseWatch(step.method.settings)
         self.table = EpochTable(f"train {out.name}")
-        self._since, self._began = _logged_before(out, start, self._last_report(start)), time.monotonic()
+        before, last = _logged_before(out, start), self._last_report(start)
+        self._since = [values for number, values in before.items() if number >= last]
+        self._began = time.monotonic()
         self._probe: Any = None
+        if tracker:
+            for number, values in before.items():  # what a kill kept from being sent
+                tracker.log(number + 1, values)
 
     def attach(self, engine: Engine) -> None:
         """MONAI's TensorBoard handler for the engine's output of the logged steps."""
@@ -156,14 +161,13 @@ def _probe_positions(step: TrainingStep) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([normal, anomalies]), np.repeat([False, True], [len(normal), len(anomalies)])
 
 
-def _logged_before(out: Path, start: int, since: int) -> list[dict[str, float]]:
-    """Terms of the logged steps in [since, start) of RUN/history.csv: what the next report's means begin with."""
+def _logged_before(out: Path, start: int) -> dict[int, dict[str, float]]:
+    """Terms of the logged steps before `start`, by step, of RUN/history.csv."""
     path = out / "history.csv"
-    if not start or not path.exists():
-        return []
     rows: dict[int, dict[str, float]] = {}
-    for line in path.read_text().splitlines()[1:]:
-        parts = line.split(",")
-        if len(parts) == 4 and since <= int(parts[0]) < start:
-            rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
-    return list(rows.values())
+    if start and path.exists():
+        for line in path.read_text().splitlines()[1:]:
+            parts = line.split(",")
+            if len(parts) == 4 and int(parts[0]) < start:
+                rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
+    return rows
