@@ -74,6 +74,30 @@ def train(
 
 
 @app.command()
+def sweep(
+    store: Annotated[Path, typer.Argument(help="The STORE to train on.")],
+    out: Out,
+    over: Annotated[list[str], typer.Option(help="A setting and its values: loss.lambda1=0.01,0.1,1,10; repeatable.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each combination, on one split [1].")] = None,
+    preset: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    config: Annotated[Path | None, typer.Option(help="As for train.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first seed, which also draws the split.")] = None,
+    set_: Set = None, device: Device = None, force: Force = False, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Train a grid of settings and choose by AUC on a validation part of the training data."""
+
+    def stage() -> Outcome:
+        stated = read_yaml(config) if config else {}
+        stated.pop("store", None)
+        layers = [stated, parse_assignments(set_ or []), given_only(seed=seed, device=device)]
+        from pipeline.sweep import sweep as run_sweep
+
+        return run_sweep(store, out, over, preset, layers, force=force, **given_only(seeds=seeds))
+
+    return run_stage(stage, as_json)
+
+
+@app.command()
 def score(
     run: Annotated[Path, typer.Argument(help="The RUN.")],
     store: Annotated[Path | None, typer.Argument(help="The STORE to score [the run's own].")] = None,

@@ -204,7 +204,7 @@ def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "
     return flat
 
 
-def _number_if_scientific(value: Any) -> Any:
+def number_if_scientific(value: Any) -> Any:
     """1e-3 as a number: YAML 1.1 reads it as text."""
     return (
         float(value)
@@ -248,7 +248,7 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
         for name, value in _flatten(layer, model).items():
             if name not in known:
                 raise UsageError(f"Unknown setting {name!r}: did you mean {nearest(name, known)!r}?")
-            flat[name] = _number_if_scientific(value)
+            flat[name] = number_if_scientific(value)
         _let_the_later_length_win(flat, layer, model)
     nested: dict[str, Any] = {}
     for name, value in flat.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +86,37 @@ def write_strip(
     from preprocessing.store import write_atomically
 
     write_atomically(path, Image.fromarray(heat_strip(image, reconstruction, heats)).save)
+
+
+class StripWriter:
+    """Writes heat strips by threads, so that the next batch is computed meanwhile; a context manager.
+
+    The files are those of `write_strip`. An error of a thread is raised by a later `write`, or as the block ends; at most
+    WAITING strips wait in memory.
+    """
+
+    WAITING = 64
+    THREADS = 2
+
+    def __enter__(self) -> StripWriter:
+        self._pool = ThreadPoolExecutor(self.THREADS, thread_name_prefix="overlay")
+        self._open: deque[Future[None]] = deque()
+        return self
+
+    def write(
+        self, path: Path, image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]
+    ) -> None:
+        """`write_strip`, later; the arrays must not change meanwhile."""
+        while self._open and (len(self._open) >= self.WAITING or self._open[0].done()):
+            self._open.popleft().result()
+        self._open.append(self._pool.submit(write_strip, path, image, reconstruction, heats))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for future in self._open if kind is None else ():
+                future.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def slide_heat_map(

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 GAP = 2
 
 
-def picture_grid(step: TrainingStep, most: int) -> Tensor:
-    """float32 (C, H, W) in [0, 1]: a column an item, below each other input, target and reconstruction (if any).
+def picture_grid(step: TrainingStep, most: int) -> Tensor | None:
+    """float32 (C, H, W) in [0, 1]: a column an item, below each other input, target and reconstruction.
 
     At most `most` unlabelled items and as many labelled anomalies, always the same ones; the target of an anomaly is
-    phi(x), of the others the input. `step.method` must be set to score.
+    phi(x), of the others the input. None for a method that does not reconstruct. `step.method` must be set to score.
     """
     import numpy as np
     import torch
@@ -30,7 +30,9 @@ def picture_grid(step: TrainingStep, most: int) -> Tensor:
     x = step.read(chosen[None])
     batch = Batch(x, torch.from_numpy(labels).to(x.device), [(method.seeds[0], 0)])
     outputs = method.score_terms(x).get("x_hat")
-    rows = [x, method.target(batch), *([] if outputs is None else [outputs])]
+    if outputs is None:
+        return None
+    rows = [x, method.target(batch), outputs]
     padded = [
         torch.nn.functional.pad(row.float().clamp(0, 1).cpu(), (0, GAP, 0, GAP), value=1.0) for row in rows
     ]

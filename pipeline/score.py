@@ -301,7 +301,7 @@ def _explain(
     A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
     """
     from models.fit import score_batches
-    from pipeline.overlays import Heat, hot_point, write_strip
+    from pipeline.overlays import Heat, StripWriter, hot_point
 
     marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)
     positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
@@ -309,7 +309,7 @@ def _explain(
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
     scales = {name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items()}
     names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
-    with progress("overlays", len(positions)) as bar:
+    with progress("overlays", len(positions)) as bar, StripWriter() as strips:
         for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
             inputs, kinds = _pictures(method, x), maps.kinds(x, terms.get("x_hat"))
             outputs = _pictures(method, terms["x_hat"]) if "x_hat" in terms else [None] * len(inputs)
@@ -321,7 +321,7 @@ def _explain(
                 if draw[place]:
                     heats = [Heat(values[item], scales[name]) for name, values in kinds.items()]
                     picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
-                    write_strip(folder / f"{names[position]}.png", picture, output, heats)
+                    strips.write(folder / f"{names[position]}.png", picture, output, heats)
                 place += 1
             bar.advance(len(chosen))
     height, width = (int(side) for side in run.store["shape"][:2])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -191,5 +192,7 @@ def without_password(uri: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
+    text = re.sub(
+        r"//[^/@\s]*@", "//", str(error).strip()
+    ).splitlines()  # MLflow's messages repeat user and password
     return text[0][:200] if text else type(error).__name__

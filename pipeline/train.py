@@ -62,14 +62,12 @@ def train(
     from preprocessing.store import Store, write_table
 
     opened = Store(store)
-    method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
-    published = protocol_settings(opened.settings) if opened.kind == "tiles" else {}
-    settings = resolve(RunSettings, *preset_settings(opened.kind, preset, method), published, *overrides)
+    settings = run_settings(opened, preset, overrides)
     config = _config(opened, settings)
     if _already_finished(out, config, force):
         return _outcome(out, opened, "Left alone (finished before)", settings)
     began = time.monotonic()
-    items = splittable(opened, _selected(opened, settings), settings)
+    items = splittable(opened, selected(opened, settings), settings)
     assignments = assign_items(opened, items, settings)
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
@@ -84,6 +82,13 @@ def train(
         write_model_card(out)
         _write_model(out / "model.safetensors", method)
     return _outcome(out, opened, f"Wrote {out}", settings)
+
+
+def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
+    """The settings of a run on `store`: its kind's, the preset's, the method's, then `overrides` (later ones win)."""
+    method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
+    published = protocol_settings(store.settings) if store.kind == "tiles" else {}
+    return resolve(RunSettings, *preset_settings(store.kind, preset, method), published, *overrides)
 
 
 def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def _already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
     return (out / "model.safetensors").exists()
 
 
-def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
+def selected(store: Store, settings: RunSettings) -> pd.DataFrame:
     """The manifest rows that `data.where` keeps, with their positions as index."""
     items = store.manifest
     for name, value in settings.data.where.items():

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pipeline.tracking import Tracker
 
 REPORT_EVERY_STEPS = 100
-"""Least steps between reports: a probe of 64 items costs the time of less than one step on a batch of 32."""
-PROBE_ITEMS = {True: 64, False: 256}
+"""Least steps between reports: a probe of 32 items costs a third of a step on a batch of 32, a picture grid a sixth."""
+PROBE_ITEMS = {True: 32, False: 256}
 """Items whose codes are looked at: pictures, table rows."""
 GRIDS_A_PHASE = 20
 GRID_ITEMS = 8
@@ -42,8 +42,13 @@ class TrainingWatch:
         self.writer = SummaryWriter(str(out / "events"), purge_step=start + 1)
         self.collapse = CollapseWatch(step.method.settings)
         self.table = EpochTable(f"train {out.name}")
-        self._since, self._began = _logged_before(out, start, self._last_report(start)), time.monotonic()
+        before, last = _logged_before(out, start), self._last_report(start)
+        self._since = [values for number, values in before.items() if number >= last]
+        self._began = time.monotonic()
         self._probe: Any = None
+        if tracker:
+            for number, values in before.items():  # what a kill kept from being sent
+                tracker.log(number + 1, values)
 
     def attach(self, engine: Engine) -> None:
         """MONAI's TensorBoard handler for the engine's output of the logged steps."""
@@ -103,11 +108,15 @@ class TrainingWatch:
         }
         seconds = time.monotonic() - self._began
         self._since, self._began = [], time.monotonic()
-        figures = self._latents(number, phase.name)
+        figures = self._latents(number)
+        if phase.name == "warmup":  # of the first encoder and the decoder alone
+            figures = {name: value for name, value in figures.items() if "z_hat" not in name}
+        if 2 * (number + 1 - first) >= steps:
+            self.collapse.check(figures)
         self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
         return figures
 
-    def _latents(self, number: int, phase: str) -> dict[str, float]:
+    def _latents(self, number: int) -> dict[str, float]:
         """Figures of the probe's codes; the picture grid is drawn on the way, while the networks are set to score."""
         import torch
 
@@ -115,18 +124,16 @@ class TrainingWatch:
         method.eval()  # the next step sets it to train again
         with torch.no_grad():
             if self._probe is None:
-                self._probe = self.step.read(_probe_positions(self.step)[None])
-            codes = method.latents(self._probe)
-            if self._draws_at(number):
-                grid = picture_grid(self.step, GRID_ITEMS)
-                self.writer.add_image("input, target, reconstruction", grid, number + 1)
-        axes = 1 if method.pictures else 2
-        figures = {
-            f"{name}_{figure}": value
-            for name, code in codes.items()
-            for figure, value in latent_figures(code.reshape(-1, *code.shape[axes:])).items()
-        }
-        self.collapse.check(phase, figures)
+                positions, anomaly = _probe_positions(self.step)
+                self._probe = self.step.read(positions[None]), torch.from_numpy(anomaly).to(self.step.device)
+            x, anomaly = self._probe
+            codes = method.latents(x)
+            grid = picture_grid(self.step, GRID_ITEMS) if self._draws_at(number) else None
+        if grid is not None:
+            self.writer.add_image("input, target, reconstruction", grid, number + 1)
+        figures: dict[str, float] = {}
+        for name, code in codes.items():
+            figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
         return figures
 
     def _draws_at(self, number: int) -> bool:
@@ -137,27 +144,30 @@ class TrainingWatch:
         return done == steps or (done // every - 1) % max(1, steps // every // GRIDS_A_PHASE) == 0
 
 
-def _probe_positions(step: TrainingStep) -> np.ndarray:
-    """Positions of the items whose codes are looked at: normals of the validation part, else unlabelled items."""
+def _probe_positions(step: TrainingStep) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the items whose codes are looked at, and which of them are labelled anomalies, bool.
+
+    Normals of the validation part where it has enough, else unlabelled items; and a third as many labelled anomalies.
+    """
     from pipeline.heat import evenly
 
     most = PROBE_ITEMS[step.method.pictures]
+    positions, semi = step.data.positions[0], step.data.semi_labels[0]
+    normal = positions[semi == 0]
     if step.data.validation:
-        positions, labels = step.data.validation[0]
-        normals = positions[labels == 0]
-        if len(normals) >= most // 2:
-            return evenly(normals, most)
-    return evenly(step.data.positions[0][step.data.semi_labels[0] == 0], most)
+        held, labels = step.data.validation[0]
+        normal = held[labels == 0] if (labels == 0).sum() >= most // 2 else normal
+    normal, anomalies = evenly(normal, most - most // 4), evenly(positions[semi < 0], most // 4)
+    return np.concatenate([normal, anomalies]), np.repeat([False, True], [len(normal), len(anomalies)])
 
 
-def _logged_before(out: Path, start: int, since: int) -> list[dict[str, float]]:
-    """Terms of the logged steps in [since, start) of RUN/history.csv: what the next report's means begin with."""
+def _logged_before(out: Path, start: int) -> dict[int, dict[str, float]]:
+    """Terms of the logged steps before `start`, by step, of RUN/history.csv."""
     path = out / "history.csv"
-    if not start or not path.exists():
-        return []
     rows: dict[int, dict[str, float]] = {}
-    for line in path.read_text().splitlines()[1:]:
-        parts = line.split(",")
-        if len(parts) == 4 and since <= int(parts[0]) < start:
-            rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
-    return list(rows.values())
+    if start and path.exists():
+        for line in path.read_text().splitlines()[1:]:
+            parts = line.split(",")
+            if len(parts) == 4 and int(parts[0]) < start:
+                rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
+    return rows

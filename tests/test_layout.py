@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 STAGES = [
     "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan",
-    "audit", "benchmark", "export", "verify",
+    "audit", "benchmark", "export", "verify", "sweep",
 ]  # fmt: skip
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]

@@ -57,6 +57,22 @@ def test_a_labelled_normal_is_reconstructed_to_itself_and_kept_compact():
     assert terms["reconstruction"].item() == pytest.approx(0.25 + 0.5)
 
 
+def test_each_group_has_its_own_means_and_an_absent_one_none():
+    semi = torch.tensor([[0, 1, -1]])
+    terms = esad_losses(X, X_HAT, Z, Z_HAT, TARGET, semi, LossSettings())
+    assert [terms[f"reconstruction_{group}"].item() for group in ("unlabelled", "normal", "anomaly")] == [
+        0.5,
+        0,
+        4.5,
+    ]
+    assert [terms[f"squared_norm_{group}"].item() for group in ("unlabelled", "normal", "anomaly")] == [
+        2,
+        0,
+        1,
+    ]
+    assert losses()["reconstruction_normal"].isnan().all()  # SEMI has no labelled normal
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), step=st.integers(0, 10**6), columns=st.integers(2, 9))
 def test_phi_of_rows_permutes_and_is_never_the_identity(seed, step, columns):

@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.overlays import (
     GAP,
     Heat,
+    StripWriter,
     heat_colours,
     heat_strip,
     hot_point,
@@ -80,3 +81,43 @@ def test_outlines_are_drawn_in_level_0_pixels():
     picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, [square])
     assert (picture[40, 20] != 200).any()
     assert (picture[40, 40] == 200).all()
+
+
+def test_strips_written_by_threads_are_those_written_one_by_one(tmp_path):
+    numbers = np.random.default_rng(0)
+    images = numbers.integers(0, 255, (100, 16, 16, 3), dtype=np.uint8)
+    maps = numbers.random((100, 16, 16))
+    with StripWriter() as strips:
+        for place, image in enumerate(images):
+            strips.write(
+                tmp_path / "threads" / f"{place}.png", image, image / 255, [Heat(maps[place], (0, 1))]
+            )
+    for place, image in enumerate(images):
+        write_strip(tmp_path / "one.png", image, image / 255, [Heat(maps[place], (0, 1))])
+        assert (tmp_path / "one.png").read_bytes() == (tmp_path / "threads" / f"{place}.png").read_bytes()
+
+
+def test_a_strip_that_cannot_be_written_is_an_error_for_the_user(tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+    image = np.zeros((16, 16, 3), np.uint8)
+
+    def draw(count: int) -> None:
+        with StripWriter() as strips:
+            for place in range(count):
+                strips.write(tmp_path / "folder" / f"{place}.png", image, None, [])
+
+    for count in (1, 500):  # found as the block ends, or by a later strip
+        with pytest.raises(OSError, match="folder"):
+            draw(count)
+
+
+def test_what_stops_the_work_is_raised_and_not_what_the_threads_say(tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+
+    def stopped() -> None:
+        with StripWriter() as strips:
+            strips.write(tmp_path / "folder" / "a.png", np.zeros((16, 16, 3), np.uint8), None, [])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()

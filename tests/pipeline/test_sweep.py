@@ -1,0 +1,158 @@
+"""`esad sweep` as a user drives it: the choice, what it rests on, going on, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import pipeline.sweep
+from pipeline.cli import call
+from pipeline.errors import Stopped
+from tests.pipeline.stores import make_store
+
+SHORT = [
+    "--set", "train.steps=30", "--set", "train.warmup.steps=10", "--set", "train.batch_size=16",
+    "--set", "network.width=1", "--set", "data.validation_share=0.3",
+]  # fmt: skip
+OVER = ["--over", "loss.lambda1=0.1,1e1", "--over", "loss.lambda2=0,1"]
+
+
+def command(store, out, *more: str) -> list[str]:
+    return ["sweep", str(store), "--out", str(out), *SHORT, *more]
+
+
+def test_a_sweep_trains_every_cell_and_leaves_settings_that_train_the_best_one_again(tmp_path, capsys):
+    make_store(tmp_path)
+    out = tmp_path / "sweep"
+    assert call([*command(tmp_path / "store", out, *OVER), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = pd.read_parquet(out / "sweep.parquet")
+    assert rows[["loss.lambda1", "loss.lambda2"]].to_numpy().tolist() == [
+        [0.1, 0],
+        [0.1, 1],
+        [10, 0],
+        [10, 1],
+    ]
+    best = rows.loc[rows["auc"].idxmax()]
+    assert told["best"] == {"loss.lambda1": best["loss.lambda1"], "loss.lambda2": best["loss.lambda2"]}
+    assert min(told["validation"].values()) >= 3
+    assert (out / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    assert f"| {best['loss.lambda1']:g} |" in (out / "sweep.md").read_text().replace(".0 |", " |")
+    assert yaml.safe_load((out / "best.yaml").read_text())["loss"]["lambda1"] == best["loss.lambda1"]
+    again = [
+        "train",
+        str(tmp_path / "store"),
+        "--config",
+        str(out / "best.yaml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert call(again) == 0
+    ours, theirs = (load_file(path / "model.safetensors") for path in (tmp_path / "run", out / best["run"]))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def write_table(path, flipped: bool) -> None:
+    """Rows with a stated split; `flipped` exchanges the labels of the test rows."""
+    numbers = np.random.default_rng(0)
+    y = np.repeat([0, 1], [90, 30])
+    x = numbers.normal(size=(120, 5)).astype(np.float32) + 1.2 * y[:, None]
+    split = np.array(["train", "validation", "test"])[np.arange(120) % 3]
+    if flipped:
+        y = np.where(split == "test", 1 - y, y)
+    np.savez(path, x=x, y=y, split=split)
+
+
+def test_the_labels_of_the_test_part_do_not_touch_the_choice(tmp_path):
+    found = []
+    for flipped in (False, True):
+        folder = tmp_path / str(flipped)
+        folder.mkdir()
+        write_table(folder / "rows.npz", flipped)
+        assert call(["tables", str(folder / "rows.npz"), "--out", str(folder / "store")]) == 0
+        assert call(command(folder / "store", folder / "sweep", *OVER)) == 0
+        found.append(pd.read_parquet(folder / "sweep" / "sweep.parquet"))
+        if flipped:
+            assert (tmp_path / "False/sweep/best.yaml").read_text() == (
+                folder / "sweep/best.yaml"
+            ).read_text()
+    pd.testing.assert_frame_equal(found[0].drop(columns="seconds"), found[1].drop(columns="seconds"))
+    assert found[0]["auc"].nunique() > 1
+
+
+def test_a_stopped_sweep_goes_on_and_finished_cells_are_left_alone(tmp_path, monkeypatch):
+    make_store(tmp_path)
+    out, original, trained = tmp_path / "sweep", pipeline.sweep.train, []
+
+    def stops(store, folder, *more):
+        if len(trained) == 2:
+            raise Stopped("asked to")
+        trained.append(folder.name)
+        return original(store, folder, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.sweep, "train", stops)
+        assert call(command(tmp_path / "store", out, *OVER)) == 75
+    assert not (out / "best.yaml").exists()
+    times = {name: (out / "cells" / name / "model.safetensors").stat().st_mtime_ns for name in trained}
+    assert call(command(tmp_path / "store", out, *OVER)) == 0
+    assert len(list((out / "cells").iterdir())) == 4
+    for name, before in times.items():
+        assert (out / "cells" / name / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_seeds_share_one_split_and_are_averaged(tmp_path):
+    make_store(tmp_path)
+    out = tmp_path / "sweep"
+    assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=0.1,1", "--seeds", "2")) == 0
+    rows = pd.read_parquet(out / "sweep.parquet")
+    assert rows["seed"].tolist() == [0, 1, 0, 1]
+    splits = [pd.read_parquet(out / name / "assignments.parquet") for name in rows["run"]]
+    assert all(split.equals(splits[0]) for split in splits)
+    first, second = (load_file(out / name / "model.safetensors") for name in rows["run"][:2])
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
+    means = rows.groupby("loss.lambda1")["auc"].mean()
+    assert yaml.safe_load((out / "best.yaml").read_text())["loss"]["lambda1"] == means.idxmax()
+
+
+def test_a_cell_that_cannot_be_trained_is_refused_and_the_others_go_on(tmp_path):
+    make_store(tmp_path)
+    over = ["--over", "train.learning_rate=0.001,1e30", "--set", "train.restarts=0"]
+    assert call(command(tmp_path / "store", tmp_path / "sweep", *over)) == 3
+    rows = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
+    assert rows["auc"].isna().tolist() == [False, True]
+    assert "not trained" in (tmp_path / "sweep" / "sweep.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "told"),
+    [
+        (["--over", "loss.lambda1"], 2, "expected name=value"),
+        (["--over", "loss.lamda1=1"], 2, "did you mean 'loss.lambda1'"),
+        (["--over", "loss.lambda1=1,-1"], 2, "loss.lambda1 = -1"),
+        (["--over", "seed=0,1"], 2, "--seeds N"),
+        (["--over", "data.validation_share=0.1,0.2"], 2, "only settings of the model"),
+        (["--over", "loss.lambda1=1,1"], 2, "stands twice"),
+        ([*OVER, "--set", "data.validation_share=0"], 1, "no normal item is held out"),
+    ],
+)
+def test_what_cannot_be_swept_is_said_before_anything_is_trained(tmp_path, capsys, more, status, told):
+    make_store(tmp_path)
+    assert call(command(tmp_path / "store", tmp_path / "sweep", *more)) == status
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "sweep" / "cells").exists()
+
+
+def test_another_sweep_in_the_same_folder_is_refused(tmp_path, capsys):
+    make_store(tmp_path)
+    out = tmp_path / "sweep"
+    assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=0.1")) == 0
+    assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=1")) == 1
+    assert "another sweep (over.loss.lambda1" in capsys.readouterr().err
+    assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=1", "--force")) == 0
