@@ -24,7 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE, BASE, BOX = "localhost/esad-check", "localhost/python-base", "esad-check"
 PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "cert", "default-timeout")
-TRAINING = ["--preset", "demo", "--set", "checkpoint_seconds=1", "--set", "train.steps=200"]
+TRAINING = ["--preset", "demo"]
+for setting in ("checkpoint_seconds=1", "train.steps=60", "train.warmup.steps=20"):
+    TRAINING += ["--set", setting]
 
 
 def say(text: str) -> None:
