@@ -37,6 +37,5 @@ RUN groupadd --gid 1000 esad && useradd --uid 1000 --gid esad --create-home esad
  && mkdir -p /data /runs && chown esad:esad /data /runs
 USER esad
 WORKDIR /runs
-VOLUME ["/data", "/runs"]
 ENTRYPOINT ["esad"]
 CMD ["--help"]

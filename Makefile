@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint clean
+.PHONY: help install demo test test-all lint clean image-check gpu-check
 
 help:
 	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
 	@echo "make test      install, then lint, types and the tests, slow ones left out"
 	@echo "make test-all  every test"
+	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
+	@echo "make gpu-check    the tests that need a GPU and the training benchmark, into gpu-check.json"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
 
 install: $(READY)
@@ -37,6 +39,12 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest
+
+image-check:
+	$(PYTHON) deploy/image_check.py
+
+gpu-check: $(READY)
+	$(BIN)/python deploy/gpu_check.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -103,7 +103,9 @@ class PictureScorer(Scorer):
                 f"pictures of (channels, height, width) = {tuple(image.shape[1:])}; this model takes "
                 f"{(channels, height, width)}, prepared as configs/metadata.json says."
             )
-        cut = self.augmentation.centre(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        # Copied, so that grey pictures, too, lie in memory as stored ones do: another kernel gives other last bits.
+        stored = image.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        cut = self.augmentation.centre(stored).permute(0, 3, 1, 2)
         assert isinstance(self.method.scaler, PictureScaler)
         terms = self.terms(self.method.scaler.arrange(cut))
         return torch.stack([terms["score"], terms["reconstruction"], terms["norm"]], 1)

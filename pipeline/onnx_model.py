@@ -52,6 +52,8 @@ def write_onnx(run: Run, path: Path) -> None:
     names = [*OUTPUTS, *(["x_hat"] if run.settings.method in RECONSTRUCTING else [])]
     scorer = stored_item_scorer(run)
     try:
+        import onnxscript  # noqa: F401  # torch's exporter needs it
+
         with quiet():
             program = torch.onnx.export(
                 scorer, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=["items"],

@@ -22,7 +22,10 @@ STAGES = [
     "audit", "benchmark", "export", "verify", "sweep",
 ]  # fmt: skip
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+SOURCES = [
+    *MODULES,
+    *sorted(path for folder in ("tests", "benchmarks", "deploy") for path in (ROOT / folder).rglob("*.py")),
+]
 
 
 def imported_packages(path: Path) -> set[str]:

@@ -1,0 +1,235 @@
+"""Exports as a user makes and uses them: MONAI's own commands on the bundle, ONNX Runtime on the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from models.table_of_methods import METHODS
+from pipeline.cli import app
+from pipeline.errors import EsadError, UsageError
+from pipeline.export import export
+from pipeline.onnx_model import onnx_scores
+from pipeline.runs import open_run
+from pipeline.score import score
+from pipeline.train import train
+from pipeline.verify import checkpoint_scores, differences, verify
+from preprocessing.store import Store
+from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs on pictures and on a table, with their stores."""
+    out = tmp_path_factory.mktemp("exports")
+    make_store(out, "images", "images")
+    make_store(out, "table", "table")
+    train(out / "images", out / "run", None, [{**QUICK, "score.kind": "standardised"}])
+    train(
+        out / "table",
+        out / "rows",
+        None,
+        [{**QUICK_TABLE, "method": "oc_svm"}],
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(folder):
+    return export(folder / "run", "bundle").out
+
+
+def monai_bundle(*words: object, cwd: Path) -> None:
+    """`python -m monai.bundle`; the checkout stands for an installed package."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "monai.bundle", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_monai_bundle_run_gives_our_score_of_a_picture(folder, bundle, tmp_path):
+    """Run from the bundle's own folder, whose `models` must not hide the package of that name."""
+    store = Store(folder / "images")
+    position = np.array([17])
+    Image.fromarray(store.read(position)[0, ..., 0]).save(tmp_path / "picture.png")
+    words = [
+        "--config_file",
+        "configs/inference.json",
+        "--bundle_root",
+        ".",
+        "--output_dir",
+        tmp_path / "out",
+    ]
+    monai_bundle("run", *words, "--dataset_dir", tmp_path / "picture.png", cwd=bundle)
+    found = pd.read_csv(tmp_path / "out" / "scores.csv")
+    own = checkpoint_scores(open_run(folder / "run"), store, position, "cpu")
+    assert list(found.columns) == ["file", "score", "reconstruction", "norm"]
+    for name in ("score", "reconstruction", "norm"):
+        assert found[name][0] == pytest.approx(own[name][0], rel=1e-6)
+
+
+def test_the_metadata_is_the_input_contract_and_what_monai_demands(bundle, tmp_path):
+    from monai.bundle import ConfigWorkflow
+    from monai.bundle.scripts import verify_net_in_out
+
+    path, config = bundle / "configs" / "metadata.json", bundle / "configs" / "inference.json"
+    metadata = json.loads(path.read_text())
+    image = metadata["network_data_format"]["inputs"]["image"]
+    assert (image["num_channels"], image["spatial_shape"], image["dtype"]) == (1, [16, 16], "float32")
+    assert image["value_range"] == [0, 1]
+    assert "16 x 16 pixels, grey" in image["description"]
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["0"] == "score"
+    workflow = ConfigWorkflow(
+        str(config), str(path), logging_file=False, workflow_type="inference", bundle_root=str(bundle),
+        dataset_dir=str(tmp_path), output_dir=str(tmp_path),
+    )  # fmt: skip
+    workflow.initialize()
+    assert not workflow.check_properties()
+    verify_net_in_out("network_def", meta_file=str(path), config_file=str(config), device="cpu")
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert {"centre", "scale"} < set(weights)
+    assert "esad" in (bundle / "docs" / "README.md").read_text()
+
+
+def test_the_metadata_follows_monais_schema_or_its_specification(bundle, tmp_path):
+    """By `verify_metadata` where ESAD_MONAI_SCHEMA names MONAI's schema file (it is fetched otherwise), else by its keys."""
+    path = bundle / "configs" / "metadata.json"
+    schema = os.environ.get("ESAD_MONAI_SCHEMA")
+    if schema:
+        monai_bundle("verify_metadata", "--meta_file", path, "--filepath", schema, cwd=tmp_path)
+    metadata = json.loads(path.read_text())
+    assert metadata.keys() >= {
+        "schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task",
+        "description", "authors", "copyright", "network_data_format",
+    }  # fmt: skip
+    for side in metadata["network_data_format"].values():
+        for tensor in side.values():
+            assert tensor.keys() >= {
+                "type",
+                "format",
+                "num_channels",
+                "spatial_shape",
+                "dtype",
+                "value_range",
+                "channel_def",
+            }
+
+
+@pytest.mark.parametrize(("run", "name"), [("run", "images"), ("rows", "table")])
+def test_onnx_gives_the_scores_table_for_any_number_of_items(folder, run, name):
+    import onnxruntime
+
+    path = export(folder / run, "onnx").out / "model.onnx"
+    store = Store(folder / name)
+    own = pd.read_parquet(score(folder / run, overlays="none").out / "scores.parquet")
+    found = onnx_scores(path, store, np.arange(len(store)))
+    for column in ("score", "reconstruction", "norm"):
+        assert differences(own[column].to_numpy(), found[column].to_numpy())["passed"], column
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[0] == "N"
+    for count in (1, 3):
+        outputs = session.run(None, {"items": store.read(np.arange(count))})
+        assert outputs[0] == pytest.approx(own["score"][:count], rel=1e-3)
+        assert outputs[-1].shape == ((count, 16, 16, 1) if run == "run" else (count,))
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["esad.method"] == ("esad" if run == "run" else "oc_svm")
+    assert str(ROOT).encode() not in path.read_bytes()
+    assert str(folder).encode() not in path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["images", "table"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_and_kind_of_score_survives_its_exports(folder, kind, method):
+    run = folder / f"{kind}-{method}"
+    quick = QUICK if kind == "images" else QUICK_TABLE
+    train(folder / kind, run, None, [{**quick, "method": method, "score.kind": "standardised"}])
+    assert not verify(run).failed
+
+
+def test_what_is_there_is_left_alone_and_something_else_is_not_replaced_unasked(folder, tmp_path):
+    out = tmp_path / "out"
+    export(folder / "run", "bundle", out)
+    assert "Left alone" in export(folder / "run", "bundle", out).message
+    with pytest.raises(
+        EsadError, match=r"another export \(esad.*|another export \(model|another export \(opset"
+    ):
+        export(folder / "rows", "onnx", out)
+    export(folder / "rows", "onnx", out, force=True)
+    assert {path.name for path in out.iterdir()} == {"model.onnx", "export.json"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(EsadError, match="is no export"):
+        export(folder / "run", "bundle", tmp_path / "mine", force=True)
+
+
+def test_what_a_format_cannot_hold_is_said(folder, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"--to 'tflite': expected one of bundle, onnx"):
+        export(folder / "run", "tflite")
+    with pytest.raises(EsadError, match=r"this run takes rows\. Use --to onnx"):
+        export(folder / "rows", "bundle", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+    def cannot(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("no such operator\nand a long story")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", cannot)
+        with pytest.raises(EsadError, match=r"method oc_svm cannot be written as ONNX \(no such operator\)"):
+            export(folder / "rows", "onnx", tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(EsadError, match=r"onnxscript.*esad\[export\]"):
+        export(folder / "rows", "onnx", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_passes_and_fails_as_a_script_sees_it(folder, tmp_path):
+    words = ["verify", str(folder / "rows"), "--json"]
+    result = CliRunner().invoke(app, words)
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (found["items"], found["onnx"]["passed"]) == (120, True)
+    assert "bundle" not in found
+    marker = folder / "rows" / "export" / "onnx" / "export.json"
+    other = {**QUICK_TABLE, "method": "oc_svm", "seed": 1}
+    train(folder / "table", folder / "other", None, [other])
+    export(folder / "other", "onnx", tmp_path / "other")
+    kept = (marker.parent / "model.onnx").read_bytes()
+    (marker.parent / "model.onnx").write_bytes((tmp_path / "other" / "model.onnx").read_bytes())
+    failed = verify(folder / "rows")
+    (marker.parent / "model.onnx").write_bytes(kept)
+    assert failed.exit_status == 1
+    assert "onnx give other scores" in failed.message
+    assert failed.summary["onnx"]["swapped"] > 0
+
+
+def test_verify_runs_the_bundle_too(folder):
+    found = verify(folder / "run").summary
+    assert found["bundle"]["passed"]
+    assert found["onnx"]["passed"]
+
+
+def test_differences_are_shares_of_the_spread():
+    """Scores 0 to 100: the 5th and 95th percentile are 90 apart."""
+    own = np.arange(101.0)
+    assert differences(own, own + 0.009)["difference"] == pytest.approx(1e-4)
+    assert not differences(own, own + 0.01)["passed"]
+    swapped = own.copy()
+    swapped[[3, 4]] = swapped[[4, 3]]
+    assert differences(own, swapped) == {"difference": pytest.approx(1 / 90), "swapped": 1, "passed": False}
+    tiny = own + np.where(np.arange(101) == 3, 0.008, 0)
+    assert differences(own, tiny) == {"difference": pytest.approx(0.008 / 90), "swapped": 0, "passed": True}
+    assert differences(np.ones(5), np.ones(5))["passed"]
+    assert not differences(own, np.full(101, np.nan))["passed"]
