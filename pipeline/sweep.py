@@ -22,7 +22,7 @@ from pipeline.errors import EsadError, Stopped, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import say, show_table
 from pipeline.sweep_page import figure, markdown
-from pipeline.train import assign_items, run_settings, selected, train
+from pipeline.train import assign_items, run_settings, selected, splittable, train
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,8 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
 
 def _validation_counts(store: Store, settings: RunSettings) -> dict[str, int]:
     """Normal items and anomalies of the validation part; EsadError where one of them is missing."""
-    table = assign_items(store, selected(store, settings), settings)
+    items = splittable(store, selected(store, settings), settings)
+    table = assign_items(store, items, settings)
     held = table.loc[table["part"] == "validation", "label"]
     counts = {"normal": int((held == 0).sum()), "anomaly": int((held == 1).sum())}
     missing = [name for name, count in counts.items() if not count]
