@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE, BASE, BOX = "localhost/esad-check", "localhost/python-base", "esad-check"
@@ -33,10 +34,10 @@ def say(text: str) -> None:
     print(f"== image-check: {text}", flush=True)
 
 
-def run(command: Sequence[object], **more: object) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[object], **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a command; where it fails, its name and status are the last line."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, text=True, check=False, **more)  # type: ignore[call-overload]
+    done = subprocess.run(words, text=True, check=False, **more)
     if done.returncode:
         sys.exit(f"== image-check: FAILED with status {done.returncode}: {' '.join(words)}")
     return done
@@ -44,10 +45,9 @@ def run(command: Sequence[object], **more: object) -> subprocess.CompletedProces
 
 def answers(engine: str) -> bool:
     """Whether a container engine is installed and its daemon, if it has one, is there."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return (
-        bool(shutil.which(engine)) and subprocess.run([engine, "info"], **quiet, check=False).returncode == 0
-    )
+    if not shutil.which(engine):
+        return False
+    return subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0
 
 
 def pip_settings() -> tuple[dict[str, str], list[Path]]:
