@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -50,8 +51,12 @@ from pipeline.score import score
 from pipeline.train import train
 
 SIDE, BATCH, SGEMM, STEPS = 64, 32, 2048, 100
-FULL = {"train.epochs": 200, "train.warmup.epochs": 0, "network.channels": 3, "data.flip": "both"}
-"""The paper's step (METHOD section 5) with the flips of its tiles."""
+FULL = {
+    "train.epochs": 200, "train.warmup.epochs": 0, "network.channels": 3, "data.flip": "both",
+    "train.learning_rate": 1e-3, "loss.eps": 0.01,
+}  # fmt: skip
+"""The paper's step (METHOD section 5) with the flips of its tiles; its rate of 0.1 explodes on noise, and a step takes as
+long at any rate."""
 SMALL = {**FULL, "network.width": 0.125, "train.epochs": None, "train.steps": STEPS}
 TARGETS = {
     "step_vs_sgemm": ">= 0.70",
@@ -76,11 +81,11 @@ def seconds(task: Callable[[], object], device: torch.device) -> float:
     return perf_counter() - began
 
 
-def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (count, 64, 64, 3) of smooth noise, and semi-labels: a twentieth are labelled anomalies."""
+def pictures(items: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (items, 64, 64, 3) of smooth noise, and semi-labels: a twentieth are labelled anomalies."""
     numbers = np.random.default_rng(0)
-    small = numbers.integers(0, 255, (count, SIDE // 8, SIDE // 8, 3), dtype=np.uint8)
-    return small.repeat(8, 1).repeat(8, 2), np.where(np.arange(count) % 20 == 19, -1, 0).astype(np.int8)
+    small = numbers.integers(0, 255, (items, SIDE // 8, SIDE // 8, 3), dtype=np.uint8)
+    return small.repeat(8, 1).repeat(8, 2), np.where(np.arange(items) % 20 == 19, -1, 0).astype(np.int8)
 
 
 def training_step(settings: RunSettings, x: Tensor, semi: np.ndarray, device: torch.device) -> TrainingStep:
@@ -121,7 +126,7 @@ def trainer(
     settings: RunSettings, x: Tensor, semi: np.ndarray, device: torch.device, folder: Path
 ) -> Callable[[], None]:
     """The same steps by the trainer, from opening its logs to closing them."""
-    turn = iter(range(10**6))
+    turn = count()
 
     def training() -> None:
         out = folder / f"run-{next(turn)}"
@@ -161,30 +166,29 @@ def step_and_sgemm(rounds: int, device: torch.device) -> dict[str, float]:
     return {"step_vs_sgemm": median(shares), "data_waiting": median(waits)}
 
 
-def overhead(rounds: int, count: int, device: torch.device, folder: Path) -> dict[str, float]:
+def overhead(rounds: int, items: int, device: torch.device, folder: Path) -> dict[str, float]:
     """`trainer_overhead`, on a narrow network."""
     settings = resolve(RunSettings, SMALL)
-    x, semi = pictures(count)
+    x, semi = pictures(items)
     data = torch.from_numpy(x)
     bare = bare_loop(settings, data, semi, device)
     ours = trainer(settings, data, semi, device, folder)
+    short = settings.model_copy(deep=True)
+    short.train.steps = 3
+    trainer(short, data, semi, device, folder)()  # imports, and what torch loads at the first call
     ratios = []
-    for turn in range(rounds + 1):  # the first turn warms up
+    for turn in range(rounds):
         pair = [seconds(task, device) for task in ((bare, ours) if turn % 2 else (ours, bare))]
         ours_s, bare_s = pair[::-1] if turn % 2 else pair
-        if turn:
-            print(
-                f"epoch of {count // BATCH} steps: bare loop {bare_s:.2f} s, trainer {ours_s:.2f} s",
-                flush=True,
-            )
-            ratios.append(ours_s / bare_s)
+        print(f"{STEPS} steps: bare loop {bare_s:.2f} s, trainer {ours_s:.2f} s", flush=True)
+        ratios.append(ours_s / bare_s)
     return {"trainer_overhead": median(ratios) - 1}
 
 
-def scoring(rounds: int, count: int, device: torch.device, folder: Path) -> dict[str, float]:
+def scoring(rounds: int, items: int, device: torch.device, folder: Path) -> dict[str, float]:
     """`scoring_vs_forward`, on the default network."""
-    x, _ = pictures(count)
-    np.savez(folder / "pictures.npz", x=x, y=(np.arange(count) % 20 == 19).astype(int))
+    x, _ = pictures(items)
+    np.savez(folder / "pictures.npz", x=x, y=(np.arange(items) % 20 == 19).astype(int))
     with redirect_stderr(StringIO()):
         images([folder / "pictures.npz"], ImageSettings(), IngestOptions(folder / "store"))
         short = [
@@ -209,7 +213,7 @@ def scoring(rounds: int, count: int, device: torch.device, folder: Path) -> dict
         pair = [seconds(task, device) for task in ((forward, stage) if turn % 2 else (stage, forward))]
         whole, bare = pair[::-1] if turn % 2 else pair
         if turn:
-            print(f"scoring {count} pictures: bare forward {bare:.2f} s, stage {whole:.2f} s", flush=True)
+            print(f"scoring {items} pictures: bare forward {bare:.2f} s, stage {whole:.2f} s", flush=True)
             ratios.append(bare / whole)
     return {"scoring_vs_forward": median(ratios)}
 
@@ -224,13 +228,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     device = resolve_device(options.device)
-    steps, rounds, count = (5, 3, 1024) if options.quick else (15, 7, 2048)
+    steps, rounds, items = (4, 2, 1024) if options.quick else (15, 5, 2048)
     print(f"{device}, {torch.get_num_threads()} threads")
     result = step_and_sgemm(steps, device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result |= overhead(rounds, count, device, folder)
-        result |= scoring(rounds, count, device, folder)
+        result |= overhead(rounds, items, device, folder)
+        result |= scoring(rounds, items, device, folder)
     print()
     for name, target in TARGETS.items():
         print(f"{name:24}{result[name]:10.4f}   target {target}")
