@@ -92,7 +92,9 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
         remove_temporaries(out)
         write_table(out / "assignments.parquet", assignments)
         write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
-        _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        write_durably(
+            out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
+        )
         tracker = following.enter_context(tracked(mlflow, out, config))
         method, steps, restarts = _fit(store, assignments, settings, out, tracker, ranks)
         _write_references(out, store, assignments, method, settings)
@@ -328,12 +330,6 @@ def _write_references(
         write_array(out / "mean_normal.npy", baseline)
         maps = HeatMaps(method, baseline, score_weights(settings.score.kind, normals))
         write_json(out / "heat.json", maps.scales(items, positions, device, augmentation))
-
-
-def _write_text(path: Path, text: str) -> None:
-    from preprocessing.store import write_atomically
-
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _write_model(out: Path, method: Method) -> None:
