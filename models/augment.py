@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.randomness import generator
+from models.ranks import Share
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,21 @@ class Augmentation:
             )
         return (self.crop, self.crop, stored[2])
 
-    def train(self, x: Tensor, key: tuple[int, int]) -> Tensor:
-        """Crop and mirror (B, H, W, C) at random."""
+    def train(self, x: Tensor, key: tuple[int, int], share: Share | None = None) -> Tensor:
+        """Crop and mirror (B, H, W, C) at random; the pictures of a `share` as they would be in the whole batch."""
         numbers = generator(key[0], "augmentation", key[1])
+        own = share.of if share else (lambda drawn: drawn)
+        count = len(share.semi_label) if share else len(x)
         if self.crop is not None and x.shape[1:3] != (self.crop, self.crop):
-            down = torch.randint(0, x.shape[1] - self.crop + 1, (len(x),), generator=numbers)
-            across = torch.randint(0, x.shape[2] - self.crop + 1, (len(x),), generator=numbers)
+            down = own(torch.randint(0, x.shape[1] - self.crop + 1, (count,), generator=numbers))
+            across = own(torch.randint(0, x.shape[2] - self.crop + 1, (count,), generator=numbers))
             side = torch.arange(self.crop)
             rows, columns = ((start[:, None] + side).to(x.device) for start in (down, across))
             items = torch.arange(len(x), device=x.device)
             x = x[items[:, None, None], rows[:, :, None], columns[:, None, :]]
         axes = {"none": (), "horizontal": (2,), "both": (1, 2)}[self.flip]
         for axis in axes:
-            chosen = (torch.rand(len(x), generator=numbers) < 0.5).to(x.device).reshape(-1, 1, 1, 1)
+            chosen = own(torch.rand(count, generator=numbers) < 0.5).to(x.device).reshape(-1, 1, 1, 1)
             x = torch.where(chosen, x.flip(axis), x)
         return x
 

@@ -11,10 +11,10 @@ from models.detector import Batch, Method, Phase, group_mean, reduce_items
 from models.settings import MethodSettings
 
 
-def autoencoder_loss(x: Tensor, x_hat: Tensor, semi_label: Tensor, reduction: str) -> dict[str, Tensor]:
-    """Mean squared error of the items that are not labelled anomalies, as a method's terms of the loss."""
-    error = reduce_items((x_hat - x).square(), semi_label.dim(), reduction)
-    loss = group_mean(error, semi_label >= 0)
+def autoencoder_loss(batch: Batch, x_hat: Tensor, reduction: str, anomalies: bool) -> dict[str, Tensor]:
+    """Mean squared error of a batch, with or without its labelled anomalies, as a method's terms of the loss."""
+    error = batch.whole(reduce_items((x_hat - batch.x).square(), batch.semi_label.dim(), reduction))
+    loss = group_mean(error, (batch.whole_semi_label >= 0) | anomalies)
     return {"loss": loss, "reconstruction": loss.detach()}
 
 
@@ -36,7 +36,7 @@ class CaeMethod(Method):
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         reduction = self.settings.loss.reconstruction
-        return autoencoder_loss(batch.x, self.reconstruct(batch.x), batch.semi_label, reduction)
+        return autoencoder_loss(batch, self.reconstruct(batch.x), reduction, anomalies=False)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder1(x))

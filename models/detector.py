@@ -21,6 +21,7 @@ from models.networks import (
     table_widths,
 )
 from models.randomness import generator
+from models.ranks import Share
 from models.settings import MethodSettings, OptimiserSettings
 
 
@@ -39,6 +40,17 @@ class Batch:
     keys: Sequence[tuple[int, int]]
     epoch: float = 0.0
     anomalies: bool = True
+    share: Share | None = None
+    """Set where this is one process's part of a batch."""
+
+    def whole(self, values: Tensor) -> Tensor:
+        """Values per item (..., b) to those of the whole batch (..., B), of all processes: what losses are means of."""
+        return values if self.share is None else self.share.whole(values)
+
+    @property
+    def whole_semi_label(self) -> Tensor:
+        """`semi_label` of the whole batch."""
+        return self.semi_label if self.share is None else self.share.semi_label
 
 
 @dataclass(frozen=True)

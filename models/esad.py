@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.detector import Batch, Method, Phase, group_mean, reduce_items
 from models.randomness import generator
+from models.ranks import Share
 from models.settings import LossSettings, MethodSettings, PhiSettings
 
 GROUPS = ("unlabelled", "normal", "anomaly")
@@ -16,24 +17,30 @@ GROUPS = ("unlabelled", "normal", "anomaly")
 
 
 def phi(
-    x: Tensor, keys: Sequence[tuple[int, int]], settings: PhiSettings, chosen: Tensor | None = None
+    x: Tensor,
+    keys: Sequence[tuple[int, int]],
+    settings: PhiSettings,
+    chosen: Tensor | None = None,
+    share: Share | None = None,
 ) -> Tensor:
     """Pictures (B, C, H, W) or table rows (S, B, D) rearranged and noised, fresh for each (seed, step).
 
     Pictures turn by 90, 180 or 270 degrees (by 180 where H != W), never by 0; the columns of a row are permuted,
     never by the identity where D > 1 (paper Eq. 5; METHOD A11, A12). The noise is not clamped. `chosen` (bool, (B,)
-    or (S, B)) says which items change, None all of them.
+    or (S, B)) says which items change, None all of them. The pictures of a `share` change as in the whole batch.
     """
     if x.dim() == 3:
         rows = torch.ones_like(x[..., 0], dtype=torch.bool) if chosen is None else chosen
         return _phi_rows(x, keys, settings, rows)
-    changed = _phi_pictures(x, keys[0], settings)
+    changed = _phi_pictures(x, keys[0], settings, share)
     return changed if chosen is None else torch.where(chosen[:, None, None, None], changed, x)
 
 
-def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Tensor:
+def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings, share: Share | None) -> Tensor:
     numbers = generator(key[0], "phi", key[1])
-    turns = torch.randint(1, 4, (len(x), 1, 1, 1), generator=numbers).to(x.device, non_blocking=True)
+    own = share.of if share else (lambda drawn: drawn)
+    count = len(share.semi_label) if share else len(x)
+    turns = own(torch.randint(1, 4, (count, 1, 1, 1), generator=numbers)).to(x.device, non_blocking=True)
     out = x
     if settings.rearrange:
         out = torch.rot90(x, 2, (2, 3))
@@ -41,7 +48,7 @@ def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings) -> Ten
             for turn in (1, 3):
                 out = torch.where(turns == turn, torch.rot90(x, turn, (2, 3)), out)
     if settings.noise:
-        out = out + settings.noise * torch.randn(x.shape, generator=numbers).to(x)
+        out = out + settings.noise * own(torch.randn(count, *x.shape[1:], generator=numbers)).to(x)
     return out
 
 
@@ -73,19 +80,24 @@ def esad_losses(
     target: Tensor,
     semi_label: Tensor,
     settings: LossSettings,
+    share: Share | None = None,
 ) -> dict[str, Tensor]:
     """Eq. 5-8 term by term.
 
     `x`, `x_hat`, `target` (phi(x) for labelled anomalies, else x) are (B, C, H, W) or (S, B, D); `z`, `z_hat` the
     codes of the two encoders; `semi_label` (B,) or (S, B) in {-1, 0, +1}. Returns `reconstruction` (Eq. 5),
     `norm` (Eq. 6), `association` (Eq. 7), `loss` (Eq. 8), and of each of GROUPS the mean reconstruction error and squared
-    norm, NaN where the batch has none of it; each () or (S,).
+    norm, NaN where the batch has none of it; each () or (S,). With a `share` the items are one process's, and the terms
+    those of the whole batch.
     """
     axes = semi_label.dim()
     error = reduce_items((x_hat - target).square(), axes, settings.reconstruction)
     squared = reduce_items(z_hat.square(), axes, settings.norm)
-    norm = torch.where(semi_label < 0, 1 / (squared + settings.eps), squared)
     apart = reduce_items((z_hat - z).square(), axes, settings.association)
+    if share is not None:
+        error, squared, apart = share.whole(torch.stack([error, squared, apart]))
+        semi_label = share.semi_label
+    norm = torch.where(semi_label < 0, 1 / (squared + settings.eps), squared)
     unlabelled, labelled = semi_label == 0, semi_label != 0
 
     if settings.batch_mean == "joint":
@@ -133,15 +145,17 @@ class EsadMethod(Method):
         x_hat = self.decoder(z)
         if phase == "warmup":
             axes = batch.semi_label.dim()
-            error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction).mean(-1)
+            error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction)
+            error = batch.whole(error).mean(-1)
             return {"loss": error, "reconstruction": error.detach()}
-        z_hat = self._encoded_again(x_hat, z)
-        return esad_losses(batch.x, x_hat, z, z_hat, self.target(batch), batch.semi_label, self.settings.loss)
+        z_hat, target = self._encoded_again(x_hat, z), self.target(batch)
+        semi = batch.semi_label
+        return esad_losses(batch.x, x_hat, z, z_hat, target, semi, self.settings.loss, batch.share)
 
     def target(self, batch: Batch) -> Tensor:
         if not batch.anomalies:
             return batch.x
-        return phi(batch.x, batch.keys, self.settings.phi, batch.semi_label < 0)
+        return phi(batch.x, batch.keys, self.settings.phi, batch.semi_label < 0, batch.share)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         z = self.encoder1(x)

@@ -6,7 +6,6 @@ at a time all see the same data. The trainer of `pipeline.train` drives the same
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from models.augment import Augmentation
 from models.detector import Batch, Method, Phase
 from models.item_pool import ItemPool
-from models.networks import ColumnScaler
-from models.randomness import generator
-from models.settings import OptimiserSettings, TrainSettings
+from models.networks import ColumnScaler, SeedBatchNorm
+from models.ranks import OneProcessOnly, PhaseLosses, Ranks, Share, with_global_statistics
+from models.schedule import BatchOrder, learning_rate_factor, phase_steps
 
 Items = Tensor | Callable[[np.ndarray], Tensor]
 """Stored items: a tensor (N, H, W, C) uint8 or (N, D) float32, or a function from positions to such a tensor."""
@@ -52,18 +52,6 @@ class TrainingData:
         return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
 
 
-def learning_rate_factor(schedule: str, step: int, steps: int, milestone: float = 1.0) -> float:
-    """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter).
-
-    `milestone`: a tenth from this share of the steps on, as Deep SAD's (METHOD 2.4).
-    """
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
-    if schedule == "milestone":
-        return 1.0 if step < milestone * steps else 0.1
-    return 0.5 ** min(3, 4 * step // max(steps, 1)) if schedule == "halve_at_quarters" else 1.0
-
-
 def mixed_precision(precision: str, pictures: bool, device: torch.device) -> torch.dtype | None:
     """The 16-bit type of `train.precision` on `device`; None = float32 throughout. ValueError for one that a CPU lacks."""
     chosen = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
@@ -76,73 +64,6 @@ def mixed_precision(precision: str, pictures: bool, device: torch.device) -> tor
     return chosen if pictures else None
 
 
-class BatchOrder:
-    """Which items a step sees, for one seed."""
-
-    def __init__(
-        self, seed: int, positions: np.ndarray, semi_labels: np.ndarray, train: TrainSettings
-    ) -> None:
-        self.seed, self.train = seed, train
-        self.unlabelled = positions[semi_labels == 0]
-        self.labelled, self.labels = positions[semi_labels != 0], semi_labels[semi_labels != 0]
-        self._pass: tuple[Any, np.ndarray, np.ndarray] = (None, positions, semi_labels)
-
-    def steps_per_epoch(self, labelled: bool) -> int:
-        """Full batches in one pass; a last incomplete batch is left out (METHOD A17)."""
-        count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
-        return max(1, count // self.train.batch_size)
-
-    def batch_size(self, labelled: bool) -> int:
-        """Items in every batch: fewer than asked for where there are fewer."""
-        count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
-        drawn = self.train.labelled_per_batch if self._balanced(labelled) else 0
-        return min(self.train.batch_size, count) + drawn
-
-    def _joint(self, labelled: bool) -> bool:
-        return labelled and self.train.batches == "joint"
-
-    def _balanced(self, labelled: bool) -> bool:
-        return labelled and self.train.batches == "balanced" and len(self.labelled) > 0
-
-    def _shuffled(self, phase: str, labelled: bool, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and semi-labels of one pass, in its order; the last pass asked for is kept."""
-        if self._pass[0] != (phase, epoch):
-            positions, semi = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
-            if self._joint(labelled):
-                positions = np.concatenate([positions, self.labelled])
-                semi = np.concatenate([semi, self.labels])
-            numbers = generator(self.seed, f"order {phase}", epoch)
-            order = torch.randperm(len(positions), generator=numbers).numpy()
-            self._pass = ((phase, epoch), positions[order], semi[order])
-        return self._pass[1:]
-
-    def __call__(self, step: int, phase: str, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and semi-labels of the batch at `step` of `phase`."""
-        epoch, place = divmod(step, self.steps_per_epoch(labelled))
-        shuffled = self._shuffled(phase, labelled, epoch)
-        size = self.train.batch_size
-        positions, semi = (values[place * size : (place + 1) * size] for values in shuffled)
-        if self._balanced(labelled):
-            drawn = self._draw(step, phase)
-            positions = np.concatenate([positions, self.labelled[drawn]])
-            semi = np.concatenate([semi, self.labels[drawn]])
-        return positions, semi
-
-    def _draw(self, step: int, phase: str) -> np.ndarray:
-        numbers = generator(self.seed, f"labelled {phase}", step)
-        count, wanted = len(self.labelled), self.train.labelled_per_batch
-        if count >= wanted:
-            return torch.randperm(count, generator=numbers)[:wanted].numpy()
-        return torch.randint(0, count, (wanted,), generator=numbers).numpy()
-
-
-def phase_steps(settings: OptimiserSettings, per_epoch: int) -> int:
-    """Length of a phase in steps."""
-    if settings.steps is not None:
-        return settings.steps
-    return round((settings.epochs or 0) * per_epoch)
-
-
 class TrainingStep:
     """One step of training after the other, by number; all state is in the method, the optimiser and the number."""
 
@@ -153,16 +74,23 @@ class TrainingStep:
         device: torch.device,
         augmentation: Augmentation | None = None,
         rate: float = 1.0,
+        ranks: Ranks | None = None,
     ) -> None:
         """Fits the scaling of table columns. All learning rates are multiplied by `rate`.
 
+        With `ranks` each step trains on this process's share of the batch, and its terms are those of the whole batch.
+
         ValueError where `train.precision` is not for the device, a seed has fewer than two unlabelled items, or several
         seeds would have batches of different sizes or train for different numbers of steps: seeds at once must not
-        depend on each other.
+        depend on each other; OneProcessOnly where several processes cannot train this.
         """
         self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
         self.mixed = mixed_precision(method.settings.train.precision, method.pictures, device)
         self.gradient_scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
+        self.ranks = ranks
+        if ranks:
+            self._check_ranks(ranks)
+            with_global_statistics(method, device)
         if method.settings.train.compile:
             for network in method.children():
                 network.compile()
@@ -191,8 +119,26 @@ class TrainingStep:
             for place, positions in enumerate(data.positions):
                 method.scaler.fit(place, data.take(positions, device))
         self.optimiser: torch.optim.Optimizer | None = None
+        self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
         self._phase: Phase | None = None
         self._ahead: tuple[Any, Tensor, Tensor, bool] = (None, torch.empty(0), torch.empty(0), False)
+
+    def _check_ranks(self, ranks: Ranks) -> None:
+        method, name = self.method, self.method.settings.method
+        if not method.pictures:
+            raise OneProcessOnly(
+                "several processes train pictures; a table trains in one (leave torchrun out)."
+            )
+        closed_form = any(not phase.parameters for phase in method.phases())
+        if closed_form or any(isinstance(module, SeedBatchNorm) for module in method.modules()):
+            raise OneProcessOnly(f"method {name} trains in one process (leave torchrun out).")
+        if method.settings.train.compile:
+            raise OneProcessOnly("train.compile is for one process (leave torchrun out, or set it to false).")
+        if method.settings.train.batch_size < ranks.count:
+            raise OneProcessOnly(
+                f"train.batch_size = {method.settings.train.batch_size} for {ranks.count} processes: it is the size of the "
+                "whole batch, of which each takes its share; raise it."
+            )
 
     def _steps(self, phase: Phase) -> int:
         """Steps of a phase, and that all seeds agree on them and on the size of a batch."""
@@ -228,6 +174,14 @@ class TrainingStep:
         else:
             self.optimiser = torch.optim.Adam(phase.parameters, fused=True, **more)
         self._phase = phase
+        self._losses = PhaseLosses(self.method, phase.name)
+        if self.ranks:
+            trained = {id(parameter) for parameter in phase.parameters}
+            for parameter in self.method.parameters():
+                parameter.requires_grad_(id(parameter) in trained)  # the others get no gradient to wait for
+            self._losses = DistributedDataParallel(
+                self._losses, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
         return self.optimiser
 
     def _begin(self, phase: Phase) -> None:
@@ -265,20 +219,29 @@ class TrainingStep:
         keys = [(seed, step) for seed in self.method.seeds]
         epoch = (step - first) / self.orders[0].steps_per_epoch(phase.labelled)
         if self.method.pictures:
-            x, semi, anomalies = self._drawn(phase, step - first, 1)
-            x = self.method.scaler(self.augmentation.train(x[0], keys[0]))
-            return Batch(x, semi[0], keys, epoch, anomalies)
+            positions, semi = (drawn[0] for drawn in self._order(phase, step - first, 1))
+            share = None
+            if self.ranks:
+                places = self.ranks.places(semi)
+                share = Share(torch.from_numpy(places), self._to_device(semi))
+                positions, semi = positions[places], semi[places]
+            x = self.augmentation.train(self.data.take(positions, self.device), keys[0], share)
+            anomalies = bool((semi < 0).any())
+            return Batch(self.method.scaler(x), self._to_device(semi), keys, epoch, anomalies, share)
         block, place = divmod(step - first, STEPS_AHEAD)
         if self._ahead[0] != (phase.name, block):
-            x, semi, anomalies = self._drawn(phase, block * STEPS_AHEAD, STEPS_AHEAD)
-            self._ahead = ((phase.name, block), self.method.scaler(x), semi, anomalies)
+            positions, semi = self._order(phase, block * STEPS_AHEAD, STEPS_AHEAD)
+            x = self.method.scaler(self.data.take(positions, self.device))
+            self._ahead = ((phase.name, block), x, self._to_device(semi), bool((semi < 0).any()))
         size = self.orders[0].batch_size(phase.labelled)
         here = slice(place * size, (place + 1) * size)
         return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch, self._ahead[3])
 
-    def _drawn(self, phase: Phase, start: int, steps: int) -> tuple[Tensor, Tensor, bool]:
-        """Items (S, steps * B, ...) as stored, semi-labels (S, steps * B) of the batches from `start` on, and whether
-        labelled anomalies are among them."""
+    def _to_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+    def _order(self, phase: Phase, start: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and semi-labels (S, steps * B) of the batches from `start` on."""
         drawn = [
             [order(step, phase.name, phase.labelled) for step in range(start, start + steps)]
             for order in self.orders
@@ -286,8 +249,7 @@ class TrainingStep:
         positions, semi = (
             np.stack([np.concatenate([batch[of] for batch in batches]) for batches in drawn]) for of in (0, 1)
         )
-        x = self.data.take(positions, self.device)
-        return x, torch.from_numpy(semi).to(self.device, non_blocking=True), bool((semi < 0).any())
+        return positions, semi
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Train on the batch of `step`; returns the detached terms, each () or (S,). A fit in closed form has loss 0.
@@ -300,6 +262,7 @@ class TrainingStep:
         if not phase.parameters:
             return {"loss": torch.zeros(() if self.method.pictures else len(self.method.seeds))}
         optimiser = self._enter(phase)
+        assert self._losses is not None
         chosen = phase.optimiser
         factor = learning_rate_factor(chosen.schedule, step - first, steps, chosen.milestone)
         for group in optimiser.param_groups:
@@ -307,7 +270,7 @@ class TrainingStep:
         if not self.method.training:
             self.method.train()
         with torch.autocast(self.device.type, self.mixed) if self.mixed else nullcontext():
-            terms = self.method.losses(phase.name, self.batch(step))
+            terms = self._losses(self.batch(step))
         for parameter in phase.parameters:  # zero_grad's own bookkeeping shows in a step of a small network
             parameter.grad = None
         self.gradient_scaler.scale(terms["loss"].sum()).backward()

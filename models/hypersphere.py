@@ -59,15 +59,14 @@ class HypersphereMethod(Method):
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         if phase == "train":
-            terms = self.sphere_losses(
-                self.squared_distance(batch.x), self._rows(batch.semi_label), batch.epoch
-            )
+            squared = batch.whole(self.squared_distance(batch.x))
+            terms = self.sphere_losses(squared, self._rows(batch.whole_semi_label), batch.epoch)
             return {name: self._without_seeds(value) for name, value in terms.items()}
         x_hat = self.decoder(self.encoder(batch.x))
-        everything = torch.zeros_like(
-            batch.semi_label
-        )  # METHOD 2.4: labelled anomalies, too, where they take part
-        return autoencoder_loss(batch.x, x_hat, everything, self.settings.loss.reconstruction)
+        reduction = (
+            self.settings.loss.reconstruction
+        )  # METHOD 2.4: of labelled anomalies, too, where they take part
+        return autoencoder_loss(batch, x_hat, reduction, anomalies=True)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         return {"z": self.encoder(x)}

@@ -21,17 +21,17 @@ class NetworkSettings(Settings):
     channels: Literal[1, 3] | None = None
     """Input channels; grey repeated to 3 is the paper's (A19); null = as stored."""
     upsample: Literal["bilinear", "nearest"] = "bilinear"
-    """A6."""
+    """How the decoder doubles its maps (A6)."""
     hidden: list[int] | None = None
-    """Tables: widths of the hidden layers; null = Deep SAD's for the number of columns, times `width`."""
+    """Tables: widths of the hidden layers; null = Deep SAD's for the number of columns, times `width` (METHOD 2.1)."""
     code: int | None = Field(None, ge=1)
-    """Tables: size of the code; null = Deep SAD's."""
+    """Tables: size of the code; null = Deep SAD's (METHOD 2.1)."""
     second_encoder: bool = True
     """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association (A29)."""
     affine: bool = True
-    """Tables: BatchNorm with scale and shift (Deep SAD's have none; its encoder and Deep SVDD's never have)."""
+    """Tables: BatchNorm with scale and shift (Deep SAD's have none, METHOD 2.1; its encoder and Deep SVDD's never have)."""
     bias: bool = True
-    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none; its encoder and
+    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none (METHOD 2.1); its encoder and
     Deep SVDD's never have."""
 
 
@@ -45,9 +45,9 @@ class LossSettings(Settings):
     reconstruction: Literal["mean", "sum"] = "mean"
     """Reduction of a squared norm over the item's entries (A1)."""
     norm: Literal["mean", "sum"] = "mean"
-    """A2, A3."""
+    """The same of a code's squared norm (A2, A3)."""
     association: Literal["mean", "sum"] = "mean"
-    """A2, A3."""
+    """The same of the distance of the two codes (A2, A3)."""
     labelled_weight: float = Field(1.0, ge=0)
     """Weight of the labelled means of Eq. 5 and 6 (the paper's is 1)."""
     eps: float = Field(1e-6, gt=0)
@@ -60,35 +60,41 @@ class PhiSettings(Settings):
     """The transformation that labelled anomalies must be reconstructed to (Eq. 5, A11-A13)."""
 
     rearrange: bool = True
-    """Rotate pictures by 90, 180 or 270 degrees; permute the columns of a table row."""
+    """Rotate pictures by 90, 180 or 270 degrees (A11); permute the columns of a table row (A12)."""
     noise: float = Field(0.1, ge=0)
-    """Standard deviation of the added Gaussian noise, in units of [0, 1]."""
+    """Standard deviation of the added Gaussian noise, in units of [0, 1] (A11-A13)."""
 
 
 class OptimiserSettings(Settings):
     """One phase of training."""
 
     optimiser: Literal["sgd", "adam"] = "sgd"
+    """Paper 6.3: SGD."""
     learning_rate: float = Field(0.1, gt=0)
+    """At the start (paper 6.3: 0.1)."""
     momentum: float = Field(0.0, ge=0, lt=1)
+    """Of SGD (paper 6.3: PyTorch's default, none; A15)."""
     weight_decay: float = Field(0.0, ge=0)
+    """Paper 6.3: PyTorch's default, none (A15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
     """Paper 6.3: halved every 50 of 200 epochs, that is at each quarter."""
     milestone: float = Field(1 / 3, ge=0, le=1)
     """Schedule `milestone`: a tenth of the rate from this share on (Deep SAD: epoch 50 of 150, METHOD 2.4)."""
     epochs: float | None = Field(None, ge=0)
+    """Length as passes over the unlabelled items (paper 6.3: 200)."""
     steps: int | None = Field(None, ge=0)
-    """Length as epochs (passes over the unlabelled items) or as steps; steps win."""
+    """Length as steps; it wins over `epochs`."""
 
 
 class TrainSettings(OptimiserSettings):
     """Paper 6.3, and the warm-up that precedes it."""
 
     batch_size: int = Field(32, ge=2)
-    """Unlabelled items a step (`balanced`), or items a step (`joint`)."""
+    """Unlabelled items a step (`balanced`), or items a step (`joint`; paper 6.3: 32). In several processes: of all of them."""
     batches: Literal["joint", "balanced"] = "joint"
     """One shuffled order of all items (A9's reading of the paper), or `labelled_per_batch` drawn anew each step."""
     labelled_per_batch: int = Field(8, ge=1)
+    """Labelled items a step, with `balanced` (METHOD, first page)."""
     warmup: OptimiserSettings = OptimiserSettings(epochs=0)
     """A plain autoencoder that precedes the method itself: ESAD's warm-up on the unlabelled items (none in the paper),
     Deep SAD's and Deep SVDD's pre-training, the autoencoder below a hybrid method."""
@@ -116,6 +122,7 @@ class DeepSvddSettings(Settings):
     """Deep SVDD (Ruff et al. 2018; METHOD section 4)."""
 
     objective: Literal["one_class", "soft_boundary"] = "one_class"
+    """Mean squared distance, or a radius with violations (METHOD section 4; paper 6.5)."""
     nu: float = Field(0.1, gt=0, lt=1)
     """Soft boundary: share of training items that may lie outside (METHOD section 4)."""
     radius_warmup: float = Field(10, ge=0)

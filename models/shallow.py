@@ -109,7 +109,7 @@ class ShallowMethod(Method):
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         x_hat = self.decoder(self.encoder1(batch.x))
-        return autoencoder_loss(batch.x, x_hat, batch.semi_label, self.settings.loss.reconstruction)
+        return autoencoder_loss(batch, x_hat, self.settings.loss.reconstruction, anomalies=False)
 
     def features(self, x: Tensor) -> Tensor:
         """(S, B, F): flattened items or their codes."""

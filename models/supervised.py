@@ -31,8 +31,8 @@ class SupervisedMethod(Method):
         return self.head(self._rows(self.encoder(x)).mT)[:, 0]  # rows last, as inside the encoder
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        logits = self.logits(batch.x)
-        target = (self._rows(batch.semi_label) < 0).to(logits)
+        logits = batch.whole(self.logits(batch.x))
+        target = (self._rows(batch.whole_semi_label) < 0).to(logits)
         loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
         return {"loss": self._without_seeds(loss)}
 

@@ -7,6 +7,7 @@ to stderr; `--json` puts one object on stdout.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -37,6 +38,7 @@ from pipeline.config import parse_assignments, read_yaml
 from pipeline.errors import EsadError, ExitStatus, explain
 from pipeline.outcome import Outcome
 from pipeline.progress import say
+from pipeline.ranks import is_first
 
 app = typer.Typer(
     name="esad",
@@ -347,6 +349,8 @@ def call(argv: list[str]) -> int:
 
 
 def _failed(message: str, status: int, argv: list[str]) -> int:
+    if not is_first() and status == ExitStatus.FAILED:  # a fault that may be this process's alone
+        sys.stderr.write(f"process {os.environ['RANK']}: error: {message}\n")
     say(message if status == ExitStatus.STOPPED else f"error: {message}")
     if "--json" in argv:
         print_json({"status": int(status), "error": message})

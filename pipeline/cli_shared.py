@@ -13,6 +13,7 @@ import typer
 from pipeline.errors import Stopped, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import say
+from pipeline.ranks import is_first
 
 Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
 Out = Annotated[
@@ -77,6 +78,8 @@ def run_stage(stage: Callable[[], Outcome], as_json: bool, bare: bool = False) -
 
 
 def print_json(content: object) -> None:
+    if not is_first():
+        return
     sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
 

@@ -144,8 +144,9 @@ class DataSettings(Settings):
     split_seed: int | None = Field(None, ge=0)
     """Draws parts and labelled anomalies; null = `seed`. Runs of other seeds then share one split."""
     crop: int | None = Field(None, ge=16)
-    """Side of a random crop in training and of the central crop in scoring; null = whole items."""
+    """Side of a random crop in training and of the central crop in scoring; null = whole items (A20)."""
     flip: Literal["none", "horizontal", "both"] = "none"
+    """Which mirror images training may draw (A20)."""
 
 
 class ScoreSettings(Settings):

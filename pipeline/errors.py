@@ -31,6 +31,7 @@ ADVICE = {
     errno.EDQUOT: "Free some space, then run the same command again: it continues where it was.",
     errno.EACCES: "Check the permissions, or choose another --out.",
     errno.EROFS: "The file system is read-only: choose another --out.",
+    errno.EFBIG: "A limit on the size of files is in force (ulimit -f): raise it, or choose another --out.",
 }
 
 

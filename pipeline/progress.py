@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
+from pipeline.ranks import is_first
+
 LOG_EVERY_SECONDS = 15.0
 LOG_WIDTH = 160
 SPEED_SECONDS = 1800.0
@@ -16,7 +18,9 @@ SPEED_SECONDS = 1800.0
 
 
 def say(message: str) -> None:
-    """Print one line for the person, on stderr (stdout belongs to `--json`)."""
+    """Print one line for the person, on stderr (stdout belongs to `--json`); of several processes only the first speaks."""
+    if not is_first():
+        return
     sys.stderr.write(message.rstrip() + "\n")
     sys.stderr.flush()
 
@@ -83,7 +87,7 @@ def progress(description: str, total: int, weight: float | None = None) -> Itera
     With `weight`, that of all, share and ETA go by weight and not by count: slides differ in size a hundredfold.
     """
     whole = total if weight is None else weight
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not is_first():
         yield _Log(description, total, whole)
         return
     from rich.console import Console

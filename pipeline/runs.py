@@ -13,6 +13,7 @@ import yaml
 
 from pipeline.config import RunSettings, first_difference, resolve
 from pipeline.errors import EsadError, UsageError
+from pipeline.ranks import own_cuda, several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,17 +36,17 @@ BEFORE = {"resizing": "crop768", "equalise": False}
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; UsageError for a device that this machine lacks."""
+    """`auto` is CUDA where there is one, and under torchrun this process's own; UsageError for a device that is not there."""
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError as error:
         raise UsageError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:N.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {name!r}: this machine has no CUDA device; use --device auto or cpu.")
+    if device.type == "cuda" and several():
+        return torch.device("cuda", own_cuda(name, device.index))
     return device
 
 

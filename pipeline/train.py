@@ -13,20 +13,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.checkpoints import flush, lasting, write_durably
 from pipeline.config import RunSettings, first_difference, resolve
-from pipeline.errors import EsadError, UsageError
+from pipeline.errors import EsadError, UsageError, explain
 from pipeline.model_card import write_model_card
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
 from pipeline.progress import say
+from pipeline.ranks import any_of, is_first, process_group, several
 from pipeline.split_overlap import overlap_sentence
 from pipeline.tracking import tracked
 from pipeline.validation import validation_figures
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from models.detector import Method
     from models.fit import Items
+    from models.ranks import Ranks
     from pipeline.tracking import Tracker
     from preprocessing.store import Store
 
@@ -57,31 +60,67 @@ def train(
     """Train on `store` and write the run to `out`; `overrides` are layers of settings, later ones win.
 
     `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
-    EsadError (data, non-finite loss, other settings in `out`), Stopped (SIGTERM).
+    EsadError (data, non-finite loss, other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
-    from preprocessing.store import Store, write_table
+    from preprocessing.store import Store
 
     opened = Store(store)
     settings = run_settings(opened, preset, overrides)
-    config = _config(opened, settings)
-    if _already_finished(out, config, force):
-        return _outcome(out, opened, "Left alone (finished before)", settings)
+    if several() and opened.kind == "table":
+        raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
+    with _failures(out, settings):
+        return _train(opened, settings, out, force, mlflow)
+
+
+def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: str | None) -> Outcome:
+    from pipeline.runs import resolve_device
+    from preprocessing.store import remove_temporaries, write_table
+
     began = time.monotonic()
-    items = splittable(opened, selected(opened, settings), settings)
-    assignments = assign_items(opened, items, settings)
-    write_table(out / "assignments.parquet", assignments)
-    write_table(out / "sources.parquet", opened.sources[["source", "fingerprint"]])
-    _write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    with tracked(mlflow, out, config) as tracker:
-        method, steps, restarts = _fit(opened, assignments, settings, out, tracker)
-        _write_references(out, opened, assignments, method, settings)
+    with process_group(resolve_device(settings.device)) as ranks, ExitStack() as following:
+        config = _config(store, settings)
+        finished, *_ = any_of(ranks, is_first() and _already_finished(out, config, force))
+        if finished:
+            return _outcome(out, store, "Left alone (finished before)", settings)
+        items = splittable(store, selected(store, settings), settings)
+        assignments = assign_items(store, items, settings)
+        if not is_first():
+            _fit(store, assignments, settings, out, None, ranks)
+            return Outcome(out, "Trained.")
+        remove_temporaries(out)
+        write_table(out / "assignments.parquet", assignments)
+        write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
+        write_durably(
+            out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
+        )
+        tracker = following.enter_context(tracked(mlflow, out, config))
+        method, steps, restarts = _fit(store, assignments, settings, out, tracker, ranks)
+        _write_references(out, store, assignments, method, settings)
         training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
-        held = validation_figures(opened, assignments, method, settings, out)
+        held = validation_figures(store, assignments, method, settings, out)
         found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
-        _write_provenance(out, opened, settings, found)
+        _write_provenance(out, store, settings, found)
         write_model_card(out)
-        _write_model(out / "model.safetensors", method)
-    return _outcome(out, opened, f"Wrote {out}", settings)
+        _write_model(out, method)
+    return _outcome(out, store, f"Wrote {out}", settings)
+
+
+@contextmanager
+def _failures(out: Path, settings: RunSettings) -> Iterator[None]:
+    """Turn what the system says within the block (no space, not allowed, out of memory) into an EsadError."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(out)
+        raise EsadError(explain(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
+            sizes = (
+                f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width:g}"
+            )
+            raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
+        raise
 
 
 def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
@@ -103,18 +142,29 @@ def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
 def _already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
     """True where `out` holds this very run; with `force` what is there is removed."""
     path = out / "config.yaml"
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(not name.name.startswith(".") for name in out.iterdir()):
         if not path.exists() and not (out / "assignments.parquet").exists():
             raise EsadError(f"{out}: exists and is not a run; choose another --out.")
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else config
-        difference = first_difference({**before, "device": ""}, {**config, "device": ""})
+        difference = first_difference(lasting(before), lasting(config))
         if difference and not force:
             raise EsadError(
                 f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
             )
         if force:
-            shutil.rmtree(out)
+            _clear(out)
     return (out / "model.safetensors").exists()
+
+
+def _clear(out: Path) -> None:
+    """Empty the folder, which may be a mounted one, its settings last: killed meanwhile, it is still a run's."""
+    for path in sorted(
+        out.iterdir(), key=lambda path: (path.name == "config.yaml", path.name != "model.safetensors")
+    ):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def selected(store: Store, settings: RunSettings) -> pd.DataFrame:
@@ -180,11 +230,17 @@ def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
 
 
 def _fit(
-    store: Store, assignments: pd.DataFrame, settings: RunSettings, out: Path, tracker: Tracker | None = None
+    store: Store,
+    assignments: pd.DataFrame,
+    settings: RunSettings,
+    out: Path,
+    tracker: Tracker | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[Method, int, int]:
     """The trained method, its number of steps, and how often training started anew."""
     from models.augment import Augmentation
     from models.fit import TrainingData, TrainingStep
+    from models.ranks import OneProcessOnly
     from models.shallow import CannotFit
     from models.table_of_methods import build
     from pipeline.engine import Diverged, run_engine
@@ -199,16 +255,19 @@ def _fit(
     )  # fmt: skip
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
     unlabelled, anomalies = (int((part["semi_label"] == value).sum()) for value in (0, -1))
+    processes = f" in {ranks.count} processes" if ranks else ""
     for restart in range(_restarts_so_far(out), settings.train.restarts + 1):
         try:
             method = build(settings, augmentation.shape(store.shape), (settings.seed,))
-            step = TrainingStep(method, data, device, augmentation, rate=0.5**restart)
+            step = TrainingStep(method, data, device, augmentation, 0.5**restart, ranks)
+        except OneProcessOnly as error:
+            raise UsageError(f"{store.root}: {error}") from error
         except ValueError as error:
             raise EsadError(f"{store.root}: {error}") from error
         if step.steps == 0:
             raise UsageError("train.epochs and train.steps are 0: nothing would be trained.")
         say(
-            f"Training {settings.method} on {device}: {unlabelled} unlabelled, {anomalies} labelled anomalies, "
+            f"Training {settings.method} on {device}{processes}: {unlabelled} unlabelled, {anomalies} labelled anomalies, "
             f"{step.steps} steps."
         )
         try:
@@ -218,15 +277,12 @@ def _fit(
             if restart == settings.train.restarts:
                 raise
             say(f"{error} Starting anew at half the learning rate.")
-            _checkpoints(out, restart + 1).mkdir(parents=True)
+            _checkpoints(out, restart + 1).mkdir(parents=True, exist_ok=True)
             if tracker:
                 tracker.restart()
         except CannotFit as error:
             raise EsadError(f"{store.root}: {error}") from error
         except RuntimeError as error:
-            if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-                sizes = f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width}"
-                raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
             if settings.train.compile and type(error).__module__.startswith("torch._"):
                 raise UsageError(
                     f"train.compile = true: torch.compile failed ({str(error).strip().splitlines()[0]}). It needs a C++ "
@@ -281,20 +337,15 @@ def _write_references(
         write_json(out / "heat.json", maps.scales(items, positions, device, augmentation))
 
 
-def _write_text(path: Path, text: str) -> None:
-    from preprocessing.store import write_atomically
+def _write_model(out: Path, method: Method) -> None:
+    """Weights and buffers as safetensors, last of all, the other files safe on disk: it says that the run is finished."""
+    from safetensors.torch import save
 
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _write_model(path: Path, method: Method) -> None:
-    """Weights and buffers as safetensors, last of all: its presence says that the run is finished."""
-    from safetensors.torch import save_file
-
-    from preprocessing.store import write_atomically
-
+    for path in out.iterdir():
+        if path.is_file():
+            flush(path)
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(state, temporary))
+    write_durably(out / "model.safetensors", save(state))
 
 
 def _revision() -> str:

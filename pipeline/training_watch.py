@@ -31,6 +31,24 @@ GRID_ITEMS = 8
 """Unlabelled items of a picture grid, and as many labelled anomalies."""
 
 
+def reports_at(step: TrainingStep, number: int) -> bool:
+    """Whether a report follows step `number`: the end of an epoch far enough from the last, or of a phase."""
+    _, first, steps = step.phase_at(number)
+    done = number + 1 - first
+    return done == steps or done % _interval(step, number) == 0
+
+
+def _interval(step: TrainingStep, number: int) -> int:
+    """Steps between reports in the phase of step `number`: whole epochs."""
+    epoch = _epoch(step, number)
+    return epoch * -(-REPORT_EVERY_STEPS // epoch)
+
+
+def _epoch(step: TrainingStep, number: int) -> int:
+    phase, _, _ = step.phase_at(number)
+    return step.orders[0].steps_per_epoch(phase.labelled)
+
+
 class TrainingWatch:
     """Reports on one training; only the process that writes the run has one. It changes nothing of the training."""
 
@@ -62,19 +80,13 @@ class TrainingWatch:
         )
         handler.attach(engine)
 
-    def reports_at(self, number: int) -> bool:
-        """Whether a report follows step `number`: the end of an epoch far enough from the last, or of a phase."""
-        _, first, steps = self.step.phase_at(number)
-        done = number + 1 - first
-        return done == steps or done % self._interval(number) == 0
-
     def observe(self, number: int, values: dict[str, float]) -> dict[str, float]:
         """Take note of a logged step; returns `values` with what a report adds to them. Called after the step."""
         self._since.append(values)
-        if self.reports_at(number):
+        if reports_at(self.step, number):
             values = {**values, **self._report(number)}
         if self.tracker:
-            self.tracker.log(number + 1, values, flush=self.reports_at(number))
+            self.tracker.log(number + 1, values, flush=reports_at(self.step, number))
         return values
 
     def close(self) -> None:
@@ -83,25 +95,16 @@ class TrainingWatch:
         if self.tracker:
             self.tracker.flush()
 
-    def _interval(self, number: int) -> int:
-        """Steps between reports in the phase of step `number`: whole epochs."""
-        epoch = self._epoch(number)
-        return epoch * -(-REPORT_EVERY_STEPS // epoch)
-
-    def _epoch(self, number: int) -> int:
-        phase, _, _ = self.step.phase_at(number)
-        return self.step.orders[0].steps_per_epoch(phase.labelled)
-
     def _last_report(self, start: int) -> int:
         """The first step after the last report before step `start`."""
         if start >= self.step.steps:
             return start
         _, first, _ = self.step.phase_at(start)
-        return start - (start - first) % self._interval(start)
+        return start - (start - first) % _interval(self.step, start)
 
     def _report(self, number: int) -> dict[str, float]:
         phase, first, steps = self.step.phase_at(number)
-        epoch = self._epoch(number)
+        epoch = _epoch(self.step, number)
         means = {
             name: float(np.mean([values[name] for values in self._since if name in values]))
             for name in dict.fromkeys(name for values in self._since for name in values)
@@ -140,7 +143,7 @@ class TrainingWatch:
         if not self.step.method.pictures:
             return False
         _, first, steps = self.step.phase_at(number)
-        done, every = number + 1 - first, self._interval(number)
+        done, every = number + 1 - first, _interval(self.step, number)
         return done == steps or (done // every - 1) % max(1, steps // every // GRIDS_A_PHASE) == 0
 
 

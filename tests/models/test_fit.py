@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models.augment import Augmentation
-from models.fit import TrainingData, TrainingStep, learning_rate_factor
+from models.fit import TrainingData, TrainingStep
+from models.schedule import learning_rate_factor
 from models.table_of_methods import build
 from tests.models.small_data import settings, table
 

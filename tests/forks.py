@@ -1,0 +1,44 @@
+"""Work in forked copies of the test's process: kills, signals and several ranks without seconds of imports each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from pipeline.errors import EsadError
+
+CRASHED = 99
+
+
+def fork(work: Callable[[], object], **environment: str) -> int:
+    """Do `work` in a copy of this process; returns its number. It leaves as the command line does, without clearing up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    number = os.fork()
+    if number:
+        return number
+    status = CRASHED
+    try:
+        os.environ.update(environment)
+        work()
+        status = 0
+    except EsadError as error:
+        sys.stderr.write(f"error: {error}\n")
+        status = int(error.exit_status)
+    except BaseException:  # noqa: BLE001 - whatever it is, this copy must not go on as the test
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait(number: int) -> int:
+    """Exit status, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def in_ranks(work: Callable[[int], object], count: int = 2) -> list[int]:
+    """`work(rank)` in `count` processes side by side; returns how they ended."""
+    return [wait(number) for number in [fork(lambda rank=rank: work(rank)) for rank in range(count)]]
