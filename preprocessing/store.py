@@ -335,6 +335,11 @@ class Store:
     def __len__(self) -> int:
         return len(self.manifest)
 
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shard and place in it of each item: a batch is read many times a second, rows of the manifest are slow."""
+        return self.manifest["shard"].to_numpy(), self.manifest["index"].to_numpy()
+
     def shard(self, number: int) -> np.ndarray:
         """The memory-mapped array of a shard."""
         if number not in self._shards:
@@ -349,9 +354,10 @@ class Store:
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:
         """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D)."""
-        rows = self.manifest if positions is None else self.manifest.iloc[positions]
-        shards, places = rows["shard"].to_numpy(), rows["index"].to_numpy()
-        out = np.empty((len(rows), *self.shape), dtype=self.description["dtype"])
+        shards, places = self._places
+        if positions is not None:
+            shards, places = shards[positions], places[positions]
+        out = np.empty((len(shards), *self.shape), dtype=self.description["dtype"])
         for number in np.unique(shards):
             mask = shards == number
             out[mask] = self.shard(int(number))[places[mask]]

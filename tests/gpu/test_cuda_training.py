@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +24,7 @@ def small_pictures(side: int = 32) -> torch.Tensor:
 
 
 def training_step(
-    device: torch.device, width: float = 0.125, side: int = 32, batch: int = 16
+    device: torch.device, width: float = 0.125, side: int = 32, batch: int = 16, precision: str = "auto"
 ) -> TrainingStep:
     """ESAD on pictures of which a few are labelled anomalies, with plain SGD at a low rate."""
     items = small_pictures(side=side)
@@ -34,7 +32,10 @@ def training_step(
     semi[-8:] = -1
     settings = MethodSettings(
         network={"width": width},
-        train={"steps": STEPS, "batch_size": batch, "learning_rate": 0.001, "schedule": "constant", "warmup": {"steps": 0}},
+        train={
+            "steps": STEPS, "batch_size": batch, "learning_rate": 0.001, "schedule": "constant", "warmup": {"steps": 0},
+            "precision": precision,
+        },
     )  # fmt: skip
     method = build(settings, tuple(items.shape[1:]))
     return TrainingStep(
@@ -47,20 +48,23 @@ def losses(step: TrainingStep) -> np.ndarray:
 
 
 @pytest.fixture
-def exact(monkeypatch):
-    """Single precision throughout: no autocast, no TF32."""
-    monkeypatch.setattr(TrainingStep, "_precision", lambda self: nullcontext())
+def exact():
+    """No TF32; with precision float32, single precision throughout."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
 def test_the_same_losses_as_on_the_cpu_in_single_precision(cuda, exact):
     """The same items, augmentation and phi reach both devices: the losses agree but for the order of sums."""
-    assert losses(training_step(cuda)) == pytest.approx(losses(training_step(torch.device("cpu"))), rel=1e-3)
+    ours, theirs = (
+        losses(training_step(device, precision="float32")) for device in (cuda, torch.device("cpu"))
+    )
+    assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_mixed_precision_is_on_and_stays_near_single_precision(cuda):
-    step = training_step(cuda)
+@pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])
+def test_mixed_precision_is_on_and_stays_near_single_precision(cuda, precision):
+    step = training_step(cuda, precision=precision)
     kinds = set()
 
     def note(_module, _inputs, output):
