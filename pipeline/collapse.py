@@ -95,7 +95,7 @@ class CollapseWatch:
                     found[code] = f"the second encoder gives 0 for all items (mean square {square:.2g})."
             elif anomalies < max(LEAST_SQUARE, LEAST_RATIO * square):
                 found[code] = (
-                    "the second encoder does not tell labelled anomalies from unlabelled items (mean squares "
+                    "the second encoder does not yet tell labelled anomalies from unlabelled items (mean squares "
                     f"{anomalies:.2g} and {square:.2g})."
                 )
         return found

@@ -67,4 +67,5 @@ def figure(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         if others and len(groups) <= LINES_TOLD:
             axes.legend(frameon=False, fontsize="small")
     drawn.axes[0].set_ylabel("validation AUC in %")
+    drawn.axes[0].set_ylim(top=min(drawn.axes[0].get_ylim()[1], 101))
     return drawn
