@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import RunSettings
-from pipeline.errors import EsadError, Stopped
+from pipeline.errors import CannotTrain, Stopped
 from pipeline.progress import progress, say
 from pipeline.ranks import any_of
 from pipeline.training_watch import TrainingWatch, reports_at
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG_EVERY_STEPS = 20
 
 
-class Diverged(EsadError):
+class Diverged(CannotTrain):
     """The loss or a weight is not finite."""
 
     def __init__(self, what: str, state: _Checkpoints) -> None:

@@ -7,7 +7,16 @@ from enum import IntEnum
 
 from preprocessing.errors import EsadError, InputError, NothingToKeep, UsageError
 
-__all__ = ["EsadError", "ExitStatus", "InputError", "NothingToKeep", "Stopped", "UsageError", "explain"]
+__all__ = [
+    "CannotTrain",
+    "EsadError",
+    "ExitStatus",
+    "InputError",
+    "NothingToKeep",
+    "Stopped",
+    "UsageError",
+    "explain",
+]
 
 
 class ExitStatus(IntEnum):
@@ -18,6 +27,10 @@ class ExitStatus(IntEnum):
     WRONG_USE = 2
     SOME_REFUSED = 3
     STOPPED = 75  # EX_TEMPFAIL: run me again
+
+
+class CannotTrain(EsadError):
+    """These settings give no model on these data: others may."""
 
 
 class Stopped(EsadError):

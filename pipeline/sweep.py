@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.config import RunSettings, first_difference, number_if_scientific, parse_assignments
-from pipeline.errors import EsadError, Stopped, UsageError
+from pipeline.errors import CannotTrain, EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import say, show_table
 from pipeline.sweep_page import figure, markdown
@@ -88,9 +88,7 @@ def sweep(
         try:
             layers = [*overrides, cell.settings(base.seed)]
             train(store, out / "cells" / cell.name, preset, layers)
-        except (Stopped, UsageError):
-            raise
-        except EsadError as error:
+        except CannotTrain as error:
             reasons.append(f"{cell.name}: {error}")
             say(f"{cell.name} cannot be trained: {error}")
         rows.append(_row(cell, out))

@@ -23,7 +23,7 @@ import yaml
 
 from pipeline.checkpoints import flush, lasting, write_durably
 from pipeline.config import RunSettings, first_difference, resolve
-from pipeline.errors import EsadError, UsageError, explain
+from pipeline.errors import CannotTrain, EsadError, UsageError, explain
 from pipeline.model_card import write_model_card
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
@@ -263,7 +263,7 @@ def _fit(
         except OneProcessOnly as error:
             raise UsageError(f"{store.root}: {error}") from error
         except ValueError as error:
-            raise EsadError(f"{store.root}: {error}") from error
+            raise CannotTrain(f"{store.root}: {error}") from error
         if step.steps == 0:
             raise UsageError("train.epochs and train.steps are 0: nothing would be trained.")
         say(
@@ -281,7 +281,7 @@ def _fit(
             if tracker:
                 tracker.restart()
         except CannotFit as error:
-            raise EsadError(f"{store.root}: {error}") from error
+            raise CannotTrain(f"{store.root}: {error}") from error
         except RuntimeError as error:
             if settings.train.compile and type(error).__module__.startswith("torch._"):
                 raise UsageError(
@@ -289,7 +289,7 @@ def _fit(
                     "compiler on a CPU, Triton on CUDA; or set train.compile=false."
                 ) from error
             raise
-    raise EsadError(
+    raise CannotTrain(
         f"{out}: its training was started anew more often than train.restarts allows; use --force."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 import pipeline.sweep
 from pipeline.cli import call
-from pipeline.errors import Stopped
+from pipeline.errors import EsadError, Stopped, explain
 from tests.pipeline.stores import make_store
 
 SHORT = [
@@ -124,7 +125,8 @@ def test_seeds_share_one_split_and_are_averaged(tmp_path):
 def test_a_cell_that_cannot_be_trained_is_refused_and_the_others_go_on(tmp_path):
     make_store(tmp_path)
     over = ["--over", "train.learning_rate=0.001,1e30", "--set", "train.restarts=0"]
-    assert call(command(tmp_path / "store", tmp_path / "sweep", *over)) == 3
+    for _ in range(2):  # asked again, it is refused again
+        assert call(command(tmp_path / "store", tmp_path / "sweep", *over)) == 3
     rows = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert rows["auc"].isna().tolist() == [False, True]
     assert "not trained" in (tmp_path / "sweep" / "sweep.md").read_text()
@@ -156,3 +158,15 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path, capsys):
     assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=1")) == 1
     assert "another sweep (over.loss.lambda1" in capsys.readouterr().err
     assert call(command(tmp_path / "store", out, "--over", "loss.lambda1=1", "--force")) == 0
+
+
+def test_a_full_disk_ends_the_sweep_instead_of_counting_as_a_cell(tmp_path, monkeypatch, capsys):
+    make_store(tmp_path)
+
+    def full(*_given):
+        raise EsadError(explain(OSError(errno.ENOSPC, "No space left on device")))
+
+    monkeypatch.setattr(pipeline.sweep, "train", full)
+    assert call(command(tmp_path / "store", tmp_path / "sweep", *OVER)) == 1
+    assert "Free some space" in capsys.readouterr().err
+    assert not (tmp_path / "sweep" / "sweep.md").exists()
