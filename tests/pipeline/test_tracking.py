@@ -79,12 +79,12 @@ def test_a_stopped_training_goes_on_in_the_same_mlflow_run_without_a_gap_or_a_re
 ):
     make_store(tmp_path, "images")
     uri = (tmp_path / "mlruns").as_uri()
-    settings = {**QUICK, "checkpoint_seconds": 0}
+    settings = {**QUICK, "train.steps": 30, "train.warmup.steps": 10, "checkpoint_seconds": 0}
     original = pipeline.engine._History.add
 
     def stops(self, number, *more):
         original(self, number, *more)
-        if number == 40:
+        if number == 20:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -59,6 +59,7 @@ def test_what_counts_as_collapsed(figures, faulty):
     assert list(CollapseWatch(MethodSettings()).faults(figures)) == faulty
 
 
+BRIEF = {**QUICK, "train.steps": 20, "train.warmup.steps": 10}
 WATCHED = {**QUICK_TABLE, "train.steps": 240}
 NO_LABELS = {"data.labelled": "ratio", "data.gamma_l": 0.0}
 
@@ -94,7 +95,7 @@ def test_a_watched_training_ends_with_the_weights_of_the_plain_loop(tmp_path, mo
 
     monkeypatch.setattr(pipeline.training_watch, "REPORT_EVERY_STEPS", 1)
     store = make_store(tmp_path, "images")
-    train(tmp_path / "store", tmp_path / "run", None, [{**QUICK, "data.flip": "both"}])
+    train(tmp_path / "store", tmp_path / "run", None, [{**BRIEF, "data.flip": "both"}])
     run = open_run(tmp_path / "run")
     part = run.assignments[run.assignments["part"] == "train"]
     data = TrainingData(
@@ -111,14 +112,14 @@ def test_tensorboard_has_the_terms_and_pictures_of_inputs_targets_and_reconstruc
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     make_store(tmp_path, "images")
-    train(tmp_path / "store", tmp_path / "run", None, [QUICK])
+    train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
     events = EventAccumulator(
         str(tmp_path / "run" / "events"), size_guidance={"images": 0, "scalars": 0}
     ).Reload()
     assert {"loss", "reconstruction_anomaly", "z_rank"} <= set(events.Tags()["scalars"])
-    assert [point.step for point in events.Scalars("z_rank")] == [30, 90]  # the ends of warm-up and training
+    assert [point.step for point in events.Scalars("z_rank")] == [10, 30]  # the ends of warm-up and training
     pictures = events.Images("input, target, reconstruction")
-    assert [picture.step for picture in pictures] == [30, 90]
+    assert [picture.step for picture in pictures] == [10, 30]
     assert (pictures[0].width, pictures[0].height) == (16 * 18, 3 * 18)
 
 
@@ -131,7 +132,7 @@ def test_the_picture_shows_phi_of_labelled_anomalies_as_target(tmp_path, monkeyp
         pipeline.training_watch, "picture_grid", lambda *given: grids.append(original(*given)) or grids[-1]
     )
     make_store(tmp_path, "images")
-    train(tmp_path / "store", tmp_path / "run", None, [QUICK])
+    train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
     cells = (
         grids[-1].unfold(1, 18, 18).unfold(2, 18, 18)[..., :16, :16]
     )  # channel, row, column, height, width
@@ -143,15 +144,15 @@ def test_the_picture_shows_phi_of_labelled_anomalies_as_target(tmp_path, monkeyp
 def test_the_table_of_epochs_has_a_row_a_report_in_a_terminal_and_lines_in_a_log(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(pipeline.training_watch, "REPORT_EVERY_STEPS", 10)
+    monkeypatch.setattr(pipeline.training_watch, "REPORT_EVERY_STEPS", 4)
     make_store(tmp_path, "images")
-    train(tmp_path / "store", tmp_path / "log", None, [QUICK])
+    train(tmp_path / "store", tmp_path / "log", None, [BRIEF])
     lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]
     assert 2 <= len(lines) <= 4
     assert "reconstruction unlabelled / anomaly 0." in lines[-1]
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    train(tmp_path / "store", tmp_path / "terminal", None, [QUICK])
+    train(tmp_path / "store", tmp_path / "terminal", None, [BRIEF])
     error = capsys.readouterr().err
     phases = re.findall(r"(warmup|train) +\d+/\d+ +[\d.]+", error)
     assert error.count("unlabelled / anomaly") == 2  # one header, two columns by group
