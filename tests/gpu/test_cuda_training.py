@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,16 +24,20 @@ def small_pictures(side: int = 32) -> torch.Tensor:
 
 
 def training_step(
-    device: torch.device, width: float = 0.125, side: int = 32, batch: int = 16
+    device: torch.device, precision: str = "auto", width: float = 0.125, side: int = 32, batch: int = 16
 ) -> TrainingStep:
     """ESAD on pictures of which a few are labelled anomalies, with plain SGD at a low rate."""
     items = small_pictures(side=side)
     semi = np.zeros(len(items), np.int8)
     semi[-8:] = -1
-    settings = MethodSettings(
-        network={"width": width},
-        train={"steps": STEPS, "batch_size": batch, "learning_rate": 0.001, "schedule": "constant", "warmup": {"steps": 0}},
-    )  # fmt: skip
+    train = {
+        "steps": STEPS,
+        "batch_size": batch,
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "precision": precision,
+    }
+    settings = MethodSettings(network={"width": width}, train={**train, "warmup": {"steps": 0}})
     method = build(settings, tuple(items.shape[1:]))
     return TrainingStep(
         method, TrainingData(items, [np.arange(len(items))], [semi]), device, Augmentation(None, "both")
@@ -47,20 +49,21 @@ def losses(step: TrainingStep) -> np.ndarray:
 
 
 @pytest.fixture
-def exact(monkeypatch):
-    """Single precision throughout: no autocast, no TF32."""
-    monkeypatch.setattr(TrainingStep, "_precision", lambda self: nullcontext())
+def without_tf32():
+    """Convolutions of float32 in float32: TF32, the default on CUDA, keeps ten bits."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 
-def test_the_same_losses_as_on_the_cpu_in_single_precision(cuda, exact):
+def test_the_same_losses_as_on_the_cpu_in_single_precision(cuda, without_tf32):
     """The same items, augmentation and phi reach both devices: the losses agree but for the order of sums."""
-    assert losses(training_step(cuda)) == pytest.approx(losses(training_step(torch.device("cpu"))), rel=1e-3)
+    on_cpu = losses(training_step(torch.device("cpu")))
+    assert losses(training_step(cuda, "float32")) == pytest.approx(on_cpu, rel=1e-3)
 
 
-def test_mixed_precision_is_on_and_stays_near_single_precision(cuda):
-    step = training_step(cuda)
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_mixed_precision_is_on_and_stays_near_single_precision(cuda, precision, kind):
+    step = training_step(cuda, precision)
     kinds = set()
 
     def note(_module, _inputs, output):
@@ -70,7 +73,7 @@ def test_mixed_precision_is_on_and_stays_near_single_precision(cuda):
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(note)
     mixed = losses(step)
-    assert kinds <= {torch.bfloat16, torch.float16}
+    assert kinds == {kind}
     assert {parameter.dtype for parameter in step.method.parameters()} == {torch.float32}
     assert mixed == pytest.approx(losses(training_step(torch.device("cpu"))), rel=0.1)
 
@@ -106,8 +109,8 @@ def test_memory_stays_flat_and_the_papers_batch_is_small(cuda):
     assert peaks[-1] < 8 * 2**30
 
 
-def test_scores_are_those_of_the_cpu(cuda, exact):
-    step = training_step(cuda)
+def test_scores_are_those_of_the_cpu(cuda, without_tf32):
+    step = training_step(cuda, "float32")
     losses(step)
     items, positions = small_pictures(), np.arange(64)
     found = {}
