@@ -70,7 +70,7 @@ def train(
         say_resume(out, force, resume)
         from pipeline.train import train as run_train
 
-        return run_train(store, out, preset, layers, force, mlflow)
+        return run_train(store, out, preset, layers, force, **given_only(mlflow=mlflow))
 
     return run_stage(stage, as_json)
 
