@@ -55,7 +55,7 @@ add_commands(app)
 def train(
     store: Annotated[Path, typer.Argument(help="The STORE to train on.")],
     out: Out,
-    preset: Annotated[str | None, typer.Option(help="paper, cpu or demo; without: what works best here.")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper, paper-NAME, cpu or demo; without: what works best here.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; the config.yaml of a run will do.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     set_: Set = None, device: Device = None, mlflow: Mlflow = None,
@@ -70,7 +70,7 @@ def train(
         say_resume(out, force, resume)
         from pipeline.train import train as run_train
 
-        return run_train(store, out, preset, layers, force, mlflow)
+        return run_train(store, out, preset, layers, force, **given_only(mlflow=mlflow))
 
     return run_stage(stage, as_json)
 

@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ import yaml
 
 from pipeline.checkpoints import flush, lasting, write_durably
 from pipeline.config import RunSettings, first_difference, resolve
-from pipeline.errors import CannotTrain, EsadError, UsageError, explain
+from pipeline.errors import CannotTrain, EsadError, UsageError
+from pipeline.failures import failures_in_words
 from pipeline.model_card import write_model_card
 from pipeline.outcome import Outcome
 from pipeline.presets import preset_settings, protocol_settings
@@ -68,7 +69,7 @@ def train(
     settings = run_settings(opened, preset, overrides)
     if several() and opened.kind == "table":
         raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
-    with _failures(out, settings):
+    with failures_in_words(out, settings):
         return _train(opened, settings, out, force, mlflow)
 
 
@@ -103,24 +104,6 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
         write_model_card(out)
         _write_model(out, method)
     return _outcome(out, store, f"Wrote {out}", settings)
-
-
-@contextmanager
-def _failures(out: Path, settings: RunSettings) -> Iterator[None]:
-    """Turn what the system says within the block (no space, not allowed, out of memory) into an EsadError."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(out)
-        raise EsadError(explain(error)) from error
-    except (RuntimeError, MemoryError) as error:
-        said = str(error).lower()
-        if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
-            sizes = (
-                f"train.batch_size = {settings.train.batch_size}, network.width = {settings.network.width:g}"
-            )
-            raise EsadError(f"Out of memory with {sizes}: lower one of them and start again.") from error
-        raise
 
 
 def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
