@@ -46,6 +46,7 @@ class Tracker:
         except ImportError as error:
             raise UsageError("--mlflow needs MLflow: pip install 'esad[mlflow]'.") from error
         self._path, self._where = out / "mlflow.json", without_password(uri)
+        self._settings = flattened(settings)
         self._failures: tuple[type[Exception], ...] = (MlflowException, OSError)
         self._waiting: list[Any] = []
         self._silent = False
@@ -53,7 +54,7 @@ class Tracker:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self.run_id = self._continued() or self._created(out.name)
             self._last = self._last_step()
-            self._log_parameters(flattened(settings))
+            self._log_parameters(self._settings)
         except self._failures as error:
             raise EsadError(
                 f"--mlflow {self._where}: cannot be used ({_first_line(error)}); expected the address of a tracking "
@@ -81,12 +82,13 @@ class Tracker:
 
     def restart(self) -> None:
         """Training starts anew at half the rate: the metrics so far are void, and a new MLflow run takes over."""
-        name = self._path.parent.name
         self.finish("FAILED")
-        self._path.unlink(missing_ok=True)
-        before = self._client.get_run(self.run_id).data.params
-        self.run_id, self._last, self._waiting = self._created(name), 0, []
-        self._log_parameters(before)
+        self._last, self._waiting = 0, []
+        try:
+            self.run_id = self._created(self._path.parent.name)
+            self._log_parameters(self._settings)
+        except self._failures as error:
+            self._failed(error)
 
     def finish(
         self, status: str, figures: Mapping[str, float] | None = None, files: list[Path] | None = None
