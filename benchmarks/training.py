@@ -175,7 +175,7 @@ def overhead(rounds: int, items: int, device: torch.device, folder: Path) -> dic
     ours = trainer(settings, data, semi, device, folder)
     short = settings.model_copy(deep=True)
     short.train.steps = 3
-    trainer(short, data, semi, device, folder)()  # imports, and what torch loads at the first call
+    trainer(short, data, semi, device, folder / "short")()  # imports, and what torch loads at the first call
     ratios = []
     for turn in range(rounds):
         pair = [seconds(task, device) for task in ((bare, ours) if turn % 2 else (ours, bare))]

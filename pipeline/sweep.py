@@ -82,11 +82,12 @@ def sweep(
         for values in product(*grid.values())
         for place in range(seeds)
     ]
+    split = base.seed if base.data.split_seed is None else base.data.split_seed
     rows, reasons = [], []
     for number, cell in enumerate(cells, 1):
         say(f"Cell {number} of {len(cells)}: {cell.name}")
         try:
-            layers = [*overrides, cell.settings(base.seed)]
+            layers = [*overrides, cell.settings(split)]
             train(store, out / "cells" / cell.name, preset, layers)
         except CannotTrain as error:
             reasons.append(f"{cell.name}: {error}")
