@@ -112,3 +112,8 @@ def test_without_the_second_encoder_the_norm_is_of_the_first_code_and_nothing_is
     losses = method.losses("train", Batch(x, torch.zeros(1, 6, dtype=torch.int8), [(0, 0)]))
     assert losses["association"].item() == 0
     assert torch.allclose(losses["loss"], expected.mean(-1))
+
+
+def test_phi_turns_pictures_that_are_not_square_by_180_degrees():
+    x = torch.arange(2 * 4 * 6, dtype=torch.float32).reshape(2, 1, 4, 6)
+    assert torch.equal(phi(x, [(0, 0)], PhiSettings(noise=0.0)), x.flip(2, 3))

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from models.augment import Augmentation
-from models.esad import phi
 from models.fit import TrainingData, fit, score_batches
 from models.scorer import PictureScorer, StoredItemScorer
-from models.settings import MethodSettings, PhiSettings
+from models.settings import MethodSettings
 from models.table_of_methods import build
 
 FORMULA = {"reconstruction": (0.25, 0.5), "norm": (1.0, 4.0)}
@@ -83,8 +82,3 @@ def test_a_picture_of_another_size_is_refused_with_both_sizes():
     scorer = PictureScorer(MethodSettings(network={"width": 0.0625}).model_dump(), (16, 16, 1), None, FORMULA)
     with pytest.raises(ValueError, match=r"\(3, 16, 16\).*takes \(1, 16, 16\)"):
         scorer(torch.zeros(2, 3, 16, 16))
-
-
-def test_phi_turns_pictures_that_are_not_square_by_180_degrees():
-    x = torch.arange(2 * 4 * 6, dtype=torch.float32).reshape(2, 1, 4, 6)
-    assert torch.equal(phi(x, [(0, 0)], PhiSettings(noise=0.0)), x.flip(2, 3))
