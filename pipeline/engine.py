@@ -16,7 +16,7 @@ from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import RunSettings
 from pipeline.errors import CannotTrain, Stopped
 from pipeline.progress import progress, say
-from pipeline.ranks import any_of
+from pipeline.ranks import any_of, same_everywhere
 from pipeline.training_watch import TrainingWatch, reports_at
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ def run_engine(
     from ignite.engine import Engine, Events
 
     state = _Checkpoints(checkpoints, step, settings)
+    if not same_everywhere(step.ranks, state.next):
+        raise EsadError(
+            f"{checkpoints}: the processes found different checkpoints; all of them must see the same RUN."
+        )
     if state.next >= step.steps:
         return
     first = step.ranks is None or step.ranks.first

@@ -113,3 +113,14 @@ def any_of(ranks: Ranks | None, *flags: bool) -> list[bool]:
     united = torch.tensor(flags, dtype=torch.uint8)
     torch.distributed.all_reduce(united, torch.distributed.ReduceOp.MAX)
     return [bool(flag) for flag in united]
+
+
+def same_everywhere(ranks: Ranks | None, value: int) -> bool:
+    """Whether all processes have the same number; all must ask together."""
+    if ranks is None:
+        return True
+    import torch
+
+    ends = torch.tensor([value, -value])
+    torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MAX)
+    return int(ends[0]) == -int(ends[1])

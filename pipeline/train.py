@@ -97,7 +97,13 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
         tracker = following.enter_context(tracked(mlflow, out, config))
         method, steps, restarts = _fit(store, assignments, settings, out, tracker, ranks)
         _write_references(out, store, assignments, method, settings)
-        training = {"steps": steps, "restarts": restarts, "seconds": round(time.monotonic() - began, 1)}
+        processes = ranks.count if ranks else 1
+        training = {
+            "steps": steps,
+            "restarts": restarts,
+            "processes": processes,
+            "seconds": round(time.monotonic() - began, 1),
+        }
         held = validation_figures(store, assignments, method, settings, out)
         found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
         _write_provenance(out, store, settings, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import traceback
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pipeline.errors import EsadError
 
 CRASHED = 99
+LONGEST = 120
+"""Seconds after which a copy that hangs says where, and ends."""
 
 
 def fork(work: Callable[[], object], **environment: str) -> int:
@@ -20,6 +23,7 @@ def fork(work: Callable[[], object], **environment: str) -> int:
     if number:
         return number
     status = CRASHED
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__)
     try:
         os.environ.update(environment)
         work()

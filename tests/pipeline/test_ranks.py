@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 import models.fit
+import pipeline.checkpoints
 from pipeline.cli import call
 from tests.forks import fork, wait
 from tests.pipeline.stores import QUICK, make_store
@@ -123,6 +124,30 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on_from_the_checkpoint(fo
     assert ends(start([str(folder / "store"), "--out", str(run), *SET])) == [0, 0]
     assert "Continuing from step" in capfd.readouterr().err
     assert_same_weights(run, folder / "undisturbed")
+
+
+def test_a_loss_that_explodes_starts_training_anew_in_all_processes(folder, capfd):
+    wild = ["--set=train.learning_rate=1e30", "--set=train.optimiser=sgd", "--set=train.restarts=1"]
+    assert ends(start([str(folder / "store"), "--out", str(folder / "wild"), *SET, *wild])) == [1, 1]
+    err = capfd.readouterr().err
+    assert err.count("Starting anew at half the learning rate") == 1
+    assert re.search(r"^error: The loss is not finite", err, re.MULTILINE)
+
+
+def test_processes_that_see_different_checkpoints_do_not_train(folder, capfd):
+    """As on nodes that do not share the RUN folder."""
+    run = folder / "apart"
+    numbers = start([str(folder / "store"), "--out", str(run), *SET], before=slowly)
+    wait_for_checkpoint(run, 3)
+    os.kill(numbers[0], signal.SIGTERM)
+    assert ends(numbers) == [75, 75]
+
+    def blind():
+        if os.environ["RANK"] == "1":
+            pipeline.checkpoints._newest_first = lambda folder: []
+
+    assert ends(start([str(folder / "store"), "--out", str(run), *SET], before=blind)) == [1, 1]
+    assert "the processes found different checkpoints" in capfd.readouterr().err
 
 
 def test_what_several_processes_cannot_train_is_wrong_use(folder, capfd):
