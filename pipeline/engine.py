@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import RunSettings
-from pipeline.errors import CannotTrain, Stopped
+from pipeline.errors import CannotTrain, EsadError, Stopped
 from pipeline.progress import progress, say
 from pipeline.ranks import any_of, same_everywhere
 from pipeline.training_watch import TrainingWatch, reports_at
