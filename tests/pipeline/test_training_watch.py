@@ -52,6 +52,7 @@ def test_mean_squares_are_by_group_and_the_rank_is_that_of_the_unlabelled():
         ({"z_hat_square_unlabelled": 1e-6, "z_hat_rank": 3.0}, ["z_hat"]),
         ({"z_hat_square_unlabelled": 0.0, "z_hat_square_anomaly": 2.0, "z_hat_rank": 0.0}, []),
         ({"z_hat_square_unlabelled": 0.16, "z_hat_square_anomaly": 0.16, "z_hat_rank": 2.0}, ["z_hat"]),
+        ({"z_hat_square_unlabelled": 0.59, "z_hat_square_anomaly": 0.69, "z_hat_rank": 3.0}, []),
         ({"z_hat_square_unlabelled": 0.0, "z_hat_square_anomaly": 1e-6, "z_hat_rank": 2.0}, ["z_hat"]),
     ],
 )
