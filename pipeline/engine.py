@@ -44,14 +44,19 @@ class _Checkpoints:
 
     def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings) -> None:
         self.folder, self.step, self.settings, self.next = folder, step, settings.model_dump(), 0
-        load_checkpoint(folder, step.device, self.settings, self._accept)
-        if self.next:
+        found: list[Mapping[str, Any]] = []
+        load_checkpoint(folder, step.device, self.settings, found.append)
+        self.next = int(found[0]["next"]) if found else 0
+        if not same_everywhere(
+            step.ranks, self.next
+        ):  # before `restore`, which waits for the other processes
+            raise EsadError(
+                f"{folder}: the processes found different checkpoints; all of them must see the same RUN."
+            )
+        if found:
+            step.method.load_state_dict(found[0]["method"])
+            step.restore(self.next, found[0]["optimiser"])
             say(f"Continuing from step {self.next} of {step.steps}.")
-
-    def _accept(self, content: Mapping[str, Any]) -> None:
-        self.step.method.load_state_dict(content["method"])
-        self.next = int(content["next"])
-        self.step.restore(self.next, content["optimiser"])
 
     def save(self) -> None:
         """Write a checkpoint, unless a weight, a buffer or the optimiser's state is not finite."""
@@ -83,10 +88,6 @@ def run_engine(
     from ignite.engine import Engine, Events
 
     state = _Checkpoints(checkpoints, step, settings)
-    if not same_everywhere(step.ranks, state.next):
-        raise EsadError(
-            f"{checkpoints}: the processes found different checkpoints; all of them must see the same RUN."
-        )
     if state.next >= step.steps:
         return
     first = step.ranks is None or step.ranks.first
