@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import faulthandler
 import os
 import random
 import resource
@@ -294,6 +295,7 @@ def test_force_that_is_killed_halfway_leaves_a_run_that_can_be_replaced(folder):
 
 def tiny_disk(place: Path, kilobytes: int) -> None:
     """Mount so small a file system there, for this process alone; leaves with 77 where that is not allowed."""
+    faulthandler.cancel_dump_traceback_later()  # its thread: only a process of one thread may leave its user namespace
     library = ctypes.CDLL(None, use_errno=True)
     new_user, new_mounts = 0x10000000, 0x00020000
     user, group = os.getuid(), os.getgid()
