@@ -208,9 +208,11 @@ class TrainingStep:
     def restore(self, step: int, optimiser: dict[str, Any] | None) -> None:
         """Continue before `step` with the optimiser's state, where `step` is inside a phase already begun."""
         if step < self.steps and optimiser is not None:
+            scale = optimiser.pop("gradient_scale", None)
+            if scale:  # empty but for fp16
+                self.gradient_scaler.load_state_dict(scale)
             phase, first, _ = self.phase_at(step)
             if step > first:
-                self.gradient_scaler.load_state_dict(optimiser.pop("gradient_scale", {}))
                 self._enter(phase).load_state_dict(optimiser)
 
     def batch(self, step: int) -> Batch:

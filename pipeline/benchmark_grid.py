@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from models.settings import Settings
 from pipeline.config import RunSettings, nearest, read_yaml, resolve
 from pipeline.errors import UsageError
-from pipeline.presets import preset_settings
+from pipeline.presets import CHOOSES_BY_VALIDATION, preset_settings
 
 VALIDATION_SHARE = 0.4
 """Share of a clean split's training items that test under the split `validation`."""
@@ -165,6 +165,10 @@ def cell_settings(grid: Grid, cell: Cell, seed: int) -> RunSettings:
         **({"data.validation_share": VALIDATION_SHARE} if inner else {}),
     }  # fmt: skip
     layers = [*preset_settings("table", grid.preset, row.method), grid.settings, row.settings]
+    if inner and row.method in CHOOSES_BY_VALIDATION:
+        raise UsageError(
+            f"split validation: {cell.method} chooses its kernel by the items that this split tests on; leave one of them out."
+        )
     settings = resolve(RunSettings, *layers, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")

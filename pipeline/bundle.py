@@ -75,6 +75,17 @@ def write_bundle(run: Run, folder: Path) -> None:
         (folder / "docs" / "data_license.txt").write_text(licence, encoding="utf-8")
 
 
+def check_bundle(run: Run, folder: Path) -> None:
+    """EsadError where inference.json is not the one that this run's bundle has: MONAI runs what stands in it."""
+    path = folder / "configs" / "inference.json"
+    if json.loads(path.read_text(encoding="utf-8")) != json.loads(
+        json.dumps(_inference(run, _network(run)[0]))
+    ):
+        raise EsadError(
+            f"{path}: was changed, and would be run as a program. Make it anew: esad export {run.root} --to bundle --force"
+        )
+
+
 def _taken(run: Run) -> str:
     return "rows" if run.store["kind"] == "table" else f"pictures of {run.store['shape'][2]} channels"
 

@@ -72,7 +72,7 @@ def train(
 
         return run_train(store, out, preset, layers, force, **given_only(mlflow=mlflow))
 
-    return run_stage(stage, as_json)
+    return run_stage(stage, as_json, in_several=True)
 
 
 @app.command()

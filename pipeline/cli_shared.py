@@ -13,7 +13,7 @@ import typer
 from pipeline.errors import Stopped, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import say
-from pipeline.ranks import is_first
+from pipeline.ranks import is_first, several
 
 Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
 Out = Annotated[
@@ -64,8 +64,15 @@ SplitColumn = Annotated[
 ]
 
 
-def run_stage(stage: Callable[[], Outcome], as_json: bool, bare: bool = False) -> Outcome:
-    """Run a stage; say its line on stderr and with `as_json` print its object on stdout (`bare`: its summary alone)."""
+def run_stage(
+    stage: Callable[[], Outcome], as_json: bool, bare: bool = False, in_several: bool = False
+) -> Outcome:
+    """Run a stage; say its line on stderr and with `as_json` print its object on stdout (`bare`: its summary alone).
+
+    UsageError under torchrun for a stage that does not work in several processes (`in_several`).
+    """
+    if several() and not in_several:
+        raise UsageError("torchrun is for `esad train`; run this command without it.")
     try:
         outcome = stage()
     except KeyboardInterrupt as error:

@@ -68,7 +68,7 @@ def _already_exported(folder: Path, marker: dict[str, Any], force: bool) -> bool
     difference = first_difference(json.loads(path.read_text(encoding="utf-8")), marker)
     if difference and not force:
         raise EsadError(
-            f"{folder}: holds another export ({difference}). Choose another --out, or --force to replace it."
+            f"{folder}: holds another export ({difference}). Choose another --out, or replace it: esad export … --to {marker['to']} --force"
         )
     return not difference and not force
 

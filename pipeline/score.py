@@ -131,7 +131,9 @@ def score(
     chosen = resolve_device(device or opened.settings.device)
     method, items = opened.method(chosen), in_memory(target, chosen)
     kept = _scores_are_there(folder, marker)
-    if not kept:
+    if kept:
+        _renew_labels(folder, opened, target)
+    else:
         for name in FIGURES:
             (folder / name).unlink(missing_ok=True)
         write_tables(folder, target, _scored(opened, target, method, items, chosen))

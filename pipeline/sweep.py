@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.checkpoints import lasting
 from pipeline.config import RunSettings, first_difference, number_if_scientific, parse_assignments
 from pipeline.errors import CannotTrain, EsadError, UsageError
 from pipeline.outcome import Outcome
@@ -73,7 +74,7 @@ def sweep(
     for values in product(*grid.values()):  # every value is checked before the first cell is trained
         run_settings(opened, preset, [*overrides, dict(zip(grid, values, strict=True))])
     counts = _validation_counts(opened, base)
-    kept = {name: value for name, value in _plain(base).items() if name != "device"}
+    kept = lasting(_plain(base))
     _begin(
         out, {"store": opened.description["inputs"], "over": grid, "seeds": seeds, "settings": kept}, force
     )
@@ -128,6 +129,8 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
         found = [
             number_if_scientific(parse_assignments([f"{name}={value}"])[name]) for value in values.split(",")
         ]
+        if None in found:
+            raise UsageError(f"--over {text!r}: null cannot be swept; leave {name} out for its default.")
         if len({str(value) for value in found}) < len(found):
             raise UsageError(f"--over {text!r}: a value stands twice.")
         grid[name] = found

@@ -49,7 +49,7 @@ class Tracker:
         self._settings = flattened(settings)
         self._failures: tuple[type[Exception], ...] = (MlflowException, OSError)
         self._waiting: list[Any] = []
-        self._silent = False
+        self._silent = self._ended = False
         try:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self.run_id = self._continued() or self._created(out.name)
@@ -73,6 +73,8 @@ class Tracker:
 
     def flush(self) -> None:
         """Send what waits; what cannot be sent is kept for the next time, and said once."""
+        if self._ended:
+            return
         try:
             while self._waiting:
                 self._client.log_batch(self.run_id, metrics=self._waiting[:METRICS_A_CALL])
@@ -83,9 +85,11 @@ class Tracker:
     def restart(self) -> None:
         """Training starts anew at half the rate: the metrics so far are void, and a new MLflow run takes over."""
         self.finish("FAILED")
-        self._last, self._waiting = 0, []
+        self._path.unlink(missing_ok=True)
+        self._last, self._waiting, self._ended = 0, [], True
         try:
             self.run_id = self._created(self._path.parent.name)
+            self._ended = False
             self._log_parameters(self._settings)
         except self._failures as error:
             self._failed(error)
@@ -94,6 +98,8 @@ class Tracker:
         self, status: str, figures: Mapping[str, float] | None = None, files: list[Path] | None = None
     ) -> None:
         """End the MLflow run as FINISHED, FAILED or KILLED, with final figures and files."""
+        if self._ended:
+            return
         self.flush()
         try:
             for name, value in (figures or {}).items():
@@ -106,6 +112,8 @@ class Tracker:
 
     def tag(self, content: Mapping[str, Any]) -> None:
         """Provenance as tags."""
+        if self._ended:
+            return
         try:
             for name, value in flattened(content).items():
                 self._client.set_tag(self.run_id, name, str(value)[:LONGEST_PARAMETER])
@@ -124,6 +132,15 @@ class Tracker:
         stored = json.loads(self._path.read_text(encoding="utf-8"))
         if stored["uri"] != self._where:
             return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if self._client.get_run(stored["run_id"]).info.lifecycle_stage != "active":
+                return None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
         self._client.update_run(stored["run_id"], status="RUNNING")
         return stored["run_id"]
 
@@ -166,9 +183,10 @@ def tracked(uri: str | None, out: Path, config: Mapping[str, Any]) -> Iterator[T
         raise
     provenance = out / "provenance.json"
     content = json.loads(provenance.read_text(encoding="utf-8"))
+    content.pop("inputs", None)  # a tag for every file of an archive tells nobody anything
     tracker.tag(content)
     numbers = {name: value for name, value in flattened(content).items() if isinstance(value, (int, float))}
-    tracker.finish("FINISHED", numbers, [provenance, out / "config.yaml"])
+    tracker.finish("FINISHED", numbers, [provenance])
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -94,7 +94,10 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
         write_durably(
             out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
         )
-        tracker = following.enter_context(tracked(mlflow, out, config))
+        about = {
+            name: config["store"][name] for name in ("name", "kind", "shape")
+        }  # no paths leave the machine
+        tracker = following.enter_context(tracked(mlflow, out, {**config, "store": about}))
         method, steps, restarts = _fit(store, assignments, settings, out, tracker, ranks)
         _write_references(out, store, assignments, method, settings)
         processes = ranks.count if ranks else 1
@@ -266,9 +269,9 @@ def _fit(
             if restart == settings.train.restarts:
                 raise
             say(f"{error} Starting anew at half the learning rate.")
-            _checkpoints(out, restart + 1).mkdir(parents=True, exist_ok=True)
             if tracker:
                 tracker.restart()
+            _checkpoints(out, restart + 1).mkdir(parents=True, exist_ok=True)
         except CannotFit as error:
             raise CannotTrain(f"{store.root}: {error}") from error
         except RuntimeError as error:

@@ -31,7 +31,7 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
     The outcome failed where scores differ by more than TOLERANCE of their spread (`differences`). A run on tables has
     no bundle, which is said.
     """
-    from pipeline.bundle import bundle_scores
+    from pipeline.bundle import bundle_scores, check_bundle
     from pipeline.onnx_model import FILE, onnx_scores
     from preprocessing.store import Store
 
@@ -42,7 +42,9 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
     own = checkpoint_scores(opened, target, positions, device)["score"].to_numpy(dtype=float)
     found = {}
     if target.kind != "table":
-        found["bundle"] = bundle_scores(export(run, "bundle").out, target, positions)
+        bundle = export(run, "bundle").out
+        check_bundle(opened, bundle)
+        found["bundle"] = bundle_scores(bundle, target, positions)
     found["onnx"] = onnx_scores(export(run, "onnx").out / FILE, target, positions)
     results = {name: differences(own, table["score"].to_numpy(dtype=float)) for name, table in found.items()}
     _show(results, len(positions))

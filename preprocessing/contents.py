@@ -43,11 +43,11 @@ def with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> p
 def copies_grouped(store: Store, items: pd.DataFrame) -> pd.DataFrame:
     """`items`, rows of the manifest with positions as index: those without a group share one with their copies.
 
-    The group is named after the first of them. Items whose store states their split are left as they are, and
-    nothing is read where every item has a group or a split.
+    The group is named after the first of them. An item without a stated split then follows its copies that have one.
+    Nothing is read where every item has a group or a split.
     """
-    free = items["group"].isna() & items["split"].isna()
-    if not free.any():
+    free = items["group"].isna()
+    if not (free & items["split"].isna()).any():
         return items
     digests = content_digests(store, items.index.to_numpy()[free])
     first = pd.DataFrame(

@@ -56,6 +56,19 @@ def test_weights_and_activations_are_channels_last_in_training_after_loading_and
     assert all(is_channels_last(tensor) for tensor in seen)
 
 
+def test_the_scale_of_fp16_gradients_goes_on_between_phases():
+    """The scaler of a CPU stands in for that of CUDA."""
+    one, two = picture_step(), picture_step()
+    for step in (one, two):
+        step.gradient_scaler = torch.amp.GradScaler("cpu", init_scale=4.0 if step is one else 65536.0)
+    boundary = one.plan[1][1]
+    for number in range(boundary):
+        one(number)
+    assert one.gradient_scaler.get_scale() == 4.0
+    two.restore(boundary, one.state())
+    assert two.gradient_scaler.get_scale() == 4.0
+
+
 def test_crops_and_mirrors_of_a_batch_are_those_of_each_item():
     numbers = torch.Generator().manual_seed(0)
     x = torch.randint(0, 255, (9, 20, 24, 3), generator=numbers, dtype=torch.uint8)

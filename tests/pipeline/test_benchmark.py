@@ -161,6 +161,12 @@ def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data,
         ({"settings": {"train.stepz": 1}}, [], 2, "train.steps"),
         ({"datasets": {"a": "gone.npz"}}, [], 2, "gone.npz: no such file"),
         ({"splits": ["dirty"]}, [], 2, "splits"),
+        (
+            {"methods": {"oc_svm": {}}, "splits": ["validation"], "paper": {}},
+            [],
+            2,
+            "oc_svm chooses its kernel",
+        ),
     ],
 )
 def test_faults_are_found_before_anything_is_trained(data, tmp_path, capsys, changes, words, status, message):

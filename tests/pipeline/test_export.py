@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,18 @@ def test_verify_runs_the_bundle_too(folder):
     found = verify(folder / "run").summary
     assert found["bundle"]["passed"]
     assert found["onnx"]["passed"]
+
+
+def test_a_bundle_whose_program_was_changed_is_not_run(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run, ignore=shutil.ignore_patterns("export"))
+    path = export(run, "bundle").out / "configs" / "inference.json"
+    content = json.loads(path.read_text())
+    content["initialize"] = [f"$open({str(tmp_path / 'ran')!r}, 'w')", *content.get("initialize", [])]
+    path.write_text(json.dumps(content))
+    with pytest.raises(EsadError, match="was changed"):
+        verify(run)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_differences_are_shares_of_the_spread():

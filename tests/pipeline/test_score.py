@@ -114,13 +114,20 @@ def test_labels_given_after_scoring_reach_the_scores_without_scoring_again(folde
     assert evaluate(outcome.out).summary["auc"] is None
     known.to_parquet(store.root / "manifest.parquet", index=False)
     monkeypatch.setattr("pipeline.score.raw_scores", None)
-    again = score(folder / "run", store.root, overlays="none")
-    assert "Labels" in again.message
+    assert "Labels" not in score(folder / "run", store.root, overlays="worst:2").message
+    assert pd.read_parquet(outcome.out / "scores.parquet")["label"].tolist() == known["label"].tolist()
+    other = known.assign(label=1 - known["label"])
+    other.to_parquet(store.root / "manifest.parquet", index=False)
+    assert "Labels" in score(folder / "run", store.root, overlays="worst:2").message
+    known.to_parquet(store.root / "manifest.parquet", index=False)
+    again = score(folder / "run", store.root, overlays="worst:2")
     after = pd.read_parquet(outcome.out / "scores.parquet")
     assert after["label"].tolist() == known["label"].tolist()
-    assert after.drop(columns="label").equals(before.drop(columns="label"))
+    told = ["item_id", "score", "percentile", "source", "group", "part"]
+    assert after[told].equals(before[told])
     assert evaluate(outcome.out).summary["auc"] > 0.9
-    assert "Left alone" in score(folder / "run", store.root, overlays="none").message
+    assert "Left alone" in again.message or "Labels" in again.message
+    assert "Left alone" in score(folder / "run", store.root, overlays="worst:2").message
 
 
 def test_a_store_of_other_settings_or_kind_is_refused_by_name(folder):

@@ -141,6 +141,7 @@ def test_a_cell_that_cannot_be_trained_is_refused_and_the_others_go_on(tmp_path)
         (["--over", "seed=0,1"], 2, "--seeds N"),
         (["--over", "data.validation_share=0.1,0.2"], 2, "only settings of the model"),
         (["--over", "loss.lambda1=1,1"], 2, "stands twice"),
+        (["--over", "network.channels=null,3"], 2, "null cannot be swept"),
         ([*OVER, "--set", "data.validation_share=0"], 1, "no normal item is held out"),
     ],
 )
@@ -149,6 +150,15 @@ def test_what_cannot_be_swept_is_said_before_anything_is_trained(tmp_path, capsy
     assert call(command(tmp_path / "store", tmp_path / "sweep", *more)) == status
     assert told in capsys.readouterr().err
     assert not (tmp_path / "sweep" / "cells").exists()
+
+
+def test_torchrun_is_for_training_alone(tmp_path, capsys, monkeypatch):
+    make_store(tmp_path)
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2"), ("RANK", "0")):
+        monkeypatch.setenv(name, value)
+    assert call(command(tmp_path / "store", tmp_path / "sweep", *OVER)) == 2
+    assert "torchrun is for `esad train`" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_another_sweep_in_the_same_folder_is_refused(tmp_path, capsys):

@@ -171,7 +171,7 @@ def test_a_real_server_on_loopback_follows_a_training(tmp_path):
         train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE], mlflow=uri)
         check(uri, tmp_path / "run")
         artifacts = mlflow.MlflowClient(tracking_uri=uri).list_artifacts(runs_at(uri)[0].info.run_id)
-        assert {entry.path for entry in artifacts} == {"config.yaml", "provenance.json"}
+        assert {entry.path for entry in artifacts} == {"provenance.json"}
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)

@@ -44,12 +44,12 @@ def test_copies_share_a_group_named_after_the_first_and_single_items_get_none(st
     assert contents.copies_grouped(store, items)["group"].fillna("").tolist() == [first, "", first, "", first]
 
 
-def test_stated_groups_and_splits_stay_as_they_are(store, monkeypatch):
+def test_stated_groups_stay_as_they_are_and_copies_of_a_test_item_join_it(store, monkeypatch):
     items = items_of(
         store, [1, 1, 1, 1], monkeypatch, group=["a", None, None, None], split=[None, None, "test", None]
     )
     second = items["item_id"].iloc[1]
-    assert contents.copies_grouped(store, items)["group"].fillna("").tolist() == ["a", second, "", second]
+    assert contents.copies_grouped(store, items)["group"].fillna("").tolist() == ["a", second, second, second]
 
 
 def test_nothing_is_read_where_every_item_has_a_group(store, monkeypatch):
