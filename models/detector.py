@@ -138,6 +138,10 @@ class Method(nn.Module, ABC):
         """(S, ...) without the axis of seeds for pictures."""
         return values[0] if self.pictures else values
 
+    def reconstruct(self, x: Tensor) -> Tensor | None:
+        """Scaled items as the method reconstructs them; None where it does not."""
+        return None
+
     def target(self, batch: Batch) -> Tensor:
         """What the items of a batch are to be reconstructed to, as `batch.x`."""
         return batch.x

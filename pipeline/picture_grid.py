@@ -29,7 +29,7 @@ def picture_grid(step: TrainingStep, most: int) -> Tensor | None:
     labels = np.repeat([0, -1], [min(int((semi == value).sum()), most) for value in (0, -1)])
     x = step.read(chosen[None])
     batch = Batch(x, torch.from_numpy(labels).to(x.device), [(method.seeds[0], 0)])
-    outputs = method.score_terms(x).get("x_hat")
+    outputs = method.reconstruct(x)
     if outputs is None:
         return None
     rows = [x, method.target(batch), outputs]

@@ -16,7 +16,7 @@ import models.fit
 from models.table_of_methods import METHODS
 from pipeline.cli import app
 from pipeline.errors import EsadError, UsageError
-from pipeline.presets import PRESETS, preset_settings
+from pipeline.presets import PAPER_SETS, PRESETS, preset_settings
 from pipeline.report import report
 from pipeline.train import train
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
@@ -101,7 +101,8 @@ def test_what_a_method_cannot_do_is_said_with_the_setting_or_the_lack(folder):
 def test_every_preset_has_settings_for_the_other_methods_too(preset):
     from pipeline.config import RunSettings, resolve
 
-    for kind in ("table", "radiographs"):
+    kinds, _ = PAPER_SETS.get(preset, ({"table", "radiographs"}, {}))
+    for kind in kinds:
         settings = resolve(RunSettings, *preset_settings(kind, preset, "deep_sad"), {"method": "deep_sad"})
         assert settings.train.steps or settings.train.epochs
         assert settings.train.warmup.steps or settings.train.warmup.epochs
