@@ -57,7 +57,12 @@ def hold_out(
             if taken + size / 2 <= goal:
                 chosen.append(name)
                 taken += size
-    return np.isin(groups, np.array(chosen, dtype=groups.dtype)) if chosen else np.zeros(len(groups), bool)
+    return _among(groups, np.array(chosen, dtype=groups.dtype))
+
+
+def _among(groups: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Bool (N,): which `groups` are in `wanted`, by hashing: np.isin compares every pair where they are text."""
+    return pd.Series(groups).isin(pd.unique(pd.Series(wanted))).to_numpy()
 
 
 def _parts(
@@ -79,7 +84,7 @@ def _parts(
         open_labelled = undecided & known
         test = np.zeros(len(items), bool)
         test[open_labelled] = hold_out(groups[open_labelled], strata[open_labelled], test_share, numbers)
-        tested = np.isin(groups, groups[test])
+        tested = _among(groups, groups[test])
         part[undecided & tested & known] = "test"
         part[undecided & tested & ~known] = "unused"  # of a tested group: never on two sides
     part[np.array([value is None for value in part])] = "train"
@@ -87,7 +92,7 @@ def _parts(
         train = (part == "train") & known
         held = np.zeros(len(items), bool)
         held[train] = hold_out(groups[train], strata[train], validation_share, numbers)
-        held = np.isin(groups, groups[held])
+        held = _among(groups, groups[held])
         part[held & (part == "train") & known] = "validation"
         part[held & (part == "train") & ~known] = "unused"
     return part
@@ -97,7 +102,7 @@ def _follow_groups(part: np.ndarray, groups: np.ndarray, known: np.ndarray) -> N
     """Items without a stated part whose group tests or validates go with it; unlabelled ones are then unused."""
     undecided = np.array([value is None for value in part])
     for name in ("test", "validation"):
-        together = undecided & np.isin(groups, groups[part == name])
+        together = undecided & _among(groups, groups[part == name])
         part[together & known] = name
         part[together & ~known] = "unused"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,3 +118,19 @@ def test_what_cannot_be_had_is_said(options, message):
 def test_nothing_normal_to_train_on_is_said():
     with pytest.raises(EsadError, match="left to train on"):
         assign(manifest(normal=0), seed=0)
+
+
+def test_a_split_of_many_single_items_takes_no_time_that_grows_with_their_square():
+    count = 60_000
+    items = pd.DataFrame(
+        {
+            "item_id": [f"row-{number}" for number in range(count)],
+            "label": pd.array([int(number % 10 == 0) for number in range(count)], dtype="Int8"),
+            "group": pd.array([None] * count, dtype="string"), "split": pd.array([None] * count, dtype="string"),
+            "semi_label": pd.array([None] * count, dtype="Int8"),
+        }
+    )  # fmt: skip
+    began = time.process_time()
+    table = assign(items, seed=0, labelled="ratio", gamma_l=0.01)
+    assert time.process_time() - began < 10  # comparing all pairs took minutes
+    assert (table["part"] == "test").sum() == round(0.4 * count)
