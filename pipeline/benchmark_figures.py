@@ -69,6 +69,7 @@ def _methods(table: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("AUC in %")
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="y", color="#e3e7ee")
     handles, labels = next(iter(panels.values())).get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
