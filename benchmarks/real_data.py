@@ -28,7 +28,8 @@ from pipeline.metrics import auc, bootstrap_intervals
 from pipeline.runs import open_run
 from pipeline.score import score
 from pipeline.tables import tables
-from pipeline.train import in_memory, positions_of, train
+from pipeline.train import train
+from pipeline.training_items import in_memory, positions_of
 from preprocessing.nih import REGION, read_boxes
 from preprocessing.radiograph_squares import Squaring, region_in_square
 

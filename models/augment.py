@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.randomness import generator
-from models.ranks import Share
+from models.ranks import Share, draws_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Augmentation:
     def train(self, x: Tensor, key: tuple[int, int], share: Share | None = None) -> Tensor:
         """Crop and mirror (B, H, W, C) at random; the pictures of a `share` as they would be in the whole batch."""
         numbers = generator(key[0], "augmentation", key[1])
-        own = share.of if share else (lambda drawn: drawn)
-        count = len(share.semi_label) if share else len(x)
+        count, own = draws_of(share, len(x))
         if self.crop is not None and x.shape[1:3] != (self.crop, self.crop):
             down = own(torch.randint(0, x.shape[1] - self.crop + 1, (count,), generator=numbers))
             across = own(torch.randint(0, x.shape[2] - self.crop + 1, (count,), generator=numbers))

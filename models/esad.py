@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.detector import Batch, Method, Phase, group_mean, reduce_items
 from models.randomness import generator
-from models.ranks import Share
+from models.ranks import Share, draws_of
 from models.settings import LossSettings, MethodSettings, PhiSettings
 
 GROUPS = ("unlabelled", "normal", "anomaly")
@@ -38,8 +38,7 @@ def phi(
 
 def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings, share: Share | None) -> Tensor:
     numbers = generator(key[0], "phi", key[1])
-    own = share.of if share else (lambda drawn: drawn)
-    count = len(share.semi_label) if share else len(x)
+    count, own = draws_of(share, len(x))
     turns = own(torch.randint(1, 4, (count, 1, 1, 1), generator=numbers)).to(x.device, non_blocking=True)
     out = x
     if settings.rearrange:

@@ -8,6 +8,7 @@ number of processes, but for the order of floating-point sums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,14 @@ class Share:
         """
         empty = values.new_zeros(*values.shape[:-1], len(self.semi_label))
         return SumOverProcesses.apply(empty.index_copy(-1, self.places.to(values.device), values))
+
+
+def draws_of(share: Share | None, items: int) -> tuple[int, Callable[[Tensor], Tensor]]:
+    """For how many items random numbers are drawn, and what takes those of the `items` at hand out of them.
+
+    Without a `share` these are all; with one they are its own, out of the draws for the whole batch.
+    """
+    return (items, lambda drawn: drawn) if share is None else (len(share.semi_label), share.of)
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):

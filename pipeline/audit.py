@@ -46,7 +46,7 @@ def audit_run(run: Run) -> list[Check]:
         one_part,
         parts_known,
     )
-    from pipeline.train import positions_of
+    from pipeline.training_items import positions_of
     from preprocessing.contents import with_contents
     from preprocessing.semisupervised import labels_from_classes
 
@@ -74,7 +74,7 @@ def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
 
     from models.networks import ColumnScaler
     from pipeline.split_checks import scaling_on_training
-    from pipeline.train import positions_of
+    from pipeline.training_items import positions_of
 
     weights = load_file(run.root / "model.safetensors")
     width = store.shape[0]

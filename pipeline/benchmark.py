@@ -136,7 +136,7 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
     from models.table_of_methods import build
     from pipeline.metrics import auc
     from pipeline.runs import resolve_device
-    from pipeline.train import assign_items, in_memory, positions_of, splittable
+    from pipeline.training_items import assign_items, in_memory, positions_of, splittable
     from preprocessing.contents import with_contents
     from preprocessing.published_split import overlap
 

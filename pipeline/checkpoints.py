@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,13 +72,8 @@ def save_checkpoint(folder: Path, step: int, settings: Mapping[str, Any], state:
     return path
 
 
-def load_checkpoint(
-    folder: Path,
-    device: torch.device,
-    settings: Mapping[str, Any],
-    accept: Callable[[Mapping[str, Any]], object],
-) -> None:
-    """Hand the newest readable checkpoint to `accept`; nothing where there is none.
+def load_checkpoint(folder: Path, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest readable checkpoint; None where there is none.
 
     An unreadable one is named and the one before it is taken. EsadError where it was written with other settings,
     another format or other versions, or may not be read.
@@ -87,8 +82,8 @@ def load_checkpoint(
         content = _read(path, device)
         if content is not None:
             _check(path, json.loads(content["about"]), settings)
-            accept(content)
-            return
+            return content
+    return None
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import RunSettings
@@ -43,10 +43,9 @@ class _Checkpoints:
     """Where training stands, in and out of the files of one folder; `next` is the next step."""
 
     def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings) -> None:
-        self.folder, self.step, self.settings, self.next = folder, step, settings.model_dump(), 0
-        found: list[Mapping[str, Any]] = []
-        load_checkpoint(folder, step.device, self.settings, found.append)
-        self.next = int(found[0]["next"]) if found else 0
+        self.folder, self.step, self.settings = folder, step, settings.model_dump()
+        found = load_checkpoint(folder, step.device, self.settings)
+        self.next = int(found["next"]) if found else 0
         if not same_everywhere(
             step.ranks, self.next
         ):  # before `restore`, which waits for the other processes
@@ -54,8 +53,8 @@ class _Checkpoints:
                 f"{folder}: the processes found different checkpoints; all of them must see the same RUN."
             )
         if found:
-            step.method.load_state_dict(found[0]["method"])
-            step.restore(self.next, found[0]["optimiser"])
+            step.method.load_state_dict(found["method"])
+            step.restore(self.next, found["optimiser"])
             say(f"Continuing from step {self.next} of {step.steps}.")
 
     def save(self) -> None:

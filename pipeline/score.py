@@ -111,7 +111,7 @@ def score(
     Where only `overlays` differs from what is there, they alone are drawn anew; labels that the store got since then are
     taken over. Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
     """
-    from pipeline.train import in_memory
+    from pipeline.training_items import in_memory
     from preprocessing.store import Store, write_json, write_table
 
     wanted = parse_overlays(overlays)

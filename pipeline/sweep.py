@@ -23,7 +23,8 @@ from pipeline.errors import CannotTrain, EsadError, UsageError
 from pipeline.outcome import Outcome
 from pipeline.progress import say, show_table
 from pipeline.sweep_page import figure, markdown
-from pipeline.train import assign_items, run_settings, selected, splittable, train
+from pipeline.train import run_settings, train
+from pipeline.training_items import assignments_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +142,7 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
 
 def _validation_counts(store: Store, settings: RunSettings) -> dict[str, int]:
     """Normal items and anomalies of the validation part; EsadError where one of them is missing."""
-    items = splittable(store, selected(store, settings), settings)
-    table = assign_items(store, items, settings)
+    table = assignments_of(store, settings)
     held = table.loc[table["part"] == "validation", "label"]
     counts = {"normal": int((held == 0).sum()), "anomaly": int((held == 1).sum())}
     missing = [name for name, count in counts.items() if not count]

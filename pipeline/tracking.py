@@ -10,8 +10,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -49,12 +50,13 @@ class Tracker:
         self._settings = flattened(settings)
         self._failures: tuple[type[Exception], ...] = (MlflowException, OSError)
         self._waiting: list[Any] = []
-        self._silent = self._ended = False
+        self._silent = False
         try:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
-            self.run_id = self._continued() or self._created(out.name)
-            self._last = self._last_step()
-            self._log_parameters(self._settings)
+            run_id = self._continued() or self._created(out.name)
+            self.run_id: str | None = run_id
+            self._last = self._last_step(run_id)
+            self._log_parameters(run_id)
         except self._failures as error:
             raise EsadError(
                 f"--mlflow {self._where}: cannot be used ({_first_line(error)}); expected the address of a tracking "
@@ -73,57 +75,65 @@ class Tracker:
 
     def flush(self) -> None:
         """Send what waits; what cannot be sent is kept for the next time, and said once."""
-        if self._ended:
-            return
-        try:
+
+        def waiting(run_id: str) -> None:
             while self._waiting:
-                self._client.log_batch(self.run_id, metrics=self._waiting[:METRICS_A_CALL])
+                self._client.log_batch(run_id, metrics=self._waiting[:METRICS_A_CALL])
                 del self._waiting[:METRICS_A_CALL]
-        except self._failures as error:
-            self._failed(error)
+
+        self._send(waiting)
 
     def restart(self) -> None:
         """Training starts anew at half the rate: the metrics so far are void, and a new MLflow run takes over."""
         self.finish("FAILED")
         self._path.unlink(missing_ok=True)
-        self._last, self._waiting, self._ended = 0, [], True
-        try:
+        self._last, self._waiting, self.run_id = 0, [], None
+
+        def begin() -> None:
             self.run_id = self._created(self._path.parent.name)
-            self._ended = False
-            self._log_parameters(self._settings)
-        except self._failures as error:
-            self._failed(error)
+            self._log_parameters(self.run_id)
+
+        self._try(begin)
 
     def finish(
         self, status: str, figures: Mapping[str, float] | None = None, files: list[Path] | None = None
     ) -> None:
         """End the MLflow run as FINISHED, FAILED or KILLED, with final figures and files."""
-        if self._ended:
-            return
         self.flush()
-        try:
+
+        def end(run_id: str) -> None:
             for name, value in (figures or {}).items():
-                self._client.log_metric(self.run_id, metric_name(name), value)
+                self._client.log_metric(run_id, metric_name(name), value)
             for path in files or []:
-                self._client.log_artifact(self.run_id, str(path))
-            self._client.set_terminated(self.run_id, status)
-        except self._failures as error:
-            self._failed(error)
+                self._client.log_artifact(run_id, str(path))
+            self._client.set_terminated(run_id, status)
+
+        self._send(end)
 
     def tag(self, content: Mapping[str, Any]) -> None:
         """Provenance as tags."""
-        if self._ended:
-            return
-        try:
-            for name, value in flattened(content).items():
-                self._client.set_tag(self.run_id, name, str(value)[:LONGEST_PARAMETER])
-        except self._failures as error:
-            self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
-        if not self._silent:
-            say(f"warning: MLflow at {self._where} does not answer ({_first_line(error)}); training goes on.")
-        self._silent = True
+        def tags(run_id: str) -> None:
+            for name, value in flattened(content).items():
+                self._client.set_tag(run_id, name, str(value)[:LONGEST_PARAMETER])
+
+        self._send(tags)
+
+    def _send(self, what: Callable[[str], None]) -> None:
+        """Call `what` with the MLflow run's id; nothing where none could be begun."""
+        if self.run_id is not None:
+            self._try(partial(what, self.run_id))
+
+    def _try(self, what: Callable[[], None]) -> None:
+        """Call `what`; a failure costs what it would have sent, and is said once."""
+        try:
+            what()
+        except self._failures as error:
+            if not self._silent:
+                say(
+                    f"warning: MLflow at {self._where} does not answer ({_first_line(error)}); training goes on."
+                )
+            self._silent = True
 
     def _continued(self) -> str | None:
         """The MLflow run of RUN/mlflow.json, set to running, where it is at this address and still there."""
@@ -132,13 +142,11 @@ class Tracker:
         stored = json.loads(self._path.read_text(encoding="utf-8"))
         if stored["uri"] != self._where:
             return None
-        from mlflow.exceptions import MlflowException
-
         try:
             if self._client.get_run(stored["run_id"]).info.lifecycle_stage != "active":
                 return None
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        except self._failures as error:
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         self._client.update_run(stored["run_id"], status="RUNNING")
@@ -153,20 +161,20 @@ class Tracker:
         write_json(self._path, {"uri": self._where, "experiment": EXPERIMENT, "run_id": run_id})
         return run_id
 
-    def _last_step(self) -> int:
-        return max((point.step for point in self._client.get_metric_history(self.run_id, "loss")), default=0)
+    def _last_step(self, run_id: str) -> int:
+        return max((point.step for point in self._client.get_metric_history(run_id, "loss")), default=0)
 
-    def _log_parameters(self, settings: Mapping[str, Any]) -> None:
+    def _log_parameters(self, run_id: str) -> None:
         from mlflow.entities import Param
 
-        known = self._client.get_run(self.run_id).data.params
+        known = self._client.get_run(run_id).data.params
         fresh = [
             Param(name, str(value)[:LONGEST_PARAMETER])
-            for name, value in settings.items()
+            for name, value in self._settings.items()
             if name not in known
         ]
         for start in range(0, len(fresh), PARAMETERS_A_CALL):
-            self._client.log_batch(self.run_id, params=fresh[start : start + PARAMETERS_A_CALL])
+            self._client.log_batch(run_id, params=fresh[start : start + PARAMETERS_A_CALL])
 
 
 @contextmanager

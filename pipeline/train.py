@@ -32,22 +32,17 @@ from pipeline.progress import say
 from pipeline.ranks import any_of, is_first, process_group, several
 from pipeline.split_overlap import overlap_sentence
 from pipeline.tracking import tracked
+from pipeline.training_items import assignments_of, in_memory, positions_of
 from pipeline.validation import validation_figures
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    import torch
 
     from models.detector import Method
     from models.fit import Items
     from models.ranks import Ranks
     from pipeline.tracking import Tracker
     from preprocessing.store import Store
-
-IN_MEMORY_BYTES = 4 * 2**30
-DEVICE_SHARE = 0.5
-"""Most of a CUDA device's free memory that the stored items may take; networks and activations need the rest."""
 
 
 def train(
@@ -77,16 +72,16 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
     from pipeline.runs import resolve_device
     from preprocessing.store import remove_temporaries, write_table
 
-    began = time.monotonic()
-    with process_group(resolve_device(settings.device)) as ranks, ExitStack() as following:
+    began, device = time.monotonic(), resolve_device(settings.device)
+    with process_group(device) as ranks, ExitStack() as following:
         config = _config(store, settings)
         finished, *_ = any_of(ranks, is_first() and _already_finished(out, config, force))
         if finished:
             return _outcome(out, store, "Left alone (finished before)", settings)
-        items = splittable(store, selected(store, settings), settings)
-        assignments = assign_items(store, items, settings)
+        assignments = assignments_of(store, settings)
+        items = in_memory(store, device)
         if not is_first():
-            _fit(store, assignments, settings, out, None, ranks)
+            _fit(store, items, assignments, settings, out, None, ranks)
             return Outcome(out, "Trained.")
         remove_temporaries(out)
         write_table(out / "assignments.parquet", assignments)
@@ -98,8 +93,8 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
             name: config["store"][name] for name in ("name", "kind", "shape")
         }  # no paths leave the machine
         tracker = following.enter_context(tracked(mlflow, out, {**config, "store": about}))
-        method, steps, restarts = _fit(store, assignments, settings, out, tracker, ranks)
-        _write_references(out, store, assignments, method, settings)
+        method, steps, restarts = _fit(store, items, assignments, settings, out, tracker, ranks)
+        _write_references(out, store, items, assignments, method, settings)
         processes = ranks.count if ranks else 1
         training = {
             "steps": steps,
@@ -107,7 +102,7 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
             "processes": processes,
             "seconds": round(time.monotonic() - began, 1),
         }
-        held = validation_figures(store, assignments, method, settings, out)
+        held = validation_figures(store, items, assignments, method, settings, out)
         found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
         _write_provenance(out, store, settings, found)
         write_model_card(out)
@@ -159,70 +154,9 @@ def _clear(out: Path) -> None:
             path.unlink()
 
 
-def selected(store: Store, settings: RunSettings) -> pd.DataFrame:
-    """The manifest rows that `data.where` keeps, with their positions as index."""
-    items = store.manifest
-    for name, value in settings.data.where.items():
-        if name not in items:
-            raise UsageError(
-                f"data.where: the store has no column {name!r}; it has {', '.join(items.columns)}."
-            )
-        items = items[items[name].astype("string") == str(value)]
-    if items.empty:
-        raise UsageError(f"data.where = {settings.data.where} leaves no item.")
-    return items
-
-
-def splittable(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
-    """`items`, rows of the manifest with positions as index, with copies in one group where the split is to be clean."""
-    from preprocessing.contents import copies_grouped
-
-    data = settings.data
-    return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
-
-
-def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
-    """The assignments of a run with these settings, of `items`, rows of the manifest of `store`."""
-    from preprocessing.published_split import assign_published
-    from preprocessing.semisupervised import assign
-
-    data = settings.data
-    if data.split == "published" and store.kind != "table":
-        raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
-    seed = settings.seed if data.split_seed is None else data.split_seed
-    return (assign_published if data.split == "published" else assign)(
-        items.reset_index(drop=True), seed=seed, labelled=data.labelled, gamma_l=data.gamma_l,
-        gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
-        labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
-    )  # fmt: skip
-
-
-def in_memory(store: Store, device: torch.device | None = None) -> Items:
-    """The store's items as one tensor where they fit, else read from the mapped shards as they are asked for.
-
-    On CUDA they are moved to the device once where they take at most DEVICE_SHARE of its free memory.
-    """
-    import torch
-
-    needed = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
-    if device is not None and device.type == "cuda":
-        if needed <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-            return torch.from_numpy(store.read()).to(device)
-        return lambda positions: torch.from_numpy(store.read(positions)).pin_memory()
-    if needed <= IN_MEMORY_BYTES:
-        return torch.from_numpy(store.read())
-    return lambda positions: torch.from_numpy(store.read(positions))
-
-
-def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
-    """Row positions in the store's manifest of the given items."""
-    import pandas as pd
-
-    return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())
-
-
 def _fit(
     store: Store,
+    items: Items,
     assignments: pd.DataFrame,
     settings: RunSettings,
     out: Path,
@@ -242,7 +176,7 @@ def _fit(
     part = assignments[assignments["part"] == "train"]
     held = assignments[(assignments["part"] == "validation") & assignments["label"].notna()]
     data = TrainingData(
-        in_memory(store, device), [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")],
+        items, [positions_of(store, part["item_id"])], [part["semi_label"].to_numpy(dtype="int8")],
         [(positions_of(store, held["item_id"]), held["label"].to_numpy(dtype="int8"))],
     )  # fmt: skip
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
@@ -299,7 +233,7 @@ def _restarts_so_far(out: Path) -> int:
 
 
 def _write_references(
-    out: Path, store: Store, assignments: pd.DataFrame, method: Method, settings: RunSettings
+    out: Path, store: Store, items: Items, assignments: pd.DataFrame, method: Method, settings: RunSettings
 ) -> None:
     """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
     from models.augment import Augmentation
@@ -315,7 +249,6 @@ def _write_references(
         say("No normal item was held out (data.validation_share): reference scores come from training items.")
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
     device = resolve_device(settings.device)
-    items = in_memory(store, device)
     positions = positions_of(store, held["item_id"])
     raw = raw_scores(method, items, positions, device, augmentation)
     raw.insert(0, "item_id", held["item_id"].to_numpy())

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.detector import Method
+    from models.fit import Items
     from pipeline.config import RunSettings
     from preprocessing.store import Store
 
 
 def validation_figures(
-    store: Store, assignments: pd.DataFrame, method: Method, settings: RunSettings, out: Path
+    store: Store, items: Items, assignments: pd.DataFrame, method: Method, settings: RunSettings, out: Path
 ) -> dict[str, Any]:
     """`normal` and `anomaly`: items of each in the validation part; `auc`: of the run's score on them, else null.
 
@@ -27,7 +28,7 @@ def validation_figures(
     from pipeline.metrics import auc
     from pipeline.runs import resolve_device
     from pipeline.score import final_scores, raw_scores
-    from pipeline.train import in_memory, positions_of
+    from pipeline.training_items import positions_of
 
     held = assignments[assignments["part"] == "validation"]
     normal, anomalies = held[held["label"] == 0], held[held["label"] == 1]
@@ -37,7 +38,7 @@ def validation_figures(
     device = resolve_device(settings.device)
     normals = pd.read_parquet(out / "normals.parquet")
     raw = raw_scores(
-        method, in_memory(store, device), positions_of(store, anomalies["item_id"]), device,
+        method, items, positions_of(store, anomalies["item_id"]), device,
         Augmentation(settings.data.crop, settings.data.flip), "validation",
     )  # fmt: skip
     raw.insert(0, "item_id", anomalies["item_id"].to_numpy())

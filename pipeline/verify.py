@@ -62,10 +62,10 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
 def checkpoint_scores(run: Run, store: Store, positions: np.ndarray, device: str) -> pd.DataFrame:
     """Rows of scores.parquet as `esad score` would write them, of the items at `positions`."""
     from pipeline.score import final_scores, raw_scores
-    from pipeline.train import in_memory
+    from pipeline.training_items import as_needed
 
     chosen = resolve_device(device)
-    raw = raw_scores(run.method(chosen), in_memory(store), positions, chosen, run.augmentation)
+    raw = raw_scores(run.method(chosen), as_needed(store), positions, chosen, run.augmentation)
     raw.insert(0, "item_id", store.manifest["item_id"].to_numpy()[positions])
     return final_scores(raw, run.normals, run.settings.score.kind)
 

@@ -92,7 +92,7 @@ def test_a_watched_training_ends_with_the_weights_of_the_plain_loop(tmp_path, mo
     from models.fit import TrainingData, fit
     from models.table_of_methods import build
     from pipeline.runs import open_run
-    from pipeline.train import in_memory, positions_of
+    from pipeline.training_items import in_memory, positions_of
 
     monkeypatch.setattr(pipeline.training_watch, "REPORT_EVERY_STEPS", 1)
     store = make_store(tmp_path, "images")
