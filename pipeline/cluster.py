@@ -155,10 +155,16 @@ class Cluster:
         try:
             for key in self._as_they_end(ending, held):
                 future = held.pop(key)
-                error = future.exception() if future.status == "error" else None
+                status = future.status
+                if status == "lost":
+                    # it ended, and before we looked its worker died: Dask does it again, which must end before the store
+                    held[key] = future
+                    ending.add(future)
+                    continue
+                error = future.exception() if status == "error" else None
                 if error is not None and not isinstance(error, KilledWorker):
                     raise error
-                if future.status in ("cancelled", "lost"):
+                if status == "cancelled":
                     raise EsadError(
                         f"--scheduler {self.address}: lost the scheduler. Start it and run the same command again: it "
                         "continues where it was."

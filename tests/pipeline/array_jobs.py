@@ -39,6 +39,21 @@ def deadly(source):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def lost_when_done(mark, source):
+    """Source 1 kills the process that has done source 0, once; doing source 0 anew takes long."""
+    if source == "0.npy":
+        if mark.exists():
+            time.sleep(3)
+        else:
+            write_json(mark, os.getpid())
+    elif source == "1.npy" and not mark.with_suffix(".killed").exists():
+        while not mark.exists():
+            time.sleep(0.02)
+        time.sleep(0.5)  # the client hears that source 0 is done
+        mark.with_suffix(".killed").touch()
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+
+
 def held(hold, source):
     """All but source 0 wait until the file `hold` is gone."""
     while source != "0.npy" and hold.exists():

@@ -18,7 +18,7 @@ from pipeline.cli import call
 from pipeline.cluster import Cluster, Probe
 from pipeline.errors import EsadError, UsageError
 from preprocessing.store import Store, write_json
-from tests.pipeline.array_jobs import at_once, deadly, held, ingest, once_for_a_minute
+from tests.pipeline.array_jobs import at_once, deadly, held, ingest, lost_when_done, once_for_a_minute
 from tests.pipeline.test_tile import contents, stained, write_slide
 
 
@@ -75,6 +75,20 @@ def test_a_worker_killed_in_mid_work_costs_nothing(dask_cluster, archive, tmp_pa
         archive, tmp_path / "there", partial(once_for_a_minute, mark), dask_cluster.scheduler_address
     )
     killer.join()
+    assert outcome.refused == 0
+    ingest(archive, tmp_path / "here")
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_a_worker_killed_after_its_work_and_before_we_look_costs_nothing(
+    dask_cluster, archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 2)
+    mark = tmp_path / "mark.json"
+    outcome = ingest(
+        archive, tmp_path / "there", partial(lost_when_done, mark), dask_cluster.scheduler_address
+    )
+    assert mark.with_suffix(".killed").exists()
     assert outcome.refused == 0
     ingest(archive, tmp_path / "here")
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
