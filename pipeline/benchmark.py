@@ -142,7 +142,7 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
 
     seeds = range(grid.seeds)
     chosen = [cell_settings(grid, cell, seed) for seed in seeds]
-    manifest = splittable(store, store.manifest, chosen[0])
+    manifest = splittable(store, chosen[0])
     splits = [assign_items(store, manifest, settings) for settings in chosen]
     if cell.split == "validation":
         splits = [_training_side(split) for split in splits]

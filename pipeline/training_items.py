@@ -23,7 +23,7 @@ DEVICE_SHARE = 0.5
 
 def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
     """The assignments of a run on `store`: item_id, part, label, semi_label."""
-    return assign_items(store, splittable(store, _selected(store, settings), settings), settings)
+    return assign_items(store, splittable(store, settings), settings)
 
 
 def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
@@ -40,11 +40,14 @@ def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
     return items
 
 
-def splittable(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
-    """`items`, rows of the manifest with positions as index, with copies in one group where the split is to be clean."""
+def splittable(store: Store, settings: RunSettings) -> pd.DataFrame:
+    """The manifest rows that `data.where` keeps, with copies in one group where the split is to be clean.
+
+    Their positions in the store are the index. Raises UsageError where `data.where` names no column or leaves no item.
+    """
     from preprocessing.contents import copies_grouped
 
-    data = settings.data
+    data, items = settings.data, _selected(store, settings)
     return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
 
 

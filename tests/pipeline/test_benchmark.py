@@ -177,6 +177,15 @@ def test_faults_are_found_before_anything_is_trained(data, tmp_path, capsys, cha
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("where", "message"), [({"label": "1"}, "here is one class only"), ({"ward": "3"}, "the store has no column 'ward'")]
+)
+def test_a_grid_keeps_the_items_that_it_asks_for(data, tmp_path, capsys, where, message):
+    file = grid_file(tmp_path, settings={**SHORT, "data.where": where})
+    assert call(["benchmark", str(file), "--data", str(data), "--out", str(tmp_path / "out")]) != 0
+    assert message in capsys.readouterr().err
+
+
 def test_other_settings_are_refused_by_name_and_force_replaces(data, tmp_path, capsys):
     part = [
         "--data",
