@@ -58,11 +58,17 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def save_checkpoint(folder: Path, step: int, settings: Mapping[str, Any], state: Mapping[str, Any]) -> Path:
-    """Write the checkpoint before `step`, then remove all but the KEPT newest ones."""
+def save_checkpoint(
+    folder: Path, step: int, settings: Mapping[str, Any], state: Mapping[str, Any], arithmetic: str
+) -> Path:
+    """Write the checkpoint before `step`, then remove all but the KEPT newest ones.
+
+    `arithmetic` says in words what the steps are computed on and in; going on in another one is said.
+    """
     import torch
 
-    about = {"format": FORMAT, "settings": lasting(settings), "machine": _machine()}
+    machine = {**_machine(), "arithmetic": arithmetic}
+    about = {"format": FORMAT, "settings": lasting(settings), "machine": machine}
     buffer = io.BytesIO()
     torch.save({"about": json.dumps(about), **state}, buffer)
     path = folder / f"checkpoint_iteration={step}.pt"
@@ -72,7 +78,9 @@ def save_checkpoint(folder: Path, step: int, settings: Mapping[str, Any], state:
     return path
 
 
-def load_checkpoint(folder: Path, device: torch.device, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def load_checkpoint(
+    folder: Path, device: torch.device, settings: Mapping[str, Any], arithmetic: str
+) -> dict[str, Any] | None:
     """The newest readable checkpoint; None where there is none.
 
     An unreadable one is named and the one before it is taken. EsadError where it was written with other settings,
@@ -81,7 +89,7 @@ def load_checkpoint(folder: Path, device: torch.device, settings: Mapping[str, A
     for path in _newest_first(folder):
         content = _read(path, device)
         if content is not None:
-            _check(path, json.loads(content["about"]), settings)
+            _check(path, json.loads(content["about"]), settings, arithmetic)
             return content
     return None
 
@@ -111,7 +119,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
         return None
 
 
-def _check(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _check(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any], arithmetic: str) -> None:
     """EsadError where going on would not be the same training; what only changes last bits is said."""
     anew = "or start anew with --force."
     if about["format"] != FORMAT:
@@ -121,7 +129,7 @@ def _check(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) ->
     difference = first_difference(about["settings"], lasting(settings))
     if difference:
         raise EsadError(f"{path}: written with other settings ({difference}). Go on with the former, {anew}")
-    then, now = about["machine"], _machine()
+    then, now = about["machine"], {**_machine(), "arithmetic": arithmetic}
     for name in ("esad", "torch"):
         old, new = (".".join(machine[name].split(".")[:2]) for machine in (then, now))
         if old != new:
@@ -130,7 +138,10 @@ def _check(path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]) ->
             )
     changed = [f"{name} {then[name]} -> {now[name]}" for name in then if then[name] != now.get(name)]
     if changed:
-        say(f"Going on where things differ: {', '.join(changed)}. The weights may differ in their last bits.")
+        extent = "in more than" if then.get("arithmetic", arithmetic) != arithmetic else "in"
+        say(
+            f"Going on where things differ: {', '.join(changed)}. The weights may differ {extent} their last bits."
+        )
 
 
 def lasting(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class _Checkpoints:
 
     def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings) -> None:
         self.folder, self.step, self.settings = folder, step, settings.model_dump()
-        found = load_checkpoint(folder, step.device, self.settings)
+        self.arithmetic = f"{step.device.type} in {step.mixed or 'torch.float32'}"
+        found = load_checkpoint(folder, step.device, self.settings, self.arithmetic)
         self.next = int(found["next"]) if found else 0
         if not same_everywhere(
             step.ranks, self.next
@@ -65,7 +66,7 @@ class _Checkpoints:
                 "method": self.step.method.state_dict(),
                 "optimiser": self.step.state(),
             }
-            save_checkpoint(self.folder, self.next, self.settings, state)
+            save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
 
     def is_finite(self) -> bool:
         import torch

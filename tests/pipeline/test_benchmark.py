@@ -178,7 +178,8 @@ def test_faults_are_found_before_anything_is_trained(data, tmp_path, capsys, cha
 
 
 @pytest.mark.parametrize(
-    ("where", "message"), [({"label": "1"}, "here is one class only"), ({"ward": "3"}, "the store has no column 'ward'")]
+    ("where", "message"),
+    [({"label": "1"}, "here is one class only"), ({"ward": "3"}, "the store has no column 'ward'")],
 )
 def test_a_grid_keeps_the_items_that_it_asks_for(data, tmp_path, capsys, where, message):
     file = grid_file(tmp_path, settings={**SHORT, "data.where": where})

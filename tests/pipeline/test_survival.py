@@ -26,6 +26,7 @@ import pipeline.checkpoints
 import pipeline.engine
 import pipeline.score
 import pipeline.train
+from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.cli import call
 from pipeline.errors import EsadError
 from pipeline.train import train
@@ -254,6 +255,14 @@ def test_a_checkpoint_of_other_settings_or_versions_is_refused_and_says_which(fo
         patch.setattr(pipeline.checkpoints, "_machine", lambda: {**machine, "threads": 64})
         train(folder / "store", run, None, [EVERY_STEP])
     assert "threads 1 -> 64" in capsys.readouterr().err
+
+
+def test_going_on_in_other_arithmetic_is_said(tmp_path, capsys):
+    save_checkpoint(tmp_path, 1, {}, {}, "cuda in torch.bfloat16")
+    load_checkpoint(tmp_path, torch.device("cpu"), {}, "cpu in torch.float32")
+    said = capsys.readouterr().err
+    assert "arithmetic cuda in torch.bfloat16 -> cpu in torch.float32" in said
+    assert "in more than their last bits" in said
 
 
 def test_weights_that_are_not_finite_never_replace_the_last_good_checkpoint(folder, monkeypatch):
