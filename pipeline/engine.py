@@ -40,13 +40,18 @@ class Diverged(CannotTrain):
 
 
 class _Checkpoints:
-    """Where training stands, in and out of the files of one folder; `next` is the next step."""
+    """Where training stands, in and out of the files of one folder.
+
+    `next` is the next step, `earlier` the seconds that training took before this process, up to the checkpoint.
+    """
 
     def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings) -> None:
         self.folder, self.step, self.settings = folder, step, settings.model_dump()
         self.arithmetic = f"{step.device.type} in {step.mixed or 'torch.float32'}"
         found = load_checkpoint(folder, step.device, self.settings, self.arithmetic)
         self.next = int(found["next"]) if found else 0
+        self.earlier: float = found.get("seconds", 0) if found else 0
+        self.began = time.monotonic()
         if not same_everywhere(
             step.ranks, self.next
         ):  # before `restore`, which waits for the other processes
@@ -65,6 +70,7 @@ class _Checkpoints:
                 "next": self.next,
                 "method": self.step.method.state_dict(),
                 "optimiser": self.step.state(),
+                "seconds": self.earlier + time.monotonic() - self.began,
             }
             save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
 
@@ -79,8 +85,10 @@ class _Checkpoints:
 
 def run_engine(
     step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path, tracker: Tracker | None = None
-) -> None:
+) -> float:
     """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers.
+
+    Returns the seconds that training had taken up to that checkpoint.
 
     Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
     """
@@ -89,7 +97,7 @@ def run_engine(
 
     state = _Checkpoints(checkpoints, step, settings)
     if state.next >= step.steps:
-        return
+        return state.earlier
     first = step.ranks is None or step.ranks.first
     watch = TrainingWatch(step, out, state.next, tracker) if first else None
     history = _History(out, state.next) if first else None
@@ -137,6 +145,7 @@ def run_engine(
         history.close()
         watch.close()
     _end(state, out)
+    return state.earlier
 
 
 def _end(state: _Checkpoints, out: Path) -> None:

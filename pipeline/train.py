@@ -93,15 +93,10 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
             name: config["store"][name] for name in ("name", "kind", "shape")
         }  # no paths leave the machine
         tracker = following.enter_context(tracked(mlflow, out, {**config, "store": about}))
-        method, steps, restarts = _fit(store, items, assignments, settings, out, tracker, ranks)
+        method, training = _fit(store, items, assignments, settings, out, tracker, ranks)
         _write_references(out, store, items, assignments, method, settings)
-        processes = ranks.count if ranks else 1
-        training = {
-            "steps": steps,
-            "restarts": restarts,
-            "processes": processes,
-            "seconds": round(time.monotonic() - began, 1),
-        }
+        seconds = round(time.monotonic() - began + training.pop("earlier"), 1)
+        training = {**training, "processes": ranks.count if ranks else 1, "seconds": seconds}
         held = validation_figures(store, items, assignments, method, settings, out)
         found = {**training, "validation": held, "overlap": _overlap(assignments, settings)}
         _write_provenance(out, store, settings, found)
@@ -162,8 +157,8 @@ def _fit(
     out: Path,
     tracker: Tracker | None = None,
     ranks: Ranks | None = None,
-) -> tuple[Method, int, int]:
-    """The trained method, its number of steps, and how often training started anew."""
+) -> tuple[Method, dict[str, Any]]:
+    """The trained method; its steps, how often training started anew, and its seconds before this process."""
     from models.augment import Augmentation
     from models.fit import TrainingData, TrainingStep
     from models.ranks import OneProcessOnly
@@ -197,8 +192,8 @@ def _fit(
             f"{step.steps} steps."
         )
         try:
-            run_engine(step, settings, out, _checkpoints(out, restart), tracker)
-            return method.eval(), step.steps, restart
+            earlier = run_engine(step, settings, out, _checkpoints(out, restart), tracker)
+            return method.eval(), {"steps": step.steps, "restarts": restart, "earlier": earlier}
         except Diverged as error:
             if restart == settings.train.restarts:
                 raise

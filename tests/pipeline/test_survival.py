@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import faulthandler
+import json
 import os
 import random
 import resource
@@ -14,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -218,6 +221,20 @@ def continued(folder: Path, name: str, at: int = 12) -> Path:
     assert wait(fork(until)) == -signal.SIGKILL
     assert checkpoints(run) == [at - 1, at]
     return run
+
+
+def test_the_seconds_of_killed_processes_count(folder):
+    run = folder / "timed"
+
+    def until():
+        hours = count(step=3600)
+        pipeline.engine.time = SimpleNamespace(monotonic=lambda: float(next(hours)))
+        at_step(6)
+        train(folder / "store", run, None, [EVERY_STEP])
+
+    assert wait(fork(until)) == -signal.SIGKILL
+    train(folder / "store", run, None, [EVERY_STEP])
+    assert json.loads((run / "provenance.json").read_text())["seconds"] > 5 * 3600
 
 
 def test_one_wrong_bit_in_a_checkpoint_is_seen_and_the_one_before_is_taken(folder, capsys):
