@@ -52,7 +52,7 @@ def benchmark(
     asked = cells(grid, list(only))
     sources = {dataset: locate(grid, dataset, data) for dataset in {cell.dataset for cell in asked}}
     for dataset, source in sources.items():
-        _store(source, dataset, out)  # made here, so that no two processes make one
+        _make_store(source, dataset, out)  # before the workers, of which no two may write into one
     failures: list[str] = []
     run = delayed(_try_cell)
     with progress("benchmark", len(asked)) as bar:
@@ -98,7 +98,7 @@ def _try_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, forc
 
 def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> None:
     """Train and measure a cell, and write its file, unless it is there."""
-    from preprocessing.store import fingerprint, write_json
+    from preprocessing.store import Store, fingerprint, write_json
 
     settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
     oracle = grid.methods[cell.method].oracle
@@ -112,20 +112,21 @@ def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, forc
             )
         return
     began = time.monotonic()
-    rows = _measured(grid, cell, _store(source, cell.dataset, out), device)
+    rows = _measured(grid, cell, Store(_store_folder(out, cell.dataset)), device)
     write_json(path, {"settings": settings, "rows": rows, "seconds": round(time.monotonic() - began, 1)})
     say(f"{cell.name}: {grid.seeds} seeds in {time.monotonic() - began:.0f} s.")
 
 
-def _store(source: Path, dataset: str, out: Path) -> Store:
+def _store_folder(out: Path, dataset: str) -> Path:
+    return out / "stores" / dataset
+
+
+def _make_store(source: Path, dataset: str, out: Path) -> None:
     """The table as a store in OUT/stores; made once, and again where the file has changed."""
     from pipeline.ingest import IngestOptions
     from pipeline.tables import tables
-    from preprocessing.store import Store
 
-    folder = out / "stores" / dataset
-    tables([source], TableSettings(), IngestOptions(folder))
-    return Store(folder)
+    tables([source], TableSettings(), IngestOptions(_store_folder(out, dataset)))
 
 
 def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[str, Any]]:

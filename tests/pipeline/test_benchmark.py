@@ -114,6 +114,24 @@ def test_a_seed_of_a_cell_is_the_run_that_the_stages_make(data, tmp_path, capsys
     assert 100 * evaluate(tmp_path / "run").summary["auc"] == pytest.approx(rows.loc[1, "auc"], abs=0.5)
 
 
+def test_a_cell_writes_nothing_into_the_store_that_others_read(data, tmp_path, capsys, monkeypatch):
+    made = []
+    original = stage._make_store
+    monkeypatch.setattr(stage, "_make_store", lambda *words: (made.append(words[1]), original(*words)))
+    seen, cell = [], stage._run_cell
+
+    def watched(grid, which, *words):
+        folder = tmp_path / "out" / "stores" / which.dataset
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        cell(grid, which, *words)
+        seen.append(before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")})
+
+    monkeypatch.setattr(stage, "_run_cell", watched)
+    results(capsys, grid_file(tmp_path), "--data", data, "--out", tmp_path / "out")
+    assert made == ["tiny-1"]
+    assert seen == [True] * 4
+
+
 def test_one_cell_that_cannot_be_trained_does_not_stop_the_others(data, tmp_path, capsys):
     changes = {
         "methods": {"cae": {}, "esad": {"train.learning_rate": 1e30, "train.restarts": 0}},
