@@ -65,7 +65,7 @@ def _methods(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         known = rows[rows["paper"].notna()].drop_duplicates("label")
         heights = [names.index(name) for name in known["label"]]
-        axes.plot(known["paper"].astype(float), heights, "D", color="#1c2330", mfc="none", label="published")
+        axes.plot(known["paper"].astype(float), heights, "D", color="#1c2330", mfc="none", label="the paper")
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("AUC in %")
