@@ -67,15 +67,15 @@ class CollapseWatch:
     def __init__(self, settings: MethodSettings) -> None:
         self.settings, self._said = settings, set[str]()
 
-    def check(self, figures: Mapping[str, float]) -> None:
-        """Warn on stderr where `figures` (`latent_figures` of one or more codes) say so.
+    def check(self, figures: Mapping[str, float], phase: str) -> None:
+        """Warn on stderr where `figures` (`latent_figures` of one or more codes) say so, with what to change in `phase`.
 
         For the codes that a phase trains, and only from its half on: codes take a while to spread.
         """
         for code, fault in self.faults(figures).items():
             if code not in self._said:
                 self._said.add(code)
-                say(f"warning: collapse: {fault} {self._remedy(code)}")
+                say(f"warning: collapse: {fault} {self._remedy(code, phase)}")
 
     def faults(self, figures: Mapping[str, float]) -> dict[str, str]:
         """What is wrong with which code, in words; empty where nothing is."""
@@ -100,7 +100,10 @@ class CollapseWatch:
                 )
         return found
 
-    def _remedy(self, code: str) -> str:
+    def _remedy(self, code: str, phase: str) -> str:
+        if phase != "train":
+            rate, width = self.settings.train.warmup.learning_rate, self.settings.network.width
+            return f"Lower train.warmup.learning_rate (now {rate:g}), or raise network.width (now {width:g})."
         if self.settings.method != "esad":
             return "Try more warm-up (train.warmup) or a lower train.learning_rate."
         loss = self.settings.loss

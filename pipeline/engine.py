@@ -30,13 +30,15 @@ class Diverged(CannotTrain):
     """The loss or a weight is not finite."""
 
     def __init__(self, what: str, state: _Checkpoints) -> None:
-        rate = state.step.rate * state.settings["train"]["learning_rate"]
+        phase, *_ = state.step.phase_at(max(state.next - 1, 0))
+        rate = state.step.rate * phase.optimiser.learning_rate
+        setting = "train.warmup.learning_rate" if phase.name != "train" else "train.learning_rate"
         kept = (
             f" The last checkpoints with finite weights are kept in {state.folder}."
             if any(state.folder.glob("*.pt"))
             else ""
         )
-        super().__init__(f"{what}: lower train.learning_rate (now {rate:g}).{kept}")
+        super().__init__(f"{what}: lower {setting} (now {rate:g}).{kept}")
 
 
 class _Checkpoints:

@@ -122,18 +122,19 @@ def _config(store: Store, settings: RunSettings) -> dict[str, Any]:
 
 
 def _already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
-    """True where `out` holds this very run; with `force` what is there is removed."""
+    """True where `out` holds this very run; what is there is removed with `force`, or where it never got to a checkpoint."""
     path = out / "config.yaml"
     if out.exists() and any(not name.name.startswith(".") for name in out.iterdir()):
         if not path.exists() and not (out / "assignments.parquet").exists():
             raise EsadError(f"{out}: exists and is not a run; choose another --out.")
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else config
         difference = first_difference(lasting(before), lasting(config))
-        if difference and not force:
+        begun = any(out.glob("checkpoints/**/*.pt")) or (out / "model.safetensors").exists()
+        if difference and not force and begun:
             raise EsadError(
                 f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
             )
-        if force:
+        if force or difference:
             _clear(out)
     return (out / "model.safetensors").exists()
 

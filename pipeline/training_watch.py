@@ -115,7 +115,7 @@ class TrainingWatch:
         if phase.name == "warmup":  # of the first encoder and the decoder alone
             figures = {name: value for name, value in figures.items() if "z_hat" not in name}
         if 2 * (number + 1 - first) >= steps:
-            self.collapse.check(figures)
+            self.collapse.check(figures, phase.name)
         self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
         return figures
 

@@ -94,6 +94,15 @@ def test_a_loss_that_explodes_is_said_with_the_setting_to_change(tmp_path, capsy
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_what_explodes_in_the_warm_up_names_its_own_rate_and_the_same_folder_takes_a_lower_one(tmp_path):
+    make_store(tmp_path, "table")
+    settings = {**QUICK_TABLE, "train.restarts": 0, "train.warmup.steps": 40, "checkpoint_seconds": 60}
+    with pytest.raises(EsadError, match=r"lower train\.warmup\.learning_rate \(now 1e\+30\)"):
+        train(tmp_path / "store", tmp_path / "run", None, [{**settings, "train.warmup.learning_rate": 1e30}])
+    train(tmp_path / "store", tmp_path / "run", None, [settings])
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, monkeypatch, capsys):
     import models.fit
 

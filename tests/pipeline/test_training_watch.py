@@ -60,6 +60,13 @@ def test_what_counts_as_collapsed(figures, faulty):
     assert list(CollapseWatch(MethodSettings()).faults(figures)) == faulty
 
 
+def test_what_collapses_in_the_warm_up_is_told_of_the_warm_ups_settings(capsys):
+    CollapseWatch(MethodSettings()).check({"z_square_unlabelled": 1e-6, "z_rank": 3.0}, "warmup")
+    said = capsys.readouterr().err
+    assert "Lower train.warmup.learning_rate" in said
+    assert "lambda" not in said
+
+
 BRIEF = {**QUICK, "train.steps": 20, "train.warmup.steps": 10}
 WATCHED = {**QUICK_TABLE, "train.steps": 240}
 NO_LABELS = {"data.labelled": "ratio", "data.gamma_l": 0.0}
