@@ -17,6 +17,7 @@ from pipeline.benchmark_page import write_pages
 from pipeline.benchmark_tables import summarise
 from pipeline.config import TableSettings, first_difference
 from pipeline.errors import EsadError
+from pipeline.failures import failures_in_words
 from pipeline.outcome import Outcome
 from pipeline.progress import progress, say
 
@@ -54,7 +55,7 @@ def benchmark(
     for dataset, source in sources.items():
         _make_store(source, dataset, out)  # before the workers, of which no two may write into one
     failures: list[str] = []
-    run = delayed(_try_cell)
+    run = delayed(_run_cell)
     with progress("benchmark", len(asked)) as bar:
         tried = Parallel(n_jobs=workers, return_as="generator_unordered")(
             run(grid, cell, sources[cell.dataset], out, device, force) for cell in asked
@@ -64,10 +65,9 @@ def benchmark(
                 failures.append(failure)
                 say(failure)
             bar.advance()
-    done = [cell for cell in cells(grid) if _file(out, cell).is_file()]
-    if not done:
+    rows = pd.DataFrame(_finished(grid, out))
+    if rows.empty:
         raise EsadError(f"{out}: no cell could be trained; the first: {failures[0]}")
-    rows = pd.DataFrame([row for cell in done for row in json.loads(_file(out, cell).read_text())["rows"]])
     write_table(out / "results.parquet", rows)
     table = summarise(rows, grid)
     write_pages(table, grid, out)
@@ -87,34 +87,58 @@ def _file(out: Path, cell: Cell) -> Path:
     return out / "cells" / f"{cell.name}.json"
 
 
-def _try_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> str | None:
-    """Run a cell; the reason in words where it cannot be trained."""
-    try:
-        _run_cell(grid, cell, source, out, device, force)
-    except (ValueError, FloatingPointError) as error:
-        return f"{cell.name} cannot be trained: {error}"
-    return None
+def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> str | None:
+    """Train and measure a cell, and write its file, unless it is there; the reason in words where it cannot be trained.
 
-
-def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> None:
-    """Train and measure a cell, and write its file, unless it is there."""
+    EsadError where the file was made with other settings.
+    """
     from preprocessing.store import Store, fingerprint, write_json
 
-    settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
-    oracle = grid.methods[cell.method].oracle
-    settings = {**settings, "seeds": grid.seeds, "oracle": oracle, "source": fingerprint(source)}
+    settings = {**_stated(grid, cell), "source": fingerprint(source)}
     path = _file(out, cell)
     if path.is_file() and not force:
-        difference = first_difference(json.loads(path.read_text(encoding="utf-8"))["settings"], settings)
+        difference = first_difference(_read(path)["settings"], settings)
         if difference:
             raise EsadError(
                 f"{path}: made with other settings ({difference}); use another --out, or --force."
             )
-        return
+        return None
     began = time.monotonic()
-    rows = _measured(grid, cell, Store(_store_folder(out, cell.dataset)), device)
+    try:
+        with failures_in_words(out, cell_settings(grid, cell, 0)):
+            rows = _measured(grid, cell, Store(_store_folder(out, cell.dataset)), device)
+    except (ValueError, FloatingPointError, EsadError) as error:
+        return f"{cell.name} cannot be trained: {error}"
     write_json(path, {"settings": settings, "rows": rows, "seconds": round(time.monotonic() - began, 1)})
     say(f"{cell.name}: {grid.seeds} seeds in {time.monotonic() - began:.0f} s.")
+    return None
+
+
+def _stated(grid: Grid, cell: Cell) -> dict[str, Any]:
+    """What a cell's file says of its making, but for the table's fingerprint."""
+    settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
+    return {**settings, "seeds": grid.seeds, "oracle": grid.methods[cell.method].oracle}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _finished(grid: Grid, out: Path) -> list[dict[str, Any]]:
+    """The rows of the grid's cells that are there; one of other settings, which was not asked for now, is said and left out."""
+    rows = []
+    for cell in cells(grid):
+        path = _file(out, cell)
+        if not path.is_file():
+            continue
+        found = _read(path)
+        made = {name: value for name, value in found["settings"].items() if name != "source"}
+        difference = first_difference(made, _stated(grid, cell))
+        if difference:
+            say(f"{path}: left out of the results: made with other settings ({difference}).")
+        else:
+            rows += found["rows"]
+    return rows
 
 
 def _store_folder(out: Path, dataset: str) -> Path:

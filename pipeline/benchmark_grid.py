@@ -73,12 +73,39 @@ class Grid(Settings):
             return methods
         rows = {}
         for name, stated in methods.items():
+            if not isinstance(stated or {}, dict):
+                raise ValueError(f"methods: {name}: expected settings by name, not {stated!r}")
             own = dict(stated or {})
             method, oracle = own.pop("method", name), own.pop("oracle", False)
             if method not in METHODS:
                 raise ValueError(f"method {method!r} is unknown: did you mean {nearest(method, METHODS)!r}?")
             rows[name] = {"method": method, "oracle": oracle, "settings": own}
         return rows
+
+    @model_validator(mode="after")
+    def _names(self) -> Grid:
+        """Every cell has a file of its own, in the folder of cells."""
+        names = [_plain(cell.name) for cell in cells(self)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(
+                f"two cells would be called {twice}: state each value once, and tell names apart"
+            )
+        unfit = next((name for name in (*self.datasets, *self.methods) if "/" in name or "\\" in name), None)
+        if unfit:
+            raise ValueError(f"{unfit!r} has a slash, and names are names of files here")
+        return self
+
+    @model_validator(mode="after")
+    def _published(self) -> Grid:
+        """Published figures are of rows and data sets of the grid."""
+        for method, figures in self.paper.items():
+            if method not in self.methods:
+                raise ValueError(f"paper: the grid has no method {method!r}")
+            absent = next((name for name in figures if name not in self.datasets), None)
+            if absent:
+                raise ValueError(f"paper: {method}: the grid has no data set {absent!r}")
+        return self
 
     @model_validator(mode="after")
     def _one_ratio(self) -> Grid:

@@ -146,6 +146,29 @@ def test_one_cell_that_cannot_be_trained_does_not_stop_the_others(data, tmp_path
 
 
 @pytest.mark.slow
+def test_what_one_cell_cannot_have_does_not_stop_the_others(data, tmp_path, capsys):
+    methods = {"esad": {}, "vast": {"method": "esad", "network.width": 1e6}}
+    file = grid_file(tmp_path, gamma_l=[0.05, 0.9], methods=methods, splits=["clean"], paper={})
+    out = tmp_path / "out"
+    assert call(["benchmark", str(file), "--data", str(data), "--out", str(out)]) == 3
+    said = capsys.readouterr().err
+    assert "tiny-1-esad-clean-0.9-0-all cannot be trained: data.gamma_l = 0.9 asks for" in said
+    assert "tiny-1-vast-clean-0.05-0-all cannot be trained: Out of memory" in said
+    assert pd.read_parquet(out / "results.parquet")["name"].unique().tolist() == [
+        "tiny-1-esad-clean-0.05-0-all"
+    ]
+
+
+def test_cells_of_other_settings_are_left_out_and_named(data, tmp_path, capsys):
+    words = ["--data", data, "--out", tmp_path / "out", "--only", "split=clean"]
+    results(capsys, grid_file(tmp_path), *words)
+    changed = grid_file(tmp_path, settings={**SHORT, "train.steps": 9})
+    status = call(["benchmark", str(changed), *map(str, words), "--only", "method=esad", "--force"])
+    assert status == 0
+    assert "tiny-1-cae-clean-0.05-0-all.json: left out of the results" in capsys.readouterr().err
+    assert set(pd.read_parquet(tmp_path / "out" / "results.parquet")["method"]) == {"esad"}
+
+
 def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data, tmp_path, capsys):
     broken = {"method": "esad", "train.learning_rate": 1e30, "train.restarts": 0}
     file = grid_file(tmp_path, methods={"cae": {}, "esad": {}, "broken": broken}, splits=["clean"])
@@ -177,7 +200,17 @@ def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data,
         ({}, ["--only", "seed=1"], 2, "dataset, method, split"),
         ({"methods": {"esda": {}}}, [], 2, "did you mean 'esad'"),
         ({"settings": {"train.stepz": 1}}, [], 2, "train.steps"),
-        ({"datasets": {"a": "gone.npz"}}, [], 2, "gone.npz: no such file"),
+        ({"methods": {"esad": 5}, "paper": {}}, [], 2, "expected settings by name"),
+        (
+            {"methods": {"esad x": {"method": "esad"}, "esad_x": {"method": "cae"}}, "paper": {}},
+            [],
+            2,
+            "two cells",
+        ),
+        ({"methods": {"a/b": {"method": "esad"}}, "paper": {}}, [], 2, "slash"),
+        ({"gamma_l": [0.05, 0.05], "paper": {}}, [], 2, "two cells"),
+        ({"paper": {"isolation_forst": {"tiny-1": [1.0, 1.0]}}}, [], 2, "no method 'isolation_forst'"),
+        ({"datasets": {"a": "gone.npz"}, "paper": {}}, [], 2, "gone.npz: no such file"),
         ({"splits": ["dirty"]}, [], 2, "splits"),
         (
             {"methods": {"oc_svm": {}}, "splits": ["validation"], "paper": {}},
@@ -256,9 +289,8 @@ def test_a_varied_ratio_is_drawn_and_published_figures_of_one_ratio_are_refused(
     out = tmp_path / "out"
     assert len(results(capsys, grid_file(tmp_path, paper={}, **changes), "--data", data, "--out", out)) == 2
     assert {path.name for path in (out / "figures").iterdir()} == {"gamma_l-clean.png", "gamma_l-clean.svg"}
-    found = call(
-        ["benchmark", str(grid_file(tmp_path, **changes)), "--data", str(data), "--out", str(tmp_path / "no")]
-    )
+    published = grid_file(tmp_path, paper={"cae": {"tiny-1": [1.0, 1.0]}}, **changes)
+    found = call(["benchmark", str(published), "--data", str(data), "--out", str(tmp_path / "no")])
     assert found == 2
     assert "one ratio each" in capsys.readouterr().err
 
@@ -278,7 +310,7 @@ def test_rows_of_one_method_differ_in_settings_and_an_oracle_chooses_on_the_test
         "alone": {"method": "oc_svm", "data.validation_share": 0.25},
         "as published": {"method": "oc_svm", "oracle": True},
     }
-    file = grid_file(tmp_path, methods=rows, splits=["clean"])
+    file = grid_file(tmp_path, methods=rows, splits=["clean"], paper={})
     found = results(capsys, file, "--data", data, "--out", tmp_path / "out")
     assert [(line["method"], line["oracle"]) for line in found] == [("alone", False), ("as published", True)]
     # of 54 normals and 18 anomalies in training a quarter; of 36 and 12 in test a tenth
