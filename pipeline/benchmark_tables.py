@@ -24,6 +24,8 @@ TITLES = {
 """What a line shows -> its head."""
 NOISE = 2.0
 """Standard errors of a difference of means that chance explains."""
+PAPER_RUNS = 10
+"""Of each published figure (paper 6.4)."""
 NOTES = (
     "AUC in %, mean +- spread over seeds; `paper`: as published, not measured here.",
     f"A difference is beyond noise above {NOISE:g} standard errors of both means. Items used twice and identical ones are "
@@ -36,7 +38,8 @@ def summarise(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     """A row per cell, in the order of `rows` (a row per seed): PLACE, `label`, mean and std (n - 1) of AUC in %, runs ...
 
     `paper`, `paper_std` are null where nothing was published; `difference` is ours less the paper's, `beyond_noise`
-    whether it exceeds NOISE standard errors, the published figure being of as many runs. The rest is of the splits.
+    whether it exceeds NOISE standard errors, the published figure being of PAPER_RUNS runs; False of a single run, which
+    has no spread. The rest is of the splits.
     """
     grouped = rows.groupby("name", sort=False)
     table = grouped[PLACE].first()
@@ -50,8 +53,8 @@ def summarise(rows: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     table["paper"], table["paper_std"] = ([pair[place] for pair in published] for place in (0, 1))
     table[["paper", "paper_std"]] = table[["paper", "paper_std"]].astype(float)
     table["difference"] = table["mean"] - table["paper"]
-    error = ((table["std"] ** 2 + table["paper_std"] ** 2) / table["runs"]) ** 0.5
-    table["beyond_noise"] = table["difference"].abs() > NOISE * error
+    error = (table["std"] ** 2 / table["runs"] + table["paper_std"] ** 2 / PAPER_RUNS) ** 0.5
+    table["beyond_noise"] = (table["difference"].abs() > NOISE * error) & (table["runs"] > 1)
     for name, how in SHARED.items():
         table[name] = grouped[name].agg(how)
     table = table.astype(object).where(table.notna(), None)
@@ -87,12 +90,15 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
     paper = difference = verdict = ""
     if row["paper"] is not None:
         paper = f"{row['paper']:.1f} +- {row['paper_std']:.1f}"
-        difference = f"{row['difference']:+.1f}, {'beyond' if row['beyond_noise'] else 'within'} noise"
+        verdict_in_words = (
+            f", {'beyond' if row['beyond_noise'] else 'within'} noise" if row["runs"] > 1 else ""
+        )
+        difference = f"{row['difference']:+.1f}{verdict_in_words}"
         if row["beyond_noise"]:
             verdict = "above" if row["difference"] > 0 else "below"
     values = {
         "dataset": row["dataset"], "label": row["label"], "ratios": _ratios(row), "runs": row["runs"],
-        "auc": f"{row['mean']:.1f} +- {row['std']:.1f}", "paper": paper, "difference": difference,
+        "auc": f"{row['mean']:.1f}" + (f" +- {row['std']:.1f}" if row["runs"] > 1 else ""), "paper": paper, "difference": difference,
         "trained_on": f"{row['normals_trained_on']:.0%}", "one_part": row["one_part"],
         "identical_apart": row["identical_apart"], "verdict": verdict,
     }  # fmt: skip

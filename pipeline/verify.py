@@ -55,7 +55,8 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
     else:
         message = f"{run}: {' and '.join(results)} give the run's own scores on {what}."
     summary = {"items": len(positions), "tolerance": TOLERANCE, **results}
-    following = "" if failed else shlex.join(["esad", "report", str(run)])
+    scored = any((run / "scores").glob("*/scores.parquet"))
+    following = "" if failed else shlex.join(["esad", "report" if scored else "score", str(run)])
     return Outcome(run, message, following, 0, summary, bool(failed))
 
 

@@ -261,7 +261,7 @@ def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
     cell = cells(grid)[0]
     shared = {"normals_trained_on": 0.0, "anomalies_labelled": 0.0, "one_part": 0, "identical_apart": 0}
     for shift, beyond in ((3.9, False), (4.1, True)):  # in halves of two standard errors
-        values = 90 + shift / 2 * np.sqrt((8 + 9) / 2) + np.array([-2, 2])
+        values = 90 + shift / 2 * np.sqrt(8 / 2 + 9 / 10) + np.array([-2, 2])  # the paper's is of ten runs
         rows = pd.DataFrame(
             [
                 {**cell.values(), "oracle": False, "name": cell.name, "seed": seed, "auc": value, **shared}
@@ -272,6 +272,11 @@ def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
         assert table["std"].iloc[0] == pytest.approx(np.sqrt(8))
         assert bool(table["beyond_noise"].iloc[0]) is beyond
         assert ("beyond noise" if beyond else "within noise") in markdown(table, grid)
+    alone = summarise(rows[:1], grid)
+    assert not alone["beyond_noise"].iloc[0]
+    (line,) = [line for line in markdown(alone, grid).splitlines() if line.startswith("| tiny-1")]
+    assert "noise" not in line
+    assert "| 1 | 92.5 |" in line
 
 
 def test_pages_and_figures_show_what_the_table_says(data, tmp_path, capsys):
