@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from models import oc_svm
+from models.fit import TrainingData
+from models.networks import ColumnScaler
 from pipeline import benchmark as stage
 from pipeline.benchmark_grid import cell_settings, cells, read_grid
 from pipeline.benchmark_tables import markdown, summarise
@@ -87,7 +91,7 @@ def test_a_grid_gives_every_cell_its_figures_and_resumes_cell_by_cell(data, tmp_
     published, clean = (rows[rows["split"] == split] for split in ("published", "clean"))
     assert (published["one_part"] > 0).all()
     assert (published["normals_trained_on"] > 0.3).all()
-    assert (clean[["one_part", "identical_apart", "labels_agree", "normals_trained_on"]] == 0).all(axis=None)
+    assert (clean[[*stage.AUDITED, "scaling_on_training", "normals_trained_on"]] == 0).all(axis=None)
     text = (out / "results.md").read_text()
     assert "10.0 +- 0.5" in text
     assert "beyond noise" in text
@@ -167,6 +171,25 @@ def test_cells_of_other_settings_are_left_out_and_named(data, tmp_path, capsys):
     assert status == 0
     assert "tiny-1-cae-clean-0.05-0-all.json: left out of the results" in capsys.readouterr().err
     assert set(pd.read_parquet(tmp_path / "out" / "results.parquet")["method"]) == {"esad"}
+
+
+def test_a_clean_split_that_fails_its_audit_is_said(data, tmp_path, capsys):
+    stored = np.load(data / "tiny.npz")
+    np.savez(data / "tiny.npz", X=np.repeat(stored["X"], 2, axis=0), y=np.repeat(stored["y"], 2))
+    settings = {**SHORT, "data.copies_together": False}
+    file = grid_file(tmp_path, splits=["clean"], methods={"cae": {}}, settings=settings, paper={})
+    assert call(["benchmark", str(file), "--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert "tiny-1-cae-clean-0.05-0-all: the split fails identical_apart" in capsys.readouterr().err
+
+
+def test_columns_scaled_by_other_rows_are_counted():
+    rows = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
+    data = TrainingData(rows, [np.arange(20), np.arange(10, 40)], [np.zeros(20), np.zeros(30)])
+    method = SimpleNamespace(scaler=ColumnScaler(2, 5))
+    method.scaler.fit(0, rows[:20])
+    method.scaler.fit(1, rows)
+    assert stage._scaled(method, data, 0) == 0
+    assert stage._scaled(method, data, 1) > 0
 
 
 def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data, tmp_path, capsys):
