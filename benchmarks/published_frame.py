@@ -21,14 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from models.fit import TrainingData, fit, score_batches
+from models.networks import ColumnScaler
 from models.table_of_methods import build
-from pipeline.benchmark_grid import read_grid
+from pipeline.benchmark_grid import Grid, read_grid
 from pipeline.config import RunSettings, resolve
 from pipeline.metrics import auc
 from pipeline.presets import preset_settings
 from preprocessing.published_split import assign_published, published_draws
-
-SEEDS = 10
 
 
 class Scaled(nn.Module):
@@ -38,14 +37,15 @@ class Scaled(nn.Module):
         return x.mT.contiguous().mT  # rows last in memory, as the networks compute
 
 
-def scaled(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """float32 (N, D): min-max scaled by the reference rows; standardising before changes nothing."""
-    low, high = reference.min(0), reference.max(0)
-    return ((rows - low) / np.where(high > low, high - low, 1)).astype(np.float32)
+def scaled(rows: Tensor, reference: Tensor) -> Tensor:
+    """float64 rows (N, D) to float32, by minimum and range of the reference rows; standardising before changes nothing."""
+    scaler = ColumnScaler(1, rows.shape[1]).double()
+    scaler.fit(0, reference)
+    return scaler(rows[None])[0].float()
 
 
-def areas(rows: np.ndarray, labels: np.ndarray, method: str) -> list[float]:
-    """AUC in % of each seed, all seeds trained at once.
+def areas(rows: Tensor, labels: np.ndarray, grid: Grid, method: str) -> list[float]:
+    """AUC in % of each seed of the grid, all seeds trained at once.
 
     Every seed has the whole table (N, D) twice among the items: as its first draw scales it, then as its second.
     """
@@ -54,10 +54,12 @@ def areas(rows: np.ndarray, labels: np.ndarray, method: str) -> list[float]:
         {"item_id": names, "label": labels, "semi_label": pd.NA, "split": pd.NA, "group": pd.NA}
     )
     copies, trained, semi, tested = [], [], [], []
-    for seed in range(SEEDS):
+    for seed in range(grid.seeds):
         train, test = published_draws(labels, seed)
-        copies += [scaled(rows, rows[train]), scaled(rows, np.delete(rows, test, axis=0))]
-        split = assign_published(table, seed=seed, labelled="ratio", gamma_l=0.01, validation_share=0)
+        copies += [scaled(rows, rows[drawn]) for drawn in (train, np.setdiff1d(np.arange(len(rows)), test))]
+        split = assign_published(
+            table, seed=seed, labelled="ratio", gamma_l=grid.gamma_l[0], validation_share=0
+        )
         used = split[split["part"] == "train"]
         trained.append(used["item_id"].to_numpy(dtype=int) + 2 * seed * len(rows))
         semi.append(used["semi_label"].to_numpy(dtype="int8"))
@@ -65,8 +67,8 @@ def areas(rows: np.ndarray, labels: np.ndarray, method: str) -> list[float]:
     settings = resolve(
         RunSettings, *preset_settings("table", None, method), {"method": method, "data.validation_share": 0}
     )
-    items = torch.from_numpy(np.concatenate(copies))
-    detector = build(settings, (rows.shape[1],), tuple(range(SEEDS)))
+    items = torch.cat(copies)
+    detector = build(settings, (rows.shape[1],), tuple(range(grid.seeds)))
     detector.scaler = Scaled()
     detector = fit(detector, TrainingData(items, trained, semi), "cpu")
     found = []
@@ -95,7 +97,8 @@ def main() -> None:
         if options.only and name not in options.only:
             continue
         stored = np.load(options.data / place)
-        found = areas(stored["X"].astype(np.float64), stored["y"].astype(int), options.method)
+        rows = torch.from_numpy(stored["X"].astype(np.float64))
+        found = areas(rows, stored["y"].astype(int), grid, options.method)
         mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
         published = grid.paper[options.method][name]
         print(

@@ -69,23 +69,16 @@ def audit_run(run: Run) -> list[Check]:
 
 def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
     """Minimum and range of the training rows beside those in model.safetensors."""
-    import torch
     from safetensors.torch import load_file
 
-    from models.networks import ColumnScaler
     from pipeline.split_checks import scaling_on_training
     from pipeline.training_items import positions_of
 
     weights = load_file(run.root / "model.safetensors")
-    width = store.shape[0]
     rows = store.read(positions_of(store, present.loc[present["part"] == "train", "item_id"]))
-    scaler = ColumnScaler(1, width)
-    if len(rows):
-        scaler.fit(0, torch.from_numpy(rows))
-    stored = tuple(weights[f"scaler.{name}"].reshape(-1).numpy() for name in ("minimum", "range"))
-    expected = tuple(values.reshape(-1).numpy() for values in (scaler.minimum, scaler.range))
-    names = store.columns or [f"column {number}" for number in range(width)]
-    return scaling_on_training(stored, expected, names)  # type: ignore[arg-type]
+    minimum, span = (weights[f"scaler.{name}"].reshape(-1).numpy() for name in ("minimum", "range"))
+    names = store.columns or [f"column {number}" for number in range(store.shape[0])]
+    return scaling_on_training((minimum, span), rows, names)
 
 
 def audit(path: Path) -> Outcome:

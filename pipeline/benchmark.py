@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from preprocessing.store import Store
 
 AUDITED = ("one_part", "groups_apart", "identical_apart", "labels_agree")
-"""The checks of `esad audit` that every cell's splits go through, beside that of the scaling; each is a column that counts
-what breaks it."""
+SCALING = "scaling_on_training"
+"""The checks of `esad audit` that every cell's splits and scaling go through; each is a column that counts what breaks it."""
 
 
 def benchmark(
@@ -196,7 +196,7 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
         if area is None:
             raise ValueError("the test part has one class only")
         place = {**cell.values(), "oracle": oracle, "name": cell.name, "seed": seed, "auc": 100 * area}
-        audited = {**_audited(splits[seed], contents), "scaling_on_training": _scaled(method, data, seed)}
+        audited = {**_audited(splits[seed], contents), SCALING: _scaled(method, data, seed)}
         rows.append({**place, **overlap(splits[seed]), **audited})
     return rows
 
@@ -244,16 +244,14 @@ def _scaled(method: Method, data: TrainingData, seed: int) -> int:
 
     scaler = method.scaler
     assert isinstance(scaler, ColumnScaler)  # grids are of tables
-    expected = ColumnScaler(1, scaler.minimum.shape[-1])
-    expected.fit(0, data.take(data.positions[seed], torch.device("cpu")))
-    stored = (scaler.minimum[seed, 0].cpu().numpy(), scaler.range[seed, 0].cpu().numpy())
-    wanted = (expected.minimum[0, 0].numpy(), expected.range[0, 0].numpy())
-    return scaling_on_training(stored, wanted, [str(column) for column in range(len(wanted[0]))]).count
+    minimum, span = (values[seed, 0].cpu().numpy() for values in (scaler.minimum, scaler.range))
+    rows = data.take(data.positions[seed], torch.device("cpu")).numpy()
+    return scaling_on_training((minimum, span), rows, [str(column) for column in range(rows.shape[1])]).count
 
 
 def _warn(cell: Cell, rows: list[dict[str, Any]]) -> None:
     """Say what breaks the audit of a cell whose split is to be clean."""
-    broken = [name for name in (*AUDITED, "scaling_on_training") if any(row[name] for row in rows)]
+    broken = [name for name in (*AUDITED, SCALING) if any(row[name] for row in rows)]
     if broken and cell.split != "published":
         say(f"warning: {cell.name}: the split fails {', '.join(broken)} (`esad audit` says what that means).")
 

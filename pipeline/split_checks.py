@@ -120,13 +120,18 @@ def items_exist(table: pd.DataFrame, known: pd.Series) -> Check:
     )
 
 
-def scaling_on_training(
-    stored: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarray, np.ndarray], columns: list[str]
-) -> Check:
-    """The model's column minima and ranges, each (D,), are those of the training rows alone, to float32's rounding."""
+def scaling_on_training(stored: tuple[np.ndarray, np.ndarray], rows: np.ndarray, columns: list[str]) -> Check:
+    """The model's column minima and ranges, each (D,), are those of the training rows (N, D) alone, to float32's rounding."""
+    import torch
+
+    from models.networks import ColumnScaler
+
+    scaler = ColumnScaler(1, len(columns))
+    if len(rows):
+        scaler.fit(0, torch.from_numpy(rows))
     same = np.ones(len(columns), dtype=bool)
-    for values, wanted in zip(stored, expected, strict=True):
-        same &= np.isclose(values, wanted, rtol=1e-6, atol=0.0)
+    for values, wanted in zip(stored, (scaler.minimum, scaler.range), strict=True):
+        same &= np.isclose(values, wanted.reshape(-1).numpy(), rtol=1e-6, atol=0.0)
     return check(
         "scaling_on_training",
         np.array(columns, dtype=object)[~same],

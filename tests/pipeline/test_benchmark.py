@@ -149,7 +149,6 @@ def test_one_cell_that_cannot_be_trained_does_not_stop_the_others(data, tmp_path
     assert "tiny-1-esad-clean-0.05-0-all cannot be trained" in told.err
 
 
-@pytest.mark.slow
 def test_what_one_cell_cannot_have_does_not_stop_the_others(data, tmp_path, capsys):
     methods = {"esad": {}, "vast": {"method": "esad", "network.width": 1e6}}
     file = grid_file(tmp_path, gamma_l=[0.05, 0.9], methods=methods, splits=["clean"], paper={})
@@ -192,6 +191,7 @@ def test_columns_scaled_by_other_rows_are_counted():
     assert stage._scaled(method, data, 1) > 0
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data, tmp_path, capsys):
     broken = {"method": "esad", "train.learning_rate": 1e30, "train.restarts": 0}
     file = grid_file(tmp_path, methods={"cae": {}, "esad": {}, "broken": broken}, splits=["clean"])
