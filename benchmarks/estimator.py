@@ -20,7 +20,7 @@ from anomaly_tables import REPORT, TUNING, Table, semi_supervised_split
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
-from models import ESAD
+from esad import ESAD
 
 
 def one_table(table: Table, seed: int) -> tuple[float, float, float]:

@@ -20,14 +20,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from models.fit import TrainingData, fit, score_batches
-from models.networks import ColumnScaler
-from models.table_of_methods import build
-from pipeline.benchmark_grid import Grid, read_grid
-from pipeline.config import RunSettings, resolve
-from pipeline.metrics import auc
-from pipeline.presets import preset_settings
-from preprocessing.published_split import assign_published, published_draws
+from esad.models.methods.registry import build
+from esad.models.networks import ColumnScaler
+from esad.models.training.fit import TrainingData, fit, score_batches
+from esad.pipeline.benchmarking.grid import Grid, read_grid
+from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.presets import preset_settings
+from esad.preprocessing.splits.published_split import assign_published, published_draws
 
 
 class Scaled(nn.Module):

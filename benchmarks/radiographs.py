@@ -36,12 +36,12 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-import pipeline.radiographs as stage
-from pipeline.config import RadiographSettings
-from pipeline.ingest import IngestOptions
-from pipeline.synthetic_radiographs import draw_anatomy, draw_radiograph, write_dicom
-from preprocessing.radiograph_squares import Squaring, small_square
-from preprocessing.radiographs import read_radiograph
+import esad.pipeline.radiographs as stage
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import RadiographSettings
+from esad.pipeline.synthesis.radiographs import draw_anatomy, draw_radiograph, write_dicom
+from esad.preprocessing.radiographs.reading import read_radiograph
+from esad.preprocessing.radiographs.squares import Squaring, small_square
 
 NIH_IMAGES = 112_120
 SHARD = 64

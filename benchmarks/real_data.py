@@ -16,22 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.cae import CaeMethod
-from models.fit import score_batches
-from models.isolation_forest import fit_isolation_forest
-from models.table_of_methods import METHODS
-from pipeline.config import ImageSettings, TableSettings
-from pipeline.evaluate import evaluate
-from pipeline.images import images
-from pipeline.ingest import IngestOptions
-from pipeline.metrics import auc, bootstrap_intervals
-from pipeline.runs import open_run
-from pipeline.score import score
-from pipeline.tables import tables
-from pipeline.train import train
-from pipeline.training_items import in_memory, positions_of
-from preprocessing.nih import REGION, read_boxes
-from preprocessing.radiograph_squares import Squaring, region_in_square
+from esad.models.methods.cae import CaeMethod
+from esad.models.methods.classic.isolation_forest import fit_isolation_forest
+from esad.models.methods.registry import METHODS
+from esad.models.training.fit import score_batches
+from esad.pipeline.evaluate import evaluate
+from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
+from esad.pipeline.images import images
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.score import score
+from esad.pipeline.settings.config import ImageSettings, TableSettings
+from esad.pipeline.tables import tables
+from esad.pipeline.train import train
+from esad.pipeline.training.items import in_memory, positions_of
+from esad.pipeline.training.run_folder import open_run
+from esad.preprocessing.radiographs.nih import REGION, read_boxes
+from esad.preprocessing.radiographs.squares import Squaring, region_in_square
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}

@@ -25,9 +25,10 @@ import spams
 from PIL import Image
 from staintools import StainNormalizer
 
-from preprocessing.resampling import reduce_whole
-from preprocessing.slides import Slide
-from preprocessing.stain import (
+from esad.preprocessing.slides.reading import Slide
+from esad.preprocessing.slides.resampling import reduce_whole
+from esad.preprocessing.stain.dpa import builtin_matrix, fit_matrix, repaint, standardise_brightness
+from esad.preprocessing.stain.vahadane import (
     StainFit,
     StainMap,
     apply_stain,
@@ -37,7 +38,6 @@ from preprocessing.stain import (
     optical_density,
     tissue_mask,
 )
-from preprocessing.stain_dpa import builtin_matrix, fit_matrix, repaint, standardise_brightness
 
 SLIDE_TILES = 4500
 """10x tiles of 64 px on a small slide; the fit is shared out over as many."""

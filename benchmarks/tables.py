@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.esad import esad_losses
-from models.fit import TrainingData, fit
-from models.networks import ColumnScaler, table_widths
-from models.settings import MethodSettings, OptimiserSettings
-from models.table_of_methods import build
-from pipeline.config import RunSettings, resolve
-from pipeline.presets import preset_settings
+from esad.models.methods.esad import esad_losses
+from esad.models.methods.registry import build
+from esad.models.networks import ColumnScaler, table_widths
+from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.training.fit import TrainingData, fit
+from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.presets import preset_settings
 
 SEEDS = tuple(range(10))
 DEEP_SAD_WIDTHS = {"network.width": 1.0}

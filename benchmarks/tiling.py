@@ -31,13 +31,13 @@ import simplejpeg
 import tifffile
 from monai.data import WSIReader
 
-from pipeline.config import TileSettings
-from pipeline.ingest import IngestOptions
-from pipeline.synthetic_slides import draw_slide
-from pipeline.tile import tile
-from preprocessing.slides import Slide
-from preprocessing.tile_reader import TileReader
-from preprocessing.tiling import tile_grid
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.synthesis.slides import draw_slide
+from esad.pipeline.tile import tile
+from esad.preprocessing.slides.reading import Slide
+from esad.preprocessing.slides.tile_reader import TileReader
+from esad.preprocessing.slides.tiling import tile_grid
 
 TILE, SIDE, THREADS, DISTINCT = 64, 512, 2, 64
 MPP = 1.0

@@ -28,7 +28,7 @@ from tiling import SIDE, tissue_tiles, write_level
 LARGE = (100_352, 200_704)
 RUN = """
 import resource, sys
-from pipeline.cli import call
+from esad.pipeline.cli.app import call
 status = call(sys.argv[1:])
 print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

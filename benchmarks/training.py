@@ -5,7 +5,7 @@
 step_vs_sgemm       FLOP/s of an ESAD step (64x64, batch 32, the whole network of Table 6, SGD) over those of a product
                     of float32 matrices of 2048, the better of two layouts; on CUDA, where steps are in mixed precision,
                     over the product in the same 16 bits
-trainer_overhead    a training by the trainer (`pipeline.engine`: TensorBoard, history, watch, model built and logs opened)
+trainer_overhead    a training by the trainer (`esad.pipeline.training.engine`: TensorBoard, history, watch, model built and logs opened)
                     over the same steps in a bare PyTorch loop over tensors in memory, minus 1
 data_waiting        share of the step on Table 6's network that getting its batch takes: gather, scale, mirror
 scoring_vs_forward  items a second of `esad score` (overlays none: open, read, score, write tables) over the bare forward
@@ -37,18 +37,18 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.augment import Augmentation
-from models.detector import Batch
-from models.esad import EsadMethod
-from models.fit import TrainingData, TrainingStep
-from models.table_of_methods import build
-from pipeline.config import ImageSettings, RunSettings, resolve
-from pipeline.engine import run_engine
-from pipeline.images import images
-from pipeline.ingest import IngestOptions
-from pipeline.runs import open_run, resolve_device
-from pipeline.score import score
-from pipeline.train import train
+from esad.models.methods.esad import EsadMethod
+from esad.models.methods.registry import build
+from esad.models.training.augment import Augmentation
+from esad.models.training.batch import Batch
+from esad.models.training.fit import TrainingData, TrainingStep
+from esad.pipeline.images import images
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.score import score
+from esad.pipeline.settings.config import ImageSettings, RunSettings, resolve
+from esad.pipeline.train import train
+from esad.pipeline.training.engine import run_engine
+from esad.pipeline.training.run_folder import open_run, resolve_device
 
 SIDE, BATCH, SGEMM, STEPS = 64, 32, 2048, 100
 FULL = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.detector import Method
+from esad.models.detector import Method
 
 STEPS = 16
 """Points on the way from the baseline; 32 gave the same hit rate on synthetic radiographs, 8 a lower one."""

@@ -10,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.item_pool import ItemPool
-from models.networks import (
+from esad.models.networks import (
     ColumnScaler,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -20,37 +19,10 @@ from models.networks import (
     table6_widths,
     table_widths,
 )
-from models.randomness import generator
-from models.ranks import Share
-from models.settings import MethodSettings, OptimiserSettings
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Scaled items and what is known of them.
-
-    `x` is (B, C, H, W) or (S, B, D) in [0, 1]; `semi_label` is (B,) or (S, B): +1 labelled normal, 0 unlabelled,
-    -1 labelled anomaly; `keys` are the (seed, step) of each seed, from which all random numbers follow; `epoch` counts
-    the passes over the phase's items so far. `anomalies` is False where no labelled anomaly is among them: known on the
-    host, so that a step does not wait for the device to say so.
-    """
-
-    x: Tensor
-    semi_label: Tensor
-    keys: Sequence[tuple[int, int]]
-    epoch: float = 0.0
-    anomalies: bool = True
-    share: Share | None = None
-    """Set where this is one process's part of a batch."""
-
-    def whole(self, values: Tensor) -> Tensor:
-        """Values per item (..., b) to those of the whole batch (..., B), of all processes: what losses are means of."""
-        return values if self.share is None else self.share.whole(values)
-
-    @property
-    def whole_semi_label(self) -> Tensor:
-        """`semi_label` of the whole batch."""
-        return self.semi_label if self.share is None else self.share.semi_label
+from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.training.batch import Batch
+from esad.models.training.item_pool import ItemPool
+from esad.models.training.randomness import generator
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from models.detector import Method
-from models.fit import TrainingData, fit, score_batches
-from models.settings import (
+from esad.models.detector import Method
+from esad.models.methods.registry import build
+from esad.models.settings import (
     LossSettings,
     MethodSettings,
     NetworkSettings,
@@ -23,7 +23,7 @@ from models.settings import (
     PhiSettings,
     TrainSettings,
 )
-from models.table_of_methods import build
+from esad.models.training.fit import TrainingData, fit, score_batches
 
 TERMS = ("reconstruction", "norm")
 FAR = 3.0

@@ -13,8 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.randomness import generator
-from models.settings import NetworkSettings
+from esad.models.settings import NetworkSettings
+from esad.models.training.randomness import generator
 
 TABLE6_CHANNELS = (64, 128, 256, 512, 512)
 """Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (METHOD A27)."""

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.augment import Augmentation
-from models.detector import Method
-from models.fitted import FittedTensors
-from models.networks import PictureScaler
-from models.settings import MethodSettings
-from models.table_of_methods import build
+from esad.models.detector import Method
+from esad.models.methods.classic.fitted import FittedTensors
+from esad.models.methods.registry import build
+from esad.models.networks import PictureScaler
+from esad.models.settings import MethodSettings
+from esad.models.training.augment import Augmentation
 
 Formula = Mapping[str, tuple[float, float]]
 """Name of a score term -> (centre, scale): the score is the sum of (term - centre) / scale."""

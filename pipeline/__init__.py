@@ -1,1 +1,1 @@
-"""The stages (archive -> store -> run -> scores -> report) and the command line over them."""
+"""The stages, one script each, archive -> store -> run -> scores -> report. What a stage is made of is in the rooms below."""

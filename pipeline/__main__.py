@@ -9,7 +9,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line; Ctrl-C before it could even start ends as one during the work does (status 75)."""
     try:
-        from pipeline.cli import main as run
+        from esad.pipeline.cli.app import main as run
     except KeyboardInterrupt:
         sys.stderr.write("Stopped on request, before anything was done.\n")
         sys.exit(75)

@@ -1,4 +1,4 @@
-"""`esad audit RUN|STORE`: whether the figures can be trusted, by checks of the split (`pipeline.split_checks`)."""
+"""`esad audit RUN|STORE`: whether the figures can be trusted, by checks of the split (`esad.pipeline.evaluation.split_checks`)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import EsadError, UsageError
-from pipeline.outcome import Outcome
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.runs import Run
-    from pipeline.split_checks import Check
-    from preprocessing.store import Store
+    from esad.pipeline.evaluation.split_checks import Check
+    from esad.pipeline.training.run_folder import Run
+    from esad.preprocessing.store.store import Store
 
 
 def audit_store(store: Store) -> list[Check]:
     """The checks of a store's own split; items without a stated part are on no side yet."""
     import numpy as np
 
-    from pipeline.split_checks import groups_apart, identical_apart, labels_agree, one_part, parts_known
-    from preprocessing.contents import with_contents
+    from esad.pipeline.evaluation.split_checks import (
+        groups_apart,
+        identical_apart,
+        labels_agree,
+        one_part,
+        parts_known,
+    )
+    from esad.preprocessing.store.contents import with_contents
 
     items = store.manifest.rename(columns={"split": "part"})
     decided = items["part"].notna().to_numpy()
@@ -38,7 +44,7 @@ def audit_store(store: Store) -> list[Check]:
 
 def audit_run(run: Run) -> list[Check]:
     """The checks of what a run trained on, chose by and tests on; EsadError where its store is gone."""
-    from pipeline.split_checks import (
+    from esad.pipeline.evaluation.split_checks import (
         groups_apart,
         identical_apart,
         items_exist,
@@ -46,9 +52,9 @@ def audit_run(run: Run) -> list[Check]:
         one_part,
         parts_known,
     )
-    from pipeline.training_items import positions_of
-    from preprocessing.contents import with_contents
-    from preprocessing.semisupervised import labels_from_classes
+    from esad.pipeline.training.items import positions_of
+    from esad.preprocessing.splits.semisupervised import labels_from_classes
+    from esad.preprocessing.store.contents import with_contents
 
     store = run.training_store()
     used = run.assignments
@@ -71,8 +77,8 @@ def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
     """Minimum and range of the training rows beside those in model.safetensors."""
     from safetensors.torch import load_file
 
-    from pipeline.split_checks import scaling_on_training
-    from pipeline.training_items import positions_of
+    from esad.pipeline.evaluation.split_checks import scaling_on_training
+    from esad.pipeline.training.items import positions_of
 
     weights = load_file(run.root / "model.safetensors")
     rows = store.read(positions_of(store, present.loc[present["part"] == "train", "item_id"]))
@@ -87,9 +93,9 @@ def audit(path: Path) -> Outcome:
     The summary is {"passed": bool, "checks": [{"name", "passed", "count", "examples"}, ...]}.
     Raises UsageError where no such folder is, EsadError where it is neither, or a run's store is gone.
     """
-    from pipeline.runs import open_run
-    from pipeline.split_overlap import overlap_sentence, split_overlap
-    from preprocessing.store import Store
+    from esad.pipeline.evaluation.split_overlap import overlap_sentence, split_overlap
+    from esad.pipeline.training.run_folder import open_run
+    from esad.preprocessing.store.store import Store
 
     if not path.exists():
         raise UsageError(f"{path}: no such folder; expected a run or a store.")
@@ -121,6 +127,6 @@ def _sentence(path: Path, checks: list[Check]) -> str:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["audit", *sys.argv[1:]])

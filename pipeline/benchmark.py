@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.benchmark_grid import Cell, Grid, cell_settings, cells, locate, read_grid
-from pipeline.benchmark_page import write_pages
-from pipeline.benchmark_tables import summarise
-from pipeline.config import TableSettings, first_difference
-from pipeline.errors import EsadError
-from pipeline.failures import failures_in_words
-from pipeline.outcome import Outcome
-from pipeline.progress import progress, say
+from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells, locate, read_grid
+from esad.pipeline.benchmarking.page import write_pages
+from esad.pipeline.benchmarking.tables import summarise
+from esad.pipeline.settings.config import TableSettings, first_difference
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import progress, say
+from esad.pipeline.training.failures import failures_in_words
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
 
-    from models.detector import Method
-    from models.fit import Items, TrainingData
-    from preprocessing.store import Store
+    from esad.models.detector import Method
+    from esad.models.training.fit import Items, TrainingData
+    from esad.preprocessing.store.store import Store
 
 AUDITED = ("one_part", "groups_apart", "identical_apart", "labels_agree")
 SCALING = "scaling_on_training"
@@ -48,7 +48,7 @@ def benchmark(
     import pandas as pd
     from sklearn.utils.parallel import Parallel, delayed
 
-    from preprocessing.store import write_table
+    from esad.preprocessing.store.store import write_table
 
     grid = read_grid(name)
     asked = cells(grid, list(only))
@@ -93,7 +93,7 @@ def _run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, forc
 
     EsadError where the file was made with other settings.
     """
-    from preprocessing.store import Store, fingerprint, write_json
+    from esad.preprocessing.store.store import Store, fingerprint, write_json
 
     settings = {**_stated(grid, cell), "source": fingerprint(source)}
     path = _file(out, cell)
@@ -149,8 +149,8 @@ def _store_folder(out: Path, dataset: str) -> Path:
 
 def _make_store(source: Path, dataset: str, out: Path) -> None:
     """The table as a store in OUT/stores; made once, and again where the file has changed."""
-    from pipeline.ingest import IngestOptions
-    from pipeline.tables import tables
+    from esad.pipeline.ingest.job import IngestOptions
+    from esad.pipeline.tables import tables
 
     tables([source], TableSettings(), IngestOptions(_store_folder(out, dataset)))
 
@@ -159,13 +159,13 @@ def _measured(grid: Grid, cell: Cell, store: Store, device: str) -> list[dict[st
     """A row per seed: AUC in %, what the split shares and what the audit finds, all seeds trained at once."""
     import numpy as np
 
-    from models.fit import TrainingData, fit
-    from models.table_of_methods import build
-    from pipeline.metrics import auc
-    from pipeline.runs import resolve_device
-    from pipeline.training_items import assign_items, in_memory, positions_of, splittable
-    from preprocessing.contents import with_contents
-    from preprocessing.published_split import overlap
+    from esad.models.methods.registry import build
+    from esad.models.training.fit import TrainingData, fit
+    from esad.pipeline.evaluation.metrics import auc
+    from esad.pipeline.training.items import assign_items, in_memory, positions_of, splittable
+    from esad.pipeline.training.run_folder import resolve_device
+    from esad.preprocessing.splits.published_split import overlap
+    from esad.preprocessing.store.contents import with_contents
 
     seeds = range(grid.seeds)
     chosen = [cell_settings(grid, cell, seed) for seed in seeds]
@@ -210,7 +210,7 @@ def _tenth(tested: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A tenth of each label of the test part, by seed."""
     import numpy as np
 
-    from preprocessing.semisupervised import hold_out
+    from esad.preprocessing.splits.semisupervised import hold_out
 
     numbers = np.random.default_rng([seed, 6510])
     names = tested["item_id"].to_numpy().astype(str)
@@ -221,7 +221,7 @@ def _scores(method: Method, items: Items, count: int, device: torch.device) -> n
     """The methods' own scores of all `count` items, (S, N)."""
     import numpy as np
 
-    from models.fit import score_batches
+    from esad.models.training.fit import score_batches
 
     batches = score_batches(method, items, np.arange(count), device, batch_size=8192)
     return np.concatenate([terms["eq9"].float().cpu().numpy() for _, _, terms in batches], axis=1)
@@ -229,7 +229,7 @@ def _scores(method: Method, items: Items, count: int, device: torch.device) -> n
 
 def _audited(split: pd.DataFrame, contents: pd.DataFrame) -> dict[str, int]:
     """How many items break each check of AUDITED; `contents` has group and digest of every item, by its name."""
-    from pipeline import split_checks
+    from esad.pipeline.evaluation import split_checks
 
     table = split.join(contents, on="item_id")
     return {name: getattr(split_checks, name)(table).count for name in AUDITED}
@@ -239,8 +239,8 @@ def _scaled(method: Method, data: TrainingData, seed: int) -> int:
     """How many columns the method scales by other rows than the training rows of the seed at position `seed`."""
     import torch
 
-    from models.networks import ColumnScaler
-    from pipeline.split_checks import scaling_on_training
+    from esad.models.networks import ColumnScaler
+    from esad.pipeline.evaluation.split_checks import scaling_on_training
 
     scaler = method.scaler
     assert isinstance(scaler, ColumnScaler)  # grids are of tables
@@ -257,6 +257,6 @@ def _warn(cell: Cell, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["benchmark", *sys.argv[1:]])

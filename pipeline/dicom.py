@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import first_difference
-from pipeline.errors import EsadError, InputError, UsageError
-from pipeline.evaluate import Scores, open_scores
-from pipeline.outcome import Outcome
-from pipeline.progress import progress
+from esad.pipeline.evaluate import Scores, open_scores
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import progress
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -43,7 +43,7 @@ class _Archive:
         """What a source's DICOM file says, without its pixels; None for another picture; InputError where it is gone."""
         from pydicom import dcmread
 
-        from preprocessing.dicom import FAULTS, MARK, quiet
+        from esad.preprocessing.radiographs.dicom import FAULTS, MARK, quiet
 
         content = self._content(self.names.get(source, source), source)
         if content[128:132] != MARK:
@@ -55,7 +55,7 @@ class _Archive:
             raise InputError(f"{source}: not readable as DICOM ({type(error).__name__}).") from error
 
     def _content(self, path: str, called: str) -> bytes:
-        from preprocessing.zips import read_member
+        from esad.preprocessing.zips import read_member
 
         whole = (self.root / path).resolve()
         if not whole.is_relative_to(self.root.resolve()):
@@ -83,12 +83,12 @@ def dicom(
 
     `scores` is a SCORES folder, or a RUN with one; `archive` what the store was made of, where the sources' headers are
     read; `group_key` the key of a store that was made with --anonymous. `with_patient` copies patient and study attributes,
-    which filing in an archive system needs; otherwise there are placeholders (see `pipeline.secondary_capture`). A source
+    which filing in an archive system needs; otherwise there are placeholders (see `esad.pipeline.exporting.secondary_capture`). A source
     that is gone refuses its overlay alone, in OUT/failures.csv. Raises UsageError for scores of another kind or a missing
     archive, EsadError where `out` holds something else.
     """
-    from preprocessing.privacy import read_names
-    from preprocessing.store import write_atomically, write_json, write_table
+    from esad.preprocessing.privacy import read_names
+    from esad.preprocessing.store.store import write_atomically, write_json, write_table
 
     opened = open_scores(scores)
     if opened.marker["kind"] != "radiographs":
@@ -133,7 +133,7 @@ def _is_finished(out: Path, wanted: dict[str, Any], force: bool) -> bool:
     """
     import json
 
-    from preprocessing.store import write_json
+    from esad.preprocessing.store.store import write_json
 
     settings = out / "settings.json"
     if out.exists() and any(out.iterdir()):
@@ -155,9 +155,9 @@ def _write_overlays(
     scores: Scores, archive: _Archive, folder: Path, with_patient: bool
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """(a row per overlay written: item_id, file and UIDs; (source, reason) of those refused). Highest scores first."""
-    from pipeline.secondary_capture import Overlay, secondary_capture, study_of
-    from preprocessing.dicom import FAULTS, quiet
-    from preprocessing.store import write_atomically
+    from esad.pipeline.exporting.secondary_capture import Overlay, secondary_capture, study_of
+    from esad.preprocessing.radiographs.dicom import FAULTS, quiet
+    from esad.preprocessing.store.store import write_atomically
 
     table = scores.table.sort_values(["score", "item_id"], ascending=[False, True], kind="stable")
     shown = [
@@ -219,6 +219,6 @@ def _described(item: str, image: Dataset, header: Dataset | None) -> dict[str, A
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["dicom", *sys.argv[1:]])

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EsadError, UsageError
-from pipeline.heat import HOT
-from pipeline.outcome import Outcome
-from pipeline.split_overlap import overlap_sentence, split_overlap
+from esad.pipeline.evaluation.split_overlap import overlap_sentence, split_overlap
+from esad.pipeline.scoring.heat import HOT
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.slide_figures import SlideFigures
+    from esad.pipeline.evaluation.slide_figures import SlideFigures
 
 REGION = ("region_x", "region_y", "region_width", "region_height")
 TERMS = ("eq9", "standardised", "reconstruction", "norm")
@@ -56,7 +56,7 @@ def scores_folder(path: Path) -> Path:
         raise EsadError(
             f"{path}: neither a run (config.yaml) nor scores (scores.json). Make scores with: esad score RUN"
         )
-    from pipeline.runs import read_config
+    from esad.pipeline.training.run_folder import read_config
 
     name = str(read_config(path)["store"]["name"])
     own = path / "scores" / name
@@ -124,7 +124,7 @@ def _groups(items: pd.DataFrame) -> pd.Series:
 
 def figures(items: pd.DataFrame) -> dict[str, Any]:
     """AUC and average precision with intervals by group, and counts, of labelled items."""
-    from pipeline.metrics import auc, average_precision, bootstrap_intervals
+    from esad.pipeline.evaluation.metrics import auc, average_precision, bootstrap_intervals
 
     values, labels = items["score"].to_numpy(dtype=float), items["label"].to_numpy(dtype="int8")
     intervals = bootstrap_intervals(values, labels, _groups(items).to_numpy())
@@ -152,7 +152,7 @@ def _by_view(items: pd.DataFrame) -> dict[str, Any]:
 
 
 def _by_term(items: pd.DataFrame) -> dict[str, Any]:
-    from pipeline.metrics import auc
+    from esad.pipeline.evaluation.metrics import auc
 
     labels = items["label"].to_numpy(dtype="int8")
     present = [name for name in TERMS if name in items and items[name].notna().all()]
@@ -161,7 +161,7 @@ def _by_term(items: pd.DataFrame) -> dict[str, Any]:
 
 def _item_size(scores: Scores) -> tuple[int, int] | None:
     """(height, width) of an item in pixels, from the run's settings (a store that fits has the same)."""
-    from pipeline.runs import read_config
+    from esad.pipeline.training.run_folder import read_config
 
     try:
         shape = read_config(scores.run)["store"]["shape"]
@@ -176,7 +176,7 @@ def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
     `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error (None for a
     method without one).
     """
-    from pipeline.metrics import pointing_game
+    from esad.pipeline.evaluation.metrics import pointing_game
 
     size = _item_size(scores)
     if size is None or any(name not in items for name in (*REGION, *HOT)):
@@ -218,7 +218,7 @@ def of_slides(scores: Scores, annotations: Path | None, reference: Path | None) 
                 f"{scores.root}: scores of {scores.marker['kind']}; --annotations and --reference are of slides."
             )
         return None
-    from pipeline.slide_figures import read_truth, slide_figures
+    from esad.pipeline.evaluation.slide_figures import read_truth, slide_figures
 
     truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference)
     tiles = counted_tiles(scores)
@@ -250,7 +250,7 @@ def evaluate(path: Path, annotations: Path | None = None, reference: Path | None
     points of the FROC curve. `reference` is Camelyon16's reference.csv: rows of stem and Normal or Tumor.
     Raises EsadError naming `esad score` where there are no scores. Without labels the figures are null.
     """
-    from preprocessing.store import write_json
+    from esad.preprocessing.store.store import write_json
 
     scores = open_scores(path)
     slides = of_slides(scores, annotations, reference)
@@ -270,7 +270,7 @@ def evaluate(path: Path, annotations: Path | None = None, reference: Path | None
 
 def _write_csv(path: Path, table: pd.DataFrame | None) -> None:
     """Write the table, or remove what an earlier call wrote where there is none now."""
-    from preprocessing.store import write_atomically
+    from esad.preprocessing.store.store import write_atomically
 
     if table is None:
         path.unlink(missing_ok=True)
@@ -349,6 +349,6 @@ def _with_interval(value: float, interval: list[float] | None) -> str:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["evaluate", *sys.argv[1:]])

@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import write_bundle
-from pipeline.config import first_difference
-from pipeline.errors import EsadError, UsageError
-from pipeline.onnx_model import FILE, OPSET, write_onnx
-from pipeline.outcome import Outcome
-from pipeline.runs import Run, open_run
+from esad.pipeline.exporting.bundle import write_bundle
+from esad.pipeline.exporting.onnx_model import FILE, OPSET, write_onnx
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.training.run_folder import Run, open_run
 
 MARKER = "export.json"
 """Says what the folder holds, and that it is finished."""
@@ -78,6 +78,6 @@ def _outcome(run: Run, folder: Path, message: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["export", *sys.argv[1:]])

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import ImageSettings
-from pipeline.errors import EsadError, InputError, UsageError
-from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
-from pipeline.inputs import find_sources
-from pipeline.outcome import Outcome
-from pipeline.tables import columns_of
-from pipeline.zip_sources import Member, ZipReader, with_members
-from preprocessing.images import (
+from esad.pipeline.ingest.inputs import find_sources
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import refused_row, run_job, source_row
+from esad.pipeline.ingest.zip_sources import Member, ZipReader, with_members
+from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.tables import columns_of
+from esad.preprocessing.images import (
     PICTURE_SUFFIXES,
     decode_picture,
     describe_path,
@@ -28,8 +29,8 @@ from preprocessing.images import (
     read_npz,
     zip_members,
 )
-from preprocessing.store import Unit, write_unit
-from preprocessing.tables import IGNORED, Columns
+from esad.preprocessing.store.store import Unit, write_unit
+from esad.preprocessing.tables import IGNORED, Columns
 
 CONTAINERS = (".npz", ".zip")
 IMAGES_PER_SHARD = 4096
@@ -125,7 +126,7 @@ def _inner_paths(members: dict[str, Member]) -> dict[str, str]:
 def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Outcome:
     """Write the store of uint8 (H, W, C) pictures, C 1 for grey and 3 for colour.
 
-    npz: see `preprocessing.images.read_npz`. Folders and zips: the class is the folder's name, train and test
+    npz: see `esad.preprocessing.images.read_npz`. Folders and zips: the class is the folder's name, train and test
     above it the split (`describe_path`); of exactly two classes, one called normal or good, labels follow; every
     picture is a source, ZIP/MEMBER in a zip, which is never extracted. Raises EsadError naming two pictures of
     different size where no size was asked for, UsageError for a column that is not there, and what `run_job` raises.
@@ -160,6 +161,6 @@ def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptio
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["images", *sys.argv[1:]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline.errors import UsageError
-from pipeline.outcome import Outcome
+from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.outcome import Outcome
 
 PROTOCOLS = ("camelyon16", "nih-ap", "nih-pa", "nih-subset")
 
@@ -17,8 +17,8 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
     `lists` is a list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa).
     Raises UsageError for an unknown protocol, or where its lists or metadata are not given or not readable.
     """
-    from preprocessing.nih import read_metadata
-    from preprocessing.published_lists import camelyon16_tiles, counts, nih_protocol
+    from esad.preprocessing.radiographs.nih import read_metadata
+    from esad.preprocessing.splits.published_lists import camelyon16_tiles, counts, nih_protocol
 
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}.")
@@ -35,6 +35,6 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["plan", *sys.argv[1:]])

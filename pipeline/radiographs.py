@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import RadiographSettings
-from pipeline.errors import EsadError, InputError
-from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
-from pipeline.inputs import find_sources
-from pipeline.outcome import Outcome
-from pipeline.zip_sources import Member, ZipReader, with_members
-from preprocessing.nih import NORMAL, REGION
-from preprocessing.store import Unit, read_sources, write_unit
+from esad.pipeline.ingest.inputs import find_sources
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import refused_row, run_job, source_row
+from esad.pipeline.ingest.zip_sources import Member, ZipReader, with_members
+from esad.pipeline.settings.config import RadiographSettings
+from esad.pipeline.stage.errors import EsadError, InputError
+from esad.pipeline.stage.outcome import Outcome
+from esad.preprocessing.radiographs.nih import NORMAL, REGION
+from esad.preprocessing.store.store import Unit, read_sources, write_unit
 
 if TYPE_CHECKING:
-    from preprocessing.radiograph_squares import Squaring
+    from esad.preprocessing.radiographs.squares import Squaring
 
 RADIOGRAPHS_PER_SHARD = 512
 """A few seconds of work: what a kill loses, and what several workers share out."""
@@ -54,7 +55,7 @@ def radiographs(
 ) -> Outcome:
     """Write the store of uint8 (size, size, 1) squares.
 
-    `metadata` is NIH's file or folder, or a regions.csv (see `preprocessing.nih.read_metadata`). Members of a zip are
+    `metadata` is NIH's file or folder, or a regions.csv (see `esad.preprocessing.radiographs.nih.read_metadata`). Members of a zip are
     sources, ZIP/MEMBER; of a DICOMDIR that is named, the images that it lists. Images of another or an unknown view than
     asked for, of another than a frontal view, of another modality and raw detector values are left out: their sources
     count as done, hold no item and say why in sources.parquet, which also notes stated burnt-in text and orientations
@@ -66,12 +67,12 @@ def radiographs(
 
     Columns beside those of every store: view (PA, AP or null), finding, region_x, region_y, region_width and
     region_height in pixels of the square, cut to it, pixel_spacing in mm per pixel of the square (null where the file
-    does not say; see `preprocessing.dicom` for what it measures) and orientation (PatientOrientation). Raises what
+    does not say; see `esad.preprocessing.radiographs.dicom` for what it measures) and orientation (PatientOrientation). Raises what
     `run_job` raises, and UsageError for metadata that is none.
     """
-    from preprocessing.nih import read_metadata
-    from preprocessing.privacy import key_name, read_key
-    from preprocessing.radiographs import is_radiograph, zip_radiographs
+    from esad.preprocessing.privacy import key_name, read_key
+    from esad.preprocessing.radiographs.nih import read_metadata
+    from esad.preprocessing.radiographs.reading import is_radiograph, zip_radiographs
 
     archive, sources = find_sources(
         inputs, lambda path: path.suffix.lower() == ".zip" or is_radiograph(path), options.out
@@ -101,7 +102,7 @@ def _with_listed(archive: Path, sources: Sequence[str], named: bool) -> tuple[li
 
     A DICOMDIR is among them only where a person named it; one that cannot be read stays, to be refused.
     """
-    from preprocessing.dicomdir import DICOMDIR, listed_images
+    from esad.preprocessing.radiographs.dicomdir import DICOMDIR, listed_images
 
     out: set[str] = set()
     told = []
@@ -128,7 +129,7 @@ def _of_protocol(
     named: bool,
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """(what is known with the protocol's columns, the sources that belong to it, what to say)."""
-    from preprocessing.published_lists import nih_protocol
+    from esad.preprocessing.splits.published_lists import nih_protocol
 
     name = str(settings.protocol)
     table = nih_protocol(name, known, lists, settings.protocol_seed).set_index("image")
@@ -241,9 +242,9 @@ class _Taken:
 
 def _one(task: _Task, source: str, known: dict[str, Any], zips: ZipReader) -> _Taken:
     """Read one source; pixels are decoded only where its own words and the metadata let it in."""
-    from preprocessing.privacy import group_hash
-    from preprocessing.radiograph_squares import Squaring, covered_square, small_square
-    from preprocessing.radiographs import read_radiograph
+    from esad.preprocessing.privacy import group_hash
+    from esad.preprocessing.radiographs.reading import read_radiograph
+    from esad.preprocessing.radiographs.squares import Squaring, covered_square, small_square
 
     settings = task.settings
     reason = _why_left_out(settings.projection, known["view"]) if known.get("view") else None
@@ -277,7 +278,7 @@ def _one(task: _Task, source: str, known: dict[str, Any], zips: ZipReader) -> _T
 
 def _why_left_out(projection: str, view: str | None) -> str | None:
     """Why a radiograph of `view` is left out where `projection` was asked for, or None."""
-    from preprocessing.dicom_views import FRONTAL
+    from esad.preprocessing.radiographs.dicom_views import FRONTAL
 
     if projection != "all":
         told = f"{LEFT_OUT}view {view or 'unknown'}, {projection} was asked for"
@@ -287,8 +288,8 @@ def _why_left_out(projection: str, view: str | None) -> str | None:
 
 def _content(path: Path) -> bytes:
     """A file's bytes; a zip or DICOMDIR stands for itself only where it is refused as a whole, and this says why."""
-    from preprocessing.dicomdir import DICOMDIR, listed_images
-    from preprocessing.radiographs import zip_radiographs
+    from esad.preprocessing.radiographs.dicomdir import DICOMDIR, listed_images
+    from esad.preprocessing.radiographs.reading import zip_radiographs
 
     if path.suffix.lower() == ".zip":
         zip_radiographs(path)
@@ -304,7 +305,7 @@ def _content(path: Path) -> bytes:
 
 def _region(known: dict[str, Any], shape: tuple[int, ...], how: Squaring) -> dict[str, float | None]:
     """REGION in pixels of the square, null where none is known or it lies outside."""
-    from preprocessing.radiograph_squares import region_in_square
+    from esad.preprocessing.radiographs.squares import region_in_square
 
     region = None
     if known.get(REGION[0]) is not None:
@@ -314,6 +315,6 @@ def _region(known: dict[str, Any], shape: tuple[int, ...], how: Squaring) -> dic
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["radiographs", *sys.argv[1:]])

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.evaluate import evaluated_items, open_scores, scores_folder, stored_metrics
-from pipeline.froc import FALSE_POSITIVES
-from pipeline.metrics import roc_points
-from pipeline.outcome import Outcome
+from esad.pipeline.evaluate import evaluated_items, open_scores, scores_folder, stored_metrics
+from esad.pipeline.evaluation.froc import FALSE_POSITIVES
+from esad.pipeline.evaluation.metrics import roc_points
+from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,11 +38,11 @@ def report(paths: Sequence[Path], out: Path | None = None, note: str | None = No
     """Write the page for runs or scores folders; those that have not been evaluated are evaluated first."""
     from jinja2 import Environment, PackageLoader
 
-    from preprocessing.store import write_atomically
+    from esad.preprocessing.store.store import write_atomically
 
     sections = [_section(path) for path in paths]
     page = out or scores_folder(paths[0]) / "report.html"
-    environment = Environment(loader=PackageLoader("pipeline"), autoescape=True)
+    environment = Environment(loader=PackageLoader("esad.pipeline.reporting"), autoescape=True)
     environment.filters.update(figure=_figure, interval=_interval, share=lambda value: f"{100 * value:.0f} %")
     notes = [note] if note else []
     if any(section["synthetic"] for section in sections):
@@ -228,6 +228,6 @@ def _slides(folder: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["report", *sys.argv[1:]])

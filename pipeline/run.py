@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
 
-from pipeline.config import nearest
-from pipeline.errors import EsadError, ExitStatus, Stopped, UsageError, explain
-from pipeline.outcome import Outcome
-from pipeline.progress import say
+from esad.pipeline.settings.config import nearest
+from esad.pipeline.stage.errors import EsadError, ExitStatus, Stopped, UsageError, explain
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-WORKFLOWS = Path(__file__).parent / "workflows"
+WORKFLOWS = Path(__file__).parent / "workflow"
 KEYS = ("name", "stage", "inputs", "options")
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 NOT_IN_STEPS = {"--json", "--help"}
@@ -62,7 +62,7 @@ def commands() -> dict[str, Any]:
     """The stages that a step can name, by name: the command line's own commands."""
     from typer.main import get_command
 
-    from pipeline.cli import app
+    from esad.pipeline.cli.app import app
 
     group: Any = get_command(app)
     return {name: command for name, command in group.commands.items() if name != "run"}
@@ -70,7 +70,7 @@ def commands() -> dict[str, Any]:
 
 def path_parameters(stage: str) -> set[str]:
     """Names of the parameters of a stage's command that are paths."""
-    from pipeline.cli import app
+    from esad.pipeline.cli.app import app
 
     for registered in app.registered_commands:
         function = registered.callback
@@ -285,6 +285,6 @@ def _run_step(step: Step, title: str, known: dict[str, Any]) -> Outcome:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["run", *sys.argv[1:]])

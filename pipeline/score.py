@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.config import first_difference
-from pipeline.errors import EsadError, UsageError
-from pipeline.heat import BATCH, HOT, KINDS, HeatMaps, score_formula, score_weights
-from pipeline.outcome import Outcome, items_of
-from pipeline.progress import progress
-from pipeline.runs import Run, open_run, resolve_device
-from pipeline.slide_maps import write_slide_maps
-from pipeline.slide_scores import candidates, slide_scores
+from esad.pipeline.scoring.heat import BATCH, HOT, KINDS, HeatMaps, score_formula, score_weights
+from esad.pipeline.scoring.slide_maps import write_slide_maps
+from esad.pipeline.scoring.slide_scores import candidates, slide_scores
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome, items_of
+from esad.pipeline.stage.progress import progress
+from esad.pipeline.training.run_folder import Run, open_run, resolve_device
 
 if TYPE_CHECKING:
     import torch
 
-    from models.augment import Augmentation
-    from models.detector import Method
-    from models.fit import Items
-    from preprocessing.store import Store
+    from esad.models.detector import Method
+    from esad.models.training.augment import Augmentation
+    from esad.models.training.fit import Items
+    from esad.preprocessing.store.store import Store
 
 CARRIED = (
     "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
@@ -47,7 +47,7 @@ def raw_scores(
     description: str = "score",
 ) -> pd.DataFrame:  # fmt: skip
     """Score terms (TERMS) of the items at `positions`, a row each."""
-    from models.fit import score_batches
+    from esad.models.training.fit import score_batches
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
     batch = 64 if method.pictures else 8192
@@ -111,8 +111,8 @@ def score(
     Where only `overlays` differs from what is there, they alone are drawn anew; labels that the store got since then are
     taken over. Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
     """
-    from pipeline.training_items import in_memory
-    from preprocessing.store import Store, write_json, write_table
+    from esad.pipeline.training.items import in_memory
+    from esad.preprocessing.store.store import Store, write_json, write_table
 
     wanted = parse_overlays(overlays)
     opened = open_run(run)
@@ -151,7 +151,7 @@ def score(
 
 def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
     """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet."""
-    from preprocessing.store import write_table
+    from esad.preprocessing.store.store import write_table
 
     write_table(folder / "scores.parquet", table)
     if store.kind == "tiles":
@@ -162,7 +162,7 @@ def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
 
 def _renew_labels(folder: Path, run: Run, store: Store) -> bool:
     """Whether the store says other things of its items than finished scores do: these then say them, too."""
-    from preprocessing.store import write_table
+    from esad.preprocessing.store.store import write_table
 
     before = pd.read_parquet(folder / "scores.parquet")
     table = _described(before.copy(), run, store)
@@ -193,7 +193,7 @@ def _already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
 
     A finished folder whose overlays are others than asked for is marked as begun.
     """
-    from preprocessing.store import write_json
+    from esad.preprocessing.store.store import write_json
 
     finished, begun = folder / "scores.json", folder / BEGUN
     if not folder.exists():
@@ -246,7 +246,7 @@ def _scored(run: Run, store: Store, method: Method, items: Items, device: torch.
 
 def _described(table: pd.DataFrame, run: Run, store: Store) -> pd.DataFrame:
     """`table` with what the store and the run know of its items: CARRIED, label, part."""
-    from preprocessing.semisupervised import labels_from_classes
+    from esad.preprocessing.splits.semisupervised import labels_from_classes
 
     manifest = store.manifest
     for name in CARRIED:
@@ -302,8 +302,8 @@ def _explain(
 
     A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
     """
-    from models.fit import score_batches
-    from pipeline.overlays import Heat, StripWriter, hot_point
+    from esad.models.training.fit import score_batches
+    from esad.pipeline.scoring.overlays import Heat, StripWriter, hot_point
 
     marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)
     positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
@@ -350,6 +350,6 @@ def _outcome(folder: Path, store: Store, verb: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["score", *sys.argv[1:]])

@@ -17,19 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline.checkpoints import lasting
-from pipeline.config import RunSettings, first_difference, number_if_scientific, parse_assignments
-from pipeline.errors import CannotTrain, EsadError, UsageError
-from pipeline.outcome import Outcome
-from pipeline.progress import say, show_table
-from pipeline.sweep_page import figure, markdown
-from pipeline.train import run_settings, train
-from pipeline.training_items import assignments_of
+from esad.pipeline.settings.config import (
+    RunSettings,
+    first_difference,
+    number_if_scientific,
+    parse_assignments,
+)
+from esad.pipeline.stage.errors import CannotTrain, EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say, show_table
+from esad.pipeline.train import run_settings, train
+from esad.pipeline.training.checkpoints import lasting
+from esad.pipeline.training.items import assignments_of
+from esad.pipeline.training.sweep_page import figure, markdown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from preprocessing.store import Store
+    from esad.preprocessing.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def sweep(
     """
     import pandas as pd
 
-    from preprocessing.store import Store, write_atomically, write_json, write_table
+    from esad.preprocessing.store.store import Store, write_atomically, write_json, write_table
 
     grid = parse_grid(over)
     opened = Store(store)
@@ -159,7 +164,7 @@ def _begin(out: Path, content: dict[str, Any], force: bool) -> None:
     """Mark OUT as this sweep; EsadError where it is another, or no sweep."""
     import shutil
 
-    from preprocessing.store import write_json
+    from esad.preprocessing.store.store import write_json
 
     path = out / "sweep.json"
     content = json.loads(json.dumps(content))
@@ -225,6 +230,6 @@ def _outcome(
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["sweep", *sys.argv[1:]])

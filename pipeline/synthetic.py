@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import first_difference
-from pipeline.errors import EsadError, UsageError
-from pipeline.outcome import Outcome
-from pipeline.progress import progress, say
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import progress, say
 
 DRAWING = 3
 """Goes up when the same settings begin to give other pictures, so that an older archive is not taken for a new one."""
@@ -66,8 +66,8 @@ def _settings_of(out: Path) -> dict[str, Any]:
 
 
 def _make(folder: Path, slides: int, radiographs: int, size: int, seed: int) -> None:
-    from pipeline.synthetic_radiographs import make_radiographs
-    from pipeline.synthetic_slides import make_slides
+    from esad.pipeline.synthesis.radiographs import make_radiographs
+    from esad.pipeline.synthesis.slides import make_slides
 
     folder.mkdir()
     (folder / "README.txt").write_text(README, encoding="utf-8")
@@ -105,6 +105,6 @@ def _outcome(out: Path, wanted: dict[str, int], verb: str) -> Outcome:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["synthetic", *sys.argv[1:]])

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.config import ImageSettings, TableSettings
-from pipeline.errors import EsadError, InputError
-from pipeline.ingest import IngestOptions, Job, refused_row, run_job, source_row
-from pipeline.inputs import find_sources
-from pipeline.outcome import Outcome
-from preprocessing.store import Unit, write_unit
-from preprocessing.tables import SUFFIXES, Columns, read_table
+from esad.pipeline.ingest.inputs import find_sources
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import refused_row, run_job, source_row
+from esad.pipeline.settings.config import ImageSettings, TableSettings
+from esad.pipeline.stage.errors import EsadError, InputError
+from esad.pipeline.stage.outcome import Outcome
+from esad.preprocessing.store.store import Unit, write_unit
+from esad.preprocessing.tables import SUFFIXES, Columns, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     """Write the store of float32 (D,) rows, raw values of one or several tables with the same columns.
 
     A row is an item, its number (from 0) the place; names of the feature columns are JSON in `columns` of
-    sources.parquet. See `preprocessing.tables.read_table` for what is refused. Raises UsageError for a column
+    sources.parquet. See `esad.preprocessing.tables.read_table` for what is refused. Raises UsageError for a column
     that was named and is not there, EsadError for tables of different columns, and what `run_job` raises.
     """
     archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES, options.out)
@@ -95,6 +96,6 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["tables", *sys.argv[1:]])

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.camelyon16 import Camelyon16, read_archive
-from pipeline.config import TileSettings
-from pipeline.errors import EsadError, UsageError
-from pipeline.ingest import IngestOptions, Job, run_job
-from pipeline.inputs import by_stem, find_sources
-from pipeline.outcome import Outcome
-from pipeline.progress import say
-from pipeline.stain_target import target_digest
-from pipeline.tile_slide import SlideTask, process_slide
-from preprocessing.store import read_sources
+from esad.pipeline.ingest.inputs import by_stem, find_sources
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import run_job
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive
+from esad.pipeline.slides.cutting import SlideTask, process_slide
+from esad.pipeline.slides.stain_target import target_digest
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say
+from esad.preprocessing.store.store import read_sources
 
 
 def tile(
@@ -42,7 +43,7 @@ def tile(
     another slide of the call has one; where none has, the folder is not this archive's and labels stay null.
     Raises UsageError for a missing folder of outlines, two outlines of one slide, or an unusable stain target.
     """
-    from preprocessing.slides import is_slide, one_per_series
+    from esad.preprocessing.slides.reading import is_slide, one_per_series
 
     if annotations is not None and not annotations.exists():
         raise UsageError(f"--annotations {annotations}: no such folder or zip.")
@@ -98,7 +99,7 @@ def _with_target(settings: TileSettings, protocol: Camelyon16, warnings: list[st
 
 def _listed(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
     """(the slides that a tile list names, the rows of each, what to say); EsadError where none is here."""
-    from preprocessing.published_lists import camelyon16_tiles
+    from esad.preprocessing.splits.published_lists import camelyon16_tiles
 
     table = camelyon16_tiles(path)
     by_slide = {str(name).lower(): rows for name, rows in table.groupby("slide", sort=True)}
@@ -129,7 +130,7 @@ def _lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
 
 def _outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
-    from preprocessing.annotations import find_outlines
+    from esad.preprocessing.slides.annotations import find_outlines
 
     named, found = by_stem(sources), {}
     for stem, path in find_outlines(folder, named).items():
@@ -187,7 +188,7 @@ def _with_notes(outcome: Outcome) -> Outcome:
 
 def _digest(paths: Iterable[Path]) -> str:
     """16 hex digits over names and bytes."""
-    from preprocessing.annotations import outline_bytes
+    from esad.preprocessing.slides.annotations import outline_bytes
 
     whole = hashlib.sha256()
     for path in sorted(paths):
@@ -196,6 +197,6 @@ def _digest(paths: Iterable[Path]) -> str:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["tile", *sys.argv[1:]])

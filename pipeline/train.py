@@ -1,6 +1,6 @@
 """`esad train STORE`: assignments, the trained model and its reference scores, in a RUN folder.
 
-The one training step of `models.fit` runs inside an engine (`pipeline.engine`). Training that was stopped or killed
+The one training step of `esad.models.training.fit` runs inside an engine (`esad.pipeline.training.engine`). Training that was stopped or killed
 goes on from its last checkpoint and ends with the same weights as an undisturbed run.
 """
 
@@ -21,28 +21,28 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline.checkpoints import flush, lasting, write_durably
-from pipeline.config import RunSettings, first_difference, resolve
-from pipeline.errors import CannotTrain, EsadError, UsageError
-from pipeline.failures import failures_in_words
-from pipeline.model_card import write_model_card
-from pipeline.outcome import Outcome
-from pipeline.presets import preset_settings, protocol_settings
-from pipeline.progress import say
-from pipeline.ranks import any_of, is_first, process_group, several
-from pipeline.split_overlap import overlap_sentence
-from pipeline.tracking import tracked
-from pipeline.training_items import assignments_of, in_memory, positions_of
-from pipeline.validation import validation_figures
+from esad.pipeline.evaluation.split_overlap import overlap_sentence
+from esad.pipeline.exporting.model_card import write_model_card
+from esad.pipeline.settings.config import RunSettings, first_difference, resolve
+from esad.pipeline.settings.presets import preset_settings, protocol_settings
+from esad.pipeline.stage.errors import CannotTrain, EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say
+from esad.pipeline.stage.ranks import any_of, is_first, process_group, several
+from esad.pipeline.training.checkpoints import flush, lasting, write_durably
+from esad.pipeline.training.failures import failures_in_words
+from esad.pipeline.training.items import assignments_of, in_memory, positions_of
+from esad.pipeline.training.tracking import tracked
+from esad.pipeline.training.validation import validation_figures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from models.detector import Method
-    from models.fit import Items
-    from models.ranks import Ranks
-    from pipeline.tracking import Tracker
-    from preprocessing.store import Store
+    from esad.models.detector import Method
+    from esad.models.training.fit import Items
+    from esad.models.training.ranks import Ranks
+    from esad.pipeline.training.tracking import Tracker
+    from esad.preprocessing.store.store import Store
 
 
 def train(
@@ -58,7 +58,7 @@ def train(
     `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
     EsadError (data, non-finite loss, other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
-    from preprocessing.store import Store
+    from esad.preprocessing.store.store import Store
 
     opened = Store(store)
     settings = run_settings(opened, preset, overrides)
@@ -69,8 +69,8 @@ def train(
 
 
 def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: str | None) -> Outcome:
-    from pipeline.runs import resolve_device
-    from preprocessing.store import remove_temporaries, write_table
+    from esad.pipeline.training.run_folder import resolve_device
+    from esad.preprocessing.store.store import remove_temporaries, write_table
 
     began, device = time.monotonic(), resolve_device(settings.device)
     with process_group(device) as ranks, ExitStack() as following:
@@ -160,13 +160,13 @@ def _fit(
     ranks: Ranks | None = None,
 ) -> tuple[Method, dict[str, Any]]:
     """The trained method; its steps, how often training started anew, and its seconds before this process."""
-    from models.augment import Augmentation
-    from models.fit import TrainingData, TrainingStep
-    from models.ranks import OneProcessOnly
-    from models.shallow import CannotFit
-    from models.table_of_methods import build
-    from pipeline.engine import Diverged, run_engine
-    from pipeline.runs import resolve_device
+    from esad.models.methods.classic.shallow import CannotFit
+    from esad.models.methods.registry import build
+    from esad.models.training.augment import Augmentation
+    from esad.models.training.fit import TrainingData, TrainingStep
+    from esad.models.training.ranks import OneProcessOnly
+    from esad.pipeline.training.engine import Diverged, run_engine
+    from esad.pipeline.training.run_folder import resolve_device
 
     device = resolve_device(settings.device)
     part = assignments[assignments["part"] == "train"]
@@ -232,11 +232,11 @@ def _write_references(
     out: Path, store: Store, items: Items, assignments: pd.DataFrame, method: Method, settings: RunSettings
 ) -> None:
     """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
-    from models.augment import Augmentation
-    from pipeline.heat import HeatMaps, mean_picture, score_weights
-    from pipeline.runs import resolve_device
-    from pipeline.score import final_scores, raw_scores
-    from preprocessing.store import write_array, write_json, write_table
+    from esad.models.training.augment import Augmentation
+    from esad.pipeline.score import final_scores, raw_scores
+    from esad.pipeline.scoring.heat import HeatMaps, mean_picture, score_weights
+    from esad.pipeline.training.run_folder import resolve_device
+    from esad.preprocessing.store.store import write_array, write_json, write_table
 
     normal = assignments[(assignments["label"].fillna(0) == 0)]
     held = normal[normal["part"] == "validation"]
@@ -280,8 +280,8 @@ def _revision() -> str:
 
 
 def _write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, Any]) -> None:
-    from pipeline.runs import resolve_device
-    from preprocessing.store import write_json
+    from esad.pipeline.training.run_folder import resolve_device
+    from esad.preprocessing.store.store import write_json
 
     names = ("esad", "torch", "monai", "pytorch-ignite", "numpy", "pandas")
     content = {
@@ -297,7 +297,7 @@ def _write_provenance(out: Path, store: Store, settings: RunSettings, training: 
 
 def _overlap(assignments: pd.DataFrame, settings: RunSettings) -> dict[str, float] | None:
     """What the published split shares between its sides; None for a clean one."""
-    from preprocessing.published_split import overlap
+    from esad.preprocessing.splits.published_split import overlap
 
     return overlap(assignments) if settings.data.split == "published" else None
 
@@ -321,6 +321,6 @@ def _outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outco
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["train", *sys.argv[1:]])

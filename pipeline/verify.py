@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.export import export
-from pipeline.heat import evenly
-from pipeline.outcome import Outcome, items_of
-from pipeline.runs import Run, open_run, resolve_device
+from esad.pipeline.export import export
+from esad.pipeline.scoring.heat import evenly
+from esad.pipeline.stage.outcome import Outcome, items_of
+from esad.pipeline.training.run_folder import Run, open_run, resolve_device
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from preprocessing.store import Store
+    from esad.preprocessing.store.store import Store
 
 MOST_ITEMS = 512
 TOLERANCE = 1e-4
@@ -31,9 +31,9 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
     The outcome failed where scores differ by more than TOLERANCE of their spread (`differences`). A run on tables has
     no bundle, which is said.
     """
-    from pipeline.bundle import bundle_scores, check_bundle
-    from pipeline.onnx_model import FILE, onnx_scores
-    from preprocessing.store import Store
+    from esad.pipeline.exporting.bundle import bundle_scores, check_bundle
+    from esad.pipeline.exporting.onnx_model import FILE, onnx_scores
+    from esad.preprocessing.store.store import Store
 
     opened = open_run(run)
     target = Store(store) if store else opened.training_store()
@@ -62,8 +62,8 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
 
 def checkpoint_scores(run: Run, store: Store, positions: np.ndarray, device: str) -> pd.DataFrame:
     """Rows of scores.parquet as `esad score` would write them, of the items at `positions`."""
-    from pipeline.score import final_scores, raw_scores
-    from pipeline.training_items import as_needed
+    from esad.pipeline.score import final_scores, raw_scores
+    from esad.pipeline.training.items import as_needed
 
     chosen = resolve_device(device)
     raw = raw_scores(run.method(chosen), as_needed(store), positions, chosen, run.augmentation)
@@ -110,6 +110,6 @@ def _show(results: dict[str, dict[str, Any]], items: int) -> None:
 
 
 if __name__ == "__main__":
-    from pipeline.cli import main
+    from esad.pipeline.cli.app import main
 
     main(["verify", *sys.argv[1:]])

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from preprocessing.errors import InputError
-from preprocessing.labels import SPLIT_WORDS, SPLITS
-from preprocessing.tables import Columns, describe_items, load_npz, take_items
-from preprocessing.zips import file_names
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
+from esad.preprocessing.tables import Columns, describe_items, load_npz, take_items
+from esad.preprocessing.zips import file_names
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 NORMAL_NAMES = ("normal", "good")

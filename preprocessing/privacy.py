@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from preprocessing.errors import UsageError
+from esad.preprocessing.errors import UsageError
 
 KEY_BYTES = 32
 DEFAULT_KEY = Path("~/.config/esad/group.key")

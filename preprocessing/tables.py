@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from preprocessing.errors import InputError, UsageError
-from preprocessing.labels import normalise_split
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.splits.labels import normalise_split
 
 RESERVED = ("item_id", "source", "shard", "index", "semi_label", "label", "group", "split", "place")
 IGNORED = "none"

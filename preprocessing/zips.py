@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from preprocessing.errors import InputError
+from esad.preprocessing.errors import InputError
 
 MOST_BYTES = 1 << 28
 """Of one member, unpacked: a radiograph of 16 bits has 40 MiB at most, and a bomb a thousand times its packed size."""

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from pipeline.errors import EsadError
+from esad.pipeline.stage.errors import EsadError
 
 CRASHED = 99
 LONGEST = 120

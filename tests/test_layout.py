@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
+
 PACKAGES = ("pipeline", "models", "preprocessing", "data_manifests")
 MAY_IMPORT = {
     "pipeline": set(PACKAGES),
@@ -62,7 +63,9 @@ def test_a_slide_can_be_tiled_without_torch():
     package = ROOT / "preprocessing"
     needing = {path.name for path in package.rglob("*.py") if "torch" in imported_packages(path)}
     assert needing <= {"stain_torch.py"}
-    others = [path for path in MODULES if "preprocessing.stain_torch" in path.read_text(encoding="utf-8")]
+    others = [
+        path for path in MODULES if "esad.preprocessing.stain.on_device" in path.read_text(encoding="utf-8")
+    ]
     assert not [path for path in others if path.parent == package]
 
 
@@ -77,9 +80,9 @@ def test_every_stage_ends_in_the_call_that_python_m_needs(stage):
 
 def test_python_m_is_the_same_command():
     for module, told in (
-        ("pipeline.score", "esad score"),
+        ("esad.pipeline.score", "esad score"),
         ("pipeline", "esad"),
-        ("pipeline.run", "esad run"),
+        ("esad.pipeline.run", "esad run"),
     ):
         end = subprocess.run(
             [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
@@ -90,6 +93,6 @@ def test_python_m_is_the_same_command():
 def test_every_stage_of_the_layout_is_a_command():
     from typer.main import get_command
 
-    from pipeline.cli import app
+    from esad.pipeline.cli.app import app
 
     assert set(STAGES) <= set(get_command(app).commands)  # type: ignore[attr-defined]

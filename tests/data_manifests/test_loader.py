@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_manifests.loader import FOLDER, ManifestError, load_manifest, manifest_names, parse_manifest
+from esad.data_manifests.loader import FOLDER, ManifestError, load_manifest, manifest_names, parse_manifest
 
 
 def test_every_data_set_has_its_manifest():
@@ -30,7 +30,7 @@ def test_nih_lists_make_up_the_whole():
 
 
 def test_nihs_protocols_and_resizings_are_those_that_the_stage_has():
-    from pipeline.config import RadiographSettings
+    from esad.pipeline.settings.config import RadiographSettings
 
     manifest, fields = load_manifest("nih"), RadiographSettings.model_fields
     assert set(manifest.resizings) == set(get_args(fields["resizing"].annotation))

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pipeline.cli import app
-from pipeline.errors import ExitStatus
+from esad.pipeline.cli.app import app
+from esad.pipeline.stage.errors import ExitStatus
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SCRIPTS = sorted([*DEPLOY.rglob("*.sbatch"), *DEPLOY.rglob("*.sh")])
@@ -113,6 +113,6 @@ def test_slurm_passes_the_signal_on_waits_for_the_checkpoint_and_queues_again(tm
 def test_slurm_starts_a_process_for_each_gpu(tmp_path):
     assert start(tmp_path, SLURM_GPUS_ON_NODE="4").wait(20) == 0
     assert (
-        "torchrun --standalone --nproc-per-node 4 --max-restarts 3 -m pipeline.train"
+        "torchrun --standalone --nproc-per-node 4 --max-restarts 3 -m esad.pipeline.train"
         in (tmp_path / "called").read_text()
     )

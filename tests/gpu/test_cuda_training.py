@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from models.augment import Augmentation
-from models.fit import TrainingData, TrainingStep, score_batches
-from models.settings import MethodSettings
-from models.table_of_methods import build
-from pipeline.score import score
-from pipeline.train import train
+from esad.models.methods.registry import build
+from esad.models.settings import MethodSettings
+from esad.models.training.augment import Augmentation
+from esad.models.training.fit import TrainingData, TrainingStep, score_batches
+from esad.pipeline.score import score
+from esad.pipeline.train import train
 from tests.pipeline.stores import QUICK, make_store
 
 pytestmark = pytest.mark.gpu

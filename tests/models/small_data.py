@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.fit import TrainingData, score_batches
-from models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
-from models.table_of_methods import METHODS
+from esad.models.methods.registry import METHODS
+from esad.models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
+from esad.models.training.fit import TrainingData, score_batches
 
 ADAM = {"optimiser": "adam", "learning_rate": 1e-3, "schedule": "constant"}
 VARIANTS = {

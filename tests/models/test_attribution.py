@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.attribution import contributions
-from models.fit import TrainingData, fit
-from models.settings import MethodSettings
-from models.table_of_methods import METHODS, build
+from esad.models.attribution import contributions
+from esad.models.methods.registry import METHODS, build
+from esad.models.settings import MethodSettings
+from esad.models.training.fit import TrainingData, fit
 
 
 class Quadratic(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from benchmarks.anomaly_tables import TUNING, semi_supervised_split
-from models import ESAD
+from esad import ESAD
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"steps": 40, "members": 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.networks import (
+from esad.models.networks import (
     ColumnScaler,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -14,7 +14,7 @@ from models.networks import (
     SeedBatchNorm,
     table_widths,
 )
-from models.settings import NetworkSettings
+from esad.models.settings import NetworkSettings
 
 
 def parameters(module: torch.nn.Module) -> int:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import Augmentation
-from models.fit import TrainingData, fit, score_batches
-from models.scorer import PictureScorer, StoredItemScorer
-from models.settings import MethodSettings
-from models.table_of_methods import build
+from esad.models.methods.registry import build
+from esad.models.scorer import PictureScorer, StoredItemScorer
+from esad.models.settings import MethodSettings
+from esad.models.training.augment import Augmentation
+from esad.models.training.fit import TrainingData, fit, score_batches
 
 FORMULA = {"reconstruction": (0.25, 0.5), "norm": (1.0, 4.0)}
 

@@ -10,8 +10,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from pipeline.ingest import IngestOptions, Job, run_job, source_row
-from preprocessing.store import write_json, write_unit
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import run_job, source_row
+from esad.preprocessing.store.store import write_json, write_unit
 
 
 def process(archive, before, root, unit):

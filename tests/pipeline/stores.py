@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.ingest import IngestOptions, Job, run_job, source_row
-from preprocessing.store import Store, Unit, write_unit
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.units import run_job, source_row
+from esad.preprocessing.store.store import Store, Unit, write_unit
 
 
 def _process(archive: Path, root: Path, unit: Unit, kind: str) -> None:

@@ -14,13 +14,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from pipeline.cli import call
-from pipeline.errors import EsadError
-from pipeline.run import run_workflow
-from pipeline.runs import open_run
-from pipeline.score import parts_of
-from pipeline.train import train
-from preprocessing.store import Store
+from esad.pipeline.cli.app import call
+from esad.pipeline.run import run_workflow
+from esad.pipeline.score import parts_of
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.train import train
+from esad.pipeline.training.run_folder import open_run
+from esad.preprocessing.store.store import Store
 from tests.pipeline.stores import QUICK_TABLE, make_store
 
 RUN_CHECKS = [

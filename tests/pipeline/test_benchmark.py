@@ -12,16 +12,16 @@ import pytest
 import torch
 import yaml
 
-from models import oc_svm
-from models.fit import TrainingData
-from models.networks import ColumnScaler
-from pipeline import benchmark as stage
-from pipeline.benchmark_grid import cell_settings, cells, read_grid
-from pipeline.benchmark_tables import markdown, summarise
-from pipeline.cli import call
-from pipeline.evaluate import evaluate
-from pipeline.score import score
-from pipeline.train import train
+from esad.models.methods.classic import oc_svm
+from esad.models.networks import ColumnScaler
+from esad.models.training.fit import TrainingData
+from esad.pipeline import benchmark as stage
+from esad.pipeline.benchmarking.grid import cell_settings, cells, read_grid
+from esad.pipeline.benchmarking.tables import markdown, summarise
+from esad.pipeline.cli.app import call
+from esad.pipeline.evaluate import evaluate
+from esad.pipeline.score import score
+from esad.pipeline.train import train
 
 SHORT = {
     "train.steps": 8,

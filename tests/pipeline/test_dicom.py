@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from pipeline.cli import call
-from pipeline.synthetic_radiographs import make_radiographs
-from preprocessing.store import Store
+from esad.pipeline.cli.app import call
+from esad.pipeline.synthesis.radiographs import make_radiographs
+from esad.preprocessing.store.store import Store
 from tests.pipeline.stores import QUICK
 
 SHORT = [*(f"{name}={value}" for name, value in QUICK.items()), "train.steps=4", "train.warmup.steps=2"]

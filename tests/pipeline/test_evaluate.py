@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.errors import EsadError
-from pipeline.evaluate import evaluate
+from esad.pipeline.evaluate import evaluate
+from esad.pipeline.stage.errors import EsadError
 
 
 def fabricate(folder, kind="radiographs", **columns):

@@ -16,19 +16,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.table_of_methods import METHODS
-from pipeline.cli import app
-from pipeline.errors import EsadError, UsageError
-from pipeline.export import export
-from pipeline.onnx_model import onnx_scores
-from pipeline.runs import open_run
-from pipeline.score import score
-from pipeline.train import train
-from pipeline.verify import checkpoint_scores, differences, verify
-from preprocessing.store import Store
+from esad.models.methods.registry import METHODS
+from esad.pipeline.cli.app import app
+from esad.pipeline.export import export
+from esad.pipeline.exporting.onnx_model import onnx_scores
+from esad.pipeline.score import score
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.train import train
+from esad.pipeline.training.run_folder import open_run
+from esad.pipeline.verify import checkpoint_scores, differences, verify
+from esad.preprocessing.store.store import Store
+from tests import ROOT
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

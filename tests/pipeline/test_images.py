@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.config import ImageSettings
-from pipeline.errors import EsadError, ExitStatus, UsageError
-from pipeline.images import images
-from pipeline.ingest import IngestOptions
-from preprocessing.store import Store
+from esad.pipeline.images import images
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.preprocessing.store.store import Store
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from data_manifests.loader import load_manifest
-from pipeline.cli import call
+from esad.data_manifests.loader import load_manifest
+from esad.pipeline.cli.app import call
 
 
 def planned(capsys, *words):

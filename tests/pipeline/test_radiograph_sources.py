@@ -11,11 +11,11 @@ import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
-from pipeline.cli import call
-from pipeline.errors import EsadError, ExitStatus
-from preprocessing.store import Store
+from esad.pipeline.cli.app import call
+from esad.pipeline.stage.errors import EsadError, ExitStatus
+from esad.preprocessing.store.store import Store
 from tests.pipeline.test_radiographs import PIXELS, ingest
-from tests.preprocessing.dicom_files import write_dicom
+from tests.preprocessing.radiographs.dicom_files import write_dicom
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_zip_with_a_name_that_leaves_it_is_refused_as_a_whole(folder, tmp_path
 
 
 def test_a_source_that_vanishes_while_the_stage_runs_is_refused_alone(folder, tmp_path, monkeypatch):
-    from pipeline import radiographs as stage
+    from esad.pipeline import radiographs as stage
 
     for name in ("a.dcm", "b.dcm"):
         write_dicom(folder / name, PIXELS)
@@ -208,7 +208,7 @@ def test_a_source_that_vanishes_while_the_stage_runs_is_refused_alone(folder, tm
 
 
 def test_a_zip_that_breaks_while_the_stage_runs_refuses_its_members_alone(folder, tmp_path, monkeypatch):
-    from pipeline import radiographs as stage
+    from esad.pipeline import radiographs as stage
 
     write_dicom(folder / "a.dcm", PIXELS)
     zipped(folder, folder / "a.zip")
@@ -225,7 +225,7 @@ def test_a_zip_that_breaks_while_the_stage_runs_refuses_its_members_alone(folder
 
 
 def test_workers_and_restarts_do_not_change_a_bit(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.radiographs.RADIOGRAPHS_PER_SHARD", 2)
+    monkeypatch.setattr("esad.pipeline.radiographs.RADIOGRAPHS_PER_SHARD", 2)
     for number in range(5):
         write_dicom(folder / f"{number}.dcm", PIXELS // (number + 1), PatientID=str(number))
     key = ["--group-key", str(tmp_path / "key")]

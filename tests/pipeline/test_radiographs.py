@@ -10,15 +10,15 @@ import pydicom
 import pytest
 from PIL import Image
 
-from pipeline.cli import call
-from pipeline.config import RadiographSettings, RunSettings
-from pipeline.errors import EsadError, ExitStatus, UsageError
-from pipeline.ingest import IngestOptions
-from pipeline.radiographs import radiographs
-from pipeline.runs import Run
-from preprocessing import nih
-from preprocessing.store import Store
-from tests.preprocessing.dicom_files import RAMP, write_dicom
+from esad.pipeline.cli.app import call
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.radiographs import radiographs
+from esad.pipeline.settings.config import RadiographSettings, RunSettings
+from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.pipeline.training.run_folder import Run
+from esad.preprocessing.radiographs import nih
+from esad.preprocessing.store.store import Store
+from tests.preprocessing.radiographs.dicom_files import RAMP, write_dicom
 
 PIXELS = np.kron(RAMP, np.ones((2, 2), np.uint16))  # 128 x 128
 
@@ -150,7 +150,7 @@ def nih_archive(folder):
 
 
 def test_a_protocol_takes_its_images_with_its_split_and_labelled_anomalies(tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocessing.published_lists.LABELLED_RATIO", {"AP": 0.25, "PA": 0.25})
+    monkeypatch.setattr("esad.preprocessing.splits.published_lists.LABELLED_RATIO", {"AP": 0.25, "PA": 0.25})
     archive = nih_archive(tmp_path / "nih")
     settings = RadiographSettings(protocol="nih-ap")
     outcome = radiographs([archive], settings, IngestOptions(tmp_path / "out"), archive)
@@ -198,7 +198,7 @@ def test_an_image_that_lies_there_twice_is_read_once(tmp_path, capsys):
 def test_nihs_metadata_is_read_once(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "preprocessing.nih._read_entries",
+        "esad.preprocessing.radiographs.nih._read_entries",
         lambda path, read=nih._read_entries: calls.append(path) or read(path),
     )
     archive = nih_archive(tmp_path / "nih")

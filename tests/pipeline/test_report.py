@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.errors import EsadError
-from pipeline.report import report
+from esad.pipeline.report import report
+from esad.pipeline.stage.errors import EsadError
 from tests.pipeline.test_evaluate import fabricate
 
 HOSTILE = "<script>alert(\"x\")</script> & 'b'.png"

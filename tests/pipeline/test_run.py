@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.cli import call
-from pipeline.errors import EsadError, Stopped, UsageError
-from pipeline.outcome import Outcome
-from pipeline.run import WORKFLOWS, commands, locate, read_workflow, run_workflow
+from esad.pipeline.cli.app import call
+from esad.pipeline.run import WORKFLOWS, commands, locate, read_workflow, run_workflow
+from esad.pipeline.stage.errors import EsadError, Stopped, UsageError
+from esad.pipeline.stage.outcome import Outcome
 
 FLOW: list[dict[str, Any]] = [
     {
@@ -42,7 +42,9 @@ class Stages:
         self.calls: list[tuple[str, tuple, dict]] = []
         self.results: dict[str, object] = {}
         for name in ("tables", "train", "score", "evaluate", "report", "synthetic"):
-            monkeypatch.setitem(sys.modules, f"pipeline.{name}", SimpleNamespace(**{name: self._stage(name)}))
+            monkeypatch.setitem(
+                sys.modules, f"esad.pipeline.{name}", SimpleNamespace(**{name: self._stage(name)})
+            )
 
     def _stage(self, name: str) -> Any:
         def stage(*args: object, **kwargs: object) -> object:

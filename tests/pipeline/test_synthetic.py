@@ -15,10 +15,10 @@ from defusedxml.ElementTree import parse
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from pipeline.errors import EsadError, ExitStatus, UsageError
-from pipeline.synthetic import make_table, synthetic
-from pipeline.synthetic_radiographs import CROP_MARGIN, make_radiographs
-from pipeline.synthetic_slides import LEVELS, WHITE, make_slides
+from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.pipeline.synthesis.radiographs import CROP_MARGIN, make_radiographs
+from esad.pipeline.synthesis.slides import LEVELS, WHITE, make_slides
+from esad.pipeline.synthetic import make_table, synthetic
 
 SIZE = 2048
 MPP = 0.25
@@ -290,7 +290,7 @@ def test_other_settings_are_named_and_force_replaces(archive, tmp_path):
 def test_a_failure_under_force_keeps_the_old_archive(archive, monkeypatch):
     before = digests(archive)
     monkeypatch.setattr(
-        "pipeline.synthetic.make_table", lambda folder: (_ for _ in ()).throw(OSError(28, "full"))
+        "esad.pipeline.synthetic.make_table", lambda folder: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
         synthetic(archive, **SMALL, seed=4, force=True)

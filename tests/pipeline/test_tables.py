@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import TableSettings
-from pipeline.errors import EsadError, UsageError
-from pipeline.ingest import IngestOptions
-from pipeline.tables import tables
-from preprocessing.store import Store
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import TableSettings
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.tables import tables
+from esad.preprocessing.store.store import Store
 
 
 def write(folder, **files):

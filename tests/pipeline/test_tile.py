@@ -13,13 +13,13 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from pipeline.config import TileSettings
-from pipeline.errors import EsadError, ExitStatus, UsageError
-from pipeline.ingest import IngestOptions
-from pipeline.mask_picture import LEGEND_HEIGHT
-from pipeline.synthetic_slides import draw_slide
-from pipeline.tile import tile
-from preprocessing.store import Store
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.slides.mask_picture import LEGEND_HEIGHT
+from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.pipeline.synthesis.slides import draw_slide
+from esad.pipeline.tile import tile
+from esad.preprocessing.store.store import Store
 
 PLAIN = TileSettings(stain="none", min_tissue=0.3)
 VAHADANE = TileSettings(min_tissue=0.3)
@@ -156,7 +156,7 @@ def test_a_stage_stopped_at_any_write_continues_to_the_same_bytes(slides, tmp_pa
 
         out = tmp_path / f"cut{stop}"
         with monkeypatch.context() as patch:
-            patch.setattr("preprocessing.store.os.replace", stopping)
+            patch.setattr("esad.preprocessing.store.store.os.replace", stopping)
             with pytest.raises(KeyboardInterrupt):
                 run(slides, out, settings)
         run(slides, out, settings)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,8 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pipeline.errors import EsadError, UsageError
-from pipeline.train import train
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.train import train
+from tests import ROOT
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -42,7 +42,7 @@ def test_a_run_holds_what_the_design_says_and_is_left_alone_when_finished(tmp_pa
 
 
 def test_the_revision_is_the_checkouts_or_the_images_and_git_is_not_needed(tmp_path, monkeypatch):
-    import pipeline.train as stage
+    import esad.pipeline.train as stage
 
     monkeypatch.setenv("ESAD_REVISION", "of the image")
     monkeypatch.setenv("PATH", str(tmp_path))  # no git there
@@ -104,10 +104,10 @@ def test_what_explodes_in_the_warm_up_names_its_own_rate_and_the_same_folder_tak
 
 
 def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, monkeypatch, capsys):
-    import models.fit
+    import esad.models.training.fit
 
     make_store(tmp_path, "images")
-    rates, original = [], models.fit.TrainingStep.__call__
+    rates, original = [], esad.models.training.fit.TrainingStep.__call__
 
     def explodes_unless_slow(self, number):
         terms = original(self, number)
@@ -117,7 +117,7 @@ def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, mo
                 terms["loss"] = terms["loss"] * float("nan")
         return terms
 
-    monkeypatch.setattr(models.fit.TrainingStep, "__call__", explodes_unless_slow)
+    monkeypatch.setattr(esad.models.training.fit.TrainingStep, "__call__", explodes_unless_slow)
     settings = {**QUICK, "train.schedule": "constant", "train.learning_rate": 0.004}
     train(tmp_path / "store", tmp_path / "run", None, [settings])
     assert rates == pytest.approx([0.004, 0.002, 0.001])
@@ -129,12 +129,12 @@ def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, mo
 
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, capsys, monkeypatch):
-    import pipeline.engine
+    import esad.pipeline.training.engine
 
     make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "whole", None, [QUICK])
     settings = {**QUICK, "checkpoint_seconds": 0}
-    original = pipeline.engine._History.add
+    original = esad.pipeline.training.engine._History.add
 
     def stops(self, number, *more):
         if number == 40:
@@ -142,7 +142,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caps
         original(self, number, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.engine._History, "add", stops)
+        patch.setattr(esad.pipeline.training.engine._History, "add", stops)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "store", tmp_path / "run", None, [settings])
     newest = max(
@@ -157,15 +157,15 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caps
 
 COMMAND = """
 import sys, time
-import models.fit
-original = models.fit.TrainingStep.__call__
+import esad.models.training.fit
+original = esad.models.training.fit.TrainingStep.__call__
 def slow(self, number):
     time.sleep(0.02)
     return original(self, number)
-models.fit.TrainingStep.__call__ = slow
+esad.models.training.fit.TrainingStep.__call__ = slow
 from pathlib import Path
-from pipeline.errors import EsadError
-from pipeline.train import train
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.train import train
 from tests.pipeline.stores import QUICK
 folder = Path(sys.argv[1])
 try:
@@ -182,7 +182,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number, 
     make_store(tmp_path, "images")
     settings = {**QUICK, "method": method}
     train(tmp_path / "store", tmp_path / "undisturbed", None, [settings])
-    root = Path(__file__).parents[2]
+    root = ROOT
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(tmp_path), method],
         cwd=root,

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from preprocessing.errors import InputError
-from preprocessing.images import (
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.images import (
     decode_picture,
     describe_path,
     inner_names,
@@ -21,7 +21,7 @@ from preprocessing.images import (
     resize,
     zip_members,
 )
-from preprocessing.tables import Columns
+from esad.preprocessing.tables import Columns
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.errors import UsageError
-from preprocessing.privacy import (
+from esad.preprocessing.errors import UsageError
+from esad.preprocessing.privacy import (
     file_hash,
     group_hash,
     key_name,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.io import savemat
 
-from preprocessing.errors import InputError, UsageError
-from preprocessing.tables import Columns, describe_items, join_halves, load_npz, read_table
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.tables import Columns, describe_items, join_halves, load_npz, read_table
 
 NUMBERS = np.random.default_rng(0).normal(size=(6, 3))
 Y = np.array([0, 1, 0, 0, 1, 0])

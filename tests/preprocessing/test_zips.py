@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from preprocessing import zips
-from preprocessing.errors import InputError
-from preprocessing.zips import file_names, read_member
+from esad.preprocessing import zips
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.zips import file_names, read_member
 
 
 def write(path, **members):

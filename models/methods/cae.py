@@ -1,0 +1,52 @@
+"""The plain autoencoder (Masci et al., the paper's CAE): Enc1 and Dec alone, mean squared error as loss and score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from esad.models.detector import Method, Phase, group_mean, reduce_items
+from esad.models.settings import MethodSettings
+from esad.models.training.batch import Batch
+
+
+def autoencoder_loss(batch: Batch, x_hat: Tensor, reduction: str, anomalies: bool) -> dict[str, Tensor]:
+    """Mean squared error of a batch, with or without its labelled anomalies, as a method's terms of the loss."""
+    error = batch.whole(reduce_items((x_hat - batch.x).square(), batch.semi_label.dim(), reduction))
+    loss = group_mean(error, (batch.whole_semi_label >= 0) | anomalies)
+    return {"loss": loss, "reconstruction": loss.detach()}
+
+
+class CaeMethod(Method):
+    """Trained on the unlabelled items for as many steps as ESAD's two phases have."""
+
+    def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
+        super().__init__(settings, shape, seeds)
+        self.encoder1 = self._encoder("encoder1")
+        self.decoder = self._decoder("decoder")
+
+    def phases(self) -> list[Phase]:
+        train = self.settings.train
+        parameters = [*self.encoder1.parameters(), *self.decoder.parameters()]
+        return [
+            Phase("warmup", parameters, train.warmup, labelled=False),
+            Phase("train", parameters, train, labelled=False),
+        ]
+
+    def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        reduction = self.settings.loss.reconstruction
+        return autoencoder_loss(batch, self.reconstruct(batch.x), reduction, anomalies=False)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decoder(self.encoder1(x))
+
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": self.encoder1(x)}
+
+    def score_terms(self, x: Tensor) -> dict[str, Tensor]:
+        axes = 1 if self.pictures else 2
+        x_hat = self.reconstruct(x)
+        error = reduce_items((x_hat - x).square(), axes, self.settings.loss.reconstruction)
+        return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}

@@ -1,0 +1,36 @@
+"""What people read of a benchmark: OUT/results.md, results.html with its figures inside, and figures/ as PNG and SVG."""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esad.pipeline.benchmarking.figures import figures
+from esad.pipeline.benchmarking.grid import Grid
+from esad.pipeline.benchmarking.tables import NOTES, TITLES, markdown, sections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_pages(table: pd.DataFrame, grid: Grid, out: Path) -> None:
+    """Write all of it below `out`, for a table of `benchmark_tables.summarise`."""
+    from jinja2 import Environment, PackageLoader
+
+    from esad.preprocessing.store.store import write_atomically
+
+    text = markdown(table, grid)
+    write_atomically(out / "results.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    drawn = []
+    for name, figure in figures(table).items():
+        for ending in ("png", "svg"):
+            write_atomically(out / "figures" / f"{name}.{ending}", partial(figure.savefig, dpi=150))
+        data = base64.b64encode((out / "figures" / f"{name}.svg").read_bytes()).decode()
+        drawn.append({"title": name, "data": f"data:image/svg+xml;base64,{data}"})
+    environment = Environment(loader=PackageLoader("esad.pipeline.benchmarking"), autoescape=True)
+    html = environment.get_template("benchmark.html.j2").render(
+        title=grid.title, heads=TITLES, sections=sections(table), notes=NOTES, figures=drawn
+    )
+    write_atomically(out / "results.html", lambda temporary: temporary.write_text(html, encoding="utf-8"))

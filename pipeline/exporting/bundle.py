@@ -1,0 +1,225 @@
+"""A run on pictures as a MONAI Bundle: its input contract, its network and weights, and how it scores image files.
+
+`esad.models.scorer.PictureScorer` is the network, so the bundle runs where esad is installed. The format is MONAI's own:
+https://docs.monai.io/en/latest/mb_specification.html
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esad.pipeline.exporting.input_contract import input_contract
+from esad.pipeline.exporting.model_card import TITLES, data_manifest, model_card
+from esad.pipeline.exporting.onnx_model import OUTPUTS
+from esad.pipeline.scoring.heat import score_formula
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.progress import quiet
+from esad.pipeline.training.run_folder import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from esad.preprocessing.store.store import Store
+
+SCHEMA = (
+    "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+)
+"""Where `python -m monai.bundle verify_metadata` fetches its schema, unless a file of it is there already."""
+SCORES = "scores.csv"
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's names of the colours that image files are read as, by channels."""
+MODALITIES = {"tiles": "H&E", "radiographs": "CR"}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+USE = """
+## Use
+
+With esad {esad} and MONAI {monai} installed (`pip install 'esad[export]'`), for a picture or a folder of them:
+
+```
+python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_root BUNDLE --dataset_dir PICTURES --output_dir OUT
+```
+
+`OUT/{scores}` has a row per picture. To check the bundle itself, with the schema that MONAI would fetch laid at
+`schema.json` beforehand:
+
+```
+python -m monai.bundle verify_metadata --meta_file BUNDLE/configs/metadata.json --filepath schema.json
+python -m monai.bundle verify_net_in_out network_def --meta_file BUNDLE/configs/metadata.json --config_file BUNDLE/configs/inference.json
+```
+"""
+
+
+def write_bundle(run: Run, folder: Path) -> None:
+    """Write configs/, models/model.pt, docs/ into `folder`, which must exist; EsadError for a run on tables."""
+    import torch
+
+    if run.store["kind"] == "table" or run.store["shape"][2] not in MODES:
+        raise EsadError(
+            f"{run.root}: a MONAI bundle scores grey or RGB image files, this run takes {_taken(run)}. Use --to onnx."
+        )
+    for name in ("configs", "models", "docs"):
+        (folder / name).mkdir()
+    network, weights = _network(run)
+    torch.save(weights, folder / "models" / "model.pt")  # a state dict: loads with weights_only
+    _write(folder / "configs" / "metadata.json", _metadata(run))
+    _write(folder / "configs" / "inference.json", _inference(run, network))
+    use = USE.format(esad=version("esad"), monai=version("monai"), scores=SCORES)
+    (folder / "docs" / "README.md").write_text(model_card(run.root) + use, encoding="utf-8")
+    manifest = data_manifest(run.store)
+    if manifest:
+        licence = f"{manifest.title}\n\nLicence of the data: {manifest.licence}\nSource: {manifest.source}\n"
+        (folder / "docs" / "data_license.txt").write_text(licence, encoding="utf-8")
+
+
+def check_bundle(run: Run, folder: Path) -> None:
+    """EsadError where inference.json is not the one that this run's bundle has: MONAI runs what stands in it."""
+    path = folder / "configs" / "inference.json"
+    if json.loads(path.read_text(encoding="utf-8")) != json.loads(
+        json.dumps(_inference(run, _network(run)[0]))
+    ):
+        raise EsadError(
+            f"{path}: was changed, and would be run as a program. Make it anew: esad export {run.root} --to bundle --force"
+        )
+
+
+def _taken(run: Run) -> str:
+    return "rows" if run.store["kind"] == "table" else f"pictures of {run.store['shape'][2]} channels"
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _network(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration that builds the network, and its state dict."""
+    import torch
+
+    from esad.models.methods.classic.fitted import FittedTensors
+    from esad.models.scorer import PictureScorer
+    from esad.models.settings import MethodSettings
+
+    method = run.method(torch.device("cpu"))
+    fitted = {
+        name: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        for module in method.modules() if isinstance(module, FittedTensors) for name, value in module.named_buffers()
+    }  # fmt: skip
+    arguments: dict[str, Any] = {
+        "settings": run.settings.model_dump(mode="json", include=set(MethodSettings.model_fields)),
+        "shape": list(run.store["shape"]), "crop": run.settings.data.crop,
+        "formula": {name: list(each) for name, each in score_formula(run.settings.score.kind, run.normals).items()},
+        "fitted": fitted or None,
+    }  # fmt: skip
+    scorer = PictureScorer(**arguments)
+    scorer.method.load_state_dict(method.state_dict())
+    return {"_target_": "esad.models.scorer.PictureScorer", **arguments}, scorer.state_dict()
+
+
+def _metadata(run: Run) -> dict[str, Any]:
+    """The contract, by the keys of MONAI's specification."""
+    height, width, channels = run.store["shape"]
+    sentences = input_contract(run.store, run.settings.data.crop)
+    names = ["grey"] if channels == 1 else ["red", "green", "blue"]
+    manifest = data_manifest(run.store)
+    image = {
+        "type": "image", "format": "magnitude", "modality": MODALITIES.get(run.store["kind"], "n/a"),
+        "num_channels": channels, "spatial_shape": [height, width], "dtype": "float32", "value_range": [0, 1],
+        "is_patch_data": run.store["kind"] == "tiles", "channel_def": dict(enumerate(names)),
+        "description": " ".join(sentences),
+    }  # fmt: skip
+    pred = {
+        "type": "tuples", "format": "regression", "modality": "n/a", "num_channels": len(OUTPUTS), "spatial_shape": [],
+        "dtype": "float32", "value_range": [], "is_patch_data": False, "channel_def": dict(enumerate(OUTPUTS)),
+    }  # fmt: skip
+    return {
+        "schema": SCHEMA, "version": "0.1.0", "changelog": {"0.1.0": "exported by esad"},
+        "monai_version": version("monai"), "pytorch_version": version("torch").partition("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {name: version(name) for name in ("esad", "pytorch-ignite", "pillow")},
+        "name": f"{TITLES[run.settings.method]}, trained on {run.store['name']}",
+        "task": f"Anomaly scores of {run.store['kind']}",
+        "description": f"{TITLES[run.settings.method]}. A high score is unlike the normals of training. {' '.join(sentences)}",
+        "authors": "whoever trained it, with esad", "copyright": "of whoever trained it",
+        **({"data_source": manifest.source, "references": manifest.citations} if manifest else {}),
+        "data_type": "image files", "image_classes": image["description"],
+        "pred_classes": "score (higher: less like the normals), and its terms reconstruction and norm",
+        "intended_use": "Research. Not a medical device; docs/README.md states the limits.",
+        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
+    }  # fmt: skip
+
+
+def _inference(run: Run, network: dict[str, Any]) -> dict[str, Any]:
+    """Image files to scores.csv by MONAI's own components."""
+    mode = MODES[run.store["shape"][2]]
+    pictures = f"p for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if p.suffix.lower() in {SUFFIXES}"
+    header = ",".join(("file", *OUTPUTS)) + "\\n"
+    return {
+        "imports": ["$import pathlib", "$import torch"],
+        "bundle_root": ".",
+        "dataset_dir": "pictures",
+        "output_dir": "$@bundle_root + '/scores'",
+        "batch_size": 64,
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "datalist": f"$[@dataset_dir] if pathlib.Path(@dataset_dir).is_file() else [str(p) for p in [{pictures}]]",
+        "network_def": network,
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", "keys": "image", "reader": "PILReader", "reverse_indexing": False,
+             "converter": f"$lambda picture: picture.convert('{mode}')"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1},
+            {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
+        ]},
+        "dataset": {"_target_": "Dataset", "data": "$[{'image': path} for path in @datalist]", "transform": "@preprocessing"},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": "@batch_size", "num_workers": 0},
+        "inferer": {"_target_": "SimpleInferer"},
+        "handlers": [
+            {"_target_": "CheckpointLoader", "load_path": "$@bundle_root + '/models/model.pt'",
+             "load_dict": {"model": "@network"}, "map_location": "@device"},
+            {"_target_": "ClassificationSaver", "output_dir": "@output_dir", "filename": SCORES, "overwrite": False,
+             "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
+             "output_transform": "$lambda output: [item['pred'] for item in output]"},
+        ],
+        "evaluator": {
+            "_target_": "SupervisedEvaluator", "device": "@device", "val_data_loader": "@dataloader",
+            "network": "@network", "inferer": "@inferer", "val_handlers": "@handlers",
+        },
+        "initialize": [
+            "$pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True)",
+            f"$(pathlib.Path(@output_dir) / '{SCORES}').write_text('{header}')",
+        ],
+        "run": ["$@evaluator.run()"],
+    }  # fmt: skip
+
+
+def bundle_scores(folder: Path, store: Store, positions: np.ndarray) -> pd.DataFrame:
+    """OUTPUTS of the items at `positions`, written as PNG files and scored by the bundle's own inference.json on the CPU."""
+    import tempfile
+
+    import pandas as pd
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory(prefix="esad-verify-") as place:
+        pictures = Path(place) / "pictures"
+        pictures.mkdir()
+        for number, item in enumerate(store.read(positions)):
+            Image.fromarray(item.squeeze(-1) if item.shape[-1] == 1 else item).save(
+                pictures / f"{number:06d}.png"
+            )
+        with quiet():
+            from monai.bundle import ConfigWorkflow
+
+            workflow = ConfigWorkflow(
+                config_file=str(folder / "configs" / "inference.json"),
+                meta_file=str(folder / "configs" / "metadata.json"),
+                logging_file=False, workflow_type="inference", bundle_root=str(folder), dataset_dir=str(pictures),
+                output_dir=place, device="$torch.device('cpu')",
+            )  # fmt: skip
+            workflow.initialize()
+            workflow.run()
+            workflow.finalize()
+        table = pd.read_csv(Path(place) / SCORES)
+    return table.sort_values("file")[list(OUTPUTS)].reset_index(drop=True)

@@ -1,0 +1,95 @@
+"""RUN/model_card.md: what a model was trained on, what goes in and comes out, what it is for and what not.
+
+It names the store, and no file, person or path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esad.pipeline.evaluation.split_overlap import overlap_sentence
+from esad.pipeline.exporting.input_contract import input_contract
+from esad.pipeline.stage.outcome import items_of
+from esad.pipeline.training.run_folder import read_config
+
+if TYPE_CHECKING:
+    from esad.data_manifests.loader import DataManifest
+
+TITLES = {
+    "esad": "ESAD (Huang et al.)", "cae": "Plain autoencoder", "deep_sad": "Deep SAD (Ruff et al. 2020)",
+    "deep_svdd": "Deep SVDD (Ruff et al. 2018)", "supervised": "Supervised classifier",
+    "ss_dgm": "SS-DGM, M2 (Kingma et al. 2014)", "oc_svm": "One-class SVM (Schölkopf et al. 2001)",
+    "isolation_forest": "Isolation forest (Liu et al. 2008)", "ssad": "SSAD (Görnitz et al. 2013)",
+}  # fmt: skip
+RECONSTRUCTING = ("esad", "cae")
+CHOSEN = (
+    "network.width", "loss.lambda1", "loss.lambda2", "train.optimiser", "train.learning_rate", "train.batch_size",
+    "data.where", "data.labelled", "data.split", "data.crop", "data.flip", "score.kind",
+)  # fmt: skip
+"""Settings that the card repeats where they apply; all are in config.yaml."""
+FORMULAS = {
+    "eq9": "the method's own score (ESAD: Eq. 9, squared reconstruction error plus lambda1 times the squared norm of the code).",
+    "standardised": "the sum of both terms' distances from their medians over held-out normals, in median absolute deviations.",
+}
+
+
+def data_manifest(store: Mapping[str, Any]) -> DataManifest | None:
+    """The manifest of the published set that the store was made of by its protocol; None where that is unknown."""
+    from esad.data_manifests.loader import load_manifest, manifest_names
+
+    own = store["settings"]
+    protocol = own.get("protocol") or ("camelyon16" if own.get("tile_list") else "")
+    name = str(protocol).partition("-")[0]
+    return load_manifest(name) if name in manifest_names() else None
+
+
+def model_card(run: Path, metrics: str | None = None) -> str:
+    """The card as Markdown, from a run's files but the weights; `metrics` is where its figures will be, to link to."""
+    import pandas as pd
+    from jinja2 import Environment, PackageLoader
+
+    config = read_config(run)
+    store, provenance = config["store"], json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    assignments = pd.read_parquet(run / "assignments.parquet")
+    normals = pd.read_parquet(run / "normals.parquet", columns=["item_id"])
+    trained = assignments.loc[assignments["part"] == "train", "semi_label"]
+    held = set(assignments.loc[assignments["part"] == "validation", "item_id"])
+    counts = {
+        "unlabelled": int((trained == 0).sum()), "anomalies": int((trained == -1).sum()),
+        "normals": int((trained == 1).sum()), "references": len(normals),
+        "held_out": bool(normals["item_id"].isin(held).all()),
+        **{part: int((assignments["part"] == part).sum()) for part in ("validation", "test")},
+    }  # fmt: skip
+    overlap = provenance.get("overlap")
+    environment = Environment(
+        loader=PackageLoader("esad.pipeline.exporting"), autoescape=False, keep_trailing_newline=True
+    )
+    return environment.get_template("model_card.md.j2").render(
+        title=TITLES[config["method"]], items=items_of(store["kind"]), store=store, counts=counts,
+        provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
+        overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),
+        contract=input_contract(store, config["data"]["crop"]), formula=FORMULAS[config["score"]["kind"]],
+        reconstructs=config["method"] in RECONSTRUCTING, metrics=metrics,
+    )  # fmt: skip
+
+
+def write_model_card(run: Path) -> None:
+    """RUN/model_card.md, with a link to where the figures of the run's own store will be."""
+    from esad.preprocessing.store.store import write_atomically
+
+    text = model_card(run, f"scores/{read_config(run)['store']['name']}/metrics.json")
+    write_atomically(run / "model_card.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """CHOSEN's values that say something: what is unset or empty is left out."""
+    found = {}
+    for name in CHOSEN:
+        section, _, last = name.partition(".")
+        value = config[section][last]
+        if value not in (None, {}, "none") and (section != "loss" or config["method"] == "esad"):
+            found[name] = value
+    return found

@@ -1,0 +1,1 @@
+"""What the four ingest stages share: inputs, units of work, workers, cluster, private names. No pixels are looked at here."""

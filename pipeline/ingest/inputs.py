@@ -1,0 +1,71 @@
+"""Which files an ingest stage reads, and which of their items are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.progress import say
+
+
+def find_sources(
+    inputs: Sequence[Path], accepts: Callable[[Path], bool], out: Path | None = None
+) -> tuple[Path, list[str]]:
+    """The archive (one folder) and the inputs' paths relative to it, sorted.
+
+    A folder is searched in depth for files that `accepts`; hidden ones and what lies in `out`, the store to be
+    written, are left out. A file that was named is always taken, so that its fault is reported. Paths are relative to
+    the one folder given, else to the deepest folder that holds all inputs. Raises UsageError for a missing input,
+    EsadError for folders without any input.
+    """
+    missing = [path for path in inputs if not path.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]}: no such file or folder.")
+    resolved = [path.resolve() for path in inputs]
+    parents = [path if path.is_dir() else path.parent for path in resolved]
+    archive = parents[0]
+    while not all(parent.is_relative_to(archive) for parent in parents):
+        archive = archive.parent
+    found: set[str] = set()
+    written = out.resolve() if out is not None else None
+    for path in resolved:
+        if path.is_file():
+            found.add(path.relative_to(archive).as_posix())
+            continue
+        for candidate in sorted(path.rglob("*")):
+            relative = candidate.relative_to(path)
+            if (
+                candidate.is_file()
+                and not (written is not None and candidate.is_relative_to(written))
+                and not any(part.startswith(".") for part in relative.parts)
+                and accepts(candidate)
+            ):
+                inside = candidate.resolve().is_relative_to(archive)
+                if not inside:
+                    say(f"{candidate}: left out, it is a link to a place outside {archive}.")
+                    continue
+                found.add(candidate.relative_to(archive).as_posix())
+    if not found:
+        names = ", ".join(str(path) for path in inputs)
+        raise EsadError(f"{names}: nothing in it that this stage reads. Check the path and the file endings.")
+    return archive, sorted(found)
+
+
+def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:
+    """Lower-case stem -> the sources that have it, in their order."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(Path(source).stem.lower(), []).append(source)
+    return found
+
+
+def parse_where(pairs: Iterable[str]) -> dict[str, str]:
+    """`["view=AP"]` -> {"view": "AP"}; UsageError where there is no `=`."""
+    where = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--where {pair!r}: expected column=value, for example view=AP.")
+        where[name.strip()] = value.strip()
+    return where

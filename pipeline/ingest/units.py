@@ -1,0 +1,322 @@
+"""What the four ingest stages share: find the inputs, work through them unit by unit, end in a store.
+
+A stage says what its sources are, how many make a unit, and which function turns a unit into a shard; this
+module keeps the promises of every stage: it continues where it was, refuses other settings, isolates bad
+inputs, applies labels and filters, shows progress, and never rewrites a finished shard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from esad.pipeline.ingest.anonymous import anonymous_job, anonymous_labels, names_withheld
+from esad.pipeline.ingest.job import IngestOptions, Job
+from esad.pipeline.ingest.workers import process_here
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.outcome import Outcome, items_of
+from esad.pipeline.stage.progress import progress, say
+from esad.preprocessing.splits.labels import apply_labels, read_labels
+from esad.preprocessing.store.store import (
+    Parts,
+    Unit,
+    finalise,
+    fingerprint,
+    finished_units,
+    remove_temporaries,
+    shard_path,
+    write_atomically,
+    write_json,
+    write_unit,
+)
+
+if TYPE_CHECKING:
+    from esad.pipeline.ingest.cluster import Cluster
+
+APPLIED_LAST = ("where", "labels_file")
+
+
+def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
+    """All units of the store, old ones first: a source keeps its unit; new, changed and once-refused ones get new units."""
+    path = root / "parts" / "units.json"
+    known = (
+        [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))]
+        if path.exists()
+        else []
+    )
+    finished = set(finished_units(root))
+    again = _to_do_again(job, sources)
+    waiting = {name for unit in known if unit.number not in finished for name in unit.sources}
+    done = {name for unit in known if unit.number in finished for name in unit.sources} - again
+    fresh = [name for name in job.sources if name not in done and name not in waiting]
+    for start in range(0, len(fresh), job.unit_size):
+        known.append(Unit(len(known), tuple(fresh[start : start + job.unit_size])))
+    write_json(path, [list(unit.sources) for unit in known])
+    return known
+
+
+def _to_do_again(job: Job, table: pd.DataFrame) -> set[str]:
+    """Sources that were refused, or whose file is another one than when it was read; the latter are said."""
+    refused = set(table.loc[table["state"] == "refused", "source"])
+    done = table[(table["state"] == "done") & table["source"].isin(set(job.sources))]
+    changed = {
+        name
+        for name, before in done[["source", "fingerprint"]].itertuples(index=False)
+        if job.fingerprint(name) != before
+    }
+    if changed:
+        say(
+            f"{len(changed)} inputs have changed since they were read and are read again (first: {min(changed)})."
+        )
+    return refused | changed
+
+
+def _process_all(
+    root: Path, units: Sequence[Unit], job: Job, workers: int, cluster: Cluster | None
+) -> Iterator[Unit]:
+    """Process the units, on a cluster or on this machine; yields each as it is finished, or refused as a whole."""
+    if cluster is not None:
+        ending = cluster.process(root, units, job.process, job.archive, job.packages)
+    else:
+        ending = process_here(root, units, job.process, workers)
+    for unit, given_up in ending:
+        if given_up:
+            rows = [refused_row(job.archive, name, given_up) for name in unit.sources]
+            write_unit(root, unit, None, pd.DataFrame({"source": [], "place": []}), pd.DataFrame(rows))
+        yield unit
+
+
+def _is_barely_begun(root: Path) -> bool:
+    """Whether `root` is empty, or what a stage leaves that is stopped at its very first write."""
+    names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
+    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json", name) for name in names)
+
+
+def _check_settings(root: Path, job: Job, force: bool) -> None:
+    """Refuse to mix settings in one store; with `force` what is there is removed.
+
+    Labels and `--where` change no pixel: they may change until the store is finished, and after it `force` applies
+    new ones to the items that are there.
+    """
+    path = root / "parts" / "settings.json"
+    occupied = root.exists() and not _is_barely_begun(root)
+    if occupied and not path.exists():
+        if not force:
+            raise EsadError(
+                f"{root}: exists and is not a store of this stage; choose another --out, or --force to replace it."
+            )
+        if not (root / "store.json").exists():
+            raise EsadError(
+                f"{root}: --force replaces stores only, and this folder is none; remove it yourself or choose another --out."
+            )
+    wanted = json.loads(json.dumps({"stage": job.stage, "settings": job.settings}))
+    finished = (root / "store.json").exists()
+    gave_items = any(shard_path(root, number).exists() for number in finished_units(root))
+    if path.exists() and not finished and not gave_items:
+        force = True  # an earlier call gave no item: nothing is lost by starting anew with better settings
+    if path.exists():
+        before = json.loads(path.read_text())
+        difference = first_difference(_of_pixels(before), _of_pixels(wanted))
+        if difference and not force:
+            raise EsadError(
+                f"{root}: made with other settings ({difference}). Choose another --out, or --force to replace it."
+            )
+        relabelled = None if difference else first_difference(before, wanted)
+        if relabelled and finished and not force:
+            raise EsadError(
+                f"{root}: made with other labels or another --where ({relabelled}). Choose another --out, or --force to "
+                "apply these: no input is read again."
+            )
+        occupied = occupied and not relabelled
+    if occupied and force:
+        shutil.rmtree(root)
+    remove_temporaries(root)
+    write_json(path, wanted)
+
+
+def _of_pixels(stated: dict[str, Any]) -> dict[str, Any]:
+    """Stage and settings without those that are applied to finished items."""
+    settings = {name: value for name, value in stated["settings"].items() if name not in APPLIED_LAST}
+    return {**stated, "settings": settings}
+
+
+def _refused_row(source: str, path: Path, reason: str) -> dict[str, Any]:
+    size = path.stat().st_size if path.is_file() else 0
+    return {
+        "source": source,
+        "state": "refused",
+        "reason": reason,
+        "attempts": 1,
+        "items": 0,
+        "bytes": size,
+        "fingerprint": "",
+    }
+
+
+def source_row(archive: Path, source: str, items: int, **more: Any) -> dict[str, Any]:
+    """The row of a source that was done, for `write_unit`; `more` are the kind's own columns."""
+    path = archive / source
+    return {
+        "source": source, "state": "done", "reason": None, "attempts": 1, "items": items,
+        "bytes": path.stat().st_size, "fingerprint": fingerprint(path), **more,
+    }  # fmt: skip
+
+
+def refused_row(archive: Path, source: str, reason: object) -> dict[str, Any]:
+    """The row of a source that was refused, for `write_unit`; the reason is what the person will read."""
+    return _refused_row(source, archive / source, str(reason))
+
+
+def _filtered(items: pd.DataFrame, where: dict[str, str]) -> pd.DataFrame:
+    for name, value in where.items():
+        if name not in items:
+            known = ", ".join(items.columns)
+            raise UsageError(f"--where {name}={value}: there is no column {name!r}; the columns are {known}.")
+        items = items[items[name].astype("string") == value]
+    return items.reset_index(drop=True)
+
+
+def run_job(job: Job, options: IngestOptions) -> Outcome:
+    """Bring the store at `options.out` to what `job` asks for; returns what the command line reports.
+
+    Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ; UsageError
+    where there is no cluster at `options.scheduler`, or its workers do not see the same folders.
+    """
+    if options.scheduler is None:
+        return _run_job(job, options, None)
+    from esad.pipeline.ingest.cluster import connected
+
+    with connected(options.scheduler, options.out) as cluster:
+        return _run_job(job, options, cluster)
+
+
+def _bytes(job: Job, unit: Unit) -> int:
+    """Size of a unit's files, for the ETA; at least 1, which members of a zip count."""
+    paths = [job.archive / name for name in unit.sources]
+    return sum(path.stat().st_size if path.is_file() else 0 for path in paths) or 1
+
+
+def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outcome:
+    root = options.out
+    if job.archive.is_relative_to(root.resolve()) or root.is_file():
+        raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
+    labels = read_labels(options.labels) if options.labels else None
+    if options.anonymous:
+        job = anonymous_job(job, options.group_key)
+        labels = anonymous_labels(labels, job, options.group_key) if labels is not None else None
+    stated = labels.to_csv(index=False) if labels is not None else None
+    wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated)}
+    job = Job(**{**job.__dict__, "settings": wanted})
+    _check_settings(root, job, options.force)
+    finished_before = (root / "store.json").exists()
+    for warning in job.warnings:
+        say(warning)
+    parts = Parts(root)
+    units = _plan(root, job, parts.sources())
+    finished = set(finished_units(root))
+    pending = [job.to_read(unit) for unit in units if unit.number not in finished]
+    sizes = {unit.number: _bytes(job, unit) for unit in pending}
+    count = sum(len(unit.sources) for unit in pending)
+    with progress(f"{job.stage} {root.name}", count, sum(sizes.values())) as bar, names_withheld(job):
+        for unit in _process_all(root, pending, job, options.workers, cluster):
+            bar.advance(len(unit.sources), weight=sizes[unit.number])
+    return _finish(parts, job, options, labels, bool(pending) or not finished_before)
+
+
+def _digest(text: str | None) -> str | None:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
+
+
+def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
+    """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
+    import numpy as np
+
+    firsts = items.drop_duplicates("shard")
+    shapes = [
+        np.load(shard_path(root, int(number)), mmap_mode="r", allow_pickle=False).shape[1:]
+        for number in firsts["shard"]
+    ]
+    for source, shape in zip(firsts["source"], shapes, strict=True):
+        if shape != shapes[0]:
+            one, other = (" x ".join(map(str, sizes)) for sizes in (shapes[0], shape))
+            raise EsadError(
+                f"{firsts['source'].iloc[0]} holds items of {one}, {source} of {other}: a store has one shape. "
+                "Make separate stores, or bring pictures to one size with --size N."
+            )
+    return shapes[0]
+
+
+def _finish(
+    parts: Parts, job: Job, options: IngestOptions, labels: pd.DataFrame | None, worked: bool
+) -> Outcome:
+    """Join the parts, apply labels and filters, write the tables and `store.json`; `worked` if anything is new."""
+    root = options.out
+    sources = parts.sources()
+    sources = sources[sources["source"].isin(set(job.sources))]
+    refused = sources[sources["state"] == "refused"]
+    for name, reason in refused[["source", "reason"]].head(5).itertuples(index=False):
+        say(f"refused {name}: {reason}")
+    items = parts.items()
+    gone = sorted(set(items["source"]) - set(job.sources))
+    if gone:
+        say(f"{len(gone)} inputs of an earlier call are no longer there and are left out (first: {gone[0]}).")
+        items = items[~items["source"].isin(set(gone))].reset_index(drop=True)
+    if items.empty:
+        write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
+        told = refused["reason"] if len(refused) else sources["reason"].dropna()
+        reasons = told.iloc[0] if len(told) else "the inputs hold no items."
+        table = " See failures.csv." if len(refused) else ""
+        raise EsadError(f"{root}: none of {len(sources)} inputs gave an item; first reason: {reasons}{table}")
+    if job.finish is not None:
+        items = job.finish(items, sources)
+    if labels is not None:
+        items, unmatched = apply_labels(items, labels)
+        if unmatched:
+            say(
+                f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]})."
+            )
+    items = _filtered(items, options.where)
+    if items.empty:
+        raise EsadError(f"{root}: --where {options.where} leaves no item.")
+    shape = _one_shape(root, items)
+    description = {
+        "kind": job.kind,
+        "stage": job.stage,
+        "shape": list(shape),
+        "dtype": job.dtype,
+        "settings": job.settings,
+        "items": len(items),
+        "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
+        "versions": {name: version(name) for name in job.packages},
+    }
+    finalise(root, items, description, sources)
+    counts = {
+        "items": len(items),
+        "sources": len(sources),
+        "normal": int((items["label"] == 0).sum()),
+        "anomaly": int((items["label"] == 1).sum()),
+        "unknown": int(items["label"].isna().sum()),
+    }
+    verb = "Wrote" if worked else "Left alone (finished before)"
+    gave = int((sources["items"] > 0).sum())
+    message = (
+        f"{verb} {root}: {counts['items']} {items_of(job.kind)} from {gave} of {len(sources)} inputs "
+        f"({counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label)."
+    )
+    if len(refused):
+        message += f" {len(refused)} refused, see {root / 'failures.csv'}."
+    run = root.with_name(f"{root.name}-run")
+    return Outcome(
+        root, message, shlex.join(["esad", "train", str(root), "--out", str(run)]), len(refused), counts
+    )

@@ -1,0 +1,1 @@
+"""Figures and overlays to a page for people."""

@@ -1,0 +1,124 @@
+"""Where a run looks: maps of the reconstruction error and of each pixel's contribution to the score, per picture.
+
+Both are smoothed, padding is cut off, and each kind has one colour scale for the whole run, measured on normal items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from esad.pipeline.scoring.overlays import smooth
+
+if TYPE_CHECKING:
+    import torch
+
+    from esad.models.detector import Method
+    from esad.models.training.augment import Augmentation
+    from esad.models.training.fit import Items
+
+BATCH = 32
+MOST_AVERAGED = 2048
+MOST_REFERENCES = 128
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+HOT = ("hot_x", "hot_y", "error_x", "error_y")
+"""Columns of the scores table: the peak of the contributions, and of the error, in pixels of the stored item."""
+KINDS = ("contribution", "pixel_error")
+"""The kinds of map, in the order of HOT's pairs and of an overlay's panels."""
+
+
+def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """The score of `kind` as term -> (centre, scale): it is the sum of (term - centre) / scale."""
+    if kind == "eq9":
+        return {"eq9": (0.0, 1.0)}
+    references = {name: normals[name].to_numpy(dtype=float) for name in ("reconstruction", "norm")}
+    return {name: (float(np.median(values)), spread(values)) for name, values in references.items()}
+
+
+def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
+    """The score of `kind` as weights of the method's score terms: contributions share out exactly this."""
+    return {name: 1 / scale for name, (_, scale) in score_formula(kind, normals).items()}
+
+
+def spread(values: np.ndarray) -> float:
+    """Median absolute deviation from the median, > 0: where it is 0 (one normal), the median itself, else 1."""
+    median = float(np.median(values))
+    return float(np.median(np.abs(values - median))) or abs(median) or 1.0
+
+
+def evenly(positions: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the positions, evenly spaced."""
+    if len(positions) <= most:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, most).round().astype(int)]
+
+
+def mean_picture(items: Items, positions: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    """Mean of stored pictures after the central crop: float32 (H, W, C) in [0, 255]; at most MOST_AVERAGED count."""
+    import torch
+
+    from esad.models.training.fit import TrainingData
+
+    chosen, data = evenly(positions, MOST_AVERAGED), TrainingData(items, [], [])
+    total = torch.zeros(())
+    for start in range(0, len(chosen), 256):
+        x = augmentation.centre(data.take(chosen[start : start + 256], torch.device("cpu")))
+        total = total + x.double().sum(0)
+    return (total / len(chosen)).float().numpy()
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """The maps of one trained method; `baseline` is `mean_picture` of its normal training items."""
+
+    method: Method
+    baseline: np.ndarray
+    weights: Mapping[str, float]
+
+    def errors(self, x: torch.Tensor, x_hat: torch.Tensor) -> np.ndarray:
+        """Squared reconstruction error, mean over channels, smoothed: float32 (B, H, W) >= 0."""
+        return smooth(self._cut((x_hat - x).square().mean(1)))
+
+    def contributions(self, x: torch.Tensor) -> np.ndarray:
+        """Each pixel's share of the score's rise above the baseline's, smoothed: float32 (B, H, W).
+
+        Only for a method whose score has a gradient.
+        """
+        import torch
+
+        from esad.models.attribution import contributions
+
+        start = self.method.scaler(torch.from_numpy(self.baseline.copy())[None].to(x.device))[0]
+        return smooth(self._cut(contributions(self.method, x, start, dict(self.weights))))
+
+    def kinds(self, x: torch.Tensor, x_hat: torch.Tensor | None) -> dict[str, np.ndarray]:
+        """The maps that the method has, by KINDS' names: a forest has no contributions, a classifier no `x_hat`."""
+        found = {}
+        if self.method.has_gradient:
+            found[KINDS[0]] = self.contributions(x)
+        if x_hat is not None:
+            found[KINDS[1]] = self.errors(x, x_hat)
+        return found
+
+    def _cut(self, maps: torch.Tensor) -> np.ndarray:
+        return self.method.scaler.unpad(maps).float().cpu().numpy()  # type: ignore[operator]
+
+    def scales(
+        self, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation
+    ) -> dict[str, dict[str, float]]:
+        """Quantiles of both maps' pixels over normal items: what the run's colour scales span."""
+        from esad.models.training.fit import score_batches
+
+        pixels: dict[str, list[np.ndarray]] = {}
+        chosen = evenly(positions, MOST_REFERENCES)
+        for _, x, terms in score_batches(self.method, items, chosen, device, augmentation, BATCH):
+            for name, values in self.kinds(x, terms.get("x_hat")).items():
+                pixels.setdefault(name, []).append(values)
+        return {
+            name: {str(share): float(np.quantile(np.concatenate(values), share)) for share in QUANTILES}
+            for name, values in pixels.items()
+        }

@@ -1,0 +1,173 @@
+"""Pictures of where a model looks: heat strips of items, heat maps of slides. One colour scale a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+PANEL = 256
+GAP = 8
+HEAT_SIGMA = 2.0
+PERCENTILES = (0.5, 1.0)
+"""What the colours of a slide heat map span."""
+OUTLINE = (0, 200, 120)
+
+
+def smooth(maps: np.ndarray) -> np.ndarray:
+    """Gaussian-smoothed maps (..., H, W), sigma HEAT_SIGMA pixels: single noisy pixels do not make a peak."""
+    from scipy.ndimage import gaussian_filter
+
+    sigmas = (*[0.0] * (maps.ndim - 2), HEAT_SIGMA, HEAT_SIGMA)
+    return gaussian_filter(maps, sigmas, mode="nearest")
+
+
+def hot_point(heat: np.ndarray) -> tuple[float, float]:
+    """(x, y) in pixels of the peak of a map (H, W)."""
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    return float(column), float(row)
+
+
+def heat_colours(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """uint8 (H, W, 3) colours (inferno) of `values` clipped to `scale` = (low, high)."""
+    from matplotlib import colormaps
+
+    low, high = scale
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    return (colormaps["inferno"](share)[..., :3] * 255).round().astype(np.uint8)
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    factor = max(1, PANEL // max(picture.shape[:2]))
+    return picture.repeat(factor, 0).repeat(factor, 1)
+
+
+def _rgb(picture: np.ndarray) -> np.ndarray:
+    return picture if picture.shape[-1] == 3 else picture[..., :1].repeat(3, -1)
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind."""
+
+    values: np.ndarray
+    scale: tuple[float, float]
+
+
+def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]) -> np.ndarray:
+    """Input, reconstruction (if any) and each heat map side by side: uint8 (h, (2 + n) w + gaps, 3).
+
+    `image` uint8 (H, W, C), `reconstruction` float (H, W, C) in [0, 1]. A scale is shared by the whole run and never
+    stretched to one image. Heat is laid over the grey image, half and half.
+    """
+    grey = _rgb(image).mean(-1, keepdims=True).repeat(3, -1)
+    panels = [_enlarged(_rgb(image))]
+    if reconstruction is not None:
+        output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
+        panels.append(_enlarged(output))
+    for heat in heats:
+        painted = 0.5 * grey + 0.5 * heat_colours(heat.values, heat.scale)
+        panels.append(_enlarged(painted.round().astype(np.uint8)))
+    gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
+    parts = [part for panel in panels for part in (panel, gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def write_strip(
+    path: Path, image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]
+) -> None:
+    """Write `heat_strip` as PNG, atomically."""
+    from PIL import Image
+
+    from esad.preprocessing.store.store import write_atomically
+
+    write_atomically(path, Image.fromarray(heat_strip(image, reconstruction, heats)).save)
+
+
+class StripWriter:
+    """Writes heat strips by threads, so that the next batch is computed meanwhile; a context manager.
+
+    The files are those of `write_strip`. An error of a thread is raised by a later `write`, or as the block ends; at most
+    WAITING strips wait in memory.
+    """
+
+    WAITING = 64
+    THREADS = 2
+
+    def __enter__(self) -> StripWriter:
+        self._pool = ThreadPoolExecutor(self.THREADS, thread_name_prefix="overlay")
+        self._open: deque[Future[None]] = deque()
+        return self
+
+    def write(
+        self, path: Path, image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]
+    ) -> None:
+        """`write_strip`, later; the arrays must not change meanwhile."""
+        while self._open and (len(self._open) >= self.WAITING or self._open[0].done()):
+            self._open.popleft().result()
+        self._open.append(self._pool.submit(write_strip, path, image, reconstruction, heats))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for future in self._open if kind is None else ():
+                future.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def slide_heat_map(
+    thumbnail: np.ndarray,
+    boxes: np.ndarray,
+    percentile: np.ndarray,
+    downsample: float,
+    outlines: Sequence[np.ndarray] = (),
+) -> np.ndarray:
+    """The thumbnail with each tile tinted by its score's percentile among normals, and a colour bar at the right.
+
+    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1]:
+    up to 0.5 is an ordinary tile, 1 is above every reference normal; `downsample` level-0 pixels a thumbnail pixel;
+    `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
+    Returns uint8 (h, w + GAP + bar + text, 3).
+    """
+    heat = np.full(thumbnail.shape[:2], -1.0)
+    corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
+    for (left, top, right, bottom), value in zip(corners.clip(min=0), percentile, strict=True):
+        area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
+        np.maximum(area, value, out=area)
+    colours = heat_colours(heat, PERCENTILES).astype(float)
+    painted = np.where(heat[..., None] >= 0, 0.45 * thumbnail + 0.55 * colours, thumbnail)
+    picture = painted.round().astype(np.uint8)
+    if outlines:
+        picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
+    return np.concatenate([picture, _percentile_bar(*thumbnail.shape[:2])], axis=1)
+
+
+def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    drawn = Image.fromarray(picture)
+    pen = ImageDraw.Draw(drawn)
+    for outline in outlines:
+        closed = [(float(x), float(y)) for x, y in [*outline, outline[0]]]
+        pen.line(closed, fill=OUTLINE, width=max(2, max(picture.shape[:2]) // 400), joint="curve")
+    return np.asarray(drawn)
+
+
+def _percentile_bar(height: int, width: int) -> np.ndarray:
+    """The legend, uint8 (height, ., 3): the colours of PERCENTILES from bottom to top, ends and middle named."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    low, high = PERCENTILES
+    thick, size = max(12, width // 40), max(11, width // 50)
+    ramp = np.linspace(high, low, height)[:, None].repeat(thick, 1)
+    gap = np.full((height, GAP, 3), 255, np.uint8)
+    text = Image.new("RGB", (3 * size, height), "white")
+    pen, font = ImageDraw.Draw(text), ImageFont.load_default(size)
+    marks = ((1, high, "rt"), (height // 2, (low + high) / 2, "rm"), (height - 2, low, "rb"))
+    for y, value, anchor in marks:
+        pen.text((3 * size - 2, y), f"{value:g}", fill="black", font=font, anchor=anchor)
+    return np.concatenate([gap, heat_colours(ramp, PERCENTILES), np.asarray(text)], axis=1)

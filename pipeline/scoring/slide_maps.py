@@ -1,0 +1,122 @@
+"""Scores back on their slides: an array and a picture per slide, both by place in level-0 pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from esad.preprocessing.store.store import Store
+
+PLACE = ("map", "map_x", "map_y", "map_step", "map_tile")
+"""Columns of slides.parquet that lead from an array's cell to the slide, see `SlideMap`."""
+SLIDE = ("width", "height", "slide_mpp")
+"""Columns of sources.parquet that slides.parquet repeats, so that it can be read alone."""
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class SlideMap:
+    """Values of a slide's tiles on their grid: `values` float32 (rows, columns), NaN where there is no tile.
+
+    Cell (row, column) is the tile whose top left corner is (x + column * step, y + row * step) in level-0 pixels, and
+    which covers `tile` of them from there: overlapping tiles (step < tile) have a cell each. On a grid the place is
+    right within a pixel (corners are whole pixels, the step need not be); off a grid, of listed tiles, within half
+    a step, and of several tiles in one cell the highest value stands there.
+    """
+
+    values: np.ndarray
+    x: float
+    y: float
+    step: float
+    tile: float
+
+    def boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(x, y, width, height) in level-0 pixels of all cells with a value, float64 (N, 4), and the values (N,)."""
+        row, column = np.nonzero(~np.isnan(self.values))
+        corners = np.column_stack([self.x + column * self.step, self.y + row * self.step])
+        boxes = np.column_stack([corners, np.full((len(row), 2), self.tile)])
+        return boxes, self.values[row, column]
+
+
+def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float) -> SlideMap:
+    """The map of tiles with top left `corners` (N, 2) x, y and `values` (N,), N > 0; all lengths in level-0 pixels."""
+    corners = np.asarray(corners, dtype=float)
+    x, y = corners.min(0)
+    column, row = np.rint((corners - (x, y)) / step).astype(int).T
+    grid = np.full((row.max() + 1, column.max() + 1), -np.inf, dtype=np.float32)
+    np.maximum.at(grid, (row, column), np.asarray(values, dtype=np.float32))
+    grid[np.isneginf(grid)] = np.nan
+    return SlideMap(grid, float(x), float(y), float(step), float(tile))
+
+
+def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Write NAME.npy (the map of the scores) and NAME.png (that of the percentiles, on the thumbnail) of each slide.
+
+    Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, and `whole`: all its tissue was tiled, not tiles of a
+    list or a protocol. A slide without thumbnail has the array only.
+    """
+    from PIL import Image
+
+    from esad.preprocessing.store.store import write_array, write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = slide_names(store.sources["source"].astype(str))
+    slides = store.sources.set_index("source")
+    whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
+    rows = []
+    for source, tiles in table.groupby("source", sort=True):
+        slide, name = slides.loc[source], names[str(source)]
+        corners = tiles[["x", "y"]].to_numpy()
+        step, tile = _grid(slide, store.settings)
+        scores, percentile = (
+            slide_map(corners, tiles[column].to_numpy(), step, tile) for column in ("score", "percentile")
+        )
+        write_array(folder / f"{name}.npy", scores.values)
+        rows.append([source, name, scores.x, scores.y, step, tile, *slide[list(SLIDE)], whole])
+        thumbnail = _thumbnail(store, slide)
+        if thumbnail is not None:
+            picture = _picture(thumbnail, percentile, float(slide["width"]))
+            write_atomically(folder / f"{name}.png", Image.fromarray(picture).save)
+    columns = ["source", *PLACE, *SLIDE, "whole"]
+    return pd.DataFrame(rows, columns=columns).astype({"source": "string", "map": "string"})
+
+
+def _grid(slide: pd.Series, settings: dict[str, Any]) -> tuple[float, float]:
+    """Distance between a slide's tiles and side of a tile, in level-0 pixels, not rounded."""
+    downsample = slide["mpp"] / slide["slide_mpp"]
+    size = settings["tile_size"]
+    return float((settings["step"] or size) * downsample), float(size * downsample)
+
+
+def _thumbnail(store: Store, slide: pd.Series) -> np.ndarray | None:
+    """The slide's overview, uint8 (h, w, 3); None where there is none inside the store."""
+    from PIL import Image
+
+    path = (store.root / str(slide["thumbnail"])).resolve()
+    if not path.is_relative_to(store.root.resolve()) or not path.is_file():
+        return None
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _picture(thumbnail: np.ndarray, percentile: SlideMap, slide_width: float) -> np.ndarray:
+    from esad.pipeline.scoring.overlays import slide_heat_map
+
+    boxes, values = percentile.boxes()
+    return slide_heat_map(thumbnail, boxes, values, slide_width / thumbnail.shape[1])
+
+
+def slide_names(sources: Iterable[str]) -> dict[str, str]:
+    """Source -> name of its files: the path with __ for /; with a hash where two would have one name, or it is long."""
+    from esad.preprocessing.store.store import item_id
+
+    bare = {source: source.replace("/", "__").rsplit(".", 1)[0] for source in sources}
+    count = Counter(bare.values())
+    plain = {name for name in bare.values() if count[name] == 1 and len(name) <= LONGEST_NAME}
+    return {source: name if name in plain else item_id(source, "map") for source, name in bare.items()}

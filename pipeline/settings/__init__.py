@@ -1,0 +1,1 @@
+"""Settings of the stages and their presets: names, defaults, limits. Settings of networks are in models/settings.py."""

@@ -1,0 +1,174 @@
+"""Settings by name. Without a preset: what works best here per kind of store (METHOD, first page, and README's
+results); `paper`: the letter of the paper (METHOD section 5), `paper-NAME`: with what it does on one of its data sets; `cpu` and
+`demo`: smaller networks, shorter training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from esad.pipeline.stage.errors import UsageError
+
+_ADAM = {"optimiser": "adam", "learning_rate": 1e-3}
+
+TABLE: dict[str, Any] = {
+    "network.width": 4.0,
+    "loss.lambda1": 0.1,
+    "loss.lambda2": 0.1,
+    "loss.reconstruction": "sum",
+    "loss.labelled_weight": 0.3,
+    "loss.eps": 0.01,
+    "phi.noise": 0.0,
+    "train": {
+        "optimiser": "sgd", "learning_rate": 0.003, "momentum": 0.9, "weight_decay": 1e-6, "steps": 800,
+        "batch_size": 128, "batches": "balanced", "labelled_per_batch": 8,
+        "warmup": {**_ADAM, "schedule": "constant", "steps": 3000},
+    },
+}  # fmt: skip
+"""One recipe for all tables: METHOD's first page, whose trials it came from."""
+
+PICTURES: dict[str, Any] = {
+    "network.width": 0.25,
+    "loss.lambda1": 0.1,
+    "loss.lambda2": 0.1,
+    "loss.labelled_weight": 0.3,
+    "data.flip": "both",
+    "train": {
+        **_ADAM, "schedule": "cosine", "epochs": 20, "batch_size": 32, "batches": "balanced", "labelled_per_batch": 8,
+        "warmup": {**_ADAM, "schedule": "constant", "epochs": 5},
+    },
+    "score.kind": "standardised",
+}  # fmt: skip
+
+WEIGHTED_NORM: dict[str, Any] = {"loss.lambda1": 1.0, "score.kind": "eq9"}
+"""Better than 0.1 and standardised on a validation part of PCam, worse on one of NIH's AP (CHANGELOG)."""
+
+SMALL = {"network.width": 0.125}
+
+PAPER: dict[str, Any] = {"train.epochs": 200, "train.warmup.epochs": 0, "data.validation_share": 0.0}
+"""The letter: the defaults of `esad.models.settings` are the paper's (SGD at 0.1 halved every 50 epochs, batches of 32,
+lambda1 = lambda2 = 1, Table 6); here stand the length (6.3) and that nothing is held out of training (METHOD 2.3, A25)."""
+
+PAPER_TABLE = {**PAPER, "network.affine": False, "network.bias": False}
+"""4.4: networks aligned with Deep SAD's, which have neither (METHOD 2.1)."""
+
+PAPER_PICTURES = {**PAPER, "network.channels": 3, "train.precision": "float32"}
+"""Table 6: 3 x H x W for all sets; grey is repeated (A19). 6.3: PyTorch's defaults."""
+
+ONE_CLASS_NORMAL: dict[str, Any] = {
+    "data.labelled": "ratio",
+    "data.gamma_l": 0.05,  # of Table 1's .00 to .20 the one that 6.6 keeps in its other scenarios
+    "data.k_l": 1,  # 4.2: labelled anomalies come from one of the nine other classes
+    "data.flip": "none",  # A20
+}
+"""4.2: each class in turn is the normal one, which only the caller can say: --set data.normal_classes='[0]'."""
+
+NIH: dict[str, Any] = {
+    "data.labelled": "all",  # 6.4: the store has the labelled ones, 3.9 % (AP), 3.3 % (PA), 857 (subset)
+    "data.flip": "none",  # A20
+}
+"""4.3: of stores made by `esad radiographs --protocol nih-ap` (nih-pa, nih-subset)."""
+
+PAPER_SETS: dict[str, tuple[set[str], dict[str, Any]]] = {
+    "paper-mnist": ({"images"}, ONE_CLASS_NORMAL),
+    "paper-fashion-mnist": ({"images"}, ONE_CLASS_NORMAL),
+    "paper-cifar10": ({"images"}, {**ONE_CLASS_NORMAL, "data.flip": "horizontal"}),  # A20
+    "paper-camelyon16": (
+        {"tiles", "images"},
+        {
+            "data.labelled": "all",  # 4.3: 200 tiles of four slides (`esad tile --protocol camelyon16`)
+            "data.crop": 64,  # 4.3: 64 x 64, out of the 192 that are stored (METHOD 1.1)
+            "data.flip": "both",  # A20
+        },
+    ),
+    "paper-nih-ap": ({"radiographs", "images"}, {**NIH, "data.where": {"view": "AP"}}),  # 4.3
+    "paper-nih-pa": ({"radiographs", "images"}, {**NIH, "data.where": {"view": "PA"}}),  # 4.3
+    "paper-nih-subset": ({"radiographs", "images"}, NIH),  # 4.3: both views
+    "paper-odds": (
+        {"table"},
+        {
+            "data.labelled": "ratio",
+            "data.gamma_l": 0.01,  # 4.4
+            "data.test_share": 0.4,  # 6.4: 60:40
+        },
+    ),
+}
+"""The paper's data sets: the kinds of store that each is, and its settings over those of PAPER, each beside its source."""
+
+BY_KIND: dict[str, dict[str, Any]] = {
+    "table": TABLE,
+    "tiles": {**PICTURES, **WEIGHTED_NORM},
+    "images": {**PICTURES, **WEIGHTED_NORM, "data.flip": "none"},
+    "radiographs": {**PICTURES, "data.flip": "horizontal"},
+}
+PRESETS = ("paper", *PAPER_SETS, "cpu", "demo")
+
+_DEEP_SAD: dict[str, Any] = {**_ADAM, "weight_decay": 1e-6, "schedule": "constant"}
+DEEP_SAD_TABLE: dict[str, Any] = {
+    "network.width": 1.0, "network.affine": False, "network.bias": False, "loss.reconstruction": "mean",
+    "train": {
+        **_DEEP_SAD, "epochs": 50, "batch_size": 128, "batches": "joint", "warmup": {**_DEEP_SAD, "epochs": 100},
+    },
+}  # fmt: skip
+"""Deep SAD's networks and its public code's defaults (METHOD 2.1, 2.4), which the other methods on tables get, too."""
+
+OTHER_PICTURES: dict[str, Any] = {"score.kind": "eq9", "train.batches": "joint"}
+"""The other methods on pictures: ESAD's networks, rate and length of training, Deep SAD's batches (METHOD 2.4)."""
+
+_DEEP_SAD_MNIST = {**_ADAM, "learning_rate": 1e-4, "schedule": "milestone", "milestone": 1 / 3, "epochs": 150}
+PAPER_OTHER_PICTURES: dict[str, Any] = {
+    "train": {
+        **_DEEP_SAD_MNIST, "weight_decay": 0.5e-6, "batch_size": 128, "batches": "joint",
+        "warmup": {**_DEEP_SAD_MNIST, "schedule": "constant", "weight_decay": 0.5e-3},
+    },
+}  # fmt: skip
+"""The one command that Deep SAD's authors give (METHOD 2.4), for pictures."""
+
+CHOOSES_BY_VALIDATION = {"oc_svm", "ssad"}
+"""Methods whose kernel is chosen on a part held out of training, with the paper's settings, too."""
+
+
+def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any]:
+    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with."""
+    if method in {"esad", "cae"}:
+        return {}
+    chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
+    if kind == "table":
+        return {**DEEP_SAD_TABLE, **chosen}
+    return {**(PAPER_OTHER_PICTURES if preset and preset.startswith("paper") else OTHER_PICTURES), **chosen}
+
+
+def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[dict[str, Any]]:
+    """Layers of settings for a kind of store, a preset and a method (later ones win).
+
+    UsageError for an unknown preset.
+    """
+    own = method_settings(kind, method, name)
+    if name is None:
+        return [BY_KIND[kind], own]
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name!r} is unknown; expected one of {', '.join(PRESETS)}.")
+    table = kind == "table"
+    if name.startswith("paper"):
+        kinds, of_set = PAPER_SETS.get(name, ({kind}, {"data.flip": "both"} if kind == "tiles" else {}))
+        if kind not in kinds:
+            raise UsageError(
+                f"--preset {name} is for a store of {' or '.join(sorted(kinds))}; this is one of {kind}."
+            )
+        return [PAPER_TABLE if table else PAPER_PICTURES, of_set, own]
+    if name == "cpu":
+        return [BY_KIND[kind], own, {} if table else SMALL]
+    short: dict[str, Any] = {"train.steps": 300, "train.warmup.steps": 500 if table else 100}
+    return [BY_KIND[kind], own, short if table else {**SMALL, **short}]
+
+
+def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a published set of tiles trains with, from the ingest settings of its store: its crop and flips (A20)."""
+    from esad.data_manifests.loader import load_manifest
+
+    rule = load_manifest("camelyon16").protocol
+    published = ingest.get("protocol") or ingest.get("tile_list")
+    if rule is None or not published or ingest["tile_size"] <= rule.crop:
+        return {}
+    return {"data.crop": rule.crop, "data.flip": "both"}

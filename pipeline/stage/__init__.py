@@ -1,0 +1,1 @@
+"""What every stage has: outcome, errors, progress, ranks. Nothing of any one stage."""

@@ -1,0 +1,97 @@
+"""From a store and a run's settings to what trains: which item plays which part, and the items themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from esad.pipeline.settings.config import RunSettings
+from esad.pipeline.stage.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from esad.models.training.fit import Items
+    from esad.preprocessing.store.store import Store
+
+IN_MEMORY_BYTES = 4 * 2**30
+DEVICE_SHARE = 0.5
+"""Most of a CUDA device's free memory that the stored items may take; networks and activations need the rest."""
+
+
+def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
+    """The assignments of a run on `store`: item_id, part, label, semi_label."""
+    return assign_items(store, splittable(store, settings), settings)
+
+
+def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
+    """The manifest rows that `data.where` keeps, with their positions as index."""
+    items = store.manifest
+    for name, value in settings.data.where.items():
+        if name not in items:
+            raise UsageError(
+                f"data.where: the store has no column {name!r}; it has {', '.join(items.columns)}."
+            )
+        items = items[items[name].astype("string") == str(value)]
+    if items.empty:
+        raise UsageError(f"data.where = {settings.data.where} leaves no item.")
+    return items
+
+
+def splittable(store: Store, settings: RunSettings) -> pd.DataFrame:
+    """The manifest rows that `data.where` keeps, with copies in one group where the split is to be clean.
+
+    Their positions in the store are the index. Raises UsageError where `data.where` names no column or leaves no item.
+    """
+    from esad.preprocessing.store.contents import copies_grouped
+
+    data, items = settings.data, _selected(store, settings)
+    return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
+
+
+def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    """The assignments of a run with these settings, of `items`, rows of the manifest of `store`."""
+    from esad.preprocessing.splits.published_split import assign_published
+    from esad.preprocessing.splits.semisupervised import assign
+
+    data = settings.data
+    if data.split == "published" and store.kind != "table":
+        raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
+    seed = settings.seed if data.split_seed is None else data.split_seed
+    return (assign_published if data.split == "published" else assign)(
+        items.reset_index(drop=True), seed=seed, labelled=data.labelled, gamma_l=data.gamma_l,
+        gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
+        labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
+    )  # fmt: skip
+
+
+def in_memory(store: Store, device: torch.device | None = None) -> Items:
+    """The store's items as one tensor where they fit, else read from the mapped shards as they are asked for.
+
+    On CUDA they are moved to the device once where they take at most DEVICE_SHARE of its free memory.
+    """
+    import torch
+
+    needed = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
+    mapped = as_needed(store)
+    if device is not None and device.type == "cuda":
+        if needed <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return torch.from_numpy(store.read()).to(device)
+        return lambda positions: mapped(positions).pin_memory()
+    return torch.from_numpy(store.read()) if needed <= IN_MEMORY_BYTES else mapped
+
+
+def as_needed(store: Store) -> Callable[[np.ndarray], torch.Tensor]:
+    """The store's items, read from the mapped shards as they are asked for."""
+    import torch
+
+    return lambda positions: torch.from_numpy(store.read(positions))
+
+
+def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
+    """Row positions in the store's manifest of the given items."""
+    import pandas as pd
+
+    return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())

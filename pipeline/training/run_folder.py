@@ -1,0 +1,182 @@
+"""Opening a run: its settings, its trained method, its reference scores, and whether a store fits it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from esad.pipeline.settings.config import RunSettings, first_difference, resolve
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.ranks import own_cuda, several
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from esad.models.detector import Method
+    from esad.models.training.augment import Augmentation
+    from esad.preprocessing.store.store import Store
+
+INPUT_SETTINGS = {
+    "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target", "scaled_decode"),
+    "radiographs": ("resizing", "crop", "size", "equalise"),
+    "images": ("size",),
+    "table": (),
+}
+"""The ingest settings that decide what a picture looks like: a run takes only stores made with its own."""
+BEFORE = {"resizing": "crop768", "equalise": False}
+"""What stores did that are older than the setting."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, and under torchrun this process's own; UsageError for a device that is not there."""
+    import torch
+
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; expected auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name!r}: this machine has no CUDA device; use --device auto or cpu.")
+    if device.type == "cuda" and several():
+        return torch.device("cuda", own_cuda(name, device.index))
+    return device
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The content of RUN/config.yaml; UsageError where no such folder is, EsadError where it is no run."""
+    if not run.exists():
+        raise UsageError(f"{run}: no such folder; expected a run.")
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def input_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of a store's settings that INPUT_SETTINGS names."""
+    return {name: settings.get(name, BEFORE.get(name)) for name in INPUT_SETTINGS[kind]}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, opened read-only."""
+
+    root: Path
+    settings: RunSettings
+    store: dict[str, Any]
+    """path, name, kind, shape and settings of the store that it was trained on."""
+
+    @cached_property
+    def assignments(self) -> pd.DataFrame:
+        """item_id, part, label, semi_label; an item of both sides of a published split has two rows, its test row last."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "assignments.parquet")
+
+    @cached_property
+    def sources(self) -> pd.DataFrame:
+        """source, fingerprint of the files that the run's store was made of."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "sources.parquet")
+
+    @cached_property
+    def normals(self) -> pd.DataFrame:
+        """Reference scores of normal items held out of training."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "normals.parquet")
+
+    @cached_property
+    def scales(self) -> dict[str, dict[str, float]]:
+        """Quantiles of the heat maps' pixels over reference normals (`esad.pipeline.scoring.heat`): the run's colour scales."""
+        return json.loads((self.root / "heat.json").read_text())
+
+    @cached_property
+    def mean_normal(self) -> np.ndarray:
+        """Mean of the run's normal training pictures: float32 (H, W, C) in [0, 255]."""
+        import numpy as np
+
+        return np.load(self.root / "mean_normal.npy", allow_pickle=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the weights: what was made of this model and what of another is told apart by it."""
+        return hashlib.sha256((self.root / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Crop and flips of the run."""
+        from esad.models.training.augment import Augmentation
+
+        return Augmentation(self.settings.data.crop, self.settings.data.flip)
+
+    def method(self, device: torch.device) -> Method:
+        """The trained method in evaluation mode; EsadError where the weights do not fit the settings."""
+        from safetensors.torch import load_file
+
+        from esad.models.methods.registry import build
+
+        method = build(
+            self.settings, self.augmentation.shape(tuple(self.store["shape"])), (self.settings.seed,)
+        )
+        path = self.root / "model.safetensors"
+        try:
+            method.load_state_dict(load_file(path))
+        except (RuntimeError, OSError) as error:
+            raise EsadError(f"{path}: does not fit the run's config.yaml ({error}).") from error
+        return method.to(device).eval()
+
+    def training_store(self) -> Store:
+        """The store that the run was trained on; EsadError names the path where it is gone."""
+        from esad.preprocessing.store.store import Store
+
+        path = Path(self.store["path"])
+        if not path.exists():
+            raise EsadError(f"{path}: the run's own store is gone; name one: esad score {self.root} STORE")
+        return Store(path)
+
+    def is_own(self, store: Store) -> bool:
+        """Whether it is the store that the run was trained on, be it moved: by its path, or by its inputs' contents."""
+        same_path = store.root.resolve() == Path(self.store["path"])
+        return same_path or store.description["inputs"] == self.store["inputs"]
+
+    def check(self, store: Store) -> None:
+        """EsadError where `store` was made with other settings than the run's store, naming the setting."""
+        remedy = f"Make it with the ingest option --like {self.root}."
+        if store.kind != self.store["kind"]:
+            raise EsadError(
+                f"{store.root}: a store of {store.kind}; {self.root} was trained on {self.store['kind']}."
+            )
+        wanted = input_settings(store.kind, self.store["settings"])
+        difference = first_difference(wanted, input_settings(store.kind, store.settings))
+        if difference:
+            raise EsadError(f"{store.root}: does not fit {self.root}: {difference}. {remedy}")
+        ours, theirs = self.store.get("columns") or [], store.columns
+        unlike = [pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]]
+        if unlike:
+            raise EsadError(
+                f"{store.root}: does not fit {self.root}: column {unlike[0][1]!r} stands where {unlike[0][0]!r} was in training."
+            )
+        if list(store.shape) != list(self.store["shape"]):
+            shapes = f"{tuple(self.store['shape'])} -> {store.shape}"
+            raise EsadError(f"{store.root}: does not fit {self.root}: shape of an item: {shapes}. {remedy}")
+
+
+def open_run(root: Path) -> Run:
+    """Open a finished run; EsadError where training has not ended."""
+    config = read_config(root)
+    store = config.pop("store")
+    if not (root / "model.safetensors").is_file():
+        raise EsadError(
+            f"{root}: training has not finished; run the same esad train command again to continue it."
+        )
+    return Run(root, resolve(RunSettings, config), store)

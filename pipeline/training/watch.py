@@ -1,0 +1,176 @@
+"""What a person sees of a training while it runs: an epoch table, TensorBoard, MLflow, and a watch on collapse.
+
+Every logged step's terms go to TensorBoard and MLflow. At the end of an epoch, at least REPORT_EVERY_STEPS after the
+last such report, come a row of the table, figures of the latent codes of a fixed probe, and now and then a picture.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from esad.pipeline.training.collapse import CollapseWatch, latent_figures
+from esad.pipeline.training.epoch_table import EpochTable
+from esad.pipeline.training.picture_grid import picture_grid
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+    from esad.models.training.fit import TrainingStep
+    from esad.pipeline.training.tracking import Tracker
+
+REPORT_EVERY_STEPS = 100
+"""Least steps between reports: a probe of 32 items costs a third of a step on a batch of 32, a picture grid a sixth."""
+PROBE_ITEMS = {True: 32, False: 256}
+"""Items whose codes are looked at: pictures, table rows."""
+GRIDS_A_PHASE = 20
+GRID_ITEMS = 8
+"""Unlabelled items of a picture grid, and as many labelled anomalies."""
+
+
+def reports_at(step: TrainingStep, number: int) -> bool:
+    """Whether a report follows step `number`: the end of an epoch far enough from the last, or of a phase."""
+    _, first, steps = step.phase_at(number)
+    done = number + 1 - first
+    return done == steps or done % _interval(step, number) == 0
+
+
+def _interval(step: TrainingStep, number: int) -> int:
+    """Steps between reports in the phase of step `number`: whole epochs."""
+    epoch = _epoch(step, number)
+    return epoch * -(-REPORT_EVERY_STEPS // epoch)
+
+
+def _epoch(step: TrainingStep, number: int) -> int:
+    phase, _, _ = step.phase_at(number)
+    return step.orders[0].steps_per_epoch(phase.labelled)
+
+
+class TrainingWatch:
+    """Reports on one training; only the process that writes the run has one. It changes nothing of the training."""
+
+    def __init__(self, step: TrainingStep, out: Path, start: int, tracker: Tracker | None = None) -> None:
+        """`start` is the step that training goes on from: what was logged from there on is void."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.step, self.tracker = step, tracker
+        self.writer = SummaryWriter(str(out / "events"), purge_step=start + 1)
+        self.collapse = CollapseWatch(step.method.settings)
+        self.table = EpochTable(f"train {out.name}")
+        before, last = _logged_before(out, start), self._last_report(start)
+        self._since = [values for number, values in before.items() if number >= last]
+        self._began = time.monotonic()
+        self._probe: Any = None
+        if tracker:
+            for number, values in before.items():  # what a kill kept from being sent
+                tracker.log(number + 1, values)
+
+    def attach(self, engine: Engine) -> None:
+        """MONAI's TensorBoard handler for the engine's output of the logged steps."""
+        from monai.handlers import TensorBoardStatsHandler
+
+        handler = TensorBoardStatsHandler(
+            summary_writer=self.writer,
+            iteration_log=lambda engine, iteration: bool(engine.state.output),
+            epoch_log=False,
+            output_transform=lambda output: output,
+        )
+        handler.attach(engine)
+
+    def observe(self, number: int, values: dict[str, float]) -> dict[str, float]:
+        """Take note of a logged step; returns `values` with what a report adds to them. Called after the step."""
+        self._since.append(values)
+        if reports_at(self.step, number):
+            values = {**values, **self._report(number)}
+        if self.tracker:
+            self.tracker.log(number + 1, values, flush=reports_at(self.step, number))
+        return values
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.writer.close()
+        if self.tracker:
+            self.tracker.flush()
+
+    def _last_report(self, start: int) -> int:
+        """The first step after the last report before step `start`."""
+        if start >= self.step.steps:
+            return start
+        _, first, _ = self.step.phase_at(start)
+        return start - (start - first) % _interval(self.step, start)
+
+    def _report(self, number: int) -> dict[str, float]:
+        phase, first, steps = self.step.phase_at(number)
+        epoch = _epoch(self.step, number)
+        means = {
+            name: float(np.mean([values[name] for values in self._since if name in values]))
+            for name in dict.fromkeys(name for values in self._since for name in values)
+        }
+        seconds = time.monotonic() - self._began
+        self._since, self._began = [], time.monotonic()
+        figures = self._latents(number)
+        if phase.name == "warmup":  # of the first encoder and the decoder alone
+            figures = {name: value for name, value in figures.items() if "z_hat" not in name}
+        if 2 * (number + 1 - first) >= steps:
+            self.collapse.check(figures, phase.name)
+        self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
+        return figures
+
+    def _latents(self, number: int) -> dict[str, float]:
+        """Figures of the probe's codes; the picture grid is drawn on the way, while the networks are set to score."""
+        import torch
+
+        method = self.step.method
+        method.eval()  # the next step sets it to train again
+        with torch.no_grad():
+            if self._probe is None:
+                positions, anomaly = _probe_positions(self.step)
+                self._probe = self.step.read(positions[None]), torch.from_numpy(anomaly).to(self.step.device)
+            x, anomaly = self._probe
+            codes = method.latents(x)
+            grid = picture_grid(self.step, GRID_ITEMS) if self._draws_at(number) else None
+        if grid is not None:
+            self.writer.add_image("input, target, reconstruction", grid, number + 1)
+        figures: dict[str, float] = {}
+        for name, code in codes.items():
+            figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
+        return figures
+
+    def _draws_at(self, number: int) -> bool:
+        if not self.step.method.pictures:
+            return False
+        _, first, steps = self.step.phase_at(number)
+        done, every = number + 1 - first, _interval(self.step, number)
+        return done == steps or (done // every - 1) % max(1, steps // every // GRIDS_A_PHASE) == 0
+
+
+def _probe_positions(step: TrainingStep) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the items whose codes are looked at, and which of them are labelled anomalies, bool.
+
+    Normals of the validation part where it has enough, else unlabelled items; and a third as many labelled anomalies.
+    """
+    from esad.pipeline.scoring.heat import evenly
+
+    most = PROBE_ITEMS[step.method.pictures]
+    positions, semi = step.data.positions[0], step.data.semi_labels[0]
+    normal = positions[semi == 0]
+    if step.data.validation:
+        held, labels = step.data.validation[0]
+        normal = held[labels == 0] if (labels == 0).sum() >= most // 2 else normal
+    normal, anomalies = evenly(normal, most - most // 4), evenly(positions[semi < 0], most // 4)
+    return np.concatenate([normal, anomalies]), np.repeat([False, True], [len(normal), len(anomalies)])
+
+
+def _logged_before(out: Path, start: int) -> dict[int, dict[str, float]]:
+    """Terms of the logged steps before `start`, by step, of RUN/history.csv."""
+    path = out / "history.csv"
+    rows: dict[int, dict[str, float]] = {}
+    if start and path.exists():
+        for line in path.read_text().splitlines()[1:]:
+            parts = line.split(",")
+            if len(parts) == 4 and int(parts[0]) < start:
+                rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
+    return rows

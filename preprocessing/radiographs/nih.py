@@ -1,0 +1,89 @@
+"""What is known of radiographs beside the pixels: NIH ChestX-ray14's own files, or regions of any archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from esad.preprocessing.errors import UsageError
+
+NORMAL = "No Finding"
+REGION = ("region_x", "region_y", "region_width", "region_height")
+
+
+def _one(folder: Path, pattern: str) -> Path | None:
+    found = sorted(folder.glob(pattern))
+    return found[0] if found else None
+
+
+def read_metadata(path: Path) -> pd.DataFrame:
+    """One row per image, indexed by file name or source: what is known before any pixel is read.
+
+    `path` is NIH's Data_Entry file, a folder that holds it (lists and boxes beside it are used where present), a
+    regions.csv (source, x, y, width, height in source pixels), or a folder with one; in a folder with both, the
+    regions of regions.csv come before NIH's boxes. Several boxes of an image: the first.
+
+    Columns, as far as the files have them: view, finding, patient, split (train, test or null), and REGION in
+    source pixels. Raises UsageError where no such file or a column is missing.
+    """
+    if path.is_file():
+        return _read_regions(path) if _is_regions(path) else _read_entries(path)
+    entry, regions = _one(path, "Data_Entry_2017*.csv*"), _one(path, "regions.csv")
+    if entry is None and regions is None:
+        raise UsageError(f"{path}: expected NIH's Data_Entry_2017*.csv[.gz] or a regions.csv there.")
+    if entry is None or regions is None:
+        return _read_entries(entry) if entry else _read_regions(path / "regions.csv")
+    return _read_regions(regions).combine_first(_read_entries(entry))
+
+
+def _is_regions(path: Path) -> bool:
+    try:
+        names = pd.read_csv(path, nrows=0).columns
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path}: cannot be read as CSV ({error}).") from error
+    return "source" in names
+
+
+def _read_regions(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"source": "string"})
+        table = (
+            table.drop_duplicates("source").set_index("source")[["x", "y", "width", "height"]].astype(float)
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise UsageError(f"{path}: expected the columns source, x, y, width, height ({error}).") from error
+    return table.set_axis(list(REGION), axis=1)
+
+
+def _read_entries(entry: Path) -> pd.DataFrame:
+    names = ["Image Index", "Finding Labels", "Patient ID", "View Position"]
+    try:
+        table = pd.read_csv(entry, usecols=names, dtype="string").drop_duplicates("Image Index")
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"{entry}: not NIH's metadata, which has the columns {', '.join(names)} ({error})."
+        ) from error
+    table = table.set_index("Image Index")
+    out = table.rename(
+        columns={"View Position": "view", "Finding Labels": "finding", "Patient ID": "patient"}
+    )
+    part_of: dict[str, str] = {}
+    for name, pattern in (("train", "train_val_list*.txt*"), ("test", "test_list*.txt*")):
+        listed = _one(entry.parent, pattern)
+        if listed is not None:
+            stated = pd.read_csv(listed, header=None, dtype="string")[0].str.strip()
+            part_of |= dict.fromkeys(stated.tolist(), name)
+    parts = [part_of.get(image) for image in out.index.tolist()]  # a second faster than isin on texts
+    out["split"] = pd.Series(parts, index=out.index, dtype="string")
+    boxes = _one(entry.parent, "BBox_List_2017*.csv*")
+    return out if boxes is None else out.join(read_boxes(boxes))
+
+
+def read_boxes(path: Path) -> pd.DataFrame:
+    """REGION by image: the file's header has `Bbox [x,y,w,h]` over four columns, so places are read, not names."""
+    try:
+        table = pd.read_csv(path, usecols=[0, 2, 3, 4, 5], header=0, names=["image", *REGION])
+        return table.drop_duplicates("image").set_index("image").astype(float)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path}: not NIH's list of boxes ({error}).") from error

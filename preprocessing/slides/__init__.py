@@ -1,0 +1,1 @@
+"""Whole slides: reading, geometry, outlines. Colours are in stain and tissue."""

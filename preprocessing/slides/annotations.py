@@ -1,0 +1,246 @@
+"""Outlines of lesions: ASAP XML, GeoJSON (QuPath) and the JSON of public Camelyon16 polygons -> tile fractions.
+
+All coordinates are level-0 pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+import shapely
+from defusedxml.ElementTree import fromstring
+from shapely.geometry.base import BaseGeometry
+
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.zips import file_names, read_member
+
+TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases", "metastasis")
+HOLE_GROUPS = ("_2", "normal")
+IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
+"""Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
+NO_AREA_TYPES = ("dot", "pointset", "measurement")
+SUFFIXES = (".xml", ".geojson", ".json")
+PIECE_VERTICES = 256
+PIECE_BOXES = 8
+
+
+def _polygons(shape: BaseGeometry) -> BaseGeometry:
+    """The polygons of a geometry that was made valid; lines and points left over by the repair have no area."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.union_all(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
+
+
+def _points(ring: Any, path: Path) -> np.ndarray:
+    """A ring's corners, float64 (N, 2); fewer than three, which enclose nothing, become none."""
+    if len(ring) < 3:
+        return np.empty((0, 2))
+    points = np.asarray(ring, dtype=float)
+    if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
+        raise InputError(f"{path.name}: an outline is not a list of x, y pairs.")
+    return points[:, :2]
+
+
+def _polygon(rings: Iterable[Any], path: Path) -> BaseGeometry:
+    """The area of an outer ring and the rings of its holes, closed or not; one that crosses itself is repaired."""
+    outer, *holes = [_points(ring, path) for ring in rings] or [np.empty((0, 2))]
+    return _polygons(shapely.make_valid(shapely.Polygon(outer, [hole for hole in holes if len(hole)])))
+
+
+def _area(tumour: list[BaseGeometry], holes: list[BaseGeometry], path: Path) -> BaseGeometry:
+    """Union of the outlines without that of the holes; InputError where there are outlines, and none encloses anything."""
+    whole = shapely.union_all(tumour)
+    if tumour and whole.is_empty:
+        raise InputError(
+            f"{path.name}: its {len(tumour)} outlines enclose no area (fewer than three points, or all on a line)."
+        )
+    return shapely.difference(whole, shapely.union_all(holes)) if holes else whole
+
+
+def _kind(group: str) -> str:
+    """`tumour`, `hole`, `ignored` or `unknown`."""
+    group = group.strip().lower()
+    kinds = {"tumour": TUMOUR_GROUPS, "hole": HOLE_GROUPS, "ignored": IGNORED_GROUPS}
+    return next((kind for kind, groups in kinds.items() if group in groups), "unknown")
+
+
+def _check_groups(found: dict[str, list[Any]], unknown: set[str], path: Path) -> None:
+    """Refuse a file that outlines only what this module does not know: its tiles would all pass for normal."""
+    if unknown and not found["tumour"]:
+        raise InputError(
+            f"{path.name}: its outlines are of the group {', '.join(sorted(unknown))}; expected one of "
+            f"{', '.join(TUMOUR_GROUPS)} for tumour, {', '.join(HOLE_GROUPS)} for holes. Rename the group."
+        )
+
+
+def _read_asap(path: Path) -> BaseGeometry:
+    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
+    unknown: set[str] = set()
+    try:
+        for annotation in fromstring(outline_bytes(path)).iter("Annotation"):
+            if annotation.get("Type", "").strip().lower() in NO_AREA_TYPES:
+                continue
+            group = annotation.get("PartOfGroup", "None")
+            points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
+            if _kind(group) == "unknown":
+                unknown.add(repr(group))
+            else:
+                found[_kind(group)].append(_polygon([points], path))
+    except (ParseError, KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path.name}: not a readable ASAP XML ({type(error).__name__}: {error})."
+        ) from error
+    _check_groups(found, unknown, path)
+    return _area(found["tumour"], found["hole"], path)
+
+
+def _group(feature: dict[str, Any]) -> str:
+    """The class of a GeoJSON feature, the first of QuPath's derived ones (Tumor: Positive); empty where it has none."""
+    classification = (feature.get("properties") or {}).get("classification") or {}
+    if not isinstance(classification, dict):
+        return str(classification)
+    names = classification.get("names") or [classification.get("name") or ""]
+    return str(names[0]).split(":")[0]
+
+
+def _geojson_polygons(geometry: dict[str, Any], path: Path) -> BaseGeometry:
+    """The area of a GeoJSON geometry; points and lines have none. ValueError for a type that is none of GeoJSON's."""
+    kind = geometry["type"]
+    if kind == "Polygon":
+        return _polygon(geometry["coordinates"], path)
+    if kind == "MultiPolygon":
+        return shapely.union_all([_polygon(rings, path) for rings in geometry["coordinates"]])
+    if kind == "GeometryCollection":
+        return shapely.union_all([_geojson_polygons(part, path) for part in geometry["geometries"]])
+    if kind in {"Point", "MultiPoint", "LineString", "MultiLineString"}:
+        return shapely.Polygon()
+    raise ValueError(f"type {kind!r}")
+
+
+def _read_geojson(content: Any, path: Path) -> BaseGeometry:
+    """Features without a class are tumour: a file of bare polygons outlines what it is about.
+
+    QuPath's cells and other detections are no outlines.
+    """
+    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
+    unknown: set[str] = set()
+    features = content["features"] if isinstance(content, dict) and "features" in content else content
+    for feature in features if isinstance(features, list) else [features]:
+        of_type = (feature.get("properties") or {}).get("objectType", "annotation")
+        group = _group(feature)
+        kind = _kind(group) if group else "tumour"
+        if of_type != "annotation" or kind == "unknown":
+            unknown.add(repr(group if of_type == "annotation" else of_type))
+        else:
+            found[kind].append(_geojson_polygons(feature.get("geometry", feature), path))
+    _check_groups(found, unknown, path)
+    return _area(found["tumour"], found["hole"], path)
+
+
+def _read_json(path: Path) -> BaseGeometry:
+    try:
+        content = json.loads(outline_bytes(path).decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name}: not readable JSON ({error}).") from error
+    try:
+        if not (isinstance(content, dict) and "positive" in content):
+            return _read_geojson(content, path)
+        tumour, holes = (
+            [_polygon([shape["vertices"]], path) for shape in content.get(name, [])]
+            for name in ("positive", "negative")
+        )
+        return _area(tumour, holes, path)
+    except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
+        raise InputError(f"{path.name}: neither GeoJSON nor positive/negative outlines ({error}).") from error
+
+
+def read_outlines(path: Path) -> BaseGeometry:
+    """The annotated area of one slide, holes cut out, in level-0 pixels; an empty area where nothing is outlined.
+
+    Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups or no area at all.
+    """
+    return _read_asap(path) if path.suffix.lower() == ".xml" else _read_json(path)
+
+
+def outline_bytes(path: Path) -> bytes:
+    """Content of an outline file, or of a member of a zip where `path` is ARCHIVE.zip/MEMBER; nothing is unpacked.
+
+    Raises InputError, naming the file, where it cannot be read.
+    """
+    archive = next((parent for parent in path.parents if parent.is_file()), None)
+    try:
+        if archive is None:
+            return path.read_bytes()
+        with zipfile.ZipFile(archive) as members:
+            return read_member(members, path.relative_to(archive).as_posix())
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name}: cannot be read ({error}).") from error
+
+
+def _outline_files(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, and the members of its zips as ARCHIVE.zip/MEMBER."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        if not path.is_file():
+            continue
+        if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+            yield from (path / name for name in file_names(path))
+        else:
+            yield path
+
+
+def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
+    """Lower-case stem -> outline file below `folder` (or in a zip there), for the slides `stems` (any case) or for all.
+
+    Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_outlines` understands. Raises UsageError where two
+    files outline the same slide.
+    """
+    wanted = None if stems is None else {stem.lower() for stem in stems}
+    found: dict[str, Path] = {}
+    for path in _outline_files(folder):
+        stem = path.stem.lower()
+        if path.suffix.lower() not in SUFFIXES or (wanted is not None and stem not in wanted):
+            continue
+        if path.name.startswith("."):
+            continue
+        if stem in found:
+            raise UsageError(
+                f"{found[stem]} and {path} both outline the slide {path.stem}; keep one of them."
+            )
+        found[stem] = path
+    return found
+
+
+def outline_fractions(area: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
+    """Share of each box's area inside `area`, float64 (N,) in [0, 1], exact; boxes (N, 4) x, y, width, height.
+
+    Only boxes that cross the outline are intersected with it: those wholly inside are told by a prepared test.
+    """
+    fractions = np.zeros(len(boxes))
+    if area.is_empty or not len(boxes):
+        return fractions
+    squares = shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3])
+    shapely.prepare(area)
+    inside = shapely.contains_properly(area, squares)
+    crossing = np.flatnonzero(shapely.intersects(area, squares) & ~inside)
+    fractions[inside] = 1.0
+    _fill(area, boxes, crossing, fractions)
+    return fractions.clip(0, 1)
+
+
+def _fill(area: BaseGeometry, boxes: np.ndarray, places: np.ndarray, fractions: np.ndarray) -> None:
+    """Write the fractions of `places`; boxes and outline are halved together, so that no box meets the whole outline."""
+    if len(places) > PIECE_BOXES and shapely.get_num_coordinates(area) > PIECE_VERTICES:
+        low, high = boxes[places, :2].min(0), (boxes[places, :2] + boxes[places, 2:]).max(0)
+        part = shapely.clip_by_rect(area, *low, *high)
+        order = places[np.argsort(boxes[places, int(np.argmax(high - low))], kind="stable")]
+        for half in np.array_split(order, 2):
+            _fill(part, boxes, half, fractions)
+        return
+    for place in places:
+        x, y, width, height = boxes[place]
+        fractions[place] = shapely.clip_by_rect(area, x, y, x + width, y + height).area / (width * height)

@@ -1,0 +1,1 @@
+"""Labels, groups, ratios to train, validation and test parts. Pure functions of tables, and the published lists."""

@@ -1,0 +1,94 @@
+"""A person's handful of labels: one CSV format for every archive.
+
+Columns: `source` or `item_id`, `label` (0 normal, 1 anomaly, empty unknown), optional `split` (train,
+validation, test), `group`, `semi_label` (+1 labelled normal, 0 unlabelled, -1 labelled anomaly).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from esad.preprocessing.errors import UsageError
+
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {"train_val": "train", "trainval": "train", "val": "validation", "valid": "validation"}
+LABEL_COLUMNS = ("label", "split", "group", "semi_label")
+
+
+def normalise_split(values: pd.Series, where: str) -> pd.Series:
+    """`train`, `validation`, `test` or null; `train_val` reads as train, `val` as validation.
+
+    Raises UsageError naming `where` and the first other word.
+    """
+    words = values.astype("string").str.strip().str.lower().replace(SPLIT_WORDS).replace("", pd.NA)
+    wrong = words[~words.isin(SPLITS) & words.notna()]
+    if len(wrong):
+        raise UsageError(f"{where}: split {wrong.iloc[0]!r} is unknown; expected one of {', '.join(SPLITS)}.")
+    return words
+
+
+def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], path: Path) -> pd.Series:
+    numbers = pd.to_numeric(table[name], errors="coerce")
+    wrong = table.index[(numbers.isna() & table[name].notna()) | (numbers.notna() & ~numbers.isin(allowed))]
+    if len(wrong):
+        line, value = int(wrong[0]) + 2, table[name][wrong[0]]
+        raise UsageError(
+            f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty."
+        )
+    return numbers.astype("Int8")
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read a labels file; UsageError names the line, the value and what was expected.
+
+    Returns the columns `source` or `item_id` (str) and those of LABEL_COLUMNS that the file has.
+    """
+    try:
+        table = pd.read_csv(path, dtype="string", skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
+    keys = [name for name in ("item_id", "source") if name in table]
+    if not keys or "label" not in table:
+        columns = ", ".join(table.columns)
+        raise UsageError(f"{path}: expected the columns source (or item_id) and label, found {columns}.")
+    key = keys[0]
+    if table[key].isna().any():
+        raise UsageError(f"{path}, line {int(table.index[table[key].isna()][0]) + 2}: {key} is empty.")
+    if table[key].duplicated().any():
+        raise UsageError(f"{path}: {key} {table[key][table[key].duplicated()].iloc[0]!r} stands there twice.")
+    table["label"] = _whole_numbers(table, "label", (0, 1), path)
+    if "semi_label" in table:
+        table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
+    if "split" in table:
+        table["split"] = normalise_split(table["split"], str(path))
+    return table[[key, *(name for name in LABEL_COLUMNS if name in table)]]
+
+
+def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """`items` with the values that `labels` states, and the keys that match no item.
+
+    A key of `source` matches the whole relative path, or the file name where only one source has it; a label
+    for a source goes to all its items. Empty cells leave what the item has.
+    """
+    key = "item_id" if "item_id" in labels else "source"
+    names = items[key].astype(str)
+    rows = labels.set_index(labels[key].astype(str))
+    if key == "source":
+        whole = pd.Series(names.unique())
+        bare = pd.Series(whole.to_numpy(), index=whole.str.rsplit("/", n=1).str[-1])
+        bare = bare[~bare.index.duplicated(keep=False)]
+        alias = {name: source for name, source in bare.items() if name != source}
+        rows.index = pd.Index([alias.get(name, name) for name in rows.index])
+    items = items.copy()
+    for column in LABEL_COLUMNS:
+        if column in rows:
+            stated = names.map(rows[column].to_dict())
+            stated.index = items.index
+            items[column] = stated.where(stated.notna(), items[column])
+    known = set(names)
+    unmatched = [
+        str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known
+    ]
+    return items, unmatched

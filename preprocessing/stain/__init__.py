@@ -1,0 +1,1 @@
+"""Vahadane stain normalisation: fit and application. Pure functions of pixels."""

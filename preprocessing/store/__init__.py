@@ -1,0 +1,1 @@
+"""The store: manifest and shards, written whole or not at all, read memory-mapped."""

@@ -1,0 +1,364 @@
+"""The store: one folder that every ingest stage writes and every later stage reads, memory-mapped.
+
+    manifest.parquet    a row per image or table row            sources.parquet   a row per input file
+    shards/NNNNN.npy    uint8 (N, H, W, C) or float32 (N, D)    failures.csv      its refused rows
+    store.json          kind, shape, dtype, settings, versions  thumbnails/ masks/ stain/   slides only
+
+A store grows by units (one slide, or up to 4096 images). A unit's shard is written first, its two part tables
+in `parts/` after it, the sources table last: a unit whose sources table exists is finished. `Parts` joins
+them and `finalise` writes the store's own tables. Every file is written under a temporary name and renamed, and no
+file holds a time, so that a store that was killed and continued is bit-equal to an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from esad.preprocessing.errors import EsadError, UsageError
+
+KINDS = ("tiles", "radiographs", "images", "table")
+MANIFEST_TYPES = {
+    "item_id": "str",
+    "source": "str",
+    "shard": "int32",
+    "index": "int32",
+    "split": "str",
+    "label": "Int8",
+    "semi_label": "Int8",
+    "group": "str",
+}
+SOURCE_TYPES = {
+    "source": "str",
+    "state": "str",  # done | refused
+    "reason": "str",
+    "attempts": "int32",
+    "items": "int32",
+    "bytes": "int64",
+    "fingerprint": "str",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one task processes: `number` names its shard, `sources` are paths relative to the archive.
+
+    `names` are what everything that is written calls the sources, in their order; None = as they are called.
+    """
+
+    number: int
+    sources: tuple[str, ...]
+    names: tuple[str, ...] | None = None
+
+
+def temporary_path(path: Path) -> Path:
+    """Where `path` is written before it gets its name, in its own folder, which is made; keeps the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # random, since writers on two machines can have the same process number
+    return path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
+    temporary = temporary_path(path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(root: Path) -> None:
+    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole store."""
+    for path in sorted(root.rglob(".*.*")):
+        if path.is_file() and re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, atomically."""
+    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as `.npy` (no pickle), atomically."""
+    write_atomically(path, lambda temporary: np.save(temporary, array, allow_pickle=False))
+
+
+def item_id(source: str, place: str, digits: int = 8) -> str:
+    """The item's name: stem of the source and `digits` hex digits of a hash of source and place.
+
+    The same source (relative to its archive) and place give the same name in every run, on every machine.
+    """
+    digest = hashlib.sha256(f"{source}\0{place}".encode()).hexdigest()
+    return f"{_stem(source)}-{digest[:digits]}"
+
+
+def _stem(source: str) -> str:
+    """The file name up to its first dot."""
+    return Path(source).name.split(".")[0] or "item"
+
+
+def _item_ids(items: pd.DataFrame) -> list[str]:
+    """`item_id` of each row; what rows of one source have in common is hashed once (a slide has 100,000 rows)."""
+    begun = {source: hashlib.sha256(f"{source}\0".encode()).copy for source in items["source"].unique()}
+    stems = {source: _stem(source) for source in begun}
+    names = []
+    for source, place in zip(items["source"].tolist(), items["place"].tolist(), strict=True):
+        digest = begun[source]()
+        digest.update(place.encode())
+        names.append(f"{stems[source]}-{digest.digest()[:4].hex()}")
+    return names
+
+
+def fingerprint(path: Path) -> str:
+    """16 hex digits over size, first and last 64 KiB: cheap on a 2 GB slide, sensitive to any usual change."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(65536))
+        if size > 65536:
+            file.seek(max(65536, size - 65536))
+            digest.update(file.read(65536))
+    return digest.hexdigest()[:16]
+
+
+def with_types(table: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
+    """`table` with the columns of `types` first, in that order and type; missing ones are added as nulls."""
+    table = table.copy()
+    for name, kind in types.items():
+        if name not in table:
+            table[name] = pd.Series([None] * len(table), dtype="Int8" if kind == "Int8" else "object")
+        if kind == "Int8":
+            table[name] = pd.to_numeric(table[name], errors="raise").astype("Int8")
+        elif kind == "str":
+            table[name] = table[name].astype("string")
+        else:
+            table[name] = table[name].astype(kind)
+    others = [name for name in table.columns if name not in types]
+    return table[[*types, *others]]
+
+
+def shard_path(root: Path, number: int) -> Path:
+    """Where the pixels or values of unit `number` are."""
+    return root / "shards" / f"{number:05d}.npy"
+
+
+def write_unit(
+    root: Path, unit: Unit, array: np.ndarray | None, items: pd.DataFrame, sources: pd.DataFrame
+) -> None:
+    """Write one finished unit: shard, then items, then sources (the mark that it is finished).
+
+    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted or a
+    `ShardWriter` has written it.
+    `items` needs `source` and `place` (a text that is unique within the source); `sources` has a row per source.
+    """
+    items = items.reset_index(drop=True)
+    if unit.names is not None:
+        items, sources = _renamed(items, sources, dict(zip(unit.sources, unit.names, strict=True)))
+    if array is not None and len(items):
+        if len(array) != len(items):
+            raise ValueError(f"{len(array)} arrays for {len(items)} rows in unit {unit.number}")
+        write_array(shard_path(root, unit.number), array)
+    items["item_id"] = _item_ids(items)
+    items["shard"] = np.int32(unit.number)
+    items["index"] = np.arange(len(items), dtype=np.int32)
+    parts = root / "parts"
+    write_table(parts / f"items-{unit.number:05d}.parquet", items)
+    write_table(parts / f"sources-{unit.number:05d}.parquet", with_types(sources, SOURCE_TYPES))
+
+
+def _renamed(
+    items: pd.DataFrame, sources: pd.DataFrame, names: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with the sources' `names`, also as groups (slides) and within reasons."""
+    groups = {Path(source).with_suffix("").as_posix(): name for source, name in names.items()} | names
+    items = items.assign(source=items["source"].map(names).astype("str"))
+    if "group" in items:
+        items["group"] = [groups.get(group, group) for group in items["group"]]
+    told = {
+        source: "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in (source, Path(source).name))
+        for source in names
+    }
+    reasons = [
+        re.sub(told[source], names[source], reason) if isinstance(reason, str) else reason
+        for source, reason in zip(sources["source"], sources["reason"], strict=True)
+    ]
+    return items, sources.assign(source=sources["source"].map(names), reason=reasons)
+
+
+def finished_units(root: Path) -> list[int]:
+    """Numbers of the units whose sources table exists."""
+    return sorted(int(path.stem.split("-")[1]) for path in (root / "parts").glob("sources-*.parquet"))
+
+
+class Parts:
+    """The part tables of the finished units, joined; each file is read once, however often the joined tables are wanted.
+
+    A source that was tried again is in several units: the last one counts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[tuple[str, int], pa.Table] = {}
+
+    def _join(self, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """(the rows of all units' tables of a name, the unit of each)."""
+        numbers = finished_units(self.root)
+        for number in numbers:
+            if (name, number) not in self._read:
+                path = self.root / "parts" / f"{name}-{number:05d}.parquet"
+                table = pq.ParquetFile(path).read(use_threads=False)
+                # without pandas' remarks on types: those of the first table would count for all
+                self._read[name, number] = table.replace_schema_metadata(None)
+        filled = {number: self._read[name, number] for number in numbers if len(self._read[name, number])}
+        if not filled:
+            return pd.DataFrame(), np.empty(0, dtype=int)
+        joined = pa.concat_tables(filled.values(), promote_options="permissive").to_pandas()
+        return joined, np.repeat(list(filled), [len(table) for table in filled.values()])
+
+    def sources(self) -> pd.DataFrame:
+        """One row per source, sorted: its last try, with the attempts of all."""
+        table, _ = self._join("sources")
+        if table.empty:
+            return with_types(pd.DataFrame({name: [] for name in SOURCE_TYPES}), SOURCE_TYPES)
+        table["attempts"] = table.groupby("source")["attempts"].transform("sum")
+        table = table.drop_duplicates("source", keep="last")
+        return with_types(table.sort_values("source", kind="stable", ignore_index=True), SOURCE_TYPES)
+
+    def items(self) -> pd.DataFrame:
+        """The items of the sources as they were last read, sorted by source, with unique `item_id`.
+
+        What an earlier try gave is left out, be it that the last one was refused.
+        """
+        items, _ = self._join("items")
+        if items.empty:
+            return with_types(pd.DataFrame({name: [] for name in MANIFEST_TYPES}), MANIFEST_TYPES)
+        tries, units = self._join("sources")
+        last = pd.Series(units, index=tries["source"].to_numpy()).groupby(level=0).last()
+        codes, names = pd.factorize(items["source"], sort=True)
+        order = np.lexsort((items["index"].to_numpy(), codes))
+        current = items["shard"].to_numpy() == last.reindex(names).to_numpy()[codes]
+        items = items.take(order[current[order]]).reset_index(drop=True)
+        twice = items["item_id"].duplicated(keep=False)
+        if twice.any():  # 8 digits collide once in 10^4 large archives
+            pairs = items.loc[twice, ["source", "place"]].itertuples(index=False)
+            items.loc[twice, "item_id"] = [item_id(source, place, digits=16) for source, place in pairs]
+        return with_types(items.drop(columns="place"), MANIFEST_TYPES)
+
+
+def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], sources: pd.DataFrame) -> None:
+    """Write the tables and `store.json` (last), which make the folder a store."""
+    refused = sources[sources["state"] == "refused"]
+    write_table(root / "manifest.parquet", with_types(manifest, MANIFEST_TYPES))
+    write_table(root / "sources.parquet", sources)
+    write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
+    write_json(root / "store.json", description)
+
+
+def read_sources(root: Path) -> pd.DataFrame:
+    """The table of sources of a finished store."""
+    return pd.read_parquet(root / "sources.parquet")
+
+
+class Store:
+    """A finished store, opened read-only.
+
+    `manifest` and `sources` are the tables of the module's docstring; positions passed to `read` are row
+    positions of `manifest`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store."""
+        self.root = Path(root)
+        if not self.root.exists():
+            raise UsageError(f"{self.root}: no such folder; expected a store.")
+        marker = self.root / "store.json"
+        if not marker.is_file():
+            begun = (self.root / "parts").is_dir()
+            hint = (
+                "it was begun but is not finished: run the ingest stage again"
+                if begun
+                else "make one with an "
+            )
+            hint += "" if begun else "ingest stage (esad tile, radiographs, images or tables)"
+            raise EsadError(f"{self.root}: not a store (no store.json); {hint}.")
+        self.description: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+        self.manifest = pd.read_parquet(self.root / "manifest.parquet")
+        self._shards: dict[int, np.ndarray] = {}
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        return self.description["kind"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one item: (H, W, C) for pictures, (D,) for table rows."""
+        return tuple(self.description["shape"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings of the stage that wrote the store."""
+        return self.description["settings"]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of a table's feature columns, in order; none for pictures."""
+        stated = self.sources["columns"].dropna().tolist() if "columns" in self.sources else []
+        return json.loads(stated[0]) if stated else []
+
+    @cached_property
+    def sources(self) -> pd.DataFrame:
+        """One row per input file."""
+        return read_sources(self.root)
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shard and place in it of each item: a batch is read many times a second, rows of the manifest are slow."""
+        return self.manifest["shard"].to_numpy(), self.manifest["index"].to_numpy()
+
+    def shard(self, number: int) -> np.ndarray:
+        """The memory-mapped array of a shard."""
+        if number not in self._shards:
+            path = shard_path(self.root, number)
+            try:
+                self._shards[number] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise EsadError(
+                    f"{path}: the shard cannot be read ({error}); run the ingest stage with --force."
+                ) from error
+        return self._shards[number]
+
+    def read(self, positions: np.ndarray | None = None) -> np.ndarray:
+        """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D)."""
+        shards, places = self._places
+        if positions is not None:
+            shards, places = shards[positions], places[positions]
+        out = np.empty((len(shards), *self.shape), dtype=self.description["dtype"])
+        for number in np.unique(shards):
+            mask = shards == number
+            out[mask] = self.shard(int(number))[places[mask]]
+        return out

@@ -1,0 +1,1 @@
+"""Where a slide has tissue: glass, ink, mask. Pure functions of a thumbnail."""

@@ -1,0 +1,1 @@
+"""Semi-supervised anomaly detection on slides, radiographs, images and tables."""

@@ -1,0 +1,62 @@
+"""The model card: what it says is what the run's files say, and nothing in it names a file or a person."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from esad.models.detector import Method
+from esad.models.methods.registry import METHODS
+from esad.models.settings import MethodSettings
+from esad.pipeline.exporting.input_contract import input_contract
+from esad.pipeline.exporting.model_card import FORMULAS, RECONSTRUCTING, TITLES, data_manifest, model_card
+from esad.pipeline.settings.config import ScoreSettings, TileSettings
+from esad.pipeline.train import train
+from tests.pipeline.stores import QUICK_TABLE, make_store
+
+
+def test_the_card_of_a_run(tmp_path):
+    make_store(tmp_path)
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE])
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    table = pd.read_parquet(tmp_path / "run" / "assignments.parquet")
+    trained = table[table["part"] == "train"]
+    labelled = int((trained["semi_label"] == -1).sum())
+    assert f"{len(trained) - labelled} unlabelled, {labelled} labelled anomalies" in card
+    assert f"{int((table['part'] == 'test').sum())} to test" in card
+    assert "[scores/store/metrics.json](scores/store/metrics.json)" in card
+    assert "A row of 5 numbers" in card
+    assert "Not a medical device" in card
+    assert str(tmp_path) not in card
+    assert "g1" not in card  # a group's name
+    assert "scores/store" not in model_card(tmp_path / "run")
+
+
+def test_every_method_and_kind_of_score_has_words():
+    assert set(TITLES) == set(METHODS)
+    assert set(FORMULAS) == set(ScoreSettings.model_fields["kind"].annotation.__args__)
+    has_reconstruction = {
+        name for name, method in METHODS.items() if method.reconstruct is not Method.reconstruct
+    }
+    assert set(RECONSTRUCTING) == has_reconstruction
+    assert set(TITLES) == set(MethodSettings.model_fields["method"].annotation.__args__)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"protocol": "nih-ap"}, "nih"), ({"protocol": "camelyon16"}, "camelyon16"), ({"tile_list": "a.tar.gz"}, "camelyon16"),
+     ({"protocol": None}, None), ({}, None)],
+)  # fmt: skip
+def test_a_published_set_is_known_by_its_protocol(settings, name):
+    found = data_manifest({"settings": settings})
+    assert (found and found.name) == name
+
+
+def test_the_contract_states_scale_stain_and_crop():
+    settings = TileSettings(mpp=0.5, magnification=None, stain_target="/home/someone/target.png").model_dump()
+    words = " ".join(input_contract({"kind": "tiles", "shape": [192, 192, 3], "settings": settings}, crop=64))
+    assert "192 x 192 pixels, RGB" in words
+    assert "0.5 um a pixel" in words
+    assert "vahadane, per slide" in words
+    assert "central 64 x 64" in words
+    assert "someone" not in words

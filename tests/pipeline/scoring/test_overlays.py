@@ -1,0 +1,123 @@
+"""One colour scale for all, and heat that lies where it belongs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esad.pipeline.scoring.overlays import (
+    GAP,
+    Heat,
+    StripWriter,
+    heat_colours,
+    heat_strip,
+    hot_point,
+    slide_heat_map,
+    smooth,
+    write_strip,
+)
+
+BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
+
+
+def test_equal_errors_have_equal_colours_in_two_images():
+    weak, strong = np.full((32, 32), 0.1), np.full((32, 32), 0.1)
+    strong[24:, 24:] = 0.9
+    panels = [heat_strip(BLACK, ZERO, [Heat(error, (0.0, 0.5))]) for error in (weak, strong)]
+    assert (panels[0][0, -256] == panels[1][0, -256]).all()
+    assert (panels[0][-1, -1] != panels[1][-1, -1]).any()
+
+
+def test_values_beyond_the_scale_are_clipped_not_stretched():
+    colours = heat_colours(np.array([[-5.0, 0.0, 0.5, 1.0, 50.0]]), (0.0, 1.0))[0]
+    assert (colours[0] == colours[1]).all()
+    assert (colours[3] == colours[4]).all()
+    assert len({tuple(colour) for colour in colours}) == 3
+
+
+@pytest.mark.parametrize(("side", "channels", "panel"), [(28, 1, 252), (64, 3, 256), (400, 3, 400)])
+def test_a_strip_is_enlarged_panels(side, channels, panel, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (side, side, channels), dtype=np.uint8)
+    heats = [Heat(np.zeros((side, side)), (0.0, 1.0)), Heat(np.ones((side, side)), (0.0, 1.0))]
+    strip = heat_strip(image, image / 255, heats)
+    assert strip.shape == (panel, 4 * panel + 3 * GAP, 3)
+    assert (strip[:, :panel] == strip[:, panel + GAP : 2 * panel + GAP]).all()
+    write_strip(tmp_path / "a.png", image, image / 255, heats)
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == strip).all()
+
+
+def test_the_hot_point_is_the_blob_and_not_the_single_brightest_pixel():
+    error = np.zeros((40, 50))
+    error[5, 5] = 3.0
+    error[20:27, 30:37] = 1.0
+    assert hot_point(smooth(error)) == (33.0, 23.0)
+    assert hot_point(error) == (5.0, 5.0)
+
+
+def test_maps_are_smoothed_each_by_itself():
+    maps = np.random.default_rng(0).random((3, 20, 30))
+    assert np.array_equal(smooth(maps), np.stack([smooth(one) for one in maps]))
+    assert smooth(np.ones((2, 9, 9))) == pytest.approx(1.0)
+
+
+def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
+    thumbnail = np.full((100, 120, 3), 200, np.uint8)
+    boxes = np.array([[0, 0, 400, 400], [200, 200, 400, 400]], float)
+    picture = slide_heat_map(thumbnail, boxes, np.array([0.5, 1.0]), 10.0)
+    low, high = (
+        np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0.5, 1.0))[0, 0]) for v in (0.5, 1)
+    )
+    assert (picture[10, 10] == low).all()
+    assert (picture[30, 30] == high).all()
+    assert (picture[80, 80] == 200).all()
+    assert picture.shape[0] == 100
+    assert picture.shape[1] > 120
+
+
+def test_outlines_are_drawn_in_level_0_pixels():
+    thumbnail = np.full((100, 100, 3), 200, np.uint8)
+    square = np.array([[200, 200], [600, 200], [600, 600], [200, 600]], float)
+    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, [square])
+    assert (picture[40, 20] != 200).any()
+    assert (picture[40, 40] == 200).all()
+
+
+def test_strips_written_by_threads_are_those_written_one_by_one(tmp_path):
+    numbers = np.random.default_rng(0)
+    images = numbers.integers(0, 255, (100, 16, 16, 3), dtype=np.uint8)
+    maps = numbers.random((100, 16, 16))
+    with StripWriter() as strips:
+        for place, image in enumerate(images):
+            strips.write(
+                tmp_path / "threads" / f"{place}.png", image, image / 255, [Heat(maps[place], (0, 1))]
+            )
+    for place, image in enumerate(images):
+        write_strip(tmp_path / "one.png", image, image / 255, [Heat(maps[place], (0, 1))])
+        assert (tmp_path / "one.png").read_bytes() == (tmp_path / "threads" / f"{place}.png").read_bytes()
+
+
+def test_a_strip_that_cannot_be_written_is_an_error_for_the_user(tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+    image = np.zeros((16, 16, 3), np.uint8)
+
+    def draw(count: int) -> None:
+        with StripWriter() as strips:
+            for place in range(count):
+                strips.write(tmp_path / "folder" / f"{place}.png", image, None, [])
+
+    for count in (1, 500):  # found as the block ends, or by a later strip
+        with pytest.raises(OSError, match="folder"):
+            draw(count)
+
+
+def test_what_stops_the_work_is_raised_and_not_what_the_threads_say(tmp_path):
+    (tmp_path / "folder").write_text("in the way")
+
+    def stopped() -> None:
+        with StripWriter() as strips:
+            strips.write(tmp_path / "folder" / "a.png", np.zeros((16, 16, 3), np.uint8), None, [])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()

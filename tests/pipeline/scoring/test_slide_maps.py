@@ -1,0 +1,101 @@
+"""Heat maps of slides: every tile's score at its place, and back to level-0 pixels."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from esad.pipeline.scoring.slide_maps import slide_map, write_slide_maps
+from esad.preprocessing.slides.tiling import tile_grid
+
+
+@given(
+    width=st.integers(300, 6000), height=st.integers(300, 6000), downsample=st.floats(1, 9), tile=st.integers(16, 96),
+    overlap=st.floats(0.25, 1.5), seed=st.integers(0, 2**31),
+)  # fmt: skip
+@settings(deadline=None, max_examples=80)
+def test_every_score_stands_at_its_tiles_place(width, height, downsample, tile, overlap, seed):
+    """On grids of any step, overlapping and with gaps, of which only some tiles are kept."""
+    step = max(1, round(tile * overlap))
+    corners = tile_grid(width, height, downsample, tile, step)
+    numbers = np.random.default_rng(seed)
+    corners = corners[numbers.random(len(corners)) < 0.6]
+    assume(0 < len(corners) < 20_000 and step * downsample >= 2)
+    scores = numbers.normal(size=len(corners)).astype(np.float32)
+    found = slide_map(corners, scores, step * downsample, tile * downsample)
+    boxes, values = found.boxes()
+    order = np.lexsort(corners.T)
+    assert found.values.dtype == np.float32
+    assert np.array_equal(values, scores[order])  # a cell each, row by row
+    assert np.abs(boxes[:, :2] - corners[order]).max() < 1 + 1e-6
+    assert (boxes[:, 2:] == tile * downsample).all()
+
+
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 40))
+def test_off_the_grid_a_score_is_within_half_a_step_and_the_highest_wins(seed, count):
+    numbers = np.random.default_rng(seed)
+    corners, scores = numbers.integers(0, 3000, (count, 2)), numbers.normal(size=count).astype(np.float32)
+    found = slide_map(corners, scores, 100.0, 100.0)
+    cells = np.rint((corners - [found.x, found.y]) / 100).astype(int)
+    for column, row in np.unique(cells, axis=0):
+        within = (cells == [column, row]).all(1)
+        assert found.values[row, column] == scores[within].max()
+        places = np.array([found.x + 100 * column, found.y + 100 * row])
+        assert np.abs(corners[within] - places).max() <= 50
+    assert np.isfinite(found.values).sum() == len(np.unique(cells, axis=0))
+
+
+def fake_store(root, thumbnail="thumbnails/0.png", **settings):
+    (root / "thumbnails").mkdir(parents=True)
+    Image.new("RGB", (128, 64), "white").save(root / "thumbnails" / "0.png")
+    Image.new("RGB", (128, 64), "white").save(root.parent / "outside.png")
+    sources = pd.DataFrame(
+        {"source": ["a/s.svs"], "state": "done", "mpp": 1.0, "slide_mpp": 0.3, "thumbnail": thumbnail}
+    )
+    sources = sources.assign(width=1280, height=640)
+    return SimpleNamespace(
+        kind="tiles", root=root, sources=sources, settings={"tile_size": 30, "step": None, **settings}
+    )
+
+
+def tiles_of(corners, scores):
+    table = pd.DataFrame(np.asarray(corners), columns=["x", "y"]).assign(
+        source="a/s.svs", width=100, height=100
+    )
+    return table.assign(score=scores, percentile=np.linspace(0.5, 1, len(table)))
+
+
+def test_arrays_and_pictures_of_a_store(tmp_path):
+    store = fake_store(tmp_path / "store")
+    table = tiles_of([[100, 200], [400, 300], [200, 200]], [1.5, -2.0, 7.0])
+    places = write_slide_maps(store, table, tmp_path / "slides")
+    (place,) = places.to_dict("records")
+    assert (place["map"], place["map_x"], place["map_y"], place["whole"]) == ("a__s", 100, 200, True)
+    assert (place["map_step"], place["map_tile"]) == pytest.approx((100, 100))
+    assert (place["width"], place["height"], place["slide_mpp"]) == (1280, 640, 0.3)
+    array = np.load(tmp_path / "slides" / "a__s.npy", allow_pickle=False)
+    nan = np.nan
+    np.testing.assert_array_equal(array, np.float32([[1.5, 7, nan, nan], [nan, nan, nan, -2]]))
+    picture = np.asarray(Image.open(tmp_path / "slides" / "a__s.png"))[:, :128]
+    tinted = (picture != 255).any(2)
+    expected = np.zeros((64, 128), bool)
+    expected[20:30, 10:30] = expected[30:40, 40:50] = True
+    assert np.array_equal(tinted, expected)
+
+
+def test_listed_tiles_are_not_whole_slides(tmp_path):
+    store = fake_store(tmp_path / "store", tile_list="1a")
+    assert not write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides")["whole"].any()
+
+
+@pytest.mark.parametrize("thumbnail", ["../outside.png", None, "thumbnails/gone.png"])
+def test_no_picture_from_outside_the_store(thumbnail, tmp_path):
+    store = fake_store(tmp_path / "store", thumbnail)
+    write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides")
+    assert [path.name for path in (tmp_path / "slides").iterdir()] == ["a__s.npy"]

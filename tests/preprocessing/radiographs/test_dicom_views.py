@@ -1,0 +1,50 @@
+"""The view: stated, coded, or one word; else unknown."""
+
+from __future__ import annotations
+
+import pydicom
+import pytest
+
+from esad.preprocessing.radiographs.dicom_views import stated_view
+
+
+def coded(value, scheme="SCT"):
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, "any words, AP or PA"
+    return {"ViewCodeSequence": [item]}
+
+
+@pytest.mark.parametrize(
+    ("elements", "view"),
+    [
+        ({"ViewPosition": "PA"}, "PA"),
+        ({"ViewPosition": "AP "}, "AP"),
+        ({"ViewPosition": "AP SUPINE"}, "AP"),
+        ({"ViewPosition": "p.a."}, "PA"),
+        ({"ViewPosition": "ANTERO-POSTERIOR"}, "AP"),
+        ({"ViewPosition": "LL"}, "lateral"),
+        ({"ViewPosition": "RLD"}, "decubitus"),
+        ({"ViewPosition": "LEFT LATERAL DECUBITUS"}, "decubitus"),
+        ({"ViewPosition": "AP OBLIQUE"}, "oblique"),
+        ({"ViewPosition": "PA", "SeriesDescription": "Chest AP"}, "PA"),
+        ({"ViewPosition": "", "SeriesDescription": "Chest_AP"}, "AP"),
+        ({"ViewPosition": "CHEST", **coded("399348003")}, "AP"),
+        (coded("272479007"), "PA"),
+        (coded("R-10206", "SRT"), "AP"),
+        (coded("R-10214", "SRT"), "PA"),
+        (coded("399173006"), "lateral"),
+        (coded("399135007"), "oblique"),
+        (coded("399033003"), None),
+        ({**coded("399173006"), "SeriesDescription": "PA"}, "lateral"),
+        ({"ProtocolName": "CHEST, PA"}, "PA"),
+        ({"SeriesDescription": "PA and LAT"}, None),
+        ({"SeriesDescription": "Chest PA", "ProtocolName": "Chest LAT"}, None),
+        ({"SeriesDescription": "PAEDIATRIC CHEST"}, None),
+        ({}, None),
+    ],
+)
+def test_the_view_is_stated_coded_or_one_word(elements, view):
+    dataset = pydicom.Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    assert stated_view(dataset) == view

@@ -1,0 +1,229 @@
+"""Outlines against areas worked by hand; fractions that add up to the outline's area; bad files."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.slides.annotations import find_outlines, outline_fractions, read_outlines
+
+ASAP = """<ASAP_Annotations><Annotations>
+<Annotation PartOfGroup="Tumor"><Coordinates>{outer}</Coordinates></Annotation>
+<Annotation PartOfGroup="_2"><Coordinates>{hole}</Coordinates></Annotation>
+<Annotation PartOfGroup="Exclusion"><Coordinates>{outer}</Coordinates></Annotation>
+</Annotations></ASAP_Annotations>"""
+
+
+def ring(x, y, side):
+    return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+
+
+def coordinates(points):
+    return "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(points))
+
+
+def test_asap_outline_with_a_hole_gives_exact_fractions(tmp_path):
+    path = tmp_path / "Tumor_001.xml"
+    path.write_text(ASAP.format(outer=coordinates(ring(0, 0, 100)), hole=coordinates(ring(0, 0, 50))))
+    area = read_outlines(path)
+    assert area.area == 100**2 - 50**2
+    boxes = np.array([[0, 0, 50, 50], [50, 50, 50, 50], [25, 25, 50, 50], [90, 90, 20, 20], [200, 0, 9, 9]])
+    assert outline_fractions(area, boxes) == pytest.approx([0, 1, 0.75, 0.25, 0])
+    assert find_outlines(tmp_path) == {"tumor_001": path}
+
+
+def test_geojson_and_plain_json_agree(tmp_path):
+    square = [list(point) for point in ring(10, 20, 30)]
+    (tmp_path / "a.geojson").write_text(shapely.to_geojson(shapely.Polygon(square)))
+    (tmp_path / "b.json").write_text(json.dumps({"positive": [{"vertices": square}], "negative": []}))
+    assert read_outlines(tmp_path / "a.geojson").equals(read_outlines(tmp_path / "b.json"))
+
+
+def test_a_broken_outline_names_the_file(tmp_path):
+    (tmp_path / "x.xml").write_text("<ASAP_Annotations>")
+    with pytest.raises(InputError, match=r"x\.xml"):
+        read_outlines(tmp_path / "x.xml")
+
+
+def grid(width, height, side):
+    xs, ys = np.meshgrid(np.arange(0, width, side), np.arange(0, height, side))
+    return np.column_stack([xs.ravel(), ys.ravel(), np.full((xs.size, 2), side)]).astype(float)
+
+
+def star(count, seed=0, radius=900.0):
+    """A jagged ring that does not cross itself."""
+    turns = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    reach = radius * (0.7 + 0.3 * np.random.default_rng(seed).random(count))
+    return 1000 + np.column_stack([np.cos(turns), np.sin(turns)]) * reach[:, None]
+
+
+@given(count=st.integers(3, 900), seed=st.integers(0, 99), side=st.sampled_from([50, 125, 400]))
+@settings(deadline=None, max_examples=25)
+def test_fractions_over_a_grid_add_up_to_the_area_and_equal_plain_intersection(count, seed, side):
+    area = shapely.make_valid(shapely.Polygon(star(count, seed)))
+    boxes = grid(2000, 2000, side)
+    fractions = outline_fractions(area, boxes)
+    assert fractions.sum() * side**2 == pytest.approx(area.area, rel=1e-9)
+    squares = shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 0] + side, boxes[:, 1] + side)
+    assert fractions == pytest.approx(shapely.area(shapely.intersection(area, squares)) / side**2, abs=1e-9)
+
+
+def test_an_outline_of_a_hundred_thousand_vertices_on_ten_thousand_tiles_is_fast(tmp_path):
+    turns = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    reach = 15_000 * (1 + 0.1 * np.sin(7 * turns) + 0.02 * np.sin(900 * turns))
+    points = 20_000 + np.column_stack([np.cos(turns), np.sin(turns)]) * reach[:, None]
+    (tmp_path / "a.geojson").write_text(json.dumps([feature(points.tolist(), "Tumor")]))
+    started = time.process_time()
+    area = read_outlines(tmp_path / "a.geojson")
+    fractions = outline_fractions(area, grid(40_000, 40_000, 400))
+    assert time.process_time() - started < 10  # 0.7 s when this was written
+    assert shapely.get_num_coordinates(area) > 100_000
+    assert fractions.sum() * 400**2 == pytest.approx(area.area, rel=1e-9)
+    assert ((fractions > 0) & (fractions < 1)).sum() > 300
+
+
+def test_a_ring_that_crosses_itself_is_repaired_and_spikes_have_no_area(tmp_path):
+    bow = [[0, 0], [10, 10], [10, 0], [0, 10]]
+    spike = [[100, 100], [110, 100], [110, 110], [100, 110], [100, 100], [50, 100]]
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {"positive": [{"vertices": bow}, {"vertices": spike}, {"vertices": [[0, 0], [5, 5], [9, 9]]}]}
+        )
+    )
+    area = read_outlines(tmp_path / "a.json")
+    assert area.area == pytest.approx(2 * 25 + 100)
+    assert outline_fractions(area, np.array([[0.0, 0, 10, 10], [50, 95, 40, 10]])) == pytest.approx([0.5, 0])
+
+
+def feature(points, name=None):
+    properties = {"classification": {"name": name}} if name else {}
+    geometry = {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+    return {"type": "Feature", "properties": properties, "geometry": geometry}
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "Polygon", "coordinates": [ring(0, 0, 100), ring(10, 10, 20)]},
+        {"type": "MultiPolygon", "coordinates": [[ring(0, 0, 100), ring(10, 10, 20)], [[[5, 5], [6, 6]]]]},
+        {"type": "GeometryCollection", "geometries": [
+            {"type": "Point", "coordinates": [1, 2]},
+            {"type": "Polygon", "coordinates": [[*ring(0, 0, 100), (0, 0)], [*ring(10, 10, 20), (10, 10)]]},
+        ]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrapped", ["bare", "feature", "list", "collection"])
+def test_geojson_of_any_shape_and_wrapping_closed_or_not_keeps_its_holes(tmp_path, geometry, wrapped):
+    whole = {"type": "Feature", "properties": None, "geometry": geometry}
+    content = {"bare": geometry, "feature": whole, "list": [whole], "collection": {"features": [whole]}}
+    (tmp_path / "a.geojson").write_text(json.dumps(content[wrapped]))
+    assert read_outlines(tmp_path / "a.geojson").area == 100**2 - 20**2
+
+
+def test_derived_classes_of_qupath_count_as_their_first_and_its_cells_are_no_outlines(tmp_path):
+    named = feature(ring(0, 0, 10), "Tumor: Positive")
+    listed = feature(ring(20, 0, 10))
+    listed["properties"]["classification"] = {"names": ["Tumor", "Positive"]}
+    cell = feature(ring(40, 0, 10), "Tumor")
+    cell["properties"]["objectType"] = "cell"
+    (tmp_path / "a.geojson").write_text(json.dumps([named, listed, cell]))
+    assert read_outlines(tmp_path / "a.geojson").area == 200
+    (tmp_path / "b.geojson").write_text(json.dumps([cell]))
+    with pytest.raises(InputError, match="cell"):
+        read_outlines(tmp_path / "b.geojson")
+
+
+def test_outlines_of_too_few_points_are_passed_over_but_never_make_a_slide_normal(tmp_path):
+    short = [coordinates(ring(0, 0, 9)[:count]) for count in range(3)]
+    text = "".join(
+        f'<Annotation PartOfGroup="_0"><Coordinates>{one}</Coordinates></Annotation>' for one in short
+    )
+    square = (
+        f'<Annotation PartOfGroup="_1"><Coordinates>{coordinates(ring(0, 0, 9))}</Coordinates></Annotation>'
+    )
+    (tmp_path / "a.xml").write_text(f"<A>{text}{square}</A>")
+    assert read_outlines(tmp_path / "a.xml").area == 81
+    (tmp_path / "b.xml").write_text(f"<A>{text}</A>")
+    (tmp_path / "c.geojson").write_text(json.dumps([feature([[0, 0], [5, 5], [9, 9]])]))
+    (tmp_path / "d.geojson").write_text(json.dumps({"type": "Point", "coordinates": [1, 2]}))
+    for name in ("b.xml", "c.geojson", "d.geojson"):
+        with pytest.raises(InputError, match=rf"{name}.*no area"):
+            read_outlines(tmp_path / name)
+    (tmp_path / "e.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    assert read_outlines(tmp_path / "e.geojson").is_empty
+
+
+def test_classes_of_geojson_are_tumour_hole_or_left_out(tmp_path):
+    features = [
+        feature(ring(0, 0, 100), "Tumor"), feature(ring(0, 0, 10), "Normal"), feature(ring(200, 0, 50)),
+        feature(ring(500, 0, 50), "Ignore*"), feature(ring(700, 0, 50), "Stroma"),
+    ]  # fmt: skip
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    assert read_outlines(tmp_path / "a.geojson").area == 100**2 - 10**2 + 50**2
+
+
+def test_a_file_of_unknown_groups_only_is_refused_rather_than_read_as_normal(tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps({"features": [feature(ring(0, 0, 9), "Carcinoma")]}))
+    square = coordinates(ring(0, 0, 9))
+    (tmp_path / "b.xml").write_text(
+        f'<A><Annotation PartOfGroup="Krebs"><Coordinates>{square}</Coordinates></Annotation></A>'
+    )
+    for name, group in (("a.geojson", "Carcinoma"), ("b.xml", "Krebs")):
+        with pytest.raises(InputError, match=rf"{name}.*{group}.*tumor"):
+            read_outlines(tmp_path / name)
+    (tmp_path / "c.xml").write_text(
+        f'<A><Annotation PartOfGroup="Exclusion"><Coordinates>{square}</Coordinates></Annotation></A>'
+    )
+    assert read_outlines(tmp_path / "c.xml").is_empty
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[1]", '{"positive": [{"vertices": [[1, 2], [3]]}]}', '{"positive": [{"vertices": [[1, null]]}]}',
+        '{"features": [{"geometry": {"type": "Heap"}}]}', '{"positive": [{}]}',
+    ],
+)  # fmt: skip
+def test_bad_json_names_the_file(tmp_path, text):
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(InputError, match=r"bad\.json"):
+        read_outlines(tmp_path / "bad.json")
+
+
+def test_xml_entities_are_not_expanded(tmp_path):
+    bomb = '<!DOCTYPE a [<!ENTITY x "&#48;">]><A><Annotation PartOfGroup="&x;"/></A>'
+    (tmp_path / "x.xml").write_text(bomb)
+    with pytest.raises(InputError, match=r"x\.xml.*Entit"):
+        read_outlines(tmp_path / "x.xml")
+
+
+def test_outlines_are_found_by_stem_in_sub_folders_whatever_the_case(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("Tumor_001.XML", "deep/tumor_002.GeoJson", "other.json", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    found = find_outlines(tmp_path, ["tumor_001", "TUMOR_002"])
+    assert {stem: path.name for stem, path in found.items()} == {
+        "tumor_001": "Tumor_001.XML", "tumor_002": "tumor_002.GeoJson"
+    }  # fmt: skip
+    (tmp_path / "tumor_001.json").write_text("{}")
+    with pytest.raises(UsageError, match="both outline"):
+        find_outlines(tmp_path, ["tumor_001"])
+    assert set(find_outlines(tmp_path, ["other"])) == {"other"}
+
+
+@pytest.mark.data
+def test_real_outlines_of_camelyon16_add_up(data):
+    for path in sorted((data / "camelyon16" / "polygons").glob("*.json")):
+        area = read_outlines(path)
+        left, top, right, bottom = area.bounds
+        boxes = np.add(grid(right - left, bottom - top, 1024.0), [left, top, 0, 0])
+        fractions = outline_fractions(area, boxes)
+        assert area.is_valid
+        assert fractions.sum() * 1024**2 == pytest.approx(area.area, rel=1e-9)
