@@ -24,12 +24,12 @@ from esad.pipeline.evaluate import evaluate
 from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.runs.items import in_memory, positions_of
+from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.score import score
 from esad.pipeline.settings.config import ImageSettings, TableSettings
 from esad.pipeline.tables import tables
 from esad.pipeline.train import train
-from esad.pipeline.training.items import in_memory, positions_of
-from esad.pipeline.training.run_folder import open_run
 from esad.preprocessing.radiographs.nih import REGION, read_boxes
 from esad.preprocessing.radiographs.squares import Squaring, region_in_square
 

@@ -44,11 +44,11 @@ from esad.models.training.batch import Batch
 from esad.models.training.fit import TrainingData, TrainingStep
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.runs.run_folder import open_run, resolve_device
 from esad.pipeline.score import score
 from esad.pipeline.settings.config import ImageSettings, RunSettings, resolve
 from esad.pipeline.train import train
 from esad.pipeline.training.engine import run_engine
-from esad.pipeline.training.run_folder import open_run, resolve_device
 
 SIDE, BATCH, SGEMM, STEPS = 64, 32, 2048, 100
 FULL = {

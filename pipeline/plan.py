@@ -1,14 +1,51 @@
-"""`esad plan`: what a protocol is made of, counted before any image is opened."""
+"""`esad plan`: what an archive of slides would give, or what a published data set is made of, before any work."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from esad.pipeline.ingest.request import cores, ingest_settings
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.stage.command import given_only, run_script, run_stage
 from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.options import Json, Set, Workers, settings_as_options
 from esad.pipeline.stage.outcome import Outcome
 
 PROTOCOLS = ("camelyon16", "nih-ap", "nih-pa", "nih-subset")
+
+
+@settings_as_options(TileSettings, "magnification", "mpp", "tile_size", "step", "slide_mpp", "min_tissue")
+def command(
+    given: dict[str, Any],
+    inputs: Annotated[list[Path] | None, typer.Argument(help="Slides, or folders of them.", show_default=False)] = None,
+    protocol: Annotated[str | None, typer.Option(help="Instead of slides: camelyon16, nih-ap, nih-pa or nih-subset.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
+    tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16: .tar.gz or folder.")] = None,
+    subset_list: Annotated[Path | None, typer.Option(help="Published lists of NIH's subset: .tar.gz or folder.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws NIH's labelled anomalies.")] = None,
+    look: Annotated[bool, typer.Option("--look", help="Count tiles with tissue on every slide's overview.")] = False,
+    set_: Set = None, workers: Workers = None, as_json: Json = False,
+) -> Outcome:  # fmt: skip
+    """Before any work: what slides would give, and which cannot be used; or what a published data set is made of."""
+
+    def stage() -> Outcome:
+        if bool(inputs) == (protocol is not None):
+            raise UsageError(
+                "Give slides to plan for, or --protocol NAME to count a published set: one of them."
+            )
+        if protocol is not None:
+            return plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
+        if metadata or tile_list or subset_list:
+            raise UsageError("--metadata, --tile-list and --subset-list go with --protocol.")
+        from esad.pipeline.slides.archive_plan import plan_archive
+
+        settings = ingest_settings(TileSettings, {}, set_, given)
+        return plan_archive(inputs or [], settings, look, workers or cores())
+
+    return run_stage(stage, as_json, bare=True)
 
 
 def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None, seed: int = 0) -> Outcome:
@@ -35,6 +72,4 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
 
 
 if __name__ == "__main__":
-    from esad.pipeline.cli.app import main
-
-    main(["plan", *sys.argv[1:]])
+    run_script(command)

@@ -20,227 +20,57 @@ without `--out` stands for its first input. The whole file is checked before the
 
 from __future__ import annotations
 
-import re
-import shlex
-import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
-import yaml
+import typer
+from typer.main import get_command
 
-from esad.pipeline.settings.config import nearest
-from esad.pipeline.stage.errors import EsadError, ExitStatus, Stopped, UsageError, explain
+from esad.pipeline import (
+    audit,
+    benchmark,
+    dicom,
+    evaluate,
+    export,
+    images,
+    plan,
+    radiographs,
+    report,
+    score,
+    sweep,
+    synthetic,
+    tables,
+    tile,
+    train,
+    verify,
+)
+from esad.pipeline.stage.command import as_typer, run_script, run_stage
+from esad.pipeline.stage.options import Force, Json
 from esad.pipeline.stage.outcome import Outcome
-from esad.pipeline.stage.progress import say
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+STAGES: dict[str, Callable[..., Outcome]] = {
+    "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command, "images": images.command,
+    "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
+    "evaluate": evaluate.command, "report": report.command, "export": export.command, "verify": verify.command,
+    "dicom": dicom.command, "audit": audit.command, "benchmark": benchmark.command, "synthetic": synthetic.command,
+}  # fmt: skip
+"""The stages that a step can name, each with its own command; `esad` shows them in this order."""
 
-WORKFLOWS = Path(__file__).parent / "workflow"
-KEYS = ("name", "stage", "inputs", "options")
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
-NOT_IN_STEPS = {"--json", "--help"}
 
-
-@dataclass(frozen=True)
-class Step:
-    """One command of a workflow: `arguments` are those of a shell, `output` is what `${name}` stands for."""
-
-    name: str
-    stage: str
-    arguments: tuple[str, ...]
-    output: Path
-
-    @property
-    def shell(self) -> str:
-        """The command as a person would type it."""
-        return shlex.join(["esad", self.stage, *self.arguments])
+def command(
+    workflow: Annotated[Path, typer.Argument(help="A YAML file of steps, or `demo`.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of all outputs [the workflow's name].")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> Outcome:
+    """Run the steps of a workflow in order."""
+    return run_stage(lambda: run_workflow(workflow, out, force), as_json)
 
 
 def commands() -> dict[str, Any]:
-    """The stages that a step can name, by name: the command line's own commands."""
-    from typer.main import get_command
-
-    from esad.pipeline.cli.app import app
-
-    group: Any = get_command(app)
-    return {name: command for name, command in group.commands.items() if name != "run"}
-
-
-def path_parameters(stage: str) -> set[str]:
-    """Names of the parameters of a stage's command that are paths."""
-    from esad.pipeline.cli.app import app
-
-    for registered in app.registered_commands:
-        function = registered.callback
-        if function is not None and (registered.name or function.__name__) == stage:
-            hints = get_type_hints(function)
-            return {name for name, hint in hints.items() if hint is Path or Path in get_args(hint)}
-    return set()
-
-
-def locate(file: Path) -> Path:
-    """`file` itself, or the packaged workflow of that name; UsageError names the nearest one."""
-    if file.is_file():
-        return file
-    packaged = {path.stem: path for path in sorted(WORKFLOWS.glob("*.yaml"))}
-    if file.name in packaged and len(file.parts) == 1:
-        return packaged[file.name]
-    raise UsageError(
-        f"{file}: no such file, and no workflow of the package ({', '.join(packaged) or 'none'})."
-    )
-
-
-def default_out(file: Path) -> Path:
-    """The folder of a workflow's outputs where `--out` does not say: the file's stem, here."""
-    return Path(file.stem)
-
-
-def read_workflow(file: Path, out: Path, force: bool = False) -> list[Step]:
-    """The checked steps of a workflow file; UsageError names the step, the word and the nearest known one."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
-    if not isinstance(content, list) or not content:
-        raise UsageError(f"{file}: expected a list of steps, each with name, stage, inputs and options.")
-    known = commands()
-    outputs: dict[str, Path] = {}
-    steps: list[Step] = []
-    for number, entry in enumerate(content, 1):
-        where = f"{file}, step {number}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "stage" not in entry:
-            raise UsageError(f"{where}: expected a mapping with at least name and stage, found {entry!r}.")
-        step = _Reader(f"{where} ({entry['name']})", file.resolve().parent, out, outputs, known).read(
-            entry, force
-        )
-        if step.name in outputs:
-            raise UsageError(f"{where}: there is already a step {step.name!r}; names must differ.")
-        outputs[step.name] = step.output
-        steps.append(step)
-    return steps
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Turns one entry of a workflow file into a Step."""
-
-    where: str
-    folder: Path
-    out: Path
-    outputs: dict[str, Path]
-    commands: dict[str, Any]
-
-    def read(self, entry: dict[str, Any], force: bool) -> Step:
-        self._known("key", entry, KEYS)
-        name, stage = entry["name"], str(entry["stage"])
-        if not re.fullmatch(r"[\w][\w.-]*", name):
-            raise UsageError(f"{self.where}: a name is made of letters, digits, - and _.")
-        self._known("stage", [stage], self.commands)
-        inputs, options = entry.get("inputs") or [], entry.get("options") or {}
-        if not isinstance(inputs, list) or not isinstance(options, dict):
-            raise UsageError(
-                f"{self.where}: inputs is a list of paths, options a mapping of names to values."
-            )
-        flags = self._flags(stage)
-        options = {f"--{str(key).replace('_', '-')}": value for key, value in options.items()}
-        self._known("option", options, flags)
-        positions = [self._path(str(value)) for value in inputs]
-        if not positions and any(
-            self._is_argument(param) and param.required for param in self._params(stage)
-        ):
-            raise UsageError(
-                f'{self.where}: esad {stage} needs inputs, for example ["${{{self._example()}}}"].'
-            )
-        output = Path(positions[0]) if positions else self.out
-        if "--out" in flags:
-            suffix = ".html" if stage == "report" else ""
-            output = self.out / self._filled(str(options.pop("--out", f"{name}{suffix}")))
-            options = {"--out": str(output), **options}
-        if force and "--force" in flags:
-            options["--force"] = True
-        paths = path_parameters(stage)
-        words: list[str] = []
-        for flag, value in options.items():
-            fill = self._path if flag != "--out" and flags[flag].name in paths else self._filled
-            words += self._words(flag, value, flags[flag].is_flag, fill)
-        step = Step(name, stage, (*positions, *words), output)
-        self._parse(step)
-        return step
-
-    def _params(self, stage: str) -> list[Any]:
-        return self.commands[stage].params
-
-    @staticmethod
-    def _is_argument(param: Any) -> bool:
-        return param.param_type_name == "argument"
-
-    def _flags(self, stage: str) -> dict[str, Any]:
-        options = [param for param in self._params(stage) if not self._is_argument(param)]
-        return {flag: param for param in options for flag in param.opts if flag not in NOT_IN_STEPS}
-
-    def _example(self) -> str:
-        return list(self.outputs)[-1] if self.outputs else "earlier-step"
-
-    def _known(self, kind: str, words: Iterable[str], known: Iterable[str]) -> None:
-        known = list(known)
-        for word in words:
-            if word not in known:
-                likely = nearest(str(word), known)
-                raise UsageError(f"{self.where}: unknown {kind} {word!r}; did you mean {likely!r}?")
-
-    def _filled(self, text: str) -> str:
-        """`text` with every `${name}` replaced by that step's output."""
-        self._known_references(REFERENCE.findall(text))
-        return REFERENCE.sub(lambda match: str(self.outputs[match[1]]), text)
-
-    def _known_references(self, names: list[str]) -> None:
-        for name in names:
-            if name not in self.outputs:
-                earlier = (
-                    f"did you mean {nearest(name, self.outputs)!r}?"
-                    if self.outputs
-                    else "this is the first step."
-                )
-                raise UsageError(f"{self.where}: ${{{name}}} is no earlier step; {earlier}")
-
-    def _path(self, text: str) -> str:
-        """A path: filled where it refers to a step, else relative to the workflow file."""
-        return self._filled(text) if text.startswith("${") else str(self.folder / self._filled(text))
-
-    @staticmethod
-    def _words(flag: str, value: Any, is_flag: bool, fill: Callable[[str], str]) -> list[str]:
-        """The words of one option on a command line; mappings become `key=value`, lists repeat the option."""
-        if isinstance(value, bool) and is_flag:
-            return [flag] if value else []
-        if value is None:
-            return []
-        if isinstance(value, dict):
-            value = [f"{key}={_yaml_word(inner)}" for key, inner in value.items()]
-        values = [_yaml_word(inner) for inner in value] if isinstance(value, list) else [_yaml_word(value)]
-        return [word for text in values for word in (flag, fill(text))]
-
-    def _parse(self, step: Step) -> None:
-        """Let the command line parse the step's words now, so that a slip is found before anything runs."""
-        import typer
-
-        try:
-            self.commands[step.stage].make_context(f"esad {step.stage}", list(step.arguments))
-        except typer.TyperException as error:
-            raise UsageError(f"{self.where}: {error.format_message()} ({step.shell})") from error
-
-
-def _yaml_word(value: Any) -> str:
-    """A YAML value as one word that reads back as the same value."""
-    if isinstance(value, str):
-        return value
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10**6)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-        .strip()
-    )
+    """The stages that a step can name, by name, as the command line parses them."""
+    return {name: get_command(as_typer(stage, name)) for name, stage in STAGES.items()}
 
 
 def run_workflow(file: Path, out: Path | None = None, force: bool = False) -> Outcome:
@@ -249,42 +79,16 @@ def run_workflow(file: Path, out: Path | None = None, force: bool = False) -> Ou
     Steps that refuse some inputs do not stop the others; the outcome counts their refusals. Raises UsageError for
     a fault of the file, and the first failed step's error, naming the step.
     """
+    from esad.pipeline.workflow.files import default_out, locate, read_workflow
+    from esad.pipeline.workflow.steps import run_steps, steps_outcome
+
     file = locate(file)
     out = out or default_out(file)
-    steps = read_workflow(file, out, force)
-    known, outcomes = commands(), []
-    for number, step in enumerate(steps, 1):
-        say(f"[{number}/{len(steps)}] {step.shell}")
-        outcomes.append(_run_step(step, f"Step {step.name!r} ({number} of {len(steps)})", known))
-    refused = sum(outcome.refused for outcome in outcomes)
-    last = outcomes[-1]
-    message = f"All {len(steps)} steps of {file.name} are done, in {out}; the last wrote {last.out}."
-    if refused:
-        message += f" {refused} inputs were refused: see failures.csv of the steps that said so."
-    rows = [
-        {"name": step.name, "stage": step.stage, **outcome.as_json()}
-        for step, outcome in zip(steps, outcomes, strict=True)
-    ]
-    return Outcome(out, message, "", refused, {"result": str(last.out), "steps": rows})
-
-
-def _run_step(step: Step, title: str, known: dict[str, Any]) -> Outcome:
-    program = f"esad {step.stage}"
-    try:
-        outcome = known[step.stage].main(args=list(step.arguments), prog_name=program, standalone_mode=False)
-    except EsadError as error:
-        kinds = {ExitStatus.WRONG_USE: UsageError, ExitStatus.STOPPED: Stopped}
-        kind = kinds.get(ExitStatus(error.exit_status), EsadError)
-        verb = "was stopped" if kind is Stopped else "failed"
-        raise kind(f"{title} {verb}: {error} To run it alone: {step.shell}") from error
-    except OSError as error:
-        raise EsadError(f"{title} failed: {explain(error)} To run it alone: {step.shell}") from error
-    if outcome.failed:
-        raise EsadError(f"{title} failed: {outcome.message} To run it alone: {step.shell}")
-    return outcome
+    known = commands()
+    steps = read_workflow(file, out, known, force)
+    outcomes = run_steps(steps, known)
+    return steps_outcome(file, out, steps, outcomes)
 
 
 if __name__ == "__main__":
-    from esad.pipeline.cli.app import main
-
-    main(["run", *sys.argv[1:]])
+    run_script(command)

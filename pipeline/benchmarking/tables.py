@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.benchmarking.grid import Grid
+from esad.pipeline.benchmarking.grid import Cell, Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,3 +111,13 @@ def _ratios(row: dict) -> str:
     pollution = f", gamma_p {row['gamma_p']:g}" if row["gamma_p"] else ""
     known = "" if row["k_l"] is None else f", k_l {row['k_l']}"
     return f"{row['gamma_l']:g}{pollution}{known}"
+
+
+def lines_of(table: pd.DataFrame, asked: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The lines of `table` (of `summarise`) of the cells `asked` for, without their names and labels."""
+    names = {cell.name for cell in asked}
+    return [
+        {key: value for key, value in line.items() if key not in {"name", "label"}}
+        for line in table.to_dict("records")
+        if line["name"] in names
+    ]

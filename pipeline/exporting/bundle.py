@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.exporting.model_card import TITLES, data_manifest, model_card
 from esad.pipeline.exporting.onnx_model import OUTPUTS
+from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.heat import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
-from esad.pipeline.training.run_folder import Run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from esad.pipeline.training.run_folder import input_settings
+from esad.pipeline.runs.run_folder import input_settings
 
 
 def input_contract(store: Mapping[str, Any], crop: int | None = None) -> list[str]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.pipeline.exporting.input_contract import input_contract
+from esad.pipeline.runs.run_folder import read_config
 from esad.pipeline.stage.outcome import items_of
-from esad.pipeline.training.run_folder import read_config
 
 if TYPE_CHECKING:
     from esad.data_manifests.loader import DataManifest

@@ -104,16 +104,22 @@ class ImageSettings(Settings):
     size: int | None = Field(None, ge=8)
     """Resize every image to this square; needed for folders of mixed sizes."""
     label: str = "y"
+    """Column of labels; none = there is none."""
     group: str = "group"
+    """Column of groups, patient or slide, which are never divided."""
     split: str = "split"
+    """Column of parts: train, validation or test."""
 
 
 class TableSettings(Settings):
     """`esad tables`: npz, mat, csv or parquet."""
 
     label: str = "y"
+    """Column of labels; none = there is none."""
     group: str = "group"
+    """Column of groups, patient or slide, which are never divided."""
     split: str = "split"
+    """Column of parts: train, validation or test."""
 
 
 class DataSettings(Settings):
@@ -160,8 +166,9 @@ class RunSettings(MethodSettings):
     """`esad train`: everything that a run depends on."""
 
     seed: int = Field(0, ge=0)
+    """Seed of everything random."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """Where to compute: auto, cpu, cuda or cuda:N."""
     data: DataSettings = DataSettings()
     score: ScoreSettings = ScoreSettings()
     checkpoint_seconds: float = Field(120, ge=0)

@@ -5,6 +5,14 @@ results); `paper`: the letter of the paper (METHOD section 5), `paper-NAME`: wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from esad.pipeline.settings.config import RunSettings, resolve
+
+if TYPE_CHECKING:
+    from esad.preprocessing.store.store import Store
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -172,3 +180,10 @@ def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
     if rule is None or not published or ingest["tile_size"] <= rule.crop:
         return {}
     return {"data.crop": rule.crop, "data.flip": "both"}
+
+
+def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
+    """The settings of a run on `store`: its kind's, the preset's, the method's, then `overrides` (later ones win)."""
+    method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
+    published = protocol_settings(store.settings) if store.kind == "tiles" else {}
+    return resolve(RunSettings, *preset_settings(store.kind, preset, method), published, *overrides)

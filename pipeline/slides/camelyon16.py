@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.ingest.inputs import by_stem
+from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.stage.errors import InputError, NothingToKeep, UsageError
 
 if TYPE_CHECKING:
@@ -109,3 +110,15 @@ def read_archive(archive: Path, sources: Sequence[str]) -> Camelyon16:
         place = archive / named[rule.stain_target.slide][0]
         target = f"{place}@{rule.stain_target.x},{rule.stain_target.y},{rule.stain_target.side}"
     return Camelyon16(rule, {named[stem][0]: role for stem, role in roles.items()}, reference, target)
+
+
+def with_protocol_target(settings: TileSettings, protocol: Camelyon16, warnings: list[str]) -> TileSettings:
+    """The protocol's stain target, unless another is given or its slide is not here."""
+    if settings.stain_target is not None or settings.stain == "none":
+        return settings
+    if protocol.target is None:
+        slide = protocol.rule.stain_target.slide
+        warnings.append(
+            f"{slide}, of which the protocol's stain target is a part, is not here: the built-in target."
+        )
+    return settings.model_copy(update={"stain_target": protocol.target})

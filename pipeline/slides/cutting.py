@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from esad.pipeline.slides.camelyon16 import Camelyon16
+    from esad.pipeline.slides.listing import SlideListing
     from esad.preprocessing.slides.reading import Slide
     from esad.preprocessing.slides.tile_reader import TileReader
     from esad.preprocessing.slides.tiling import ReadPlan
 
+PACKAGES = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
+"""What tiles depend on."""
 UM_PER_PIXEL_AT_10 = 1.0
 """A magnification of 10 means 1 um a pixel."""
 
@@ -63,6 +66,13 @@ class SlideTask:
             return None
         settings = self.settings
         return self.protocol.tiles(slide, source, area, settings.labels.min_fraction, settings.protocol_seed)
+
+
+def slide_task(listing: SlideListing, workers: int) -> SlideTask:
+    """What every slide of `listing` shares; `workers` not needed for slides side by side become threads within one."""
+    threads = max(1, workers // max(1, min(workers, len(listing.sources))))
+    protocol = listing.protocol if listing.listed is None else None
+    return SlideTask(listing.archive, listing.settings, listing.outlines, threads, listing.listed, protocol)
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esad.pipeline.monitoring.watch import TrainingWatch, reports_at
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import CannotTrain, EsadError, Stopped
 from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.stage.ranks import any_of, same_everywhere
 from esad.pipeline.training.checkpoints import load_checkpoint, save_checkpoint
-from esad.pipeline.training.watch import TrainingWatch, reports_at
 
 if TYPE_CHECKING:
     from esad.models.training.fit import TrainingStep
-    from esad.pipeline.training.tracking import Tracker
+    from esad.pipeline.monitoring.tracking import Tracker
 
 LOG_EVERY_STEPS = 20
 

@@ -26,9 +26,9 @@ def validation_figures(
 
     from esad.models.training.augment import Augmentation
     from esad.pipeline.evaluation.metrics import auc
-    from esad.pipeline.score import final_scores, raw_scores
-    from esad.pipeline.training.items import positions_of
-    from esad.pipeline.training.run_folder import resolve_device
+    from esad.pipeline.runs.items import positions_of
+    from esad.pipeline.runs.run_folder import resolve_device
+    from esad.pipeline.scoring.scores import final_scores, raw_scores
 
     held = assignments[assignments["part"] == "validation"]
     normal, anomalies = held[held["label"] == 0], held[held["label"] == 1]

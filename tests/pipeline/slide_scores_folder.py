@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from esad.pipeline.score import write_tables
+from esad.pipeline.scoring.scores_folder import write_tables
 from tests.pipeline.test_report import complete
 
 TILE = 128

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from esad.models.methods.registry import METHODS
 from esad.pipeline.cli.app import app
 from esad.pipeline.export import export
+from esad.pipeline.exporting.comparison import checkpoint_scores, differences
 from esad.pipeline.exporting.onnx_model import onnx_scores
+from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.score import score
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.train import train
-from esad.pipeline.training.run_folder import open_run
-from esad.pipeline.verify import checkpoint_scores, differences, verify
+from esad.pipeline.verify import verify
 from esad.preprocessing.store.store import Store
 from tests import ROOT
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store

@@ -225,7 +225,7 @@ def test_a_zip_that_breaks_while_the_stage_runs_refuses_its_members_alone(folder
 
 
 def test_workers_and_restarts_do_not_change_a_bit(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("esad.pipeline.radiographs.RADIOGRAPHS_PER_SHARD", 2)
+    monkeypatch.setattr("esad.pipeline.conversion.radiographs.RADIOGRAPHS_PER_SHARD", 2)
     for number in range(5):
         write_dicom(folder / f"{number}.dcm", PIXELS // (number + 1), PatientID=str(number))
     key = ["--group-key", str(tmp_path / "key")]

@@ -13,9 +13,9 @@ from PIL import Image
 from esad.pipeline.cli.app import call
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.radiographs import radiographs
+from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.settings.config import RadiographSettings, RunSettings
 from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
-from esad.pipeline.training.run_folder import Run
 from esad.preprocessing.radiographs import nih
 from esad.preprocessing.store.store import Store
 from tests.preprocessing.radiographs.dicom_files import RAMP, write_dicom

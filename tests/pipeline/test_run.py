@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.run import WORKFLOWS, commands, locate, read_workflow, run_workflow
+from esad.pipeline.run import commands, run_workflow
 from esad.pipeline.stage.errors import EsadError, Stopped, UsageError
 from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.workflow.files import WORKFLOWS, locate, read_workflow
 
 FLOW: list[dict[str, Any]] = [
     {

@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.pipeline.synthesis.archive import make_table
 from esad.pipeline.synthesis.radiographs import CROP_MARGIN, make_radiographs
 from esad.pipeline.synthesis.slides import LEVELS, WHITE, make_slides
-from esad.pipeline.synthetic import make_table, synthetic
+from esad.pipeline.synthetic import synthetic
 
 SIZE = 2048
 MPP = 0.25
@@ -290,7 +291,8 @@ def test_other_settings_are_named_and_force_replaces(archive, tmp_path):
 def test_a_failure_under_force_keeps_the_old_archive(archive, monkeypatch):
     before = digests(archive)
     monkeypatch.setattr(
-        "esad.pipeline.synthetic.make_table", lambda folder: (_ for _ in ()).throw(OSError(28, "full"))
+        "esad.pipeline.synthesis.archive.make_table",
+        lambda folder: (_ for _ in ()).throw(OSError(28, "full")),
     )
     with pytest.raises(OSError, match="full"):
         synthetic(archive, **SMALL, seed=4, force=True)

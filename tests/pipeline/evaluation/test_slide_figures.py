@@ -11,7 +11,7 @@ import pytest
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.report import report
-from esad.pipeline.score import write_tables
+from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.synthesis.slides import write_outline
 from esad.preprocessing.store.store import Store
 from tests.pipeline.slide_scores_folder import SIDE, TILE, scores_folder, tiles_of, write_boxes

@@ -11,10 +11,10 @@ import torch
 
 from esad.models.training.augment import Augmentation
 from esad.pipeline.evaluate import evaluate
+from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.score import score
 from esad.pipeline.scoring.heat import MOST_AVERAGED, evenly, mean_picture, score_weights
 from esad.pipeline.train import train
-from esad.pipeline.training.run_folder import open_run
 from tests.pipeline.stores import QUICK, make_store
 
 REGION = {"region_x": 4.0, "region_y": 4.0, "region_width": 5.0, "region_height": 5.0}

@@ -16,9 +16,9 @@ import pytest
 
 import esad.pipeline.training.engine
 from esad.pipeline.cli.app import call
+from esad.pipeline.monitoring.tracking import Tracker, metric_name, without_password
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
-from esad.pipeline.training.tracking import Tracker, metric_name, without_password
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'esad[mlflow]'")

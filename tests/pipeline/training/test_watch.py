@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import esad.pipeline.training.watch
+import esad.pipeline.monitoring.watch
 from esad.models.settings import MethodSettings
+from esad.pipeline.monitoring.collapse import CollapseWatch, effective_rank, latent_figures
 from esad.pipeline.train import train
-from esad.pipeline.training.collapse import CollapseWatch, effective_rank, latent_figures
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -98,10 +98,10 @@ def test_a_watched_training_ends_with_the_weights_of_the_plain_loop(tmp_path, mo
     from esad.models.methods.registry import build
     from esad.models.training.augment import Augmentation
     from esad.models.training.fit import TrainingData, fit
-    from esad.pipeline.training.items import in_memory, positions_of
-    from esad.pipeline.training.run_folder import open_run
+    from esad.pipeline.runs.items import in_memory, positions_of
+    from esad.pipeline.runs.run_folder import open_run
 
-    monkeypatch.setattr(esad.pipeline.training.watch, "REPORT_EVERY_STEPS", 1)
+    monkeypatch.setattr(esad.pipeline.monitoring.watch, "REPORT_EVERY_STEPS", 1)
     store = make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "run", None, [{**BRIEF, "data.flip": "both"}])
     run = open_run(tmp_path / "run")
@@ -132,12 +132,12 @@ def test_tensorboard_has_the_terms_and_pictures_of_inputs_targets_and_reconstruc
 
 
 def test_the_picture_shows_phi_of_labelled_anomalies_as_target(tmp_path, monkeypatch):
-    import esad.pipeline.training.picture_grid as module
+    import esad.pipeline.monitoring.picture_grid as module
 
     grids = []
     original = module.picture_grid
     monkeypatch.setattr(
-        esad.pipeline.training.watch,
+        esad.pipeline.monitoring.watch,
         "picture_grid",
         lambda *given: grids.append(original(*given)) or grids[-1],
     )
@@ -154,7 +154,7 @@ def test_the_picture_shows_phi_of_labelled_anomalies_as_target(tmp_path, monkeyp
 def test_the_table_of_epochs_has_a_row_a_report_in_a_terminal_and_lines_in_a_log(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(esad.pipeline.training.watch, "REPORT_EVERY_STEPS", 4)
+    monkeypatch.setattr(esad.pipeline.monitoring.watch, "REPORT_EVERY_STEPS", 4)
     make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "log", None, [BRIEF])
     lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esad.pipeline.training.collapse import CollapseWatch, latent_figures
-from esad.pipeline.training.epoch_table import EpochTable
-from esad.pipeline.training.picture_grid import picture_grid
+from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
+from esad.pipeline.monitoring.epoch_table import EpochTable
+from esad.pipeline.monitoring.picture_grid import picture_grid
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
     from esad.models.training.fit import TrainingStep
-    from esad.pipeline.training.tracking import Tracker
+    from esad.pipeline.monitoring.tracking import Tracker
 
 REPORT_EVERY_STEPS = 100
 """Least steps between reports: a probe of 32 items costs a third of a step on a batch of 32, a picture grid a sixth."""

@@ -1,0 +1,135 @@
+"""A grid's cells: trained and measured, each in a file that marks it as finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from esad.pipeline.stage.progress import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells
+from esad.pipeline.benchmarking.measurement import AUDITED, SCALING, measured
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.progress import say
+from esad.pipeline.training.failures import failures_in_words
+
+if TYPE_CHECKING:
+    pass
+
+
+def _file(out: Path, cell: Cell) -> Path:
+    return out / "cells" / f"{cell.name}.json"
+
+
+def run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> str | None:
+    """Train and measure a cell, and write its file, unless it is there; the reason in words where it cannot be trained.
+
+    EsadError where the file was made with other settings.
+    """
+    from esad.preprocessing.store.store import Store, fingerprint, write_json
+
+    settings = {**_stated(grid, cell), "source": fingerprint(source)}
+    path = _file(out, cell)
+    if path.is_file() and not force:
+        difference = first_difference(_read(path)["settings"], settings)
+        if difference:
+            raise EsadError(
+                f"{path}: made with other settings ({difference}); use another --out, or --force."
+            )
+        return None
+    began = time.monotonic()
+    try:
+        with failures_in_words(out, cell_settings(grid, cell, 0)):
+            rows = measured(grid, cell, Store(store_folder(out, cell.dataset)), device)
+    except (ValueError, FloatingPointError, EsadError) as error:
+        return f"{cell.name} cannot be trained: {error}"
+    _warn(cell, rows)
+    write_json(path, {"settings": settings, "rows": rows, "seconds": round(time.monotonic() - began, 1)})
+    say(f"{cell.name}: {grid.seeds} seeds in {time.monotonic() - began:.0f} s.")
+    return None
+
+
+def _stated(grid: Grid, cell: Cell) -> dict[str, Any]:
+    """What a cell's file says of its making, but for the table's fingerprint."""
+    settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
+    return {**settings, "seeds": grid.seeds, "oracle": grid.methods[cell.method].oracle}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def finished_rows(grid: Grid, out: Path) -> list[dict[str, Any]]:
+    """The rows of the grid's cells that are there; one of other settings, which was not asked for now, is said and left out."""
+    rows = []
+    for cell in cells(grid):
+        path = _file(out, cell)
+        if not path.is_file():
+            continue
+        found = _read(path)
+        made = {name: value for name, value in found["settings"].items() if name != "source"}
+        difference = first_difference(made, _stated(grid, cell))
+        if difference:
+            say(f"{path}: left out of the results: made with other settings ({difference}).")
+        else:
+            rows += found["rows"]
+    return rows
+
+
+def store_folder(out: Path, dataset: str) -> Path:
+    return out / "stores" / dataset
+
+
+def _warn(cell: Cell, rows: list[dict[str, Any]]) -> None:
+    """Say what breaks the audit of a cell whose split is to be clean."""
+    broken = [name for name in (*AUDITED, SCALING) if any(row[name] for row in rows)]
+    if broken and cell.split != "published":
+        say(f"warning: {cell.name}: the split fails {', '.join(broken)} (`esad audit` says what that means).")
+
+
+def run_cells(
+    grid: Grid,
+    asked: Sequence[Cell],
+    sources: Mapping[str, Path],
+    out: Path,
+    device: str,
+    force: bool,
+    workers: int,
+) -> list[str]:
+    """Run the cells `asked` for, `workers` at a time; why some could not be trained."""
+    from sklearn.utils.parallel import Parallel, delayed
+
+    failures: list[str] = []
+    run = delayed(run_cell)
+    with progress("benchmark", len(asked)) as bar:
+        tried = Parallel(n_jobs=workers, return_as="generator_unordered")(
+            run(grid, cell, sources[cell.dataset], out, device, force) for cell in asked
+        )
+        for failure in tried:
+            if failure:
+                failures.append(failure)
+                say(failure)
+            bar.advance()
+    return failures
+
+
+def read_results(grid: Grid, out: Path, failures: Sequence[str]) -> pd.DataFrame:
+    """A row per cell and seed of all cells that are there, also written to results.parquet; EsadError where none is."""
+    import pandas as pd
+
+    from esad.preprocessing.store.store import write_table
+
+    rows = pd.DataFrame(finished_rows(grid, out))
+    if rows.empty:
+        raise EsadError(f"{out}: no cell could be trained; the first: {failures[0]}")
+    write_table(out / "results.parquet", rows)
+    return rows

@@ -1,0 +1,138 @@
+"""Which radiographs a call reads: those that a DICOMDIR lists, those of a published set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from esad.pipeline.conversion.radiographs import RadiographTask, table_digest
+from esad.pipeline.ingest.inputs import find_sources
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.ingest.zip_sources import Member, with_members
+from esad.pipeline.settings.config import RadiographSettings
+from esad.pipeline.stage.errors import EsadError, InputError
+
+
+@dataclass(frozen=True)
+class RadiographListing:
+    """What is known of a call's radiographs before one is opened."""
+
+    archive: Path
+    sources: list[str]
+    settings: RadiographSettings
+    members: dict[str, Member]
+    """Those of the sources that lie in a zip."""
+    known: pd.DataFrame | None
+    """NIH's table, or regions, by source."""
+    key: bytes = field(repr=False)
+    """Of the hashes that stand for patients."""
+    warnings: list[str]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the members of zips."""
+        return {source: member.fingerprint for source, member in self.members.items()}
+
+    def resolved_settings(self) -> dict[str, Any]:
+        """The settings as a store keeps them: of key and metadata not their names but what they hold."""
+        from esad.preprocessing.privacy import key_name
+
+        own = {"group_key": key_name(self.key), "metadata": table_digest(self.known)}
+        return {**self.settings.model_dump(), **own}
+
+    def task(self) -> RadiographTask:
+        """What every unit of the call shares."""
+        return RadiographTask(self.archive, self.settings, self.key, self.known, self.members)
+
+
+def list_radiographs(
+    inputs: Sequence[Path],
+    settings: RadiographSettings,
+    options: IngestOptions,
+    metadata: Path | None = None,
+    subset_list: Path | None = None,
+) -> RadiographListing:
+    """Find the radiographs of `inputs`, in folders, zips and DICOMDIRs, and what metadata and protocol say of them.
+
+    Raises UsageError for metadata that is none, EsadError where no radiograph is of the protocol's set.
+    """
+    from esad.preprocessing.privacy import read_key
+    from esad.preprocessing.radiographs.nih import read_metadata
+    from esad.preprocessing.radiographs.reading import is_radiograph, zip_radiographs
+
+    archive, sources = find_sources(
+        inputs, lambda path: path.suffix.lower() == ".zip" or is_radiograph(path), options.out
+    )
+    sources, warnings = with_listed(archive, sources, named=not options.anonymous)
+    sources, members = with_members(archive, sources, zip_radiographs)
+    key = read_key(options.group_key)
+    known = read_metadata(metadata) if metadata else None
+    if settings.protocol is not None:
+        known, sources, told = of_protocol(settings, known, subset_list, sources, named=not options.anonymous)
+        warnings += told
+    return RadiographListing(archive, sources, settings, members, known, key, warnings)
+
+
+def with_listed(archive: Path, sources: Sequence[str], named: bool) -> tuple[list[str], list[str]]:
+    """(`sources` with the images that a DICOMDIR lists in its place, what to say of missing ones).
+
+    A DICOMDIR is among them only where a person named it; one that cannot be read stays, to be refused.
+    """
+    from esad.preprocessing.radiographs.dicomdir import DICOMDIR, listed_images
+
+    out: set[str] = set()
+    told = []
+    for source in sources:
+        if Path(source).name.upper() != DICOMDIR:
+            out.add(source)
+            continue
+        try:
+            here, missing = listed_images(archive / source)
+        except InputError:
+            here, missing = [], []
+        out |= {(Path(source).parent / name).as_posix() for name in here} or {source}
+        if missing:
+            first = f" ({missing[0]})" if named else ""
+            told.append(f"{source}: {len(missing)} of the images that it lists are not there{first}.")
+    return sorted(out), told
+
+
+def of_protocol(
+    settings: RadiographSettings,
+    known: pd.DataFrame | None,
+    lists: Path | None,
+    sources: Sequence[str],
+    named: bool,
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """(what is known with the protocol's columns, the sources that belong to it, what to say)."""
+    from esad.preprocessing.splits.published_lists import nih_protocol
+
+    name = str(settings.protocol)
+    table = nih_protocol(name, known, lists, settings.protocol_seed).set_index("image")
+    if known is not None:
+        others = known.drop(columns=[column for column in table if column in known])
+        table = table.join(others)
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        if Path(source).name in table.index:
+            by_name.setdefault(Path(source).name, []).append(source)
+    chosen = sorted(places[0] for places in by_name.values())
+    if not chosen:
+        raise EsadError(
+            f"--protocol {name}: none of the {len(sources)} radiographs is of this set (by file name)."
+        )
+    told = []
+    if len(chosen) < len(table):
+        missing = len(table) - len(chosen)
+        told.append(f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not.")
+    twice = [places for places in by_name.values() if len(places) > 1]
+    if twice:
+        first = f" (first: {twice[0][0]}, {twice[0][1]})" if named else ""
+        told.append(
+            f"{name}: {len(twice)} images lie in the archive more than once{first}; of each the first path is read."
+        )
+    return table, chosen, told

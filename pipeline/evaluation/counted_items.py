@@ -1,0 +1,40 @@
+"""Which items and slides count in figures: those that the run has not seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esad.pipeline.scoring.opened_scores import Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+SEEN = ("train", "validation")
+
+
+def unseen(scores: Scores) -> pd.Series:
+    """Bool per row of the table: the run neither trained on the item nor took it as a reference (`part` says so)."""
+    return ~scores.table["part"].isin(SEEN).fillna(False).astype(bool)
+
+
+def evaluated_items(scores: Scores) -> tuple[pd.DataFrame, str]:
+    """The labelled rows that count, and which they are: `test part`, or `all labelled` of a store new to the run."""
+    table = scores.table
+    labelled = table["label"].notna()
+    test = (table["part"] == "test").fillna(False).astype(bool)
+    if test.any():
+        return table[labelled & test], "test part"
+    return table[labelled & unseen(scores)], "all labelled"
+
+
+def counted_tiles(scores: Scores) -> pd.DataFrame:
+    """All tiles, labelled or not, of the slides that count: none of a slide's tiles was seen by the run.
+
+    Where there is a test part, a slide has a tile in it.
+    """
+    table = scores.table
+    slides = table["source"]
+    counted = ~slides.isin(slides[~unseen(scores)])
+    test = (table["part"] == "test").fillna(False).astype(bool)
+    return table[counted & slides.isin(slides[test])] if test.any() else table[counted]

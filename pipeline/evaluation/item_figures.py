@@ -1,0 +1,98 @@
+"""Figures of items: AUC and average precision, by view, by term, and whether the heat hits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from esad.pipeline.scoring.heat import HOT
+from esad.pipeline.scoring.opened_scores import Scores
+from esad.pipeline.stage.errors import EsadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+REGION = ("region_x", "region_y", "region_width", "region_height")
+
+
+TERMS = ("eq9", "standardised", "reconstruction", "norm")
+
+
+def _groups(items: pd.DataFrame) -> pd.Series:
+    """Each item's group; an item without one is a group of its own."""
+    if "group" not in items:
+        return items["item_id"].astype(str)
+    return items["group"].astype("string").fillna("item " + items["item_id"].astype("string")).astype(str)
+
+
+def figures(items: pd.DataFrame) -> dict[str, Any]:
+    """AUC and average precision with intervals by group, and counts, of labelled items."""
+    from esad.pipeline.evaluation.metrics import auc, average_precision, bootstrap_intervals
+
+    values, labels = items["score"].to_numpy(dtype=float), items["label"].to_numpy(dtype="int8")
+    intervals = bootstrap_intervals(values, labels, _groups(items).to_numpy())
+    return {
+        "auc": auc(values, labels),
+        "auc_interval": _listed(intervals.auc),
+        "average_precision": average_precision(values, labels),
+        "average_precision_interval": _listed(intervals.average_precision),
+        "items": len(items),
+        "normal": int((labels == 0).sum()),
+        "anomaly": int((labels == 1).sum()),
+        "groups": intervals.groups,
+    }
+
+
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
+    return list(interval) if interval else None
+
+
+def by_view(items: pd.DataFrame) -> dict[str, Any]:
+    if "view" not in items or items["view"].isna().all():
+        return {}
+    views = items["view"].astype("string")
+    return {"view": {str(view): figures(items[views == view]) for view in sorted(views.dropna().unique())}}
+
+
+def by_term(items: pd.DataFrame) -> dict[str, Any]:
+    from esad.pipeline.evaluation.metrics import auc
+
+    labels = items["label"].to_numpy(dtype="int8")
+    present = [name for name in TERMS if name in items and items[name].notna().all()]
+    return {name: {"auc": auc(items[name].to_numpy(dtype=float), labels)} for name in present}
+
+
+def _item_size(scores: Scores) -> tuple[int, int] | None:
+    """(height, width) of an item in pixels, from the run's settings (a store that fits has the same)."""
+    from esad.pipeline.runs.run_folder import read_config
+
+    try:
+        shape = read_config(scores.run)["store"]["shape"]
+    except (EsadError, KeyError):
+        return None
+    return (int(shape[0]), int(shape[1])) if len(shape) == 3 else None
+
+
+def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
+    """The pointing game over anomalies whose region is known; None where no item has one.
+
+    `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error (None for a
+    method without one).
+    """
+    from esad.pipeline.evaluation.metrics import pointing_game
+
+    size = _item_size(scores)
+    if size is None or any(name not in items for name in (*REGION, *HOT)):
+        return None
+    known = items[items[list(REGION)].notna().all(axis=1) & items["hot_x"].notna()]
+    if known.empty:
+        return None
+    boxes = known[list(REGION)].to_numpy(dtype=float)
+    share, error = (
+        pointing_game(known[list(point)].to_numpy(dtype=float), boxes, size) for point in (HOT[:2], HOT[2:])
+    )
+    return {
+        "items": len(known), "hit_rate": float(share.hits.mean()),
+        "error_hit_rate": float(error.hits.mean()) if known["error_x"].notna().all() else None,
+        "chance": float(share.chance.mean()),
+    }  # fmt: skip

@@ -1,0 +1,64 @@
+"""The figures of a metrics.json in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esad.pipeline.evaluation.split_overlap import overlap_sentence
+
+
+def sentence(content: dict[str, Any]) -> str:
+    """The figures of a metrics.json in one line of text."""
+    shared = content.get("overlap")
+    words = [
+        _on_items(content),
+        _on_slides(content["slides"]),
+        overlap_sentence(shared) if shared else "",
+    ]
+    return " ".join(part for part in words if part)
+
+
+def _on_items(content: dict[str, Any]) -> str:
+    if not content["items"]:
+        return "no figures of items, because no item new to the run has a label (give some with --labels at the ingest stage)."
+    counts = f"{content['normal']} normal, {content['anomaly']} anomalies, {content['evaluated']}"
+    if content["auc"] is None:
+        return f"no AUC, because only one class is there ({counts})."
+    text = f"AUC {_with_interval(content['auc'], content['auc_interval'])}, average precision "
+    text += f"{content['average_precision']:.3f} ({counts})."
+    for name, what in (("localisation", "regions"), ("slides", "slides' outlines")):
+        if content[name] and content[name]["hit_rate"] is not None:
+            rate, chance = content[name]["hit_rate"], content[name]["chance"]
+            text += f" Hit rate on {what} {rate:.2f} (chance {chance:.2f})."
+    return text
+
+
+def _on_slides(slides: dict[str, Any] | None) -> str:
+    """What metrics.json has of slides in words: AUC of each aggregation, FROC or why there is none."""
+    if not slides:
+        return ""
+    text = ""
+    areas = [
+        f"{name} {_with_interval(area, slides['auc_interval'][name])}"
+        for name, area in slides["auc"].items()
+        if area is not None
+    ]
+    if areas:
+        text = (
+            f"Slides ({slides['normal']} normal, {slides['tumour']} with tumour), AUC: {', '.join(areas)}. "
+        )
+    if slides["missing"]:
+        text += f"Not here: {len(slides['missing'])} slides of the reference, {slides['missing'][0]} first. "
+    found = slides["froc"]
+    if found is None:
+        return f"{text}No FROC: {slides['no_froc']}." if slides["no_froc"] else text
+    text += f"FROC {_with_interval(found['score'], found['interval'])} ({found['lesions']} lesions, {found['itc']} ITC, "
+    text += f"{found['slides']} slides)."
+    for source, reason in list(found["left_out"].items())[:5]:
+        text += f" {source} is no part of it: {reason.rstrip('.')}."
+    more = len(found["left_out"]) - 5
+    return f"{text} So are {more} more slides (metrics.json)." if more > 0 else text
+
+
+def _with_interval(value: float, interval: list[float] | None) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else f"{value:.3f}"

@@ -1,0 +1,57 @@
+"""The folder of an export, and whether it is there already."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from esad.pipeline.exporting.bundle import write_bundle
+from esad.pipeline.exporting.onnx_model import FILE, OPSET, write_onnx
+from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError
+
+MARKER = "export.json"
+"""Says what the folder holds, and that it is finished."""
+
+
+def export_marker(run: Run, to: str) -> dict[str, Any]:
+    own = {"to": to, "model": run.digest, "score": run.settings.score.kind, "esad": version("esad")}
+    return own | ({"opset": OPSET} if to == "onnx" else {})
+
+
+def already_exported(folder: Path, marker: dict[str, Any], force: bool) -> bool:
+    """Whether `folder` holds just this; EsadError where it holds something else that is not to be replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    path = folder / MARKER
+    if not path.is_file():
+        raise EsadError(f"{folder}: exists and is no export; choose another --out.")
+    difference = first_difference(json.loads(path.read_text(encoding="utf-8")), marker)
+    if difference and not force:
+        raise EsadError(
+            f"{folder}: holds another export ({difference}). Choose another --out, or replace it: esad export … --to {marker['to']} --force"
+        )
+    return not difference and not force
+
+
+def write_export(run: Run, to: str, folder: Path, marker: dict[str, Any]) -> int:
+    """Write the export beside `folder` and rename it, so that it appears whole or not at all; returns its bytes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        if to == "bundle":
+            write_bundle(run, fresh)
+        else:
+            write_onnx(run, fresh / FILE)
+        (fresh / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,69 @@
+"""All that the page shows of one SCORES folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from esad.pipeline.evaluation.counted_items import evaluated_items
+from esad.pipeline.evaluation.metrics_file import stored_metrics
+from esad.pipeline.reporting.pictures import galleries, slide_maps
+from esad.pipeline.reporting.plots import froc_plot, plots_of_run
+from esad.pipeline.scoring.opened_scores import open_scores, scores_folder
+
+SLIDES_LISTED = 40
+
+
+PANELS = (
+    "reconstruction",
+    "each pixel's contribution to the score (integrated gradients from the mean normal picture)",
+    "squared reconstruction error",
+)
+
+
+def section(path: Path) -> dict[str, Any]:
+    """All that the template shows of one scores folder."""
+    folder = scores_folder(path)
+    scores = open_scores(folder)
+    metrics = stored_metrics(scores)
+    described, run, table = scores.marker, scores.run, scores.table
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    provenance = json.loads((run / "provenance.json").read_text())
+    items, _ = evaluated_items(scores)
+    store = config.pop("store")
+    parts = pd.read_parquet(run / "assignments.parquet")
+    labelled = int((parts["semi_label"] == -1).sum())
+    text = (
+        f"{config['method'].upper()} trained on {int((parts['part'] == 'train').sum())} items ({labelled} labelled anomalies) of "
+        f"{store['name']} for {provenance['steps']} steps on {provenance['device']} in {provenance['seconds']:.0f} s, seed "
+        f"{config['seed']}; scored {len(table)} items; evaluated on {metrics['items']} ({metrics['evaluated']})."
+    )
+    return {
+        "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
+        "description": text, "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
+        "galleries": galleries(folder, items if len(items) else table),
+        "slides": slide_maps(folder), "slide_rows": _slide_rows(folder, metrics), "panels": _panels(run),
+        "synthetic": "synthetic" in json.dumps(described).lower(),
+        "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
+    }  # fmt: skip
+
+
+def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The slides with the highest `top_mean`, at most SLIDES_LISTED; nulls are None."""
+    if not metrics.get("slides") or not (folder / "slides.csv").is_file():
+        return []
+    table = pd.read_csv(folder / "slides.csv", dtype={"source": "string"})
+    rows = table.sort_values("top_mean", ascending=False, kind="stable").head(SLIDES_LISTED).astype(object)
+    return rows.where(rows.notna(), None).to_dict("records")
+
+
+def _panels(run: Path) -> list[str]:
+    """What an overlay shows from left to right; a method without reconstructions or gradient has fewer panels."""
+    path = run / "heat.json"
+    maps = json.loads(path.read_text()) if path.is_file() else {}
+    has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
+    return ["input", *[panel for panel, there in zip(PANELS, has, strict=True) if there]]

@@ -1,0 +1,1 @@
+"""A RUN folder, opened, and the items of its store: what training writes and scoring reads."""

@@ -1,0 +1,65 @@
+"""Score terms of items, and the one score made of them (Eq. 9, or standardised)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from esad.pipeline.scoring.heat import score_formula
+from esad.pipeline.stage.progress import progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from esad.models.detector import Method
+    from esad.models.training.augment import Augmentation
+    from esad.models.training.fit import Items
+
+
+TERMS = ("eq9", "reconstruction", "norm")
+
+
+def raw_scores(
+    method: Method, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation,
+    description: str = "score",
+) -> pd.DataFrame:  # fmt: skip
+    """Score terms (TERMS) of the items at `positions`, a row each."""
+    from esad.models.training.fit import score_batches
+
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
+    batch = 64 if method.pictures else 8192
+    with progress(description, len(positions)) as bar:
+        for chosen, _, terms in score_batches(method, items, positions, device, augmentation, batch):
+            for name in TERMS:
+                rows[name].append(terms[name].float().cpu().numpy().reshape(-1))
+            bar.advance(len(chosen))
+    return pd.DataFrame(
+        {name: np.concatenate(values) if values else np.empty(0) for name, values in rows.items()}
+    )
+
+
+def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
+    """Sum over the terms of each term's distance above its median over normals, in median absolute deviations."""
+    total = np.zeros(len(table))
+    for name, (centre, scale) in score_formula("standardised", normals).items():
+        total += (table[name].to_numpy(dtype=float) - centre) / scale
+    return total
+
+
+def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """`raw` with item_id, `score` (of `kind`), reconstruction, norm, percentile, eq9 and standardised in that order.
+
+    The percentile is the share of reference normals with a lower score, in [0, 1].
+    """
+    table = raw.copy()
+    table["standardised"] = standardised(table, normals)
+    table["score"] = table[kind]
+    reference = normals["score"] if "score" in normals else table["score"]
+    ordered = np.sort(reference.to_numpy(dtype=float))
+    table["percentile"] = np.searchsorted(ordered, table["score"].to_numpy(dtype=float), side="left") / max(
+        len(ordered), 1
+    )
+    first = ["item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised"]
+    return table[[*first, *(name for name in table if name not in first)]]

@@ -1,0 +1,153 @@
+"""The SCORES folder: its tables, and what of it is there already."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.scored_items import described
+from esad.pipeline.scoring.slide_maps import write_slide_maps
+from esad.pipeline.scoring.slide_scores import candidates, slide_scores
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.outcome import Outcome, items_of
+
+if TYPE_CHECKING:
+    from esad.preprocessing.store.store import Store
+
+
+BEGUN = "begun.json"
+"""Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
+
+
+FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
+"""What later stages make of the scores: void with them, but not with the overlays."""
+
+
+def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet."""
+    from esad.preprocessing.store.store import write_table
+
+    write_table(folder / "scores.parquet", table)
+    if store.kind == "tiles":
+        places = write_slide_maps(store, table, folder / "slides")
+        write_table(folder / "slides.parquet", slide_scores(table).merge(places, on="source", how="left"))
+        write_table(folder / "candidates.parquet", candidates(table))
+
+
+def renew_labels(folder: Path, run: Run, store: Store) -> bool:
+    """Whether the store says other things of its items than finished scores do: these then say them, too."""
+    from esad.preprocessing.store.store import write_table
+
+    before = pd.read_parquet(folder / "scores.parquet")
+    table = described(before.copy(), run, store)
+    if table.equals(before):
+        return False
+    for name in FIGURES:
+        (folder / name).unlink(missing_ok=True)
+    if store.kind == "tiles":
+        slides = pd.read_parquet(folder / "slides.parquet")
+        slides["label"] = (
+            slides["source"].map(slide_scores(table).set_index("source")["label"]).astype("Int8")
+        )
+        write_table(folder / "slides.parquet", slides)
+    write_table(folder / "scores.parquet", table)
+    return True
+
+
+def scores_marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
+    return {
+        "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
+        "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
+        "items": len(store), "overlays": overlays,
+    }  # fmt: skip
+
+
+def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
+    """Whether all is done; EsadError for a folder of something else. `force` empties a scores folder.
+
+    A finished folder whose overlays are others than asked for is marked as begun.
+    """
+    from esad.preprocessing.store.store import write_json
+
+    finished, begun = folder / "scores.json", folder / BEGUN
+    if not folder.exists():
+        return False
+    if force and (finished.exists() or begun.exists() or not any(folder.iterdir())):
+        shutil.rmtree(folder)
+        return False
+    if finished.exists():
+        found = json.loads(finished.read_text())
+        difference = first_difference({**found, "overlays": None}, {**marker, "overlays": None})
+        if difference:
+            raise EsadError(
+                f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
+            )
+        if found["overlays"] == marker["overlays"]:
+            return True
+        write_json(begun, {**marker, "overlays": None})
+        finished.unlink()
+        return False
+    known = {
+        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, *FIGURES,
+    }  # fmt: skip
+    strange = [
+        entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
+    ]
+    if strange:
+        raise EsadError(
+            f"{folder}: exists and is not a scores folder (it holds {strange[0]}); choose another --out."
+        )
+    return False
+
+
+def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
+    """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
+    begun = folder / BEGUN
+    if not begun.is_file() or json.loads(begun.read_text()) != {**marker, "overlays": None}:
+        begun.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def scores_outcome(folder: Path, store: Store, verb: str) -> Outcome:
+    table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
+    above = int((table["percentile"] >= 0.99).sum())
+    pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
+    message = (
+        f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} above 99 % of the reference normals, "
+        f"{pictures} overlays."
+    )
+    summary = {"items": len(table), "above_99_percent": above, "overlays": pictures}
+    return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
+
+
+def told_of_labels(folder: Path, run: Run, store: Store) -> str:
+    """What to say of finished scores, whose labels are brought up to date."""
+    if renew_labels(folder, run, store):
+        return f"Labels brought up to date, scores kept, in {folder}"
+    return "Left alone (finished before)"
+
+
+def begin_scores(folder: Path, store: Store, table: pd.DataFrame, marker: dict[str, Any]) -> None:
+    """Write the tables and mark the folder as begun: what later stages made of other scores is void."""
+    from esad.preprocessing.store.store import write_json
+
+    for name in FIGURES:
+        (folder / name).unlink(missing_ok=True)
+    write_tables(folder, store, table)
+    write_json(folder / BEGUN, {**marker, "overlays": None})
+
+
+def finish_scores(folder: Path, marker: dict[str, Any]) -> None:
+    """Mark the folder as finished."""
+    from esad.preprocessing.store.store import write_json
+
+    write_json(folder / "scores.json", marker)
+    (folder / BEGUN).unlink(missing_ok=True)

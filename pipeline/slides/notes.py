@@ -1,0 +1,39 @@
+"""What a person should know of the slides of a finished store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say
+from esad.preprocessing.store.store import read_sources
+
+
+def with_slide_notes(outcome: Outcome) -> Outcome:
+    """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and put the counts into the summary."""
+    sources = read_sources(outcome.out)
+    bare = sources[(sources["state"] == "done") & (sources["items"] == 0)]
+    lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
+    blurred = sources[sources["focus_note"].notna()]
+    guarded = sources[sources["stain_guard"].notna()]
+    for source, reason in bare[["source", "reason"]].head(5).itertuples(index=False):
+        say(f"{source}: {reason}")
+    for source, count in lost[["source", "unreadable_tiles"]].head(5).itertuples(index=False):
+        say(f"{source}: {int(count)} tiles could not be read and are left out.")
+    for source, note in blurred[["source", "focus_note"]].head(5).itertuples(index=False):
+        say(f"{source}: {note}")
+    for source, reason in guarded[["source", "stain_guard"]].head(5).itertuples(index=False):
+        say(f"{source}: stain: {reason}")
+    counts = {
+        "left_out": len(bare),
+        "unreadable_tiles": int(lost["unreadable_tiles"].sum()),
+        "blurred_tiles": int(sources["blurred_tiles"].fillna(0).sum()),
+        "blurred": len(blurred),
+        "stain_guarded": len(guarded),
+    }
+    message = outcome.message
+    if len(bare):
+        message += f" {len(bare)} slides gave no tile (their reason is in sources.parquet)."
+    if len(lost):
+        message += f" {counts['unreadable_tiles']} tiles of {len(lost)} damaged slides are missing."
+    return replace(outcome, message=message, summary={**outcome.summary, **counts})

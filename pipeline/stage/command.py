@@ -1,0 +1,144 @@
+"""A stage's command: run to its last line, its `--json` object and its exit status, from `esad` or as a script.
+
+Only the options that a person gave are passed on: every default stands with its settings, or in its stage.
+Everything for people goes to stderr; `--json` puts one object on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from typer.main import get_command
+
+from esad.pipeline.stage.errors import EsadError, ExitStatus, Stopped, UsageError, explain
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.stage.progress import say
+from esad.pipeline.stage.ranks import is_first, several
+
+
+def run_stage(
+    stage: Callable[[], Outcome], as_json: bool, bare: bool = False, in_several: bool = False
+) -> Outcome:
+    """Run a stage; say its line on stderr and with `as_json` print its object on stdout (`bare`: its summary alone).
+
+    UsageError under torchrun for a stage that does not work in several processes (`in_several`).
+    """
+    if several() and not in_several:
+        raise UsageError("torchrun is for `esad train`; run this command without it.")
+    try:
+        outcome = stage()
+    except KeyboardInterrupt as error:
+        raise Stopped("Stopped on request. Run the same command again: it continues where it was.") from error
+    say(outcome.line)
+    if as_json:
+        whole = {"status": int(outcome.exit_status), **outcome.as_json()}
+        print_json(outcome.summary if bare else whole)
+    return outcome
+
+
+def print_json(content: object) -> None:
+    if not is_first():
+        return
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def given_only(**options: Any) -> dict[str, Any]:
+    """The options that the person gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def say_resume(out: Path, force: bool, resume: bool) -> None:
+    if resume and force:
+        raise UsageError("--resume continues and --force replaces: give one of them.")
+    if resume:
+        say(
+            f"{out}: continuing what is there."
+            if out.exists()
+            else f"{out}: nothing there yet, starting anew."
+        )
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM stops the work as Ctrl-C does; once stopping, further ones do not disturb the clearing up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def as_typer(command: Callable[..., Outcome], name: str) -> typer.Typer:
+    """The stage's command alone as a typer application."""
+    app = typer.Typer(name=name, add_completion=False, pretty_exceptions_enable=False)
+    app.command(name=name)(command)
+    return app
+
+
+def call(program: Any, argv: list[str], name: str = "esad") -> int:
+    """Run a click command with the words `argv`; returns its exit status. Errors for people end on stderr, no traceback."""
+    try:
+        with _one_interrupt():
+            result = program.main(args=list(argv), prog_name=name, standalone_mode=False)
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)  # usage errors have it: the usage line, then the message
+        if show:
+            show()
+        else:
+            say(error.format_message())
+        if "--json" in argv:
+            print_json({"status": error.exit_code, "error": error.format_message()})
+        return error.exit_code
+    except EsadError as error:
+        return _failed(str(error), int(error.exit_status), argv)
+    except OSError as error:
+        return _failed(explain(error), ExitStatus.FAILED, argv)
+    return int(result.exit_status) if isinstance(result, Outcome) else int(result or 0)
+
+
+def _failed(message: str, status: int, argv: list[str]) -> int:
+    if not is_first() and status == ExitStatus.FAILED:  # a fault that may be this process's alone
+        sys.stderr.write(f"process {os.environ['RANK']}: error: {message}\n")
+    say(message if status == ExitStatus.STOPPED else f"error: {message}")
+    if "--json" in argv:
+        print_json({"status": int(status), "error": message})
+    return int(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with `status`; one that was stopped is not interrupted again on its way out."""
+    if status == ExitStatus.STOPPED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
+
+
+def run_script(command: Callable[..., Outcome]) -> NoReturn:
+    """What the last lines of a stage script call: `python pipeline/tile.py …` is `esad tile …`.
+
+    Python puts a script's own folder first on the path; there `tables` or `dicom` would hide packages of those names,
+    so it is taken off before anything heavy is imported.
+    """
+    script = Path(sys.argv[0]).resolve()
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != script.parent]
+    leave(call(get_command(as_typer(command, script.stem)), sys.argv[1:], f"esad {script.stem}"))

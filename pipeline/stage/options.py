@@ -1,0 +1,130 @@
+"""Options that several stages have, as types for their commands; and options made of the settings themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder to write; continued where it was left, if the settings agree.")
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", help="CSV: source or item_id, label (0/1), optional split, group, semi_label."),
+]
+Like = Annotated[
+    Path | None, typer.Option("--like", help="Take the settings that shape the items from this RUN.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue where it was left (the default, said aloud).")
+]
+Anonymous = Annotated[
+    bool,
+    typer.Option("--anonymous", help="Hash file names, too; the list of names is kept beside the group key."),
+]
+GroupKey = Annotated[
+    Path | None, typer.Option("--group-key", help="Key of the hashes of patients and names; made if absent.")
+]
+Where = Annotated[
+    list[str] | None, typer.Option("--where", help="Keep rows with column=value, for example view=AP.")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, for example train.epochs=5.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="Address of a Dask scheduler, for example tcp://127.0.0.1:8786: its workers do the work.",
+    ),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow", help="Follow the training in MLflow: http://HOST:PORT, file:FOLDER or sqlite:///FILE."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+Stage = TypeVar("Stage", bound=Callable[..., Any])
+
+
+def settings_as_options(model: type[BaseModel], *names: str) -> Callable[[Stage], Stage]:
+    """Give a command an option for each of the settings `names` of `model`; it gets the stated ones as the dict `given`.
+
+    Name, kind, choices, default and help of an option are those of the setting, so that they are written once. An option
+    that is not given is not in `given`. Values are checked where settings are: in the model.
+    """
+    made = {name: (_option(name, model.model_fields[name]), None) for name in names}
+
+    def stated(**values: Any) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    return lambda command: _expanded(command, "given", made, stated)
+
+
+def fields_as_options(group: type, place: str) -> Callable[[Stage], Stage]:
+    """Give a command an option for each field of the dataclass `group`; it gets them as one object, its argument `place`."""
+    hints = get_type_hints(group, include_extras=True)
+    made = {
+        field.name: (
+            hints[field.name],
+            inspect.Parameter.empty if field.default is MISSING else field.default,
+        )
+        for field in fields(group)
+    }
+    return lambda command: _expanded(command, place, made, group)
+
+
+def _expanded(
+    command: Stage, place: str, made: dict[str, tuple[Any, Any]], build: Callable[..., Any]
+) -> Stage:
+    """`command` whose argument `place` is built of the options `made` (name -> annotation and default)."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        wanted = made if name == place else {name: (hints[name], parameter.default)}
+        for each, (annotation, default) in wanted.items():
+            parameters[each] = inspect.Parameter(
+                each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+
+    def expanded(**values: Any) -> Any:
+        return command(**{place: build(**{name: values.pop(name) for name in made})}, **values)
+
+    expanded.__name__, expanded.__doc__, expanded.__module__ = (
+        command.__name__,
+        command.__doc__,
+        command.__module__,
+    )
+    expanded.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    expanded.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    return cast(Stage, expanded)
+
+
+def _option(name: str, field: FieldInfo) -> Any:
+    """The type of a command's option for a setting: its first sentence as help, its choices and its default behind it."""
+    kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
+    choices = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    kind = str if choices else kinds[0]
+    told = " ".join((field.description or "").split()).split(". ")[0].rstrip(".")
+    default = field.default
+    if default not in (None, PydanticUndefined):
+        told += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
+    option = typer.Option(f"--{name.replace('_', '-')}", help=f"{told}.", metavar="|".join(choices) or None)
+    return Annotated[kind | None, option]
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

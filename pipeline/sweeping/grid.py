@@ -1,0 +1,73 @@
+"""What is swept: settings and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esad.pipeline.settings.presets import run_settings
+from esad.pipeline.stage.errors import EsadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from esad.pipeline.settings.config import RunSettings
+    from esad.preprocessing.store.store import Store
+
+from collections.abc import Sequence
+from typing import Any
+
+from esad.pipeline.settings.config import number_if_scientific, parse_assignments
+from esad.pipeline.stage.errors import UsageError
+
+
+def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
+    """`["loss.lambda1=0.1,1"]` -> {"loss.lambda1": [0.1, 1]}; UsageError names what cannot be swept."""
+    grid: dict[str, list[Any]] = {}
+    for text in over:
+        name, equals, values = text.partition("=")
+        if not equals or not values.strip():
+            raise UsageError(
+                f"--over {text!r}: expected name=value,value, for example loss.lambda1=0.1,1,10."
+            )
+        if name in grid:
+            raise UsageError(f"--over {name} is given twice; list all its values in one.")
+        if name == "seed":
+            raise UsageError("--over seed: a seed is not chosen; --seeds N averages over N of them.")
+        if name == "device" or name.startswith("data."):
+            raise UsageError(f"--over {name}: only settings of the model and its training can be swept.")
+        found = [
+            number_if_scientific(parse_assignments([f"{name}={value}"])[name]) for value in values.split(",")
+        ]
+        if None in found:
+            raise UsageError(f"--over {text!r}: null cannot be swept; leave {name} out for its default.")
+        if len({str(value) for value in found}) < len(found):
+            raise UsageError(f"--over {text!r}: a value stands twice.")
+        grid[name] = found
+    if not grid:
+        raise UsageError("--over is missing: name what to sweep, for example --over loss.lambda1=0.1,1,10.")
+    return grid
+
+
+def checked_settings(
+    store: Store,
+    grid: Mapping[str, Sequence[Any]],
+    preset: str | None,
+    overrides: Sequence[dict[str, Any]],
+) -> RunSettings:
+    """The settings of the first combination; UsageError where any combination has a value that cannot be."""
+    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    first, *_ = [run_settings(store, preset, [*overrides, values]) for values in combinations]
+    return first
+
+
+def best_of(
+    table: pd.DataFrame, grid: Mapping[str, Sequence[Any]], out: Path, reasons: Sequence[str]
+) -> dict[str, Any]:
+    """The values of the combination with the highest AUC, of equal ones the first; EsadError where there is no AUC."""
+    if table["auc"].isna().all():
+        raise EsadError(f"{out}: no cell could be trained; the first: {reasons[0]}")
+    best = table.loc[table["auc"].idxmax()]
+    return {name: next(value for value in grid[name] if value == best[name]) for name in grid}

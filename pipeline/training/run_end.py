@@ -1,0 +1,104 @@
+"""What ends a run: its provenance, and its weights as the last file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esad.pipeline.evaluation.split_overlap import overlap_sentence
+from esad.pipeline.exporting.model_card import write_model_card
+from esad.pipeline.settings.config import RunSettings
+from esad.pipeline.stage.outcome import Outcome
+from esad.pipeline.training.checkpoints import flush, write_durably
+from esad.pipeline.training.validation import validation_figures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from esad.models.detector import Method
+    from esad.models.training.fit import Items
+    from esad.preprocessing.store.store import Store
+
+
+def write_model(out: Path, method: Method) -> None:
+    """Weights and buffers as safetensors, last of all, the other files safe on disk: it says that the run is finished."""
+    from safetensors.torch import save
+
+    for path in out.iterdir():
+        if path.is_file():
+            flush(path)
+    state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+    write_durably(out / "model.safetensors", save(state))
+
+
+def _revision() -> str:
+    """The commit of the checkout that this runs from, else what the image says (ESAD_REVISION), else `unknown`."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        with suppress(OSError, subprocess.CalledProcessError):  # no git, or a checkout of somebody else
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return os.environ.get("ESAD_REVISION", "unknown")
+
+
+def write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, Any]) -> None:
+    from esad.pipeline.runs.run_folder import resolve_device
+    from esad.preprocessing.store.store import write_json
+
+    names = ("esad", "torch", "monai", "pytorch-ignite", "numpy", "pandas")
+    content = {
+        "seed": settings.seed,
+        "device": str(resolve_device(settings.device)),
+        **training,
+        "git_revision": _revision(),
+        "versions": {name: version(name) for name in names},
+        "inputs": store.description["inputs"],
+    }
+    write_json(out / "provenance.json", content)
+
+
+def overlap_of(assignments: pd.DataFrame, settings: RunSettings) -> dict[str, float] | None:
+    """What the published split shares between its sides; None for a clean one."""
+    from esad.preprocessing.splits.published_split import overlap
+
+    return overlap(assignments) if settings.data.split == "published" else None
+
+
+def write_end(
+    out: Path,
+    store: Store,
+    items: Items,
+    assignments: pd.DataFrame,
+    method: Method,
+    settings: RunSettings,
+    training: dict[str, Any],
+) -> None:
+    """What is known after training: figures of the validation part, provenance, model card and, last, the weights."""
+    held = validation_figures(store, items, assignments, method, settings, out)
+    found = {**training, "validation": held, "overlap": overlap_of(assignments, settings)}
+    write_provenance(out, store, settings, found)
+    write_model_card(out)
+    write_model(out, method)
+
+
+def run_outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outcome:
+    import pandas as pd
+
+    table = pd.read_parquet(out / "assignments.parquet")
+    counts = table["part"].value_counts().to_dict()
+    labelled = int((table["semi_label"] == -1).sum())
+    parts = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("train", "validation", "test"))
+    message = f"{verb}: trained on {store.root.name} ({parts}; {labelled} labelled anomalies)."
+    shared = overlap_of(table, settings)
+    if shared:
+        message += f" {overlap_sentence(shared)}"
+    summary = {
+        "parts": {name: int(counts.get(name, 0)) for name in ("train", "validation", "test")},
+        "labelled": labelled, "overlap": shared,
+    }  # fmt: skip
+    return Outcome(out, message, shlex.join(["esad", "score", str(out)]), 0, summary)

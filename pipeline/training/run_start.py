@@ -1,0 +1,72 @@
+"""The folder of a run as its training begins: its settings, what is there already, what is removed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from esad.pipeline.settings.config import RunSettings, first_difference
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.training.checkpoints import lasting, write_durably
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from esad.preprocessing.store.store import Store
+
+
+def run_config(store: Store, settings: RunSettings) -> dict[str, Any]:
+    described = {
+        "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
+        "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"],
+        **({"columns": store.columns} if store.columns else {}),
+    }  # fmt: skip
+    return json.loads(json.dumps({**settings.model_dump(), "store": described}))
+
+
+def already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
+    """True where `out` holds this very run; what is there is removed with `force`, or where it never got to a checkpoint."""
+    path = out / "config.yaml"
+    if out.exists() and any(not name.name.startswith(".") for name in out.iterdir()):
+        if not path.exists() and not (out / "assignments.parquet").exists():
+            raise EsadError(f"{out}: exists and is not a run; choose another --out.")
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else config
+        difference = first_difference(lasting(before), lasting(config))
+        begun = any(out.glob("checkpoints/**/*.pt")) or (out / "model.safetensors").exists()
+        if difference and not force and begun:
+            raise EsadError(
+                f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
+            )
+        if force or difference:
+            _clear(out)
+    return (out / "model.safetensors").exists()
+
+
+def _clear(out: Path) -> None:
+    """Empty the folder, which may be a mounted one, its settings last: killed meanwhile, it is still a run's."""
+    for path in sorted(
+        out.iterdir(), key=lambda path: (path.name == "config.yaml", path.name != "model.safetensors")
+    ):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def shown_config(config: dict[str, Any]) -> dict[str, Any]:
+    """What a tracking server is told: the settings, and of the store no path."""
+    return {**config, "store": {name: config["store"][name] for name in ("name", "kind", "shape")}}
+
+
+def write_start(out: Path, store: Store, assignments: pd.DataFrame, config: dict[str, Any]) -> None:
+    """What is known before training: which item is for what, which inputs the items came from, the settings."""
+    from esad.preprocessing.store.store import remove_temporaries, write_table
+
+    remove_temporaries(out)
+    write_table(out / "assignments.parquet", assignments)
+    write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
+    write_durably(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
