@@ -52,7 +52,10 @@ class StainTarget(BaseModel):
 
 
 class TileProtocol(BaseModel):
-    """How a published set of tiles was cut out of its slides (METHOD 1.1); lengths in level-0 pixels unless said."""
+    """How a published set of tiles was cut out of its slides; lengths in level-0 pixels unless said.
+
+    docs/explanation/protocols.md#camelyon16-tiles explains the rule.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +63,7 @@ class TileProtocol(BaseModel):
     """Slides of which no tile is taken."""
     not_exhaustive: list[str]
     """Tumour slides whose outlines leave lesions out: no tile of theirs tests, and they are no part of FROC, though of
-    the slides' AUC (METHOD 7.1)."""
+    the slides' AUC (protocols.md#froc)."""
     labelled: list[str]
     """Training slides whose tumour tiles are the labelled anomalies; other tumour slides do not train."""
     mask_downsample: int = Field(gt=0)

@@ -19,10 +19,17 @@ from esad.models.networks import (
     table6_widths,
     table_widths,
 )
-from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
+
+NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name != "second_encoder")
+"""The settings of the encoder and decoder that all methods share."""
+LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
+"""The settings that say how labelled items come into a batch."""
+TRAINING = tuple(f"train.{name}" for name in TrainSettings.model_fields if name != "warmup")
+"""The settings of a training in steps."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class Method(nn.Module, ABC):
     """It cannot train without labelled anomalies."""
     has_gradient: ClassVar[bool] = True
     """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        """Settings, or whole sections, that the method uses under `settings`; others change nothing, which is said."""
+        return (*NETWORK, *TRAINING, "train.warmup")
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         """`shape` of one stored item: (H, W, C) or (D,). ValueError for several seeds on pictures."""

@@ -114,8 +114,9 @@ class ESAD(OutlierMixin, BaseEstimator):
 
         `y` (n,) by its sign: negative a labelled anomaly, positive a labelled normal, 0 unlabelled; None is all
         unlabelled. Labelled normals train as the unlabelled do, which are taken to be normal. Without an anomaly the
-        labelled terms of the loss fall away (METHOD A26). ValueError for NaN or infinity, fewer than two rows that
-        are not labelled anomalies, or a parameter out of its range; FloatingPointError where training never converges.
+        labelled terms of the loss fall away (docs/explanation/decisions.md#a26). ValueError for NaN or
+        infinity, fewer than two rows that are not labelled anomalies, or a parameter out of its range;
+        FloatingPointError where training never converges.
         """
         self._check_parameters()
         if y is None:
@@ -158,7 +159,7 @@ class ESAD(OutlierMixin, BaseEstimator):
             )
 
     def _settings(self, rows: int, fewest: int) -> MethodSettings:
-        """The recipe for tables (METHOD, first page), its length by the number of rows."""
+        """The recipe for tables (method.md#recipe-tables), its length by the number of rows."""
         steps = self.steps or round(290 * (rows / 200) ** 0.6)
         train = max(1, round(0.23 * steps))
         return MethodSettings(

@@ -2,6 +2,8 @@
 
 Pictures are (B, C, H, W) float in [0, 1], H and W divisible by 16. Table rows are (S, B, D): a leading axis of
 seeds, each with its own weights, so that ten small networks train as one batched product.
+
+`PAGE.md#…` are headings of the pages in docs/explanation/.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from esad.models.settings import NetworkSettings
 from esad.models.training.randomness import generator
 
 TABLE6_CHANNELS = (64, 128, 256, 512, 512)
-"""Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (METHOD A27)."""
+"""Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (decisions.md#a27)."""
 
 
 def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Sequential:
-    """Twice 3x3 convolution, BatchNorm, ReLU (METHOD 3.1, A6); `affine`: BatchNorm with scale and shift."""
+    """Twice 3x3 convolution, BatchNorm, ReLU (decisions.md#a6); `affine`: BatchNorm with scale and shift."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [
@@ -43,7 +45,7 @@ def table6_widths(width: float) -> list[int]:
 
 
 class ConvolutionalEncoder(nn.Module):
-    """(B, C, H, W) -> (B, 512 * width, H/16, W/16), not negative (Table 6, rows x to z; A4)."""
+    """(B, C, H, W) -> (B, 512 * width, H/16, W/16), not negative (Table 6, rows x to z; decisions.md#a4)."""
 
     def __init__(self, channels: int, width: float = 1.0, affine: bool = True) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class ConvolutionalEncoder(nn.Module):
 
 
 class ConvolutionalDecoder(nn.Module):
-    """(B, 512 * width, H/16, W/16) -> (B, C, H, W), linear output (Table 6, rows up3-1 to x-hat; A5)."""
+    """(B, 512 * width, H/16, W/16) -> (B, C, H, W), linear (Table 6, up3-1 to x-hat; decisions.md#a5)."""
 
     def __init__(self, channels: int, width: float = 1.0, upsample: str = "bilinear") -> None:
         super().__init__()
@@ -98,8 +100,9 @@ class SeedLinear(nn.Module):
 
 
 class SeedBatchNorm(nn.Module):
-    """BatchNorm over B of (S, F, B), each seed on its own; eps as Deep SAD's (METHOD 2.1).
+    """BatchNorm over B of (S, F, B), each seed on its own.
 
+    eps is Deep SAD's (other-methods.md#deep-sad-networks).
     Features of all seeds are the channels of one BatchNorm: with the rows last that is one fast call.
     """
 
@@ -158,7 +161,7 @@ class PerceptronStack(nn.Module):
 
 
 def table_widths(columns: int, settings: NetworkSettings) -> list[int]:
-    """[columns, hidden..., code]: Deep SAD's sizes by number of columns (METHOD 2.1), hidden times `width`."""
+    """[columns, hidden..., code]: Deep SAD's (other-methods.md#deep-sad-networks), hidden times `width`."""
     hidden, code = ((128, 64), 32) if columns > 100 else ((32, 16), 4 if columns <= 6 else 8)
     chosen = settings.hidden or [max(2, round(size * settings.width)) for size in hidden]
     return [columns, *chosen, settings.code or code]
@@ -167,7 +170,8 @@ def table_widths(columns: int, settings: NetworkSettings) -> list[int]:
 class ColumnScaler(nn.Module):
     """Raw table values to [0, 1] by the training rows of each seed; other rows may fall outside.
 
-    Standardising and then min-max scaling (METHOD 2.2) equals min-max scaling alone; a constant column gives 0.
+    Standardising and then min-max scaling (protocols.md#tables-scaling) equals min-max scaling alone; a
+    constant column gives 0.
     """
 
     def __init__(self, seeds: int, columns: int) -> None:
@@ -189,7 +193,8 @@ class ColumnScaler(nn.Module):
 
 
 class PictureScaler(nn.Module):
-    """uint8 (B, H, W, C) -> float (B, C', H', W') in [0, 1]; sides zero-padded to a multiple of 16 (A18, A21)."""
+    """uint8 (B, H, W, C) -> float (B, C', H', W') in [0, 1] (decisions.md#a21); sides zero-padded to a
+    multiple of 16 (decisions.md#a18)."""
 
     def __init__(self, shape: tuple[int, int, int], channels: int | None) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Settings of networks, losses and training, each beside its source: a section of the paper or a METHOD row."""
+"""Settings of networks, losses and training, each beside its source: a section, table or equation of the
+paper, or a heading `PAGE.md#…` of the pages in docs/explanation/.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,26 @@ class NetworkSettings(Settings):
     """The encoder-decoder-encoder."""
 
     width: float = Field(1.0, gt=0)
-    """Share of Table 6's channels (pictures), or multiple of Deep SAD's hidden layers (tables; METHOD 2.1)."""
+    """Share of Table 6's channels (pictures), or multiple of Deep SAD's hidden layers (tables;
+    other-methods.md#deep-sad-networks)."""
     channels: Literal[1, 3] | None = None
-    """Input channels; grey repeated to 3 is the paper's (A19); null = as stored."""
+    """Input channels; grey repeated to 3 is the paper's (decisions.md#a19); null = as stored."""
     upsample: Literal["bilinear", "nearest"] = "bilinear"
-    """How the decoder doubles its maps (A6)."""
+    """How the decoder doubles its maps (decisions.md#a6)."""
     hidden: list[int] | None = None
-    """Tables: widths of the hidden layers; null = Deep SAD's for the number of columns, times `width` (METHOD 2.1)."""
+    """Tables: widths of the hidden layers; null = Deep SAD's for the number of columns, times `width`
+    (other-methods.md#deep-sad-networks)."""
     code: int | None = Field(None, ge=1)
-    """Tables: size of the code; null = Deep SAD's (METHOD 2.1)."""
+    """Tables: size of the code; null = Deep SAD's (other-methods.md#deep-sad-networks)."""
     second_encoder: bool = True
-    """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association (A29)."""
+    """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association
+    (decisions.md#a29)."""
     affine: bool = True
-    """Tables: BatchNorm with scale and shift (Deep SAD's have none, METHOD 2.1; its encoder and Deep SVDD's never have)."""
+    """Tables: BatchNorm with scale and shift (Deep SAD's have none, other-methods.md#deep-sad-networks;
+    its encoder and Deep SVDD's never have)."""
     bias: bool = True
-    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none (METHOD 2.1); its encoder and
-    Deep SVDD's never have."""
+    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none
+    (other-methods.md#deep-sad-networks); its encoder and Deep SVDD's never have."""
 
 
 class LossSettings(Settings):
@@ -43,26 +49,28 @@ class LossSettings(Settings):
     lambda2: float = Field(1.0, ge=0)
     """Weight of the association term (paper 4.1: 1)."""
     reconstruction: Literal["mean", "sum"] = "mean"
-    """Reduction of a squared norm over the item's entries (A1)."""
+    """Reduction of a squared norm over the item's entries (decisions.md#a1)."""
     norm: Literal["mean", "sum"] = "mean"
-    """The same of a code's squared norm (A2, A3)."""
+    """The same of a code's squared norm (decisions.md#a2, #a3)."""
     association: Literal["mean", "sum"] = "mean"
-    """The same of the distance of the two codes (A2, A3)."""
+    """The same of the distance of the two codes (decisions.md#a2, #a3)."""
     labelled_weight: float = Field(1.0, ge=0)
     """Weight of the labelled means of Eq. 5 and 6 (the paper's is 1)."""
     eps: float = Field(1e-6, gt=0)
-    """Added to the squared norm before it is inverted (A7)."""
+    """Added to the squared norm before it is inverted (decisions.md#a7)."""
     batch_mean: Literal["separate", "joint"] = "separate"
-    """Unlabelled and labelled items averaged apart (Eq. 5, 6) or together, as Deep SAD's code does (A9)."""
+    """Unlabelled and labelled items averaged apart (Eq. 5, 6) or together, as Deep SAD's code does
+    (decisions.md#a9)."""
 
 
 class PhiSettings(Settings):
-    """The transformation that labelled anomalies must be reconstructed to (Eq. 5, A11-A13)."""
+    """The transformation that labelled anomalies must be reconstructed to (Eq. 5, method.md#phi)."""
 
     rearrange: bool = True
-    """Rotate pictures by 90, 180 or 270 degrees (A11); permute the columns of a table row (A12)."""
+    """Rotate pictures by 90, 180 or 270 degrees (decisions.md#a11); permute the columns of a table row
+    (decisions.md#a12)."""
     noise: float = Field(0.1, ge=0)
-    """Standard deviation of the added Gaussian noise, in units of [0, 1] (A11-A13)."""
+    """Standard deviation of the added Gaussian noise, in units of [0, 1] (decisions.md#a11, #a13)."""
 
 
 class OptimiserSettings(Settings):
@@ -73,13 +81,14 @@ class OptimiserSettings(Settings):
     learning_rate: float = Field(0.1, gt=0)
     """At the start (paper 6.3: 0.1)."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Of SGD (paper 6.3: PyTorch's default, none; A15)."""
+    """Of SGD (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
     weight_decay: float = Field(0.0, ge=0)
-    """Paper 6.3: PyTorch's default, none (A15)."""
+    """Paper 6.3: PyTorch's default, none (decisions.md#a15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
     """Paper 6.3: halved every 50 of 200 epochs, that is at each quarter."""
     milestone: float = Field(1 / 3, ge=0, le=1)
-    """Schedule `milestone`: a tenth of the rate from this share on (Deep SAD: epoch 50 of 150, METHOD 2.4)."""
+    """Schedule `milestone`: a tenth of the rate from this share on (Deep SAD: epoch 50 of 150,
+    other-methods.md#schedules)."""
     epochs: float | None = Field(None, ge=0)
     """Length as passes over the unlabelled items (paper 6.3: 200)."""
     steps: int | None = Field(None, ge=0)
@@ -92,52 +101,56 @@ class TrainSettings(OptimiserSettings):
     batch_size: int = Field(32, ge=2)
     """Unlabelled items a step (`balanced`), or items a step (`joint`; paper 6.3: 32). In several processes: of all of them."""
     batches: Literal["joint", "balanced"] = "joint"
-    """One shuffled order of all items (A9's reading of the paper), or `labelled_per_batch` drawn anew each step."""
+    """One shuffled order of all items (our reading of the paper, decisions.md#a9), or `labelled_per_batch`
+    drawn anew each step."""
     labelled_per_batch: int = Field(8, ge=1)
-    """Labelled items a step, with `balanced` (METHOD, first page)."""
+    """Labelled items a step, with `balanced` (method.md#batches)."""
     warmup: OptimiserSettings = OptimiserSettings(epochs=0)
     """A plain autoencoder that precedes the method itself: ESAD's warm-up on the unlabelled items (none in the paper),
     Deep SAD's and Deep SVDD's pre-training, the autoencoder below a hybrid method."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Arithmetic of the networks of pictures: auto = bf16 on CUDA (fp16 on devices without it), float32 elsewhere. bf16
-    and fp16 are for CUDA only (a step in bf16 takes 30 times as long on a CPU, MEASURED). Tables are float32."""
+    and fp16 are for CUDA only (a step in bf16 takes 30 times as long on a CPU, measurements.md#network-cost).
+    Tables are float32."""
     compile: bool = False
     """Compile the networks with torch.compile: needs a C++ compiler (CPU) or Triton (CUDA); other bits, the same losses."""
     restarts: int = Field(3, ge=0)
-    """Times that training may start anew at half the learning rate after a loss that is not finite (A15)."""
+    """Times that training may start anew at half the learning rate after a loss that is not finite
+    (decisions.md#a15)."""
 
 
 class DeepSadSettings(Settings):
-    """Deep SAD (Ruff et al. 2020; METHOD 2.4)."""
+    """Deep SAD (Ruff et al. 2020; other-methods.md#deep-sad)."""
 
     eta: float = Field(1.0, gt=0)
     """Weight of labelled items (paper 6.5: 1)."""
     eps: float = Field(1e-6, gt=0)
-    """Added to the squared distance before it is inverted (METHOD 2.4)."""
+    """Added to the squared distance before it is inverted (other-methods.md#deep-sad)."""
     centre_gap: float = Field(0.1, ge=0)
-    """Least size of a coordinate of the centre that is not 0 (METHOD 2.4); Deep SVDD's, too."""
+    """Least size of a coordinate of the centre that is not 0; Deep SVDD's, too
+    (other-methods.md#deep-sad)."""
 
 
 class DeepSvddSettings(Settings):
-    """Deep SVDD (Ruff et al. 2018; METHOD section 4)."""
+    """Deep SVDD (Ruff et al. 2018; other-methods.md#deep-svdd)."""
 
     objective: Literal["one_class", "soft_boundary"] = "one_class"
-    """Mean squared distance, or a radius with violations (METHOD section 4; paper 6.5)."""
+    """Mean squared distance, or a radius with violations (other-methods.md#deep-svdd; paper 6.5)."""
     nu: float = Field(0.1, gt=0, lt=1)
-    """Soft boundary: share of training items that may lie outside (METHOD section 4)."""
+    """Soft boundary: share of training items that may lie outside (other-methods.md#deep-svdd)."""
     radius_warmup: float = Field(10, ge=0)
-    """Soft boundary: epochs before the radius follows the batches' quantile (METHOD section 4)."""
+    """Soft boundary: epochs before the radius follows the batches' quantile (other-methods.md#deep-svdd)."""
 
 
 class SsDgmSettings(Settings):
-    """SS-DGM, model M2 (Kingma et al. 2014; METHOD 2.5)."""
+    """SS-DGM, model M2 (Kingma et al. 2014; other-methods.md#ss-dgm)."""
 
     alpha: float = Field(0.1, ge=0)
-    """Weight of the classifier's own cross-entropy (METHOD 2.5)."""
+    """Weight of the classifier's own cross-entropy (other-methods.md#ss-dgm)."""
     hidden: list[int] | None = None
-    """Hidden layers; null = the encoder's for tables, 128 and 64 for pictures (METHOD 2.5, MNIST)."""
+    """Hidden layers; null = the encoder's for tables, 128 and 64 for pictures (other-methods.md#ss-dgm)."""
     latent: int | None = Field(None, ge=1)
-    """Size of z; null = the encoder's code for tables, 32 for pictures (METHOD 2.5, MNIST)."""
+    """Size of z; null = the encoder's code for tables, 32 for pictures (other-methods.md#ss-dgm)."""
 
 
 class ShallowSettings(Settings):
@@ -174,7 +187,7 @@ class OcSvmSettings(KernelSettings):
 
 
 class SsadSettings(KernelSettings):
-    """SSAD, the convex dual (Goernitz et al. 2013; METHOD 2.5)."""
+    """SSAD, the convex dual (Goernitz et al. 2013; other-methods.md#ssad)."""
 
     kappa: float = Field(1.0, ge=0)
     """Least sum of the labelled items' dual variables, that is the weight of their margin (paper 6.5: 1)."""

@@ -16,7 +16,8 @@ from esad.pipeline.stage.options import Inputs, fields_as_options, settings_as_o
 from esad.pipeline.stage.outcome import Outcome
 
 PUBLISHED = {"tile_size": 192}
-"""Side at 10x of the 768 level-0 pixels of Camelyon16's published tiles; training crops 64 of it (METHOD 1.1)."""
+"""Side at 10x of the 768 level-0 pixels of Camelyon16's published tiles; training crops 64 of it
+(docs/explanation/protocols.md#camelyon16-crops)."""
 
 
 @settings_as_options(
@@ -39,7 +40,8 @@ def command(
 
     def stage() -> Outcome:
         published = PUBLISHED if tile_list or given.get("protocol") else {}
-        stain = {"stain": "vahadane-dpa"} if given.get("protocol") else {}  # the paper's (METHOD 1.1)
+        # the paper's tiles: protocols.md#camelyon16-stain
+        stain = {"stain": "vahadane-dpa"} if given.get("protocol") else {}
         settings = request.settings(TileSettings, "tiles", given, {**published, **stain})
         return tile(inputs, settings, request.options(cores()), annotations, tile_list)
 

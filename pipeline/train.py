@@ -66,13 +66,17 @@ def train(
     `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
     EsadError (data, non-finite loss, other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
+    from esad.pipeline.settings.ignored import warnings_of_run
     from esad.pipeline.settings.presets import run_settings
+    from esad.pipeline.stage.progress import say
     from esad.pipeline.stage.ranks import several
     from esad.pipeline.training.failures import failures_in_words
     from esad.preprocessing.store.store import Store
 
     opened = Store(store)
     settings = run_settings(opened, preset, overrides)
+    for warning in warnings_of_run(settings, opened, preset, overrides):
+        say(warning)
     if several() and opened.kind == "table":
         raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
     with failures_in_words(out, settings):

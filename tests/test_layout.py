@@ -1,12 +1,14 @@
-"""The rules of the layout: imports go one way, files stay readable, every stage runs as a module."""
+"""The rules of the house: imports go one way and never in a circle, rooms and files stay small, every stage is a script."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+import networkx
 import pytest
 
 from tests import ROOT
@@ -22,72 +24,198 @@ STAGES = [
     "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan",
     "audit", "benchmark", "export", "verify", "sweep",
 ]  # fmt: skip
+FUNCTION_OF = {"run": "run_workflow"}
+"""Stages whose function is not called as they are."""
+MOST_FILES, MOST_LINES, MOST_LINES_OF_A_STAGE = 12, 500, 40
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FACADE = sorted(path for path in (ROOT / "src" / "esad").glob("*.py"))
 SOURCES = [
     *MODULES,
+    *FACADE,
     *sorted(path for folder in ("tests", "benchmarks", "deploy") for path in (ROOT / folder).rglob("*.py")),
 ]
+ROOMS = sorted({path.parent for path in MODULES})
 
 
-def imported_packages(path: Path) -> set[str]:
-    """Top-level names of all imports of a file, inside functions and TYPE_CHECKING, too."""
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def name_of(path: Path) -> str:
+    """`esad.pipeline.ingest.units` for pipeline/ingest/units.py; a package for its __init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("esad", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, inside functions and TYPE_CHECKING, too."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(path.parent.name if node.level else str(node.module).split(".")[0])
+            assert not node.level, f"{path}: a relative import; write esad.…"
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_go_one_way(path):
-    package = path.relative_to(ROOT).parts[0]
-    assert imported_packages(path) & set(PACKAGES) <= MAY_IMPORT[package]
+@cache
+def imports() -> networkx.DiGraph:
+    """Module -> the modules of ours that it imports."""
+    known = {name_of(path) for path in MODULES}
+    pairs = [(name_of(path), name) for path in MODULES for name in imported(path) & known]
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(known)
+    graph.add_edges_from((one, other) for one, other in pairs if other not in parents(one))
+    return graph
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_files_stay_readable(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+def parents(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_module_can_load_a_pickle(path):
-    text = path.read_text(encoding="utf-8")
-    assert not imported_packages(path) & {"pickle", "dill", "joblib", "cloudpickle", "shelve"}
-    assert "allow_pickle=True" not in text
-    assert "weights_only=False" not in text
+def circles(graph: networkx.DiGraph) -> list[list[str]]:
+    return [sorted(found) for found in networkx.strongly_connected_components(graph) if len(found) > 1]
+
+
+def test_imports_go_one_way():
+    wrong = []
+    for path in MODULES:
+        package = path.relative_to(ROOT).parts[0]
+        ours = {name.split(".")[1] for name in imported(path) if name.startswith("esad.")}
+        wrong += [(shown(path), name) for name in ours & set(PACKAGES) - MAY_IMPORT[package]]
+    assert wrong == []
+
+
+def test_no_two_modules_import_each_other_however_far_apart():
+    assert circles(imports()) == []
+
+
+def test_no_two_rooms_of_the_pipeline_or_of_preprocessing_import_each_other():
+    graph = networkx.DiGraph()
+    for one, other in imports().edges:
+        rooms = [".".join(name.split(".")[:3]) for name in (one, other)]
+        if rooms[0] != rooms[1] and not one.startswith("esad.models"):
+            graph.add_edge(*rooms)
+    assert circles(graph) == []
+
+
+def test_a_circle_would_be_found():
+    graph = networkx.DiGraph([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
+    assert circles(graph) == [["a", "b", "c"]]
+
+
+def test_the_command_line_is_imported_by_nothing_below_it():
+    above = {"esad.pipeline.__main__", *(name for name in imports() if name.startswith("esad.pipeline.cli"))}
+    below = [
+        one for one, other in imports().edges if other.startswith("esad.pipeline.cli") and one not in above
+    ]
+    assert below == []
+    quoting = [
+        shown(path)
+        for path in MODULES
+        if name_of(path) not in above and "esad.pipeline.cli" in path.read_text(encoding="utf-8")
+    ]
+    assert quoting == []  # nor by name
+
+
+def test_nothing_of_ours_imports_the_public_names():
+    """`esad` itself offers what the rooms have; a room that took it from there would close a circle."""
+    assert [shown(path) for path in MODULES if {"esad", "esad.api"} & imported(path)] == []
+
+
+def test_our_modules_have_one_name():
+    """`pipeline.x` beside `esad.pipeline.x` would be a second copy of the same file."""
+    outer = {shown(path): {name.split(".")[0] for name in imported(path)} for path in SOURCES}
+    assert [path for path, names in outer.items() if names & set(PACKAGES)] == []
+
+
+def test_files_stay_readable():
+    lines = {shown(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=shown)
+def test_rooms_stay_small_and_say_what_they_are(room):
+    files = sorted(path.name for path in room.glob("*.py"))
+    if room == ROOT / "pipeline":
+        assert set(files) == {"__init__.py", "__main__.py", *(f"{stage}.py" for stage in STAGES)}
+    else:
+        assert len(files) <= MOST_FILES
+    assert "__init__.py" in files
+    tree = tree_of(room / "__init__.py")
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1  # what a room offers is taken from its files
+
+
+def test_tests_mirror_the_rooms():
+    """A room of tests for no room of the code is a leftover of a move."""
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    of_packages = {folder for folder in folders if folder.parts and folder.parts[0] in PACKAGES}
+    assert {folder for folder in of_packages if not (ROOT / folder).is_dir()} == set()
+
+
+def test_no_module_can_load_a_pickle():
+    loading = []
+    for path in [*MODULES, *FACADE]:
+        text = path.read_text(encoding="utf-8")
+        names = {name.split(".")[0] for name in imported(path)}
+        if names & {"pickle", "dill", "joblib", "cloudpickle", "shelve"}:
+            loading.append(shown(path))
+        if "allow_pickle=True" in text or "weights_only=False" in text:
+            loading.append(shown(path))
+    assert loading == []
 
 
 def test_a_slide_can_be_tiled_without_torch():
     package = ROOT / "preprocessing"
-    needing = {path.name for path in package.rglob("*.py") if "torch" in imported_packages(path)}
-    assert needing <= {"stain_torch.py"}
-    others = [
-        path for path in MODULES if "esad.preprocessing.stain.on_device" in path.read_text(encoding="utf-8")
-    ]
-    assert not [path for path in others if path.parent == package]
+    needing = {
+        path for path in package.rglob("*.py") if "torch" in {name.split(".")[0] for name in imported(path)}
+    }
+    assert needing == {package / "stain" / "on_device.py"}
+    assert [one for one, other in imports().edges if other == "esad.preprocessing.stain.on_device"] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_ends_in_the_call_that_python_m_needs(stage):
-    tree = ast.parse((ROOT / "pipeline" / f"{stage}.py").read_text(encoding="utf-8"))
-    last = tree.body[-1]
+def test_a_stage_script_is_its_own_table_of_contents(stage):
+    tree = tree_of(ROOT / "pipeline" / f"{stage}.py")
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {"command", FUNCTION_OF.get(stage, stage)} <= set(functions)
+    for name, function in functions.items():
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        lines = (function.end_lineno or 0) - body[0].lineno + 1
+        assert lines <= MOST_LINES_OF_A_STAGE, f"{name}: {lines} lines"
+    assert not [node for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_script_ends_in_its_own_command(stage):
+    last = tree_of(ROOT / "pipeline" / f"{stage}.py").body[-1]
     assert isinstance(last, ast.If)
-    assert ast.unparse(last.test) == "__name__ == '__main__'"
-    assert f"main(['{stage}', *sys.argv[1:]])" in ast.unparse(last)
+    assert ast.unparse(last) == "if __name__ == '__main__':\n    run_script(command)"
 
 
-def test_python_m_is_the_same_command():
-    for module, told in (
-        ("esad.pipeline.score", "esad score"),
-        ("pipeline", "esad"),
-        ("esad.pipeline.run", "esad run"),
-    ):
-        end = subprocess.run(
-            [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-        assert f"Usage: {told}" in end.stdout
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-m", "esad.pipeline.score"], "esad score"),
+        (["-m", "esad.pipeline.run"], "esad run"),
+        (["-m", "esad.pipeline"], "esad"),
+        (["-m", "esad"], "esad"),
+        (["pipeline/tile.py"], "esad tile"),
+    ],
+)
+def test_a_script_and_python_m_are_the_same_command(words, told):
+    end = subprocess.run(
+        [sys.executable, *words, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert f"Usage: {told}" in end.stdout
 
 
 def test_every_stage_of_the_layout_is_a_command():
@@ -95,4 +223,4 @@ def test_every_stage_of_the_layout_is_a_command():
 
     from esad.pipeline.cli.app import app
 
-    assert set(STAGES) <= set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(get_command(app).commands) == {*STAGES, "doctor"}  # type: ignore[attr-defined]

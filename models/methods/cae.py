@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esad.models.detector import Method, Phase, group_mean, reduce_items
+from esad.models.detector import LABELLED_ITEMS, Method, Phase, group_mean, reduce_items
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 
@@ -26,6 +26,11 @@ class CaeMethod(Method):
         super().__init__(settings, shape, seeds)
         self.encoder1 = self._encoder("encoder1")
         self.decoder = self._decoder("decoder")
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        read = (*super().settings_read(settings), "loss.reconstruction")
+        return tuple(name for name in read if name not in LABELLED_ITEMS)
 
     def phases(self) -> list[Phase]:
         train = self.settings.train

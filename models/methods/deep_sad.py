@@ -1,4 +1,7 @@
-"""Deep SAD (Ruff et al. 2020): unlabelled codes near a centre, labelled anomalies far from it (METHOD 2.4)."""
+"""Deep SAD (Ruff et al. 2020): unlabelled codes near a centre, labelled anomalies far from it.
+
+docs/explanation/other-methods.md#deep-sad has it step by step.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch import Tensor
 
 from esad.models.detector import group_mean
 from esad.models.methods.hypersphere import HypersphereMethod
-from esad.models.settings import DeepSadSettings
+from esad.models.settings import DeepSadSettings, MethodSettings
 
 
 def deep_sad_loss(squared: Tensor, semi_label: Tensor, settings: DeepSadSettings) -> Tensor:
@@ -22,6 +25,10 @@ class DeepSadMethod(HypersphereMethod):
     """All training items take part in the pre-training, in the centre and in one joint mean; the score is d^2."""
 
     uses_labels = True
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return (*super().settings_read(settings), "deep_sad")
 
     def sphere_losses(self, squared: Tensor, semi_label: Tensor, epoch: float) -> dict[str, Tensor]:
         return {

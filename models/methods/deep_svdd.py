@@ -1,4 +1,7 @@
-"""Deep SVDD (Ruff et al. 2018), one-class and soft-boundary: the unlabelled items near a centre (METHOD section 4)."""
+"""Deep SVDD (Ruff et al. 2018), one-class and soft-boundary: the unlabelled items near a centre.
+
+docs/explanation/other-methods.md#deep-svdd has both objectives.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,10 @@ class DeepSvddMethod(HypersphereMethod):
         super().__init__(settings, shape, seeds)
         self.soft = settings.deep_svdd.objective == "soft_boundary"
         self.register_buffer("radius", torch.zeros(len(self.seeds)))
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return (*super().settings_read(settings), "deep_svdd")
 
     def sphere_losses(self, squared: Tensor, semi_label: Tensor, epoch: float) -> dict[str, Tensor]:
         chosen = self.settings.deep_svdd

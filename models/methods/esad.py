@@ -27,8 +27,9 @@ def phi(
     """Pictures (B, C, H, W) or table rows (S, B, D) rearranged and noised, fresh for each (seed, step).
 
     Pictures turn by 90, 180 or 270 degrees (by 180 where H != W), never by 0; the columns of a row are permuted,
-    never by the identity where D > 1 (paper Eq. 5; METHOD A11, A12). The noise is not clamped. `chosen` (bool, (B,)
-    or (S, B)) says which items change, None all of them. The pictures of a `share` change as in the whole batch.
+    never by the identity where D > 1 (paper Eq. 5; docs/explanation/decisions.md#a11, #a12). The noise is not
+    clamped. `chosen` (bool, (B,) or (S, B)) says which items change, None all of them. The pictures of a
+    `share` change as in the whole batch.
     """
     if x.dim() == 3:
         rows = torch.ones_like(x[..., 0], dtype=torch.bool) if chosen is None else chosen
@@ -127,6 +128,10 @@ class EsadMethod(Method):
         self.encoder1 = self._encoder("encoder1")
         self.decoder = self._decoder("decoder")
         self.encoder2 = self._encoder("encoder2") if settings.network.second_encoder else None
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return ("network", "loss", "phi", "train")
 
     def phases(self) -> list[Phase]:
         first = [*self.encoder1.parameters(), *self.decoder.parameters()]

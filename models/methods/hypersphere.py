@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esad.models.detector import Method, Phase, reduce_items, single_term
+from esad.models.detector import LABELLED_ITEMS, Method, Phase, reduce_items, single_term
 from esad.models.methods.cae import autoencoder_loss
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
@@ -18,9 +18,9 @@ from esad.models.training.item_pool import ItemPool
 
 
 def push_from_zero(centre: Tensor, gap: float) -> Tensor:
-    """`centre` with coordinates nearer to 0 than `gap` moved to +-gap; exact zeros stay (METHOD 2.4).
+    """`centre` with coordinates nearer to 0 than `gap` moved to +-gap; exact zeros stay.
 
-    A unit whose target is 0 could be matched by zero weights.
+    A unit whose target is 0 could be matched by zero weights (docs/explanation/other-methods.md#deep-sad).
     """
     return torch.where(centre.abs() < gap, gap * centre.sign(), centre)
 
@@ -39,6 +39,11 @@ class HypersphereMethod(Method):
         self.encoder = self._encoder("encoder1", bias_free=True)
         self.decoder = self._decoder("decoder")
         self.register_buffer("centre", torch.zeros(len(self.seeds), 1, self._sizes()[1]))
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        read = (*super().settings_read(settings), "loss.reconstruction", "deep_sad.centre_gap")
+        return read if cls.uses_labels else tuple(name for name in read if name not in LABELLED_ITEMS)
 
     def phases(self) -> list[Phase]:
         train, encoder = self.settings.train, [*self.encoder.parameters()]
@@ -64,9 +69,8 @@ class HypersphereMethod(Method):
             terms = self.sphere_losses(squared, self._rows(batch.whole_semi_label), batch.epoch)
             return {name: self._without_seeds(value) for name, value in terms.items()}
         x_hat = self.decoder(self.encoder(batch.x))
-        reduction = (
-            self.settings.loss.reconstruction
-        )  # METHOD 2.4: of labelled anomalies, too, where they take part
+        reduction = self.settings.loss.reconstruction
+        # labelled anomalies are reconstructed, too, where they take part (other-methods.md#deep-sad)
         return autoencoder_loss(batch, x_hat, reduction, anomalies=True)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
@@ -77,7 +81,7 @@ class HypersphereMethod(Method):
         return self._rows(self.encoder(x))
 
     def squared_distance(self, x: Tensor) -> Tensor:
-        """(S, B): |code - centre|^2, summed over the code's entries (METHOD 2.4)."""
+        """(S, B): |code - centre|^2, summed over the code's entries (other-methods.md#deep-sad)."""
         return reduce_items((self.codes(x) - self.centre).square(), 2, "sum")
 
     @abstractmethod

@@ -1,6 +1,7 @@
-"""SS-DGM, model M2 (Kingma et al. 2014): a generative model of items and their class (METHOD 2.5).
+"""SS-DGM, model M2 (Kingma et al. 2014): a generative model of items and their class.
 
-Pictures are flattened for the generative part. M1+M2, which the paper tries on pictures beside M2, is left out.
+Pictures are flattened for the generative part. M1+M2, which the paper tries on pictures beside M2, is left
+out (docs/explanation/other-methods.md#ss-dgm).
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class SsDgmMethod(SupervisedMethod):
         down, up = [entries + 1, *hidden, 2 * self.latent], [self.latent + 1, *hidden[::-1], entries]
         self.inference = PerceptronStack(self.seeds, down, network, "inference", sigmoid=False)
         self.generation = PerceptronStack(self.seeds, up, network, "generation", sigmoid=False)
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return (*super().settings_read(settings), "ss_dgm")
 
     def bounds(self, rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of -log p(x, y) for y = normal and anomaly, (S, B) each; `rows` (S, B, F) and `noise` (S, 2B, latent)."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from esad.models.detector import Method, Phase, single_term
+from esad.models.detector import NETWORK, TRAINING, Method, Phase, single_term
 from esad.models.networks import SeedLinear
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
@@ -23,6 +23,12 @@ class SupervisedMethod(Method):
         super().__init__(settings, shape, seeds)
         self.encoder = self._encoder("encoder1", bias_free=True)
         self.head = SeedLinear(self.seeds, self._sizes()[1], 1, bias=True, name="head")
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return tuple(
+            name for name in (*NETWORK, *TRAINING) if name != "network.upsample"
+        )  # it has no decoder
 
     def phases(self) -> list[Phase]:
         return [Phase("train", [*self.parameters()], self.settings.train, labelled=True)]

@@ -15,7 +15,10 @@ from esad.models.training.ranks import draws_of
 
 @dataclass(frozen=True)
 class Augmentation:
-    """`crop` is the side in pixels or None; `flip` which mirror images may be drawn (METHOD A20)."""
+    """`crop` is the side in pixels or None; `flip` which mirror images may be drawn.
+
+    docs/explanation/decisions.md#a20 says what the paper's data sets take.
+    """
 
     crop: int | None = None
     flip: Literal["none", "horizontal", "both"] = "none"

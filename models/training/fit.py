@@ -288,7 +288,7 @@ def fit(
     """Train in a plain loop; returns the method in evaluation mode.
 
     Seeds whose loss or weights do not stay finite start anew, without the others, at half the learning rate, up to
-    `train.restarts` times (METHOD A15); FloatingPointError where that is not enough.
+    `train.restarts` times (docs/explanation/decisions.md#a15); FloatingPointError where that is not enough.
     """
     return _fit(method, data, torch.device(device), augmentation, 0).eval()
 

@@ -15,7 +15,8 @@ from esad.models.training.randomness import generator
 def learning_rate_factor(schedule: str, step: int, steps: int, milestone: float = 1.0) -> float:
     """Share of the initial learning rate at `step` of `steps` (paper 6.3: halved at each quarter).
 
-    `milestone`: a tenth from this share of the steps on, as Deep SAD's (METHOD 2.4).
+    `milestone`: a tenth from this share of the steps on, as Deep SAD's
+    (docs/explanation/other-methods.md#schedules).
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
@@ -36,7 +37,7 @@ class BatchOrder:
         self._pass: tuple[Any, np.ndarray, np.ndarray] = (None, positions, semi_labels)
 
     def steps_per_epoch(self, labelled: bool) -> int:
-        """Full batches in one pass; a last incomplete batch is left out (METHOD A17)."""
+        """Full batches in one pass; a last incomplete batch is left out (decisions.md#a17)."""
         count = len(self.unlabelled) + (len(self.labelled) if self._joint(labelled) else 0)
         return max(1, count // self.train.batch_size)
 

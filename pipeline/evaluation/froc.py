@@ -1,5 +1,6 @@
-"""Camelyon16's lesion figure, FROC, with the organisers' constants and quirks (METHOD 7.1). Pure.
+"""Camelyon16's lesion figure, FROC, with the organisers' constants and quirks. Pure.
 
+docs/explanation/protocols.md#froc says how it counts.
 Masks are of level 5 (32 level-0 pixels of 0.243 um a mask pixel); detections are points in level-0 pixels.
 Scores may be any numbers, since only their order counts: what was not found stands below all of them, where the
 organisers, whose scores are probabilities, put 0.

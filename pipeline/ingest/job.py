@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from esad.preprocessing.store.store import Unit, fingerprint
+    from esad.preprocessing.store.store import Unit
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Job:
 
     def to_read(self, unit: Unit) -> Unit:
         """`unit` as `process` takes it: by paths, which are written under the sources' names."""
+        from esad.preprocessing.store.store import Unit
+
         if not self.paths:
             return unit
         return Unit(unit.number, tuple(self.paths.get(name, name) for name in unit.sources), unit.sources)
@@ -51,6 +54,8 @@ class Job:
 
     def fingerprint(self, source: str) -> str:
         """Of the source as it is now; an empty text where it cannot be read."""
+        from esad.preprocessing.store.store import fingerprint
+
         try:
             return self.fingerprints.get(source) or fingerprint(self.archive / self.paths.get(source, source))
         except OSError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAST_RANK = 1.5
 """Of `z` of unlabelled items: below it their codes lie on one line or in one point."""
 LEAST_SQUARE = 1e-4
-"""Below it a code is 0 for all items (BatchNorm and ReLU begin with about 0.5, METHOD A4)."""
+"""Below it a code is 0 for all items (it begins with about 0.5, docs/explanation/decisions.md#a4)."""
 LEAST_RATIO = 1.1
 """Of the mean squares of `z_hat`, labelled anomalies over unlabelled items: below it the norm tells nothing apart."""
 FLOOR = 1e-3

@@ -2,6 +2,8 @@
 
 The training settings are in `esad.models.settings`, next to the code that they steer; here are those of the ingest
 stages, and the loader that all share.
+
+`PAGE.md#…` are headings of the pages in docs/explanation/.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class LabelSettings(Settings):
     """How outlines become tile labels: 0 without tumour, 1 from `min_fraction` on, null (unused) between."""
 
     min_fraction: float = Field(1.0, gt=0, le=1)
-    """Least share of a tile inside outlines for label 1 (METHOD 1.1: the paper's tiles lie wholly inside)."""
+    """Least share of a tile inside outlines for label 1 (the paper: all; protocols.md#camelyon16-tiles)."""
 
 
 class TileSettings(Settings):
@@ -47,8 +49,8 @@ class TileSettings(Settings):
     min_sharpness: float = Field(0.0, ge=0, le=1)
     """Least `sharpness` (preprocessing/slides/sharpness.py) of a kept tile; 0 keeps all, about 0.13 leaves out what is blurred."""
     stain: Literal["vahadane", "vahadane-dpa", "staintools", "none"] = "vahadane"
-    """Stain normalisation: Vahadane by our own deterministic solver, its variant of the paper's tiles (METHOD 1.1), by
-    staintools, or none."""
+    """Stain normalisation: Vahadane by our own deterministic solver, its variant of the paper's tiles
+    (protocols.md#camelyon16-stain), by staintools, or none."""
     stain_scope: Literal["slide", "tile"] = Field(
         default_factory=lambda known: "tile" if known.get("stain") == "vahadane-dpa" else "slide"
     )
@@ -78,15 +80,16 @@ class RadiographSettings(Settings):
     projection: Literal["PA", "AP", "all"] = "all"
     """Keep the radiographs of this view; others are left out, not refused."""
     resizing: Literal["crop768", "resize300"] = "crop768"
-    """The two in public use (METHOD 1.2): a central crop then area means; or 300 px, its central 224, bilinear."""
+    """The two in public use (protocols.md#nih-resizing): a central crop then area means; or 300 px, its
+    central 224, bilinear."""
     crop: float = Field(768 / 1024, gt=0, le=1)
     """crop768: side of the central square as a share of the shorter side (paper 4.3: 768 of 1024)."""
     size: int = Field(64, ge=16)
     """Output side in pixels."""
     equalise: bool = False
-    """Equalise the histogram of what is kept, before the last resizing (METHOD A23: off)."""
+    """Equalise the histogram of what is kept, before the last resizing (decisions.md#a23: off)."""
     protocol: Literal["nih-ap", "nih-pa", "nih-subset"] | None = None
-    """Keep the images of one of the paper's sets, with its split and labelled anomalies (METHOD 1.2)."""
+    """Keep one of the paper's sets, with its split and labelled anomalies (protocols.md#nih)."""
     protocol_seed: int = Field(0, ge=0)
     """Draws the labelled anomalies of nih-ap and nih-pa."""
 
@@ -140,7 +143,8 @@ class DataSettings(Settings):
     gamma_p: float = Field(0.0, ge=0, lt=1)
     """Share of unlabelled training items that are anomalies (paper 6.6, scenario ii)."""
     split: Literal["clean", "published"] = "clean"
-    """One split a seed; or the two overlapping draws of Deep SAD's code (METHOD 0.4), for tables beside the literature."""
+    """One split a seed; or the two overlapping draws of Deep SAD's code (protocols.md#leak), for tables
+    beside the literature."""
     copies_together: bool = True
     """Clean split: items of identical content are on one side, as if a group (those without a group of their own)."""
     test_share: float = Field(0.4, ge=0, lt=1)
@@ -150,9 +154,10 @@ class DataSettings(Settings):
     split_seed: int | None = Field(None, ge=0)
     """Draws parts and labelled anomalies; null = `seed`. Runs of other seeds then share one split."""
     crop: int | None = Field(None, ge=16)
-    """Side of a random crop in training and of the central crop in scoring; null = whole items (A20)."""
+    """Side of a random crop in training and of the central crop in scoring; null = whole items
+    (decisions.md#a20)."""
     flip: Literal["none", "horizontal", "both"] = "none"
-    """Which mirror images training may draw (A20)."""
+    """Which mirror images training may draw (decisions.md#a20)."""
 
 
 class ScoreSettings(Settings):

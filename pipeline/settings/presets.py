@@ -1,6 +1,8 @@
-"""Settings by name. Without a preset: what works best here per kind of store (METHOD, first page, and README's
-results); `paper`: the letter of the paper (METHOD section 5), `paper-NAME`: with what it does on one of its data sets; `cpu` and
-`demo`: smaller networks, shorter training.
+"""Settings by name. Without a preset: what works best here per kind of store (method.md#recipes and README's
+results); `paper`: the letter of the paper (decisions.md), `paper-NAME`: with what it does on one of its data
+sets; `cpu` and `demo`: smaller networks, shorter training.
+
+Numbers like 4.3 are the paper's sections; `PAGE.md#…` are headings of the pages in docs/explanation/.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ TABLE: dict[str, Any] = {
         "warmup": {**_ADAM, "schedule": "constant", "steps": 3000},
     },
 }  # fmt: skip
-"""One recipe for all tables: METHOD's first page, whose trials it came from."""
+"""One recipe for all tables; method.md#recipe-tables has the trials that it came from."""
 
 PICTURES: dict[str, Any] = {
     "network.width": 0.25,
@@ -56,38 +58,39 @@ SMALL = {"network.width": 0.125}
 
 PAPER: dict[str, Any] = {"train.epochs": 200, "train.warmup.epochs": 0, "data.validation_share": 0.0}
 """The letter: the defaults of `esad.models.settings` are the paper's (SGD at 0.1 halved every 50 epochs, batches of 32,
-lambda1 = lambda2 = 1, Table 6); here stand the length (6.3) and that nothing is held out of training (METHOD 2.3, A25)."""
+lambda1 = lambda2 = 1, Table 6); here stand the length (6.3) and that nothing is held out of training
+(protocols.md#counts, decisions.md#a25)."""
 
 PAPER_TABLE = {**PAPER, "network.affine": False, "network.bias": False}
-"""4.4: networks aligned with Deep SAD's, which have neither (METHOD 2.1)."""
+"""4.4: networks aligned with Deep SAD's, which have neither (other-methods.md#deep-sad-networks)."""
 
 PAPER_PICTURES = {**PAPER, "network.channels": 3, "train.precision": "float32"}
-"""Table 6: 3 x H x W for all sets; grey is repeated (A19). 6.3: PyTorch's defaults."""
+"""Table 6: 3 x H x W for all sets; grey is repeated (decisions.md#a19). 6.3: PyTorch's defaults."""
 
 ONE_CLASS_NORMAL: dict[str, Any] = {
     "data.labelled": "ratio",
     "data.gamma_l": 0.05,  # of Table 1's .00 to .20 the one that 6.6 keeps in its other scenarios
     "data.k_l": 1,  # 4.2: labelled anomalies come from one of the nine other classes
-    "data.flip": "none",  # A20
+    "data.flip": "none",  # decisions.md#a20
 }
 """4.2: each class in turn is the normal one, which only the caller can say: --set data.normal_classes='[0]'."""
 
 NIH: dict[str, Any] = {
     "data.labelled": "all",  # 6.4: the store has the labelled ones, 3.9 % (AP), 3.3 % (PA), 857 (subset)
-    "data.flip": "none",  # A20
+    "data.flip": "none",  # decisions.md#a20
 }
 """4.3: of stores made by `esad radiographs --protocol nih-ap` (nih-pa, nih-subset)."""
 
 PAPER_SETS: dict[str, tuple[set[str], dict[str, Any]]] = {
     "paper-mnist": ({"images"}, ONE_CLASS_NORMAL),
     "paper-fashion-mnist": ({"images"}, ONE_CLASS_NORMAL),
-    "paper-cifar10": ({"images"}, {**ONE_CLASS_NORMAL, "data.flip": "horizontal"}),  # A20
+    "paper-cifar10": ({"images"}, {**ONE_CLASS_NORMAL, "data.flip": "horizontal"}),  # decisions.md#a20
     "paper-camelyon16": (
         {"tiles", "images"},
         {
             "data.labelled": "all",  # 4.3: 200 tiles of four slides (`esad tile --protocol camelyon16`)
-            "data.crop": 64,  # 4.3: 64 x 64, out of the 192 that are stored (METHOD 1.1)
-            "data.flip": "both",  # A20
+            "data.crop": 64,  # 4.3: 64 x 64, out of the 192 that are stored (protocols.md#camelyon16-crops)
+            "data.flip": "both",  # decisions.md#a20
         },
     ),
     "paper-nih-ap": ({"radiographs", "images"}, {**NIH, "data.where": {"view": "AP"}}),  # 4.3
@@ -119,10 +122,12 @@ DEEP_SAD_TABLE: dict[str, Any] = {
         **_DEEP_SAD, "epochs": 50, "batch_size": 128, "batches": "joint", "warmup": {**_DEEP_SAD, "epochs": 100},
     },
 }  # fmt: skip
-"""Deep SAD's networks and its public code's defaults (METHOD 2.1, 2.4), which the other methods on tables get, too."""
+"""Deep SAD's networks and its public code's defaults (other-methods.md#schedules), which the other methods on
+tables get, too."""
 
 OTHER_PICTURES: dict[str, Any] = {"score.kind": "eq9", "train.batches": "joint"}
-"""The other methods on pictures: ESAD's networks, rate and length of training, Deep SAD's batches (METHOD 2.4)."""
+"""The other methods on pictures: ESAD's networks, rate and length of training, Deep SAD's batches
+(other-methods.md#schedules)."""
 
 _DEEP_SAD_MNIST = {**_ADAM, "learning_rate": 1e-4, "schedule": "milestone", "milestone": 1 / 3, "epochs": 150}
 PAPER_OTHER_PICTURES: dict[str, Any] = {
@@ -131,7 +136,7 @@ PAPER_OTHER_PICTURES: dict[str, Any] = {
         "warmup": {**_DEEP_SAD_MNIST, "schedule": "constant", "weight_decay": 0.5e-3},
     },
 }  # fmt: skip
-"""The one command that Deep SAD's authors give (METHOD 2.4), for pictures."""
+"""The one command that Deep SAD's authors give (other-methods.md#schedules), for pictures."""
 
 CHOOSES_BY_VALIDATION = {"oc_svm", "ssad"}
 """Methods whose kernel is chosen on a part held out of training, with the paper's settings, too."""
@@ -172,7 +177,10 @@ def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[d
 
 
 def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a published set of tiles trains with, from the ingest settings of its store: its crop and flips (A20)."""
+    """What a published set of tiles trains with, from the ingest settings of its store: its crop and flips.
+
+    decisions.md#a20.
+    """
     from esad.data_manifests.loader import load_manifest
 
     rule = load_manifest("camelyon16").protocol
@@ -184,6 +192,13 @@ def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
     """The settings of a run on `store`: its kind's, the preset's, the method's, then `overrides` (later ones win)."""
+    return resolve(RunSettings, *preset_layers(store, preset, overrides))
+
+
+def preset_layers(
+    store: Store, preset: str | None, overrides: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The layers that `run_settings` resolves."""
     method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
     published = protocol_settings(store.settings) if store.kind == "tiles" else {}
-    return resolve(RunSettings, *preset_settings(store.kind, preset, method), published, *overrides)
+    return [*preset_settings(store.kind, preset, method), published, *overrides]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from esad.pipeline.ingest.inputs import by_stem, find_sources
 from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.settings.ignored import warnings_of_tiles
 from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive, with_protocol_target
 from esad.pipeline.slides.stain_target import target_digest
 from esad.pipeline.stage.errors import EsadError, UsageError
@@ -83,6 +84,7 @@ def list_slides(
         place = annotations or archive
         outlines = outlines_of(place, sources)
         warnings.append(about_outlines(place, len(outlines), len(sources), protocol is not None))
+    warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened
     if settings.stain_target is not None:
         settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})

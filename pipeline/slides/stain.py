@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from esad.preprocessing.stain.vahadane import StainFit
 
 FIT_PIXELS = 200_000
-"""About as many pixels of a slide's tiles make its stain fit (MEASURED: enough, and 0.2 s)."""
+"""About as many pixels of a slide's tiles make its stain fit: enough, and 0.2 s
+(docs/explanation/measurements.md#stain-sample)."""
 
 
 class SlideStain:

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
+from annotated_types import Ge
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -122,7 +123,13 @@ def _option(name: str, field: FieldInfo) -> Any:
     default = field.default
     if default not in (None, PydanticUndefined):
         told += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
-    option = typer.Option(f"--{name.replace('_', '-')}", help=f"{told}.", metavar="|".join(choices) or None)
+    least = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{told}.",
+        metavar="|".join(choices) or None,
+        min=least,  # type: ignore[arg-type]
+    )
     return Annotated[kind | None, option]
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esad.pipeline.settings.ignored import refuse_ignored
 from esad.pipeline.settings.presets import run_settings
 from esad.pipeline.stage.errors import EsadError
 
@@ -59,8 +60,9 @@ def checked_settings(
 ) -> RunSettings:
     """The settings of the first combination; UsageError where any combination has a value that cannot be."""
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    first, *_ = [run_settings(store, preset, [*overrides, values]) for values in combinations]
-    return first
+    settings = [run_settings(store, preset, [*overrides, values]) for values in combinations]
+    refuse_ignored(settings, store.kind, list(grid))
+    return settings[0]
 
 
 def best_of(

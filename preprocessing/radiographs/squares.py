@@ -1,13 +1,13 @@
 """From a radiograph to its small square: which part of it, resized how. Pure.
 
-Two resizings are in public use for NIH's 1024 x 1024 pictures (METHOD 1.2):
+Two resizings are in public use for NIH's 1024 x 1024 pictures (docs/explanation/protocols.md#nih-resizing):
 
     crop768     the central 768 of 1024 (`crop` of the shorter side), then area means down to `size`
     resize300   300 x 300 bilinear, the central 224 of it, then bilinear down to `size`: the lists' own code
 
 Bilinear is Pillow's, whose filter widens with the reduction. A picture that is not square gives its central square
-first, so that nothing is squeezed. Equalising the histogram (METHOD A23: off) comes after the crop, before the last
-resizing, as in the lists' own code.
+first, so that nothing is squeezed. Equalising the histogram (decisions.md#a23: off) comes after the crop,
+before the last resizing, as in the lists' own code.
 """
 
 from __future__ import annotations

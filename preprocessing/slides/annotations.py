@@ -23,7 +23,8 @@ from esad.preprocessing.zips import file_names, read_member
 TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases", "metastasis")
 HOLE_GROUPS = ("_2", "normal")
 IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
-"""Groups of ASAP files (METHOD 7.1) and classes of QuPath, in lower case."""
+"""Groups of ASAP files and classes of QuPath, in lower case
+(docs/explanation/protocols.md#camelyon16-facts)."""
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 SUFFIXES = (".xml", ".geojson", ".json")
 PIECE_VERTICES = 256

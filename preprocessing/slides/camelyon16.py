@@ -1,7 +1,8 @@
-"""Camelyon16's tiles by rule: which slides take part, and which of their squares (METHOD 1.1, steps 3 and 4).
+"""Camelyon16's tiles by rule: which slides take part, and which of their squares.
 
-The numbers of the rule stand in `data_manifests/camelyon16.yaml`. What differs from the original: tiles are drawn by a
-seed, and tumour tiles lie wholly inside the outlines by exact area, where the original sampled nine points of each.
+The rule is explained in docs/explanation/protocols.md#camelyon16-tiles, its numbers stand in
+`data_manifests/camelyon16.yaml`. What differs from the original: tiles are drawn by a seed, and tumour tiles
+lie wholly inside the outlines by exact area, where the original sampled nine points of each.
 """
 
 from __future__ import annotations

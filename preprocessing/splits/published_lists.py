@@ -1,4 +1,6 @@
-"""Published data sets, item by item: Camelyon16's tiles and NIH's radiographs behind the paper's tables (METHOD 0, 1).
+"""Published data sets, item by item: Camelyon16's tiles and NIH's radiographs behind the paper's tables.
+
+docs/explanation/protocols.md#lists says where the lists are from.
 
 A list archive is a tar (.tar.gz) as the DPA repository publishes it, or its unpacked folder: text files with a name a
 line, `folds/train_test_split/SET/…/{normal,anomaly}/{train,test}` and `folds/folds/SET/…/{normal,anomaly}/…`.
@@ -23,10 +25,11 @@ from esad.preprocessing.radiographs.nih import NORMAL
 TILE_NAME = re.compile(
     r"(?P<slide>.+)_(?:normal|tumor)_x_(?P<row>\d+)_y_(?P<column>\d+)_w_(?P<width>\d+)_h_(?P<height>\d+)\.jpe?g"
 )
-"""The number after x is the ROW and the one after y the COLUMN of the tile's corner in level-0 pixels (METHOD 0.2)."""
+"""The number after x is the ROW and the one after y the COLUMN of the tile's corner in level-0 pixels
+(protocols.md#row-and-column)."""
 LABELLED_FINDING = "Infiltration"
 LABELLED_RATIO = {"AP": 0.039, "PA": 0.033}
-"""The paper's gamma_l for NIH; of the training part (METHOD 1.2: 649 and 1177 images)."""
+"""The paper's gamma_l for NIH; of the training part (protocols.md#nih-labelled: 649 and 1177 images)."""
 MOST_BYTES = 1 << 26
 
 
@@ -87,8 +90,8 @@ def parse_tile_name(name: str) -> tuple[str, int, int, int, int]:
 def camelyon16_tiles(path: Path) -> pd.DataFrame:
     """The paper's tiles: `name, slide, x, y, width, height` (level-0 pixels), split, label, semi_label.
 
-    The labelled anomalies are the union of the published folds' anomaly lists (METHOD 0.1); the other tumour tiles of
-    the training slides are not used.
+    The labelled anomalies are the union of the published folds' anomaly lists (protocols.md#lists); the other
+    tumour tiles of the training slides are not used.
     """
     lists = read_lists(path)
     whole = "train_test_split/camelyon16/healthy"

@@ -1,4 +1,6 @@
-"""The split that the literature's figures on tables rest on: two draws, so that train and test overlap (METHOD 0.4).
+"""The split that the literature's figures on tables rest on: two draws, so that train and test overlap.
+
+docs/explanation/protocols.md#leak explains it.
 
 Deep SAD's public code hands one RandomState object to the constructors of its training set and of its test set. Each
 draws a 60:40 split; training takes the larger side of the first, testing the smaller side of the second. It is rebuilt
@@ -25,7 +27,7 @@ from esad.preprocessing.splits.semisupervised import (
 def published_draws(labels: np.ndarray, seed: int, test_share: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
     """Positions (n,) that train and positions (m,) that test, each sorted, for labels (N,) in {0, 1}.
 
-    Normals are split first, then anomalies; both splits of both draws take from one RandomState(seed) (METHOD 2.2).
+    Normals are split first, then anomalies; both splits of both draws take from one RandomState(seed).
     """
     stream = np.random.RandomState(seed)
     draws = [
@@ -55,8 +57,9 @@ def assign_published(
 ) -> pd.DataFrame:
     """As `semisupervised.assign`, by the published draws: an item of both sides has two rows, its test row last.
 
-    The validation part is held out of the training side, and counts are truncated as Deep SAD's (METHOD 2.3). Raises
-    UsageError where an item has no label, or where the store states a split or groups, which the draws would divide.
+    The validation part is held out of the training side, and counts are truncated as Deep SAD's
+    (protocols.md#counts). Raises UsageError where an item has no label, or where the store states a split or
+    groups, which the draws would divide.
     """
     label = labels_from_classes(items, normal_classes)
     unknown = items.loc[label.isna().to_numpy(), "item_id"]

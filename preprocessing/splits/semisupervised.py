@@ -1,7 +1,8 @@
 """From labels, groups and ratios to assignments: which item trains, validates or tests, and what is known of it.
 
 Pure functions of a table and a seed. Groups (slides, patients) are never on two sides. Counts follow Deep SAD's
-`create_semisupervised_setting` (METHOD 2.3) without its faults: no item is drawn twice, every draw is seeded.
+`create_semisupervised_setting` (docs/explanation/protocols.md#counts) without its faults: no item is drawn
+twice, every draw is seeded.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ def semi_labels(
 ) -> pd.Series:
     """Int8 per item: what is known of it in training, null where it does not train (see `assign`).
 
-    `whole` makes whole numbers of the counts that the ratios ask for: `round`, or `int` as Deep SAD does (METHOD 2.3).
+    `whole` makes whole numbers of the counts that the ratios ask for: `round`, or `int` as Deep SAD does
+    (protocols.md#counts).
     """
     stated = items["semi_label"].astype("Int8")
     semi = pd.Series(pd.NA, index=items.index, dtype="Int8")

@@ -1,5 +1,6 @@
-"""The Vahadane variant that the paper's Camelyon16 tiles went through (DPA; METHOD 1.1 step 6, 6.2).
+"""The Vahadane variant that the paper's Camelyon16 tiles went through, of the repository called DPA.
 
+docs/explanation/protocols.md#camelyon16-stain has its steps.
 Unlike `esad.preprocessing.stain.vahadane`: brightness is standardised first, in the target and in every picture; optical density has
 no floor; concentrations are not scaled to the target's. Each 40x tile of 768 pixels has its own fit. The original
 stores its tiles as JPEG three times on the way; here nothing is compressed.

@@ -20,7 +20,8 @@ DICTIONARY_LAMBDA = 0.1
 CONCENTRATION_LAMBDA = 0.01
 PERCENTILE = 99.0
 LEAST_DENSITY = 1e-6
-"""Floor of the optical density in staintools; the variant of the paper's data has none (METHOD 1.1, 6.2)."""
+"""Floor of the optical density in staintools; the variant of the paper's data has none
+(docs/explanation/protocols.md#camelyon16-stain)."""
 LEAST_TISSUE = 50
 """Tissue pixels under which nothing is fitted; under ten times as many the fit carries a warning."""
 LEAST_ANGLE = 3.0

@@ -18,7 +18,7 @@ from esad.models.settings import NetworkSettings
 
 
 def parameters(module: torch.nn.Module) -> int:
-    """Number of convolution weights (METHOD 3.3 counts without BatchNorm)."""
+    """Number of convolution weights (docs/explanation/method.md#network-size counts without BatchNorm)."""
     return sum(p.numel() for p in module.parameters() if p.dim() == 4)
 
 

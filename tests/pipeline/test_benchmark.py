@@ -15,7 +15,9 @@ import yaml
 from esad.models.methods.classic import oc_svm
 from esad.models.networks import ColumnScaler
 from esad.models.training.fit import TrainingData
-from esad.pipeline import benchmark as stage
+from esad.pipeline import tables as stage
+from esad.pipeline.benchmarking import cells as cells_room
+from esad.pipeline.benchmarking import measurement
 from esad.pipeline.benchmarking.grid import cell_settings, cells, read_grid
 from esad.pipeline.benchmarking.tables import markdown, summarise
 from esad.pipeline.cli.app import call
@@ -91,7 +93,7 @@ def test_a_grid_gives_every_cell_its_figures_and_resumes_cell_by_cell(data, tmp_
     published, clean = (rows[rows["split"] == split] for split in ("published", "clean"))
     assert (published["one_part"] > 0).all()
     assert (published["normals_trained_on"] > 0.3).all()
-    assert (clean[[*stage.AUDITED, "scaling_on_training", "normals_trained_on"]] == 0).all(axis=None)
+    assert (clean[[*measurement.AUDITED, "scaling_on_training", "normals_trained_on"]] == 0).all(axis=None)
     text = (out / "results.md").read_text()
     assert "10.0 +- 0.5" in text
     assert "beyond noise" in text
@@ -120,9 +122,13 @@ def test_a_seed_of_a_cell_is_the_run_that_the_stages_make(data, tmp_path, capsys
 
 def test_a_cell_writes_nothing_into_the_store_that_others_read(data, tmp_path, capsys, monkeypatch):
     made = []
-    original = stage._make_store
-    monkeypatch.setattr(stage, "_make_store", lambda *words: (made.append(words[1]), original(*words)))
-    seen, cell = [], stage._run_cell
+    original = stage.tables
+    monkeypatch.setattr(
+        stage,
+        "tables",
+        lambda inputs, _, options: (made.append(options.out.name), original(inputs, _, options)),
+    )
+    seen, cell = [], cells_room.run_cell
 
     def watched(grid, which, *words):
         folder = tmp_path / "out" / "stores" / which.dataset
@@ -130,7 +136,7 @@ def test_a_cell_writes_nothing_into_the_store_that_others_read(data, tmp_path, c
         cell(grid, which, *words)
         seen.append(before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")})
 
-    monkeypatch.setattr(stage, "_run_cell", watched)
+    monkeypatch.setattr(cells_room, "run_cell", watched)
     results(capsys, grid_file(tmp_path), "--data", data, "--out", tmp_path / "out")
     assert made == ["tiny-1"]
     assert seen == [True] * 4
@@ -187,8 +193,8 @@ def test_columns_scaled_by_other_rows_are_counted():
     method = SimpleNamespace(scaler=ColumnScaler(2, 5))
     method.scaler.fit(0, rows[:20])
     method.scaler.fit(1, rows)
-    assert stage._scaled(method, data, 0) == 0
-    assert stage._scaled(method, data, 1) > 0
+    assert measurement._scaled(method, data, 0) == 0
+    assert measurement._scaled(method, data, 1) > 0
 
 
 @pytest.mark.slow
@@ -356,8 +362,8 @@ def test_the_validation_split_never_uses_the_test_part(data, tmp_path, capsys, m
         assert set(kept["part"]) == {"train", "test"}
         return kept
 
-    stage_side = stage._training_side
-    monkeypatch.setattr(stage, "_training_side", watch)
+    stage_side = measurement._training_side
+    monkeypatch.setattr(measurement, "_training_side", watch)
     file = grid_file(tmp_path, methods={"esad": {}}, splits=["validation"])
     assert len(results(capsys, file, "--data", data, "--out", tmp_path / "out")) == 1
     assert [len(items) for items in tested] == [48, 48]

@@ -193,7 +193,7 @@ def test_a_zip_with_a_name_that_leaves_it_is_refused_as_a_whole(folder, tmp_path
 
 
 def test_a_source_that_vanishes_while_the_stage_runs_is_refused_alone(folder, tmp_path, monkeypatch):
-    from esad.pipeline import radiographs as stage
+    from esad.pipeline.ingest import units as stage
 
     for name in ("a.dcm", "b.dcm"):
         write_dicom(folder / name, PIXELS)
@@ -208,7 +208,7 @@ def test_a_source_that_vanishes_while_the_stage_runs_is_refused_alone(folder, tm
 
 
 def test_a_zip_that_breaks_while_the_stage_runs_refuses_its_members_alone(folder, tmp_path, monkeypatch):
-    from esad.pipeline import radiographs as stage
+    from esad.pipeline.ingest import units as stage
 
     write_dicom(folder / "a.dcm", PIXELS)
     zipped(folder, folder / "a.zip")

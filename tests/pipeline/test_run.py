@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,9 +41,7 @@ class Stages:
         self.calls: list[tuple[str, tuple, dict]] = []
         self.results: dict[str, object] = {}
         for name in ("tables", "train", "score", "evaluate", "report", "synthetic"):
-            monkeypatch.setitem(
-                sys.modules, f"esad.pipeline.{name}", SimpleNamespace(**{name: self._stage(name)})
-            )
+            monkeypatch.setattr(f"esad.pipeline.{name}.{name}", self._stage(name))
 
     def _stage(self, name: str) -> Any:
         def stage(*args: object, **kwargs: object) -> object:
@@ -74,7 +70,7 @@ def write(folder: Path, steps: object) -> Path:
 
 
 def test_steps_are_the_commands_a_person_would_type(tmp_path):
-    steps = read_workflow(write(tmp_path, FLOW), Path("out"))
+    steps = read_workflow(write(tmp_path, FLOW), Path("out"), commands())
     assert [step.shell for step in steps] == [
         f"esad tables {tmp_path}/t.csv --out out/store --label sick --labels {tmp_path}/l.csv",
         "esad train out/store --out out/model --preset cpu --seed 3 --set train.epochs=2 --set 'data.where={view: AP}'",
@@ -165,14 +161,14 @@ def test_faults_of_the_file_are_found_before_anything_runs(change, told, stages,
 @pytest.mark.parametrize("content", [{"steps": []}, [], ["train"], [{"stage": "train"}], None])
 def test_a_file_that_is_no_list_of_steps_is_refused(content, tmp_path):
     with pytest.raises(UsageError, match=r"expected a (list|mapping)"):
-        read_workflow(write(tmp_path, content), tmp_path)
+        read_workflow(write(tmp_path, content), tmp_path, commands())
 
 
 def test_yaml_that_cannot_be_read_and_absent_files_are_named(tmp_path):
     path = tmp_path / "flow.yaml"
     path.write_text("- {name: [")
     with pytest.raises(UsageError, match="cannot be read as YAML"):
-        read_workflow(path, tmp_path)
+        read_workflow(path, tmp_path, commands())
     with pytest.raises(UsageError, match=r"none\.yaml: no such file, and no workflow of the package"):
         locate(tmp_path / "none.yaml")
 
@@ -182,7 +178,7 @@ def test_the_demo_is_found_by_name_even_beside_a_folder_demo_and_is_sound(tmp_pa
     (tmp_path / "demo").mkdir()
     file = locate(Path("demo"))
     assert file == WORKFLOWS / "demo.yaml"
-    stages = {step.stage for step in read_workflow(file, Path("demo"))}
+    stages = {step.stage for step in read_workflow(file, Path("demo"), commands())}
     assert stages >= {"synthetic", "tile", "radiographs", "tables", "train", "score", "evaluate", "report"}
 
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-import esad.pipeline.sweep
+import esad.pipeline.train
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError, Stopped, explain
 from tests.pipeline.stores import make_store
@@ -89,7 +89,7 @@ def test_the_labels_of_the_test_part_do_not_touch_the_choice(tmp_path):
 
 def test_a_stopped_sweep_goes_on_and_finished_cells_are_left_alone(tmp_path, monkeypatch):
     make_store(tmp_path)
-    out, original, trained = tmp_path / "sweep", esad.pipeline.sweep.train, []
+    out, original, trained = tmp_path / "sweep", esad.pipeline.train.train, []
 
     def stops(store, folder, *more):
         if len(trained) == 2:
@@ -98,7 +98,7 @@ def test_a_stopped_sweep_goes_on_and_finished_cells_are_left_alone(tmp_path, mon
         return original(store, folder, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(esad.pipeline.sweep, "train", stops)
+        patch.setattr(esad.pipeline.train, "train", stops)
         assert call(command(tmp_path / "store", out, *OVER)) == 75
     assert not (out / "best.yaml").exists()
     times = {name: (out / "cells" / name / "model.safetensors").stat().st_mtime_ns for name in trained}
@@ -176,7 +176,7 @@ def test_a_full_disk_ends_the_sweep_instead_of_counting_as_a_cell(tmp_path, monk
     def full(*_given):
         raise EsadError(explain(OSError(errno.ENOSPC, "No space left on device")))
 
-    monkeypatch.setattr(esad.pipeline.sweep, "train", full)
+    monkeypatch.setattr(esad.pipeline.train, "train", full)
     assert call(command(tmp_path / "store", tmp_path / "sweep", *OVER)) == 1
     assert "Free some space" in capsys.readouterr().err
     assert not (tmp_path / "sweep" / "sweep.md").exists()

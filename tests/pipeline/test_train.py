@@ -42,14 +42,16 @@ def test_a_run_holds_what_the_design_says_and_is_left_alone_when_finished(tmp_pa
 
 
 def test_the_revision_is_the_checkouts_or_the_images_and_git_is_not_needed(tmp_path, monkeypatch):
-    import esad.pipeline.train as stage
+    from esad.pipeline.training import run_end
 
     monkeypatch.setenv("ESAD_REVISION", "of the image")
     monkeypatch.setenv("PATH", str(tmp_path))  # no git there
-    assert stage._revision() == "of the image"
+    assert run_end._revision() == "of the image"
     monkeypatch.undo()
-    monkeypatch.setattr(stage, "__file__", str(tmp_path / "site-packages" / "pipeline" / "train.py"))
-    assert stage._revision() == "unknown"
+    monkeypatch.setattr(
+        run_end, "__file__", str(tmp_path / "site-packages" / "esad" / "pipeline" / "training" / "run_end.py")
+    )
+    assert run_end._revision() == "unknown"
 
 
 def test_other_settings_are_refused_by_name_and_force_replaces(tmp_path):

@@ -16,7 +16,7 @@ from esad.models.settings import MethodSettings, OcSvmSettings
 NUS = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Paper 6.5."""
 DEFAULT_NU = 0.1
-"""METHOD 2.5."""
+"""Deep SAD's code (docs/explanation/other-methods.md#oc-svm)."""
 
 
 def choose_gamma_and_nu(

@@ -10,13 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esad.models.detector import Method, Phase, single_term
+from esad.models.detector import NETWORK, Method, Phase, single_term
 from esad.models.methods.cae import autoencoder_loss
 from esad.models.methods.classic.fitted import FittedTensors, stack_padded
 from esad.models.settings import MethodSettings, OptimiserSettings, ShallowSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
+
+AUTOENCODER = (
+    *NETWORK, "loss.reconstruction", "train.warmup", "train.batch_size", "train.precision", "train.compile",
+    "train.restarts",
+)  # fmt: skip
+"""The settings of the plain autoencoder below a hybrid method."""
 
 
 class CannotFit(ValueError):
@@ -63,6 +69,11 @@ class ShallowMethod(Method):
             self.encoder1 = self._encoder("encoder1")
             self.decoder = self._decoder("decoder")
         self.fitted = FittedTensors(names)
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        own: ShallowSettings = getattr(settings, settings.method)
+        return (settings.method, "network.channels", *(AUTOENCODER if own.input == "hybrid" else ()))
 
     @property
     @abstractmethod

@@ -1,4 +1,6 @@
-"""SSAD, semi-supervised anomaly detection (Goernitz et al. 2013): its convex dual, solved by Clarabel (METHOD 2.5).
+"""SSAD, semi-supervised anomaly detection (Goernitz et al. 2013): its convex dual, solved by Clarabel.
+
+The problem (docs/explanation/other-methods.md#ssad):
 
     minimise 1/2 sum_ij y_i y_j a_i a_j k(x_i, x_j)
     where    sum_i y_i a_i = 1,  sum over labelled a_i >= kappa,  0 <= a_i <= C_i

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ class FakeStage:
                 Path("made"), f"Wrote made by {name}.", "esad next", 0, {"items": 3}
             )
 
-        monkeypatch.setitem(sys.modules, f"esad.pipeline.{name}", SimpleNamespace(**{name: stage}))
+        monkeypatch.setattr(f"esad.pipeline.{name}.{name}", stage)
 
     @property
     def settings(self) -> Any:
@@ -296,7 +295,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_the_handler_is_put_back(monkeypatch, c
         return Outcome(path, "not stopped")
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(sys.modules, "esad.pipeline.evaluate", SimpleNamespace(evaluate=stage))
+    monkeypatch.setattr("esad.pipeline.evaluate.evaluate", stage)
     assert call(["evaluate", "r"]) == 75
     assert signal.getsignal(signal.SIGTERM) is before
     assert "Stopped on request" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_the_report_shows_what_was_evaluated_and_does_not_evaluate_again(tmp_pat
     run = scores_folder(tmp_path, tiles_of("t.tif", {IN_A: 6}), tiles_of("n.tif", {(3, 3): 7}))
     write_boxes(tmp_path / "outlines", "t", A)
     evaluate(run, tmp_path / "outlines")
-    monkeypatch.setattr("esad.pipeline.evaluate.evaluate", None)
+    monkeypatch.setattr("esad.pipeline.evaluation.metrics_file.write_metrics", None)
     page = report([run]).out.read_text()
     assert "FROC (mean sensitivity to lesions at 1/4 to 8 false positives a slide): " in page
     assert "1 lesions and 0 groups" in page

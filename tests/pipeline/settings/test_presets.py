@@ -1,4 +1,7 @@
-"""Presets: the paper to the letter, one for each of its data sets, and where every setting comes from."""
+"""Presets: the paper to the letter, one for each of its data sets, and where every setting comes from.
+
+Numbers like 6.3 are the paper's sections; `PAGE.md#…` are headings of the pages in docs/explanation/.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store, write_unit
 
-SOURCE = re.compile(r"[Pp]aper|METHOD|\bA\d+\b|Table \d|Eq\. \d")
+SOURCE = re.compile(r"[Pp]aper|\.md#|Table \d|Eq\. \d")
 OURS = {
     "seed", "device", "checkpoint_seconds", "data.where", "data.normal_classes", "data.labelled_classes", "data.labelled",
     "data.copies_together", "data.validation_share", "data.split_seed", "score.kind", "train.steps", "train.warmup.steps",
@@ -46,15 +49,15 @@ def test_every_setting_of_training_says_where_it_comes_from():
 
 
 LETTER = {
-    "train.optimiser": "sgd", "train.learning_rate": 0.1, "train.momentum": 0.0, "train.weight_decay": 0.0,  # 6.3, A15
+    "train.optimiser": "sgd", "train.learning_rate": 0.1, "train.momentum": 0.0, "train.weight_decay": 0.0,  # 6.3, decisions.md#a15
     "train.schedule": "halve_at_quarters", "train.epochs": 200, "train.steps": None, "train.batch_size": 32,  # 6.3
-    "train.batches": "joint", "loss.batch_mean": "separate", "loss.labelled_weight": 1.0,  # Eq. 5, 6, A9
+    "train.batches": "joint", "loss.batch_mean": "separate", "loss.labelled_weight": 1.0,  # Eq. 5, 6, decisions.md#a9
     "train.warmup.epochs": 0, "train.precision": "float32",
     "loss.lambda1": 1.0, "loss.lambda2": 1.0,  # 4.1
-    "loss.reconstruction": "mean", "loss.norm": "mean", "loss.association": "mean", "loss.eps": 1e-6,  # A1, A2, A7
-    "phi.rearrange": True, "phi.noise": 0.1,  # A11
+    "loss.reconstruction": "mean", "loss.norm": "mean", "loss.association": "mean", "loss.eps": 1e-6,  # decisions.md#a1, #a2, #a7
+    "phi.rearrange": True, "phi.noise": 0.1,  # decisions.md#a11
     "network.width": 1.0, "network.channels": 3, "network.upsample": "bilinear", "network.second_encoder": True,  # Table 6
-    "data.validation_share": 0.0, "data.gamma_p": 0.0, "score.kind": "eq9",  # A25, 4.2, Eq. 9
+    "data.validation_share": 0.0, "data.gamma_p": 0.0, "score.kind": "eq9",  # decisions.md#a25, 4.2, Eq. 9
 }  # fmt: skip
 
 
@@ -76,9 +79,8 @@ def test_the_papers_network_has_the_channels_and_the_size_of_table_6():
         for name, part in method.named_children()
         if name != "scaler"
     }
-    assert convolutions == pytest.approx(
-        {"encoder1": 9.40, "decoder": 2.40, "encoder2": 9.40}, abs=0.01
-    )  # METHOD 3.3
+    millions = {"encoder1": 9.40, "decoder": 2.40, "encoder2": 9.40}  # method.md#network-size
+    assert convolutions == pytest.approx(millions, abs=0.01)
 
 
 @pytest.mark.parametrize("name", PAPER_SETS)

@@ -45,7 +45,10 @@ def test_shrinking_by_a_whole_factor_is_the_mean_rounded_once(side):
 
 @pytest.mark.parametrize("equalise", [False, True])
 def test_resize300_is_the_lists_own_code_on_square_pictures(equalise):
-    """METHOD 1.2, step by step: L, 300 x 300 bilinear, CenterCrop(224), equalize, Resize(64) bilinear."""
+    """Step by step: L, 300 x 300 bilinear, CenterCrop(224), equalize, Resize(64) bilinear.
+
+    docs/explanation/protocols.md#nih-resizing.
+    """
     whole = Image.fromarray(NOISE).convert("L").resize((300, 300), Image.Resampling.BILINEAR)
     inner = whole.crop((38, 38, 262, 262))
     inner = ImageOps.equalize(inner) if equalise else inner

@@ -96,7 +96,10 @@ def test_camelyon16_counts_are_the_papers(data):
 
 @pytest.mark.data
 def test_every_listed_tumour_tile_lies_inside_the_real_outlines(data):
-    """All nine 256-px cell centres of all tumour tiles of the nine slides with outlines (METHOD 0.2)."""
+    """All nine 256-px cell centres of all tumour tiles of the nine slides with outlines.
+
+    docs/explanation/protocols.md#row-and-column.
+    """
     lists = read_lists(data / "camelyon16" / "dpa_folds_camelyon16.tar.gz")
     tiles = [parse_tile_name(name) for name in lists["train_test_split/camelyon16/healthy/anomaly/train"]]
     outlines = find_outlines(data / "camelyon16" / "polygons")

@@ -1,4 +1,7 @@
-"""The variant of the paper's tiles against its formulas, numpy's percentile and spams used directly (METHOD 1.1, 6)."""
+"""The variant of the paper's tiles against its formulas, numpy's percentile and spams used directly.
+
+docs/explanation/protocols.md#camelyon16-stain has the steps.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,8 @@ def test_parts_without_a_value_take_the_others_types(tmp_path, order):
 
 
 def test_joining_a_large_slide_takes_no_time(tmp_path):
-    """100,000 tiles: below 0.15 s by MEASURED; four times that fails here, since the machine may be busy."""
+    """100,000 tiles: about 0.15 s (docs/explanation/measurements.md#joining); four times that fails here,
+    since the machine may be busy."""
     grid = [f"{x},{y}" for y in range(250) for x in range(400)]
     write(
         tmp_path, 0, "a.svs", grid, x=np.arange(len(grid)), label=pd.array([None] * len(grid), dtype="Int8")

@@ -1,0 +1,74 @@
+"""A setting that changes nothing is said when a person states it, and is refused where a sweep would rest on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from esad.pipeline.cli.app import call
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.settings.ignored import warnings_of_run, warnings_of_tiles
+from esad.pipeline.settings.presets import run_settings
+from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.sweep import sweep
+from esad.preprocessing.store.store import Store
+from tests.pipeline.stores import QUICK_TABLE, make_store
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated", "told"),
+    [
+        ("images", {"network.hidden": [32]}, ["network.hidden = [32] has no effect: pictures go through"]),
+        ("table", {"network.upsample": "nearest"}, ["network.upsample = nearest has no effect: rows of a table"]),
+        ("table", {"data.crop": 32}, ["data.crop = 32 has no effect: rows of a table are neither"]),
+        ("table", {"method": "cae", "loss.lambda1": 3.0}, ["loss.lambda1 = 3.0 has no effect: method cae does not"]),
+        ("table", {"data.gamma_l": 0.01}, ["data.gamma_l = 0.01 has no effect: data.labelled = all"]),
+        ("table", {"data.gamma_l": 0.01, "data.labelled": "ratio"}, []),
+        ("table", {"loss": {"lambda1": 3.0}}, []),
+        ("images", {"network.hidden": None}, []),  # as it is anyway
+        ("table", {"method": "oc_svm", "oc_svm.nu": 0.2}, []),
+        ("table", {"method": "oc_svm", "ssad.kappa": 2.0}, ["ssad.kappa = 2.0 has no effect: method oc_svm does not"]),
+    ],
+)  # fmt: skip
+def test_what_a_person_states_in_vain_is_said(tmp_path, kind, stated, told):
+    make_store(tmp_path, kind)
+    store = Store(tmp_path / "store")
+    found = warnings_of_run(run_settings(store, None, [stated]), store, None, [stated])
+    assert len(found) == len(told)
+    assert all(line.startswith(f"warning: {start}") for line, start in zip(found, told, strict=True))
+
+
+def test_train_says_it(tmp_path, capsys):
+    make_store(tmp_path)
+    words = ["train", str(tmp_path / "store"), "--out", str(tmp_path / "run"), "--set", "phi.noise=0.3"]
+    short = [word for name, value in QUICK_TABLE.items() for word in ("--set", f"{name}={value}")]
+    assert call([*words, *short, "--set", "method=cae"]) == 0
+    assert "warning: phi.noise = 0.3 has no effect: method cae does not use it." in capsys.readouterr().err
+
+
+def test_a_sweep_over_a_setting_without_effect_is_refused(tmp_path):
+    make_store(tmp_path)
+    with pytest.raises(UsageError, match=r"--over loss\.lambda1: it has no effect: method cae"):
+        sweep(tmp_path / "store", tmp_path / "out", ["loss.lambda1=1,2"], None, [{"method": "cae"}])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("stated", "listed", "outlined", "told"),
+    [
+        (
+            {"stain": "none", "stain_scope": "tile"},
+            False,
+            True,
+            "stain_scope = tile has no effect: stain = none",
+        ),
+        ({"step": 32}, True, False, "step = 32 has no effect: the published set says"),
+        ({"protocol_seed": 3}, False, False, "protocol_seed = 3 has no effect: only a protocol's own rule"),
+        ({"labels": {"min_fraction": 0.5}}, False, False, "labels = {'min_fraction': 0.5} has no effect"),
+        ({"step": 32, "labels": {"min_fraction": 0.5}}, False, True, None),
+    ],
+)
+def test_tiles_too(stated, listed, outlined, told):
+    found = warnings_of_tiles(TileSettings.model_validate(stated), listed, outlined)
+    assert [line[: len("warning: ") + len(told or "")] for line in found] == (
+        [f"warning: {told}"] if told else []
+    )
