@@ -24,6 +24,7 @@ COPY data_manifests data_manifests
 COPY preprocessing preprocessing
 COPY models models
 COPY pipeline pipeline
+COPY src src
 RUN /opt/esad/bin/pip install --no-deps --no-build-isolation .
 
 FROM ${BASE}

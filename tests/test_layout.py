@@ -106,6 +106,38 @@ def test_no_two_rooms_of_the_pipeline_or_of_preprocessing_import_each_other():
     assert circles(graph) == []
 
 
+def floors() -> dict[str, int]:
+    """Room -> its line in ARCHITECTURE.md's picture of the rooms, counted from above."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    picture = text.split("## The rooms")[1].split("```")[1]
+    found: dict[str, int] = {}
+    for number, line in enumerate(picture.splitlines()):
+        for word in line[:41].replace("(src/esad)", "").split():
+            found[word] = number
+    return found
+
+
+def room_in_picture(name: str) -> str:
+    """`ingest` for `esad.pipeline.ingest.units`, `pipeline/STAGE.py` for a script, `models` for all of its rooms."""
+    parts = name.split(".")
+    if parts[1] != "pipeline":
+        return parts[1]
+    if len(parts) > 3:
+        return "pipeline/cli" if parts[2] == "cli" else parts[2]
+    return {"run": "pipeline/run.py", "__main__": "pipeline/cli"}.get(parts[2], "pipeline/STAGE.py")
+
+
+def test_rooms_import_downwards_in_the_picture_of_architecture_md():
+    line = floors()
+    upwards = []
+    for one, other in imports().edges:
+        here, there = room_in_picture(one), room_in_picture(other)
+        scripts = {here, there} == {"pipeline/STAGE.py"}
+        if here != there and not scripts and line[here] >= line[there]:
+            upwards.append((one, other))
+    assert upwards == []
+
+
 def test_a_circle_would_be_found():
     graph = networkx.DiGraph([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
     assert circles(graph) == [["a", "b", "c"]]
