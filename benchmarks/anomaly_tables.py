@@ -6,6 +6,7 @@ Every maker takes a seed and returns rows float64 (N, D) and labels int (N,), 1 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import (
@@ -41,7 +42,7 @@ def gaussians(
 
 def blobs(kind: str, rows: int, columns: int, centres: int, share: float) -> Callable[[int], Table]:
     """Gaussian mixtures with anomalies `global` (anywhere in the box), `local` (the same centres, wider), `cluster`
-    (a blob of their own) or of `dependency` (each column as the normals', but unrelated to the others)."""
+    (a blob of their own) or `dependency` (each column as in the normals, but unrelated to the others)."""
 
     def make(seed: int) -> Table:
         numbers = np.random.default_rng(seed)
@@ -122,13 +123,13 @@ def roll(rows: int, columns: int, share: float) -> Callable[[int], Table]:
 
 
 def real(
-    load: Callable[[], object], anomalous: list[int], normal: list[int], share: float
+    load: Callable[[], Any], anomalous: list[int], normal: list[int], share: float
 ) -> Callable[[int], Table]:
     """Classes of a real table as normals, others thinned out to `share` as anomalies."""
 
     def make(seed: int) -> Table:
         numbers, table = np.random.default_rng(seed), load()
-        rows, target = np.asarray(table.data, float), np.asarray(table.target)  # type: ignore[attr-defined]
+        rows, target = np.asarray(table.data, np.float64), np.asarray(table.target)
         good, bad = rows[np.isin(target, normal)], rows[np.isin(target, anomalous)]
         wanted = min(len(bad), round(len(good) * share / (1 - share)))
         return mixed(numbers, good, bad[numbers.permutation(len(bad))[:wanted]])

@@ -1,25 +1,24 @@
 """Radiographs to 64-pixel squares, beside decoding alone, in one run.
 
-    python benchmarks/radiographs.py [--quick] [--json FILE] [--data ../shared/data]
+    python benchmarks/radiographs.py [--quick] [--smoke] [--json FILE] [--data DIR]
 
 png_vs_decode          PNG decode alone (libpng) over PNG -> 64 px from memory, one core: the share that decoding takes
 png_vs_pillow          the same PNGs decoded by Pillow alone over ours
 two_workers_vs_one     images a second of `esad radiographs` with two workers over one, once running
 images_112120_hours    NIH's number of images times the seconds that one more image costs with two workers
-dicom_ms               a DICOM radiograph of 1760 x 1760 to 64 px, by transfer syntax
+dicom_ms_SYNTAX        a DICOM radiograph of 1760 x 1760 to 64 px, for each transfer syntax
 
-PNGs are NIH's (1024 x 1024) where `--data` has them, else drawn; so is the DICOM radiograph. What is compared alternates,
-image by image or call by call, and medians are taken: of CPU time for one thread, of the clock for the stage, which is
-therefore worth something on an idle machine only (`load_average`, before the start, is told). The stage is timed at two
-sizes, and their difference counts: the start of workers and the last table are paid once. Extrapolating assumes that the
-disc gives files as the page cache does here: NIH's 42 GiB at 100 MiB a second would alone take 0.12 hours.
+PNGs are NIH's (1024 x 1024) where `--data` has them, else drawn; the DICOM radiograph, too. What is compared takes turns,
+image by image or call by call; figures are medians. Single images are timed by the CPU time of one thread, the stage by
+the clock, so that its figures mean something only on an idle machine (`load_average` is the load before the start). The
+stage is timed at two sizes and the difference counts: starting the workers and writing the last table are paid once. The
+hours assume that the disk gives files as fast as the page cache does here: NIH's 42 GiB at 100 MiB a second would alone
+take 0.12 hours.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -32,12 +31,14 @@ from time import perf_counter, thread_time
 import imagecodecs
 import numpy as np
 import pydicom
+from command import of_size, parsed, parser, write_json
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
-import esad.pipeline.radiographs as stage
+from esad.pipeline.conversion import radiographs as conversion
 from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.radiographs import radiographs
 from esad.pipeline.settings.config import RadiographSettings
 from esad.pipeline.synthesis.radiographs import draw_anatomy, draw_radiograph, write_dicom
 from esad.preprocessing.radiographs.reading import read_radiograph
@@ -45,18 +46,18 @@ from esad.preprocessing.radiographs.squares import Squaring, small_square
 
 NIH_IMAGES = 112_120
 SHARD = 64
-"""Images a unit in the timing of the stage, so that both workers have several."""
+"""Images in a unit of work while the stage is timed, so that both workers have several units."""
 
 
-def pictures(data: Path) -> list[bytes]:
-    """PNG files of 1024 x 1024 pixels: NIH's, or twenty drawn ones."""
+def pictures(data: Path, count: int, side: int) -> list[bytes]:
+    """PNG files: NIH's of 1024 x 1024 pixels, or `count` drawn ones of `side` x `side`."""
     found = sorted((data / "nih" / "images").glob("*.png"))
     if found:
         return [path.read_bytes() for path in found]
     files = []
-    for number in range(20):
+    for number in range(count):
         numbers = np.random.default_rng(number)
-        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, 1024, "PA", False)
+        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, side, "PA", False)
         buffer = io.BytesIO()
         Image.fromarray((picture * 255).astype(np.uint8)).save(buffer, "png")
         files.append(buffer.getvalue())
@@ -64,7 +65,7 @@ def pictures(data: Path) -> list[bytes]:
 
 
 def ours(content: bytes) -> np.ndarray:
-    """A file's bytes to its square, as the stage does it."""
+    """A file's bytes to its square, in the way of the stage."""
     return small_square(read_radiograph(content, "a").pixels(), Squaring(), "a")
 
 
@@ -74,7 +75,7 @@ def by_pillow(content: bytes) -> np.ndarray:
 
 
 def seconds(task: Callable[[bytes], object], content: bytes) -> float:
-    """Of this thread's own CPU time: other programs on the machine do not count."""
+    """CPU time of this thread for one task: other programs on the machine do not count."""
     began = thread_time()
     task(content)
     return thread_time() - began
@@ -95,19 +96,25 @@ def png_ratios(files: list[bytes], rounds: int) -> dict[str, float]:
 
 
 def stage_seconds(archive: Path, out: Path, workers: int) -> float:
-    """Seconds of `esad radiographs` on `archive`, the store removed afterwards."""
+    """Seconds of `esad radiographs` on `archive`; the store is removed afterwards."""
     began = perf_counter()
     options = IngestOptions(out / "store", workers=workers, group_key=out / "key")
-    stage.radiographs([archive], RadiographSettings(), options)
+    radiographs([archive], RadiographSettings(), options)
     took = perf_counter() - began
+    images, shards = len(list(archive.iterdir())), len(list((out / "store" / "shards").iterdir()))
+    if shards != -(-images // conversion.RADIOGRAPHS_PER_SHARD):
+        raise RuntimeError(
+            f"{images} images are in {shards} shards: workers did not share them as this script means"
+        )
     shutil.rmtree(out / "store")
     os.sync()
     return took
 
 
-def stage_costs(files: list[bytes], rounds: int, sizes: tuple[int, int]) -> dict[str, float]:
-    """What one more image costs with one worker and with two."""
-    stage.RADIOGRAPHS_PER_SHARD = SHARD
+def stage_costs(files: list[bytes], rounds: int, shard: int, units: tuple[int, int]) -> dict[str, float]:
+    """What one more image costs with one worker and with two, at two sizes: `units` of `shard` images."""
+    conversion.RADIOGRAPHS_PER_SHARD = shard
+    sizes = [shard * number for number in units]
     more = sizes[1] - sizes[0]
     costs: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name:
@@ -134,13 +141,13 @@ def stage_costs(files: list[bytes], rounds: int, sizes: tuple[int, int]) -> dict
     }
 
 
-def dicom_files(data: Path, folder: Path) -> dict[str, bytes]:
-    """One radiograph of 1760 x 1760 in several transfer syntaxes."""
+def dicom_files(data: Path, folder: Path, side: int) -> dict[str, bytes]:
+    """One radiograph in several transfer syntaxes: a real one of 1760 x 1760 pixels, or one drawn of `side` x `side`."""
     path = data / "dicom" / "RG3_UNCR.dcm"
     if not path.is_file():
         numbers = np.random.default_rng(0)
         path = folder / "drawn.dcm"
-        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, 1760, "PA", False)
+        picture, _ = draw_radiograph(draw_anatomy(numbers), numbers, side, "PA", False)
         write_dicom(path, picture, "PA", "1", inverted=False, name="drawn")
     image = pydicom.dcmread(path)
     streams = {
@@ -154,7 +161,7 @@ def dicom_files(data: Path, folder: Path) -> dict[str, bytes]:
     ):  # fmt: skip
         coded = deepcopy(image)
         if syntax in streams:
-            coded.PixelData = encapsulate([streams[syntax](image.pixel_array)])
+            coded.PixelData = encapsulate([bytes(streams[syntax](image.pixel_array))])
             coded["PixelData"].VR = "OB"
             coded.file_meta.TransferSyntaxUID = syntax
         elif syntax.is_encapsulated:
@@ -168,38 +175,28 @@ def dicom_files(data: Path, folder: Path) -> dict[str, bytes]:
 
 
 def dicom_times(files: dict[str, bytes], rounds: int) -> dict[str, float]:
-    """Median milliseconds to 64 px by transfer syntax, which take turns."""
+    """Median milliseconds to 64 px for each transfer syntax; they take turns."""
     times: dict[str, list[float]] = {name: [] for name in files}
     for _ in range(rounds + 1):
         for name, content in files.items():
             times[name].append(seconds(ours, content))
-    found = {name: 1000 * median(values[1:]) for name, values in times.items()}
-    for name, value in found.items():
-        print(f"{name:32} {value:8.1f} ms")
-    return found
+    return {f"dicom_ms_{name}": 1000 * median(values[1:]) for name, values in times.items()}
 
 
 def main() -> None:
     """Parse the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds; under three minutes on two cores")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    given = parsed(parser(__doc__, quick="fewer rounds: under three minutes on two cores", data=True))
+    png_rounds, dicom_rounds, stage_rounds = of_size(given, full=(10, 9, 5), quick=(3, 3, 2), smoke=(1, 1, 1))
+    count, side, dicom_side, shard = (2, 96, 96, 1) if given.smoke else (20, 1024, 1760, SHARD)
     load = os.getloadavg()[0]
-    files = pictures(options.data)
-    result: dict[str, object] = {"load_average": load, **png_ratios(files, 3 if options.quick else 10)}
+    files = pictures(given.data, count, side)
+    result = {"load_average": load, **png_ratios(files, png_rounds)}
     with tempfile.TemporaryDirectory() as name:
-        result["dicom_ms"] = dicom_times(dicom_files(options.data, Path(name)), 3 if options.quick else 9)
-    sizes = (4 * SHARD, 12 * SHARD)
-    result |= stage_costs(files, 2 if options.quick else 5, sizes)
+        result |= dicom_times(dicom_files(given.data, Path(name), dicom_side), dicom_rounds)
+    result |= stage_costs(files, stage_rounds, shard, (1, 2) if given.smoke else (4, 12))
     for key, value in result.items():
-        if isinstance(value, float):
-            print(f"{key:32} {value:.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"{key:36} {value:.3f}")
+    write_json(given.json, result)
 
 
 if __name__ == "__main__":

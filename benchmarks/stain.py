@@ -1,27 +1,26 @@
 """Vahadane: ours beside staintools and spams, in one run.
 
-    python benchmarks/stain.py [--quick] [--data ../shared/data] [--json FILE]
+    python benchmarks/stain.py [--quick] [--smoke] [--data DIR] [--json FILE]
 
-tile_vs_staintools   staintools' transform of a 64x64 tile over ours, the slide's fit shared out over its tiles
-apply_max_difference grey levels between ours and staintools given the same matrices, over all real pictures
-objective_vs_spams   our fit's objective over that of spams run to convergence, the worst picture
-stain_angle_degrees  between our stains and those of spams run to convergence, the worst stain of the worst picture
-dpa_768_vs_staintools  staintools' transform of a 768x768 picture over our variant of the paper's tiles (vahadane-dpa)
+tile_vs_staintools     time of staintools' transform of a 64x64 tile over ours, the slide's fit shared out over its tiles
+apply_max_difference   largest difference in grey levels between ours and staintools given the same matrices, all pictures
+objective_vs_spams     objective of our fit over that of spams run to convergence, the worst picture
+stain_angle_degrees    between our stains and those of spams run to convergence, the worst stain of the worst picture
+dpa_768_vs_staintools  time of staintools' transform of a 768x768 picture over our variant of the paper's tiles (vahadane-dpa)
 
 Real pictures (`stain/*.png`, PatchCamelyon) where they are at hand, else made-up mixtures of two stains. What is
-compared alternates; times are medians.
+compared takes turns; times are medians.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 import spams
+from command import of_size, parsed, parser, print_beside_targets, write_json
 from PIL import Image
 from staintools import StainNormalizer
 
@@ -42,6 +41,13 @@ from esad.preprocessing.stain.vahadane import (
 SLIDE_TILES = 4500
 """10x tiles of 64 px on a small slide; the fit is shared out over as many."""
 FIT_PIXELS = 1_000_000
+TARGETS = {
+    "tile_vs_staintools": ">= 1000",
+    "apply_max_difference": "0",
+    "objective_vs_spams": "<= 1.0001",
+    "stain_angle_degrees": "<= 0.5",
+    "dpa_768_vs_staintools": ">= 5",
+}
 
 
 def made_up(count: int, seed: int) -> np.ndarray:
@@ -61,10 +67,10 @@ def pictures(data: Path) -> dict[str, np.ndarray]:
     return found or {"made-up": made_up(64, 0).reshape(-1, 64, 3)}
 
 
-def tiles_of_a_slide(data: Path) -> np.ndarray:
-    """SLIDE_TILES tiles uint8 (N, 64, 64, 3): PatchCamelyon's, or made-up ones."""
+def tiles_of_a_slide(data: Path, count: int) -> np.ndarray:
+    """`count` tiles uint8 (N, 64, 64, 3): PatchCamelyon's, or made-up ones."""
     path = data / "pcam" / "pcam_64.npz"
-    return np.load(path)["x"][:SLIDE_TILES] if path.is_file() else made_up(SLIDE_TILES, 1)
+    return np.load(path)["x"][:count] if path.is_file() else made_up(count, 1)
 
 
 def staintools_given(pixels: np.ndarray, fit: StainFit, target: StainFit) -> np.ndarray:
@@ -136,22 +142,13 @@ def tile_times(tiles: np.ndarray, repeats: int) -> tuple[float, float, float, fl
     return median(theirs), median(fitting), median(painting), median(single)
 
 
-def main() -> None:
-    """Parse the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repeats: under three minutes on two cores"
-    )
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+def beside_peers(found: dict[str, np.ndarray], spams_rounds: int) -> dict[str, float]:
+    """How far our painting is from staintools' and our fit from that of spams, over all pictures; a line for each."""
     target, differences, objectives, angles = builtin_target(), [], [], []
     print(
         f"{'picture':<32}{'pixels':>9}{'objective':>11}{'spams':>11}{'ratio':>10}{'degrees':>9}{'apply differs':>15}"
     )
-    for name, pixels in pictures(options.data).items():
+    for name, pixels in found.items():
         fit = fit_stain(pixels)
         theirs = staintools_given(pixels, fit, target).astype(int)
         difference = max(
@@ -159,7 +156,7 @@ def main() -> None:
             for remember in (True, False)
         )
         ours = fit_objective(pixels, fit.matrix)
-        peers, matrix = spams_fit(pixels, 300 if options.quick else 2000)
+        peers, matrix = spams_fit(pixels, spams_rounds)
         angle = float(np.degrees(np.arccos(np.clip((fit.matrix * matrix).sum(1), -1, 1))).max())
         differences.append(difference)
         objectives.append(ours / peers)
@@ -169,8 +166,23 @@ def main() -> None:
             f"{angle:>9.3f}{difference:>15}",
             flush=True,
         )
-    tiles = tiles_of_a_slide(options.data)
-    theirs_s, fit_s, paint_s, single_s = tile_times(tiles, 5 if options.quick else 15)
+    return {
+        "apply_max_difference": max(differences),
+        "objective_vs_spams": max(objectives),
+        "stain_angle_degrees": max(angles),
+    }
+
+
+def main() -> None:
+    """Parse the options, measure, print a table."""
+    given = parsed(parser(__doc__, quick="fewer repeats: under three minutes on two cores", data=True))
+    spams_rounds, repeats = of_size(given, full=(2000, 15), quick=(300, 5), smoke=(5, 1))
+    found = pictures(given.data)
+    if given.smoke:
+        found = {name: pixels[:256] for name, pixels in found.items()}
+    results = beside_peers(found, spams_rounds)
+    tiles = tiles_of_a_slide(given.data, 8 if given.smoke else SLIDE_TILES)
+    theirs_s, fit_s, paint_s, single_s = tile_times(tiles, repeats)
     ours_s = fit_s / len(tiles) + paint_s
     print(f"\n64x64 tile, microseconds ({len(tiles)} tiles of a slide, medians)")
     for label, value in (
@@ -181,24 +193,14 @@ def main() -> None:
         ("  of which painting", paint_s),
     ):
         print(f"{label:<32}{1e6 * value:>12.1f}")
-    theirs_768, dpa_768 = dpa_times(options.data, 5 if options.quick else 15)
+    theirs_768, dpa_768 = dpa_times(given.data, repeats)
     print("\n768x768 pixels at level 0, milliseconds (medians)")
     print(
         f"{'staintools transform':<32}{1e3 * theirs_768:>12.1f}\n{'vahadane-dpa':<32}{1e3 * dpa_768:>12.1f}"
     )
-    results = {
-        "tile_vs_staintools": theirs_s / ours_s,
-        "apply_max_difference": max(differences),
-        "objective_vs_spams": max(objectives),
-        "stain_angle_degrees": max(angles),
-        "dpa_768_vs_staintools": theirs_768 / dpa_768,
-    }
-    print()
-    targets = (">= 1000", "0", "<= 1.0001", "<= 0.5", ">= 5")
-    for (name, value), wanted in zip(results.items(), targets, strict=True):
-        print(f"{name:<32}{value:>12.6g}   target {wanted}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    results |= {"tile_vs_staintools": theirs_s / ours_s, "dpa_768_vs_staintools": theirs_768 / dpa_768}
+    print_beside_targets(results, TARGETS)
+    write_json(given.json, results)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """Ten seeds at once beside ten runs one after the other, and beside a plain PyTorch trainer, in one run.
 
-    python benchmarks/tables.py [--quick] [--data ../shared/data] [--json FILE]
+    python benchmarks/tables.py [--quick] [--smoke] [--data DIR] [--json FILE]
 
-ten_seeds_vs_sequential  ten sequential runs of the same code over ten seeds at once
-ten_seeds_vs_dataloader  the same work as Deep SAD's public trainer is written (METHOD 2.4), over ten seeds at once:
+ten_seeds_vs_sequential  time of ten runs of the same code, one after the other, over that of ten seeds at once
+ten_seeds_vs_dataloader  time of the same work written as Deep SAD's public trainer is (METHOD 2.4), over ten seeds at once:
                          a DataLoader over a TensorDataset, one small network of torch's own layers, a Python loop
 
 ESAD's recipe for tables at Deep SAD's widths on cardio (60 % of the normals, one labelled anomaly to a hundred), or on
-made-up rows of its shape where the data is absent. `--quick` trains for a twentieth of the recipe's steps. What is
-compared alternates; ratios are medians over the rounds.
+made-up rows of the same shape where that file is absent. `--quick` trains for a twentieth of the recipe's steps. What is
+compared takes turns; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterator
 from itertools import chain, pairwise
 from pathlib import Path
@@ -23,6 +21,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from command import of_size, parsed, parser, print_beside_targets, write_json
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -34,7 +33,8 @@ from esad.models.training.fit import TrainingData, fit
 from esad.pipeline.settings.config import RunSettings, resolve
 from esad.pipeline.settings.presets import preset_settings
 
-SEEDS = tuple(range(10))
+SEEDS = 10
+TARGETS = {"ten_seeds_vs_sequential": ">= 4", "ten_seeds_vs_dataloader": ">= 8"}
 DEEP_SAD_WIDTHS = {"network.width": 1.0}
 
 
@@ -47,13 +47,14 @@ def cardio(data: Path) -> tuple[np.ndarray, np.ndarray]:
     print(f"{path} is absent: rows of the same shape are made up")
     numbers = np.random.default_rng(0)
     labels = (np.arange(1831) >= 1655).astype(int)
-    return numbers.normal(size=(1831, 21)).astype(np.float32) + 2 * labels[:, None], labels
+    rows = numbers.normal(size=(1831, 21)) + 2 * labels[:, None]
+    return rows.astype(np.float32), labels
 
 
-def training_data(rows: np.ndarray, labels: np.ndarray) -> TrainingData:
-    """For each seed 60 % of the normals, and one labelled anomaly to a hundred of them."""
+def training_data(rows: np.ndarray, labels: np.ndarray, seeds: int) -> TrainingData:
+    """For each of `seeds` seeds 60 % of the normals, and one labelled anomaly to a hundred of them."""
     positions, semi_labels = [], []
-    for seed in SEEDS:
+    for seed in range(seeds):
         numbers = np.random.default_rng(seed)
         normal, anomalous = (numbers.permutation(np.flatnonzero(labels == value)) for value in (0, 1))
         normal = normal[: round(0.6 * len(normal))]
@@ -65,13 +66,13 @@ def training_data(rows: np.ndarray, labels: np.ndarray) -> TrainingData:
 
 def at_once(settings: MethodSettings, data: TrainingData) -> None:
     """All seeds as one batched model."""
-    fit(build(settings, tuple(data.items.shape[1:]), SEEDS), data)  # type: ignore[union-attr]
+    fit(build(settings, tuple(data.items.shape[1:]), range(len(data.positions))), data)  # type: ignore[union-attr]
 
 
 def one_by_one(settings: MethodSettings, data: TrainingData) -> None:
     """The same code, a seed at a time."""
-    for place, seed in enumerate(SEEDS):
-        single = TrainingData(data.items, [data.positions[place]], [data.semi_labels[place]])
+    for seed in range(len(data.positions)):
+        single = TrainingData(data.items, [data.positions[seed]], [data.semi_labels[seed]])
         fit(build(settings, tuple(data.items.shape[1:]), (seed,)), single)  # type: ignore[union-attr]
 
 
@@ -118,12 +119,12 @@ def run_loader(
 def public_trainer(settings: MethodSettings, data: TrainingData) -> None:
     """A DataLoader and one small network, a seed at a time; phi is drawn anew for the labelled anomalies."""
     widths, train = table_widths(data.items.shape[1], settings.network), settings.train  # type: ignore[union-attr]
-    for place, seed in enumerate(SEEDS):
+    for seed in range(len(data.positions)):
         torch.manual_seed(seed)
         scaler = ColumnScaler(1, widths[0])
-        chosen = data.items[torch.from_numpy(data.positions[place])]  # type: ignore[index]
+        chosen = data.items[torch.from_numpy(data.positions[seed])]  # type: ignore[index]
         scaler.fit(0, chosen)
-        semi_label = torch.from_numpy(data.semi_labels[place])
+        semi_label = torch.from_numpy(data.semi_labels[seed])
         label, index = (semi_label < 0).long(), torch.arange(len(chosen))
         dataset = TensorDataset(scaler(chosen)[0].contiguous(), label, semi_label, index)
         encoder1, encoder2 = (perceptron(widths, settings, []) for _ in range(2))
@@ -151,27 +152,21 @@ def public_trainer(settings: MethodSettings, data: TrainingData) -> None:
 
 def main() -> None:
     """Parse the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    given = parsed(
+        parser(__doc__, quick="a twentieth of the steps: under three minutes on two cores", data=True)
     )
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument(
-        "--quick", action="store_true", help="a twentieth of the steps: under three minutes on two cores"
-    )
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
     settings = resolve(RunSettings, *preset_settings("table", None), DEEP_SAD_WIDTHS)
-    share, rounds = (0.05, 5) if options.quick else (1.0, 3)
+    share, rounds, seeds = of_size(given, full=(1.0, 3, SEEDS), quick=(0.05, 5, SEEDS), smoke=(0.001, 1, 2))
     train, warm = settings.train, settings.train.warmup
     train.steps, warm.steps = round(share * (train.steps or 0)), round(share * (warm.steps or 0))
-    data = training_data(*cardio(options.data))
+    data = training_data(*cardio(given.data), seeds)
     ways = {"at once": at_once, "one by one": one_by_one, "DataLoader": public_trainer}
     times: dict[str, list[float]] = {name: [] for name in ways}
     short = settings.model_copy(deep=True)
     short.train.steps = short.train.warmup.steps = 2
     for train_all in ways.values():  # what torch loads at the first call
         train_all(short, data)
-    print(f"seconds for ten seeds, {warm.steps} + {train.steps} steps, {torch.get_num_threads()} threads")
+    print(f"seconds for {seeds} seeds, {warm.steps} + {train.steps} steps, {torch.get_num_threads()} threads")
     print("".join(f"{name:>14}" for name in ways))
     for _ in range(rounds):
         for name, train_all in ways.items():
@@ -183,11 +178,8 @@ def main() -> None:
         f"ten_seeds_vs_{key}": median(a / b for a, b in zip(times[name], times["at once"], strict=True))
         for key, name in (("sequential", "one by one"), ("dataloader", "DataLoader"))
     }
-    print()
-    for (name, value), wanted in zip(results.items(), (">= 4", ">= 8"), strict=True):
-        print(f"{name:<32}{value:>12.3g}   target {wanted}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print_beside_targets(results, TARGETS)
+    write_json(given.json, results)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""How much memory `esad tile` takes for large slides: python benchmarks/tiling_memory.py [--quick] [--json FILE]
+"""How much memory `esad tile` takes for large slides.
+
+    python benchmarks/tiling_memory.py [--quick] [--smoke] [--json FILE]
 
 peak_gib_large   resident memory at its highest while a slide of 100,352 x 200,704 pixels (0.25 um) is tiled at 10x
 peak_gib_small   the same for a slide of a sixteenth of its area
-peak_gib_many    the same for four of the small slides one after the other: it does not grow from slide to slide
+peak_gib_many    the same for four of the small slides, one after the other: it must not grow from slide to slide
 
-Each runs in a process of its own with two threads. Level 0 and 1 are one flat JPEG tile repeated, since 10x is level 2;
-that and the smaller levels are drawn tissue. `--quick` takes a slide of a quarter of the area as the large one.
+Each runs in a process of its own with two threads. Levels 0 and 1 repeat one flat JPEG tile, since 10x is level 2;
+that and the smaller levels are drawn tissue.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 import tifffile
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiling import SIDE, tissue_tiles, write_level
+from command import of_size, parsed, parser, write_json
+from jpeg_slides import SIDE, tissue_tiles, write_level
 
 LARGE = (100_352, 200_704)
 RUN = """
@@ -34,10 +33,10 @@ print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def write_slide(path: Path, width: int, height: int) -> None:
-    """Levels 1, 2, 4, … 64 of tissue all over; sizes in level-0 pixels."""
+def write_slide(path: Path, width: int, height: int, tiles: np.ndarray) -> None:
+    """A slide covered with tissue, its levels reduced by 1, 2, 4, … 64; width and height in level-0 pixels."""
     large = 8 * SIDE  # few tiles where all are one
-    drawn = [simplejpeg.encode_jpeg(tile, 85, "RGB", "420") for tile in tissue_tiles()]
+    drawn = [simplejpeg.encode_jpeg(tile, 85, "RGB", "420") for tile in tiles]
     flat = simplejpeg.encode_jpeg(np.full((large, large, 3), (190, 110, 160), np.uint8), 85, "RGB", "420")
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for level in range(7):
@@ -65,28 +64,25 @@ def peak_gib(inputs: list[Path], out: Path) -> float:
 
 def main() -> None:
     """Parse the options, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a slide of a quarter of the area")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    width, height = (side // (2 if options.quick else 1) for side in LARGE)
+    given = parsed(parser(__doc__, quick="a quarter of the area as the large slide"))
+    whole = (8192, 8192) if given.smoke else LARGE
+    distinct, drawn = (1, 2048) if given.smoke else (64, 6144)
+    shrink = of_size(given, full=1, quick=2, smoke=1)
+    tiles = tissue_tiles(distinct, drawn)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         large, small = folder / "large.tif", [folder / f"small{number}.tif" for number in range(4)]
-        write_slide(large, width, height)
-        write_slide(small[0], LARGE[0] // 4, LARGE[1] // 4)
+        write_slide(large, whole[0] // shrink, whole[1] // shrink, tiles)
+        write_slide(small[0], whole[0] // 4, whole[1] // 4, tiles)
         for path in small[1:]:
             path.hardlink_to(small[0])
         result = {
-            "width": width, "height": height, "peak_gib_large": peak_gib([large], folder / "a"),
+            "width": whole[0] // shrink, "height": whole[1] // shrink, "peak_gib_large": peak_gib([large], folder / "a"),
             "peak_gib_small": peak_gib(small[:1], folder / "b"), "peak_gib_many": peak_gib(small, folder / "c"),
         }  # fmt: skip
     for key, value in result.items():
         print(f"{key:18} {value:.3f}" if isinstance(value, float) else f"{key:18} {value}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(given.json, result)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ FULL = {
     "train.epochs": 200, "train.warmup.epochs": 0, "network.channels": 3, "data.flip": "both",
     "train.learning_rate": 1e-3, "loss.eps": 0.01,
 }  # fmt: skip
-"""The paper's step (METHOD section 5) with the flips of its tiles; its rate of 0.1 explodes on noise, and a step takes as
-long at any rate."""
+"""The paper's step (docs/explanation/decisions.md#training) with the flips of its tiles; its rate of 0.1
+explodes on noise, and a step takes as long at any rate."""
 SMALL = {**FULL, "network.width": 0.125, "train.epochs": None, "train.steps": STEPS}
 TARGETS = {
     "step_vs_sgemm": ">= 0.70",

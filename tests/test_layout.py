@@ -122,7 +122,7 @@ def room_in_picture(name: str) -> str:
     parts = name.split(".")
     if parts[1] != "pipeline":
         return parts[1]
-    if len(parts) > 3:
+    if (ROOT / "pipeline" / parts[2]).is_dir():
         return "pipeline/cli" if parts[2] == "cli" else parts[2]
     return {"run": "pipeline/run.py", "__main__": "pipeline/cli"}.get(parts[2], "pipeline/STAGE.py")
 
