@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-from esad.pipeline.stage.progress import progress
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +12,11 @@ from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells
 from esad.pipeline.benchmarking.measurement import AUDITED, SCALING, measured
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
-from esad.pipeline.stage.progress import say
+from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.training.failures import failures_in_words
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 
 def _file(out: Path, cell: Cell) -> Path:
@@ -86,6 +79,7 @@ def finished_rows(grid: Grid, out: Path) -> list[dict[str, Any]]:
 
 
 def store_folder(out: Path, dataset: str) -> Path:
+    """Where the store of a data set is."""
     return out / "stores" / dataset
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 AUDITED = ("one_part", "groups_apart", "identical_apart", "labels_agree")
-
-
 SCALING = "scaling_on_training"
 """The checks of `esad audit` that every cell's splits and scaling go through; each is a column that counts what breaks it."""
 

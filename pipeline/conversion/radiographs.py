@@ -26,11 +26,7 @@ PACKAGES = ("pydicom", "pillow", "imagecodecs", "pylibjpeg")
 """What radiographs' pixels depend on."""
 RADIOGRAPHS_PER_SHARD = 512
 """A few seconds of work: what a kill loses, and what several workers share out."""
-
-
 LEFT_OUT = "left out: "
-
-
 USUAL_ORIENTATION = "L\\F"
 """Rows run to the patient's left, columns to the foot: as a chest is shown (PS3.3 C.7.6.1.1.1)."""
 
@@ -51,6 +47,7 @@ class RadiographTask:
 
 
 def table_digest(table: pd.DataFrame | None) -> str | None:
+    """16 hex digits over the columns and values of a metadata table; None for none."""
     if table is None:
         return None
     names = ",".join(table.columns).encode()
@@ -72,6 +69,7 @@ def _known_of(table: pd.DataFrame | None, sources: Sequence[str]) -> dict[str, d
 
 
 def process_radiographs(task: RadiographTask, root: Path, unit: Unit) -> None:
+    """Read the unit's radiographs into its shard: each is kept, left out with a reason, or refused alone."""
     rows: list[dict[str, Any]] = []
     pictures: list[np.ndarray] = []
     sources: list[dict[str, Any]] = []

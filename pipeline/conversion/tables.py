@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def process_table(archive: Path, columns: Columns, root: Path, unit: Unit) -> None:
+    """Read one table into its shard of float32 rows (N, D); one that cannot be read is refused."""
     (source,) = unit.sources
     array: np.ndarray | None = None
     try:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 
 REGION = ("region_x", "region_y", "region_width", "region_height")
-
-
 TERMS = ("eq9", "standardised", "reconstruction", "norm")
 
 
@@ -48,6 +46,7 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
 
 
 def by_view(items: pd.DataFrame) -> dict[str, Any]:
+    """`figures` of each view; empty where no item states one."""
     if "view" not in items or items["view"].isna().all():
         return {}
     views = items["view"].astype("string")
@@ -55,6 +54,7 @@ def by_view(items: pd.DataFrame) -> dict[str, Any]:
 
 
 def by_term(items: pd.DataFrame) -> dict[str, Any]:
+    """AUC of each term of the score alone."""
     from esad.pipeline.evaluation.metrics import auc
 
     labels = items["label"].to_numpy(dtype="int8")

@@ -51,6 +51,7 @@ def differences(own: np.ndarray, other: np.ndarray) -> dict[str, Any]:
 
 
 def show_comparison(results: dict[str, dict[str, Any]], items: int) -> None:
+    """Print a line per export for the person."""
     from rich.console import Console
     from rich.table import Table
 

@@ -27,8 +27,6 @@ COLUMNS = (
 )  # fmt: skip
 FINISHED = "results.json"
 """Written last, and only where no overlay was refused, so that those are tried again."""
-
-
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 

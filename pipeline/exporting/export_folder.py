@@ -19,6 +19,7 @@ MARKER = "export.json"
 
 
 def export_marker(run: Run, to: str) -> dict[str, Any]:
+    """What an export of this run is: its format, the model's digest, the score, the version."""
     own = {"to": to, "model": run.digest, "score": run.settings.score.kind, "esad": version("esad")}
     return own | ({"opset": OPSET} if to == "onnx" else {})
 

@@ -10,11 +10,7 @@ from typing import Any
 import pandas as pd
 
 SHOWN = 6
-
-
 SLIDES_SHOWN = 12
-
-
 SLIDE_MAP_SIDE = 700
 
 

@@ -16,8 +16,6 @@ from esad.pipeline.reporting.plots import froc_plot, plots_of_run
 from esad.pipeline.scoring.opened_scores import open_scores, scores_folder
 
 SLIDES_LISTED = 40
-
-
 PANELS = (
     "reconstruction",
     "each pixel's contribution to the score (integrated gradients from the mean normal picture)",

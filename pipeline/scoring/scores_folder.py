@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 """Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
-
-
 FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
 
@@ -62,6 +60,7 @@ def renew_labels(folder: Path, run: Run, store: Store) -> bool:
 
 
 def scores_marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
+    """What a SCORES folder holds: whose scores, of which items, with which overlays."""
     return {
         "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
@@ -117,6 +116,7 @@ def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
 
 
 def scores_outcome(folder: Path, store: Store, verb: str) -> Outcome:
+    """What was scored and how much of it stands out, in a line and as figures."""
     table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
     above = int((table["percentile"] >= 0.99).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0

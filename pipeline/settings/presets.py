@@ -7,18 +7,15 @@ Numbers like 4.3 are the paper's sections; `PAGE.md#…` are headings of the pag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
-from collections.abc import Mapping
-from typing import Any
-
-from esad.pipeline.stage.errors import UsageError
 
 _ADAM = {"optimiser": "adam", "learning_rate": 1e-3}
 

@@ -139,6 +139,7 @@ def outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
 
 
 def about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> str:
+    """What to say of the outlines that were found, and of slides without one."""
     if protocol:
         return f"{folder}: outlines for {matched} slides."
     if not matched:

@@ -46,6 +46,7 @@ def run_stage(
 
 
 def print_json(content: object) -> None:
+    """Print one object as a line on stdout; of several processes only the first does."""
     if not is_first():
         return
     sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str) + "\n")
@@ -58,6 +59,7 @@ def given_only(**options: Any) -> dict[str, Any]:
 
 
 def say_resume(out: Path, force: bool, resume: bool) -> None:
+    """Say aloud what happens anyway; UsageError where `--resume` and `--force` are both given."""
     if resume and force:
         raise UsageError("--resume continues and --force replaces: give one of them.")
     if resume:

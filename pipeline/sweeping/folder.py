@@ -75,6 +75,7 @@ def begin_sweep(
 
 
 def plain(settings: RunSettings) -> dict[str, Any]:
+    """The settings as plain numbers, texts and lists."""
     return json.loads(settings.model_dump_json())
 
 
@@ -87,6 +88,7 @@ def sweep_outcome(
     counts: dict[str, int],
     refused: int,
 ) -> Outcome:
+    """Print the ten best combinations; the line and the figures of the sweep."""
     shown = table.sort_values("auc", ascending=False, kind="stable").head(10)
     show_table(
         [*names, "validation AUC"],

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.settings.config import number_if_scientific, parse_assignments
 from esad.pipeline.settings.ignored import refuse_ignored
 from esad.pipeline.settings.presets import run_settings
-from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.errors import EsadError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from esad.pipeline.settings.config import RunSettings
     from esad.preprocessing.store.store import Store
-
-from collections.abc import Sequence
-from typing import Any
-
-from esad.pipeline.settings.config import number_if_scientific, parse_assignments
-from esad.pipeline.stage.errors import UsageError
 
 
 def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:

@@ -47,6 +47,7 @@ def _revision() -> str:
 
 
 def write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, Any]) -> None:
+    """provenance.json: seed, device, versions, commit, inputs, and what training told of itself."""
     from esad.pipeline.runs.run_folder import resolve_device
     from esad.preprocessing.store.store import write_json
 
@@ -87,6 +88,7 @@ def write_end(
 
 
 def run_outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outcome:
+    """What the run was trained on, in a line and as counts."""
     import pandas as pd
 
     table = pd.read_parquet(out / "assignments.parquet")

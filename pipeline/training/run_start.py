@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_config(store: Store, settings: RunSettings) -> dict[str, Any]:
+    """The content of config.yaml: the resolved settings, and what store they are for."""
     described = {
         "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
         "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"],

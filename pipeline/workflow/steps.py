@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 
 KEYS = ("name", "stage", "inputs", "options")
-
-
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
-
-
 NOT_IN_STEPS = {"--json", "--help"}
 
 
@@ -55,6 +51,7 @@ class StepReader:
     commands: Mapping[str, Any]
 
     def read(self, entry: dict[str, Any], force: bool) -> Step:
+        """One entry as a Step; UsageError names the word that is not known and the nearest one."""
         self._known("key", entry, KEYS)
         name, stage = entry["name"], str(entry["stage"])
         if not re.fullmatch(r"[\w][\w.-]*", name):
