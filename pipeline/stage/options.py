@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -19,34 +20,35 @@ Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_def
 Out = Annotated[
     Path, typer.Option("--out", help="Folder to write; continued where it was left, if the settings agree.")
 ]
+COMMON = "Options of several stages"
+"""The head that these options stand under in a command's help, below its own."""
+
+
+def _common(name: str, text: str, **limits: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=COMMON, **limits)
+
+
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="CSV: source or item_id, label (0/1), optional split, group, semi_label."),
+    _common("--labels", "CSV: source or item_id, label (0/1), optional split, group, semi_label."),
 ]
-Like = Annotated[
-    Path | None, typer.Option("--like", help="Take the settings that shape the items from this RUN.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue where it was left (the default, said aloud).")
-]
+Like = Annotated[Path | None, _common("--like", "Take the settings that shape the items from this RUN.")]
+Force = Annotated[bool, _common("--force", "Replace what is there.")]
+Resume = Annotated[bool, _common("--resume", "Continue where it was left (the default, said aloud).")]
 Anonymous = Annotated[
-    bool,
-    typer.Option("--anonymous", help="Hash file names, too; the list of names is kept beside the group key."),
+    bool, _common("--anonymous", "Hash file names, too; the list of names is kept beside the group key.")
 ]
 GroupKey = Annotated[
-    Path | None, typer.Option("--group-key", help="Key of the hashes of patients and names; made if absent.")
+    Path | None, _common("--group-key", "Key of the hashes of patients and names; made if absent.")
 ]
-Where = Annotated[
-    list[str] | None, typer.Option("--where", help="Keep rows with column=value, for example view=AP.")
-]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting, for example train.epochs=5.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes.")]
+Where = Annotated[list[str] | None, _common("--where", "Keep rows with column=value, for example view=AP.")]
+Set = Annotated[list[str] | None, _common("--set", "Any setting, for example train.epochs=5; repeatable.")]
+Workers = Annotated[int | None, _common("--workers", "Processes that work side by side.", min=1)]
 Scheduler = Annotated[
     str | None,
-    typer.Option(
+    _common(
         "--scheduler",
-        help="Address of a Dask scheduler, for example tcp://127.0.0.1:8786: its workers do the work.",
+        "Address of a Dask scheduler, for example tcp://127.0.0.1:8786: its workers do the work.",
     ),
 ]
 Mlflow = Annotated[
@@ -55,8 +57,11 @@ Mlflow = Annotated[
         "--mlflow", help="Follow the training in MLflow: http://HOST:PORT, file:FOLDER or sqlite:///FILE."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, _common("--json", "Print one JSON object on stdout.")]
+Device = Annotated[str | None, _common("--device", "Where to compute: auto, cpu, cuda or cuda:N.")]
+
+CITATION = re.compile(r" ?\([^()]*\.md#[^()]*\)")
+"""A page that a setting's text cites: of no use in a command's help."""
 
 Stage = TypeVar("Stage", bound=Callable[..., Any])
 
@@ -119,7 +124,7 @@ def _option(name: str, field: FieldInfo) -> Any:
     kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
     choices = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
     kind = str if choices else kinds[0]
-    told = " ".join((field.description or "").split()).split(". ")[0].rstrip(".")
+    told = CITATION.sub("", " ".join((field.description or "").split())).split(". ")[0].rstrip(".")
     default = field.default
     if default not in (None, PydanticUndefined):
         told += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
