@@ -19,7 +19,7 @@ print(*p["dependencies"], *(r for e in os.environ["EXTRAS"].split(",") if e for 
  && /opt/esad/bin/pip install -c constraints.txt -r requirements.txt "setuptools>=77" \
  && /opt/esad/bin/pip install --no-deps -c constraints.txt staintools \
  && rm -rf /opt/esad/lib/python3*/site-packages/tests
-COPY README.md ./
+COPY README.md LICENSE NOTICE ./
 COPY data_manifests data_manifests
 COPY preprocessing preprocessing
 COPY models models

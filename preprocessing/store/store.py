@@ -304,7 +304,18 @@ class Store:
             raise EsadError(f"{self.root}: not a store (no store.json); {hint}.")
         self.description: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
         self.manifest = pd.read_parquet(self.root / "manifest.parquet")
+        self._check_names()
         self._shards: dict[int, np.ndarray] = {}
+
+    def _check_names(self) -> None:
+        """EsadError for an item whose name would lead out of a folder: overlays and exports are called by it."""
+        names = self.manifest["item_id"].astype("string")
+        leading_out = names.str.contains(r"[/\\\0]", regex=True) | names.isin((".", "..", "")) | names.isna()
+        if leading_out.any():
+            raise EsadError(
+                f"{self.root / 'manifest.parquet'}: item_id {names[leading_out].iloc[0]!r} is no name of an item; this store "
+                "was not made by esad. Make it anew from its archive."
+            )
 
     @property
     def kind(self) -> str:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esad.preprocessing.store.store import SOURCE_TYPES, Parts, Unit, _item_ids, item_id, write_unit
+from esad.preprocessing.errors import EsadError
+from esad.preprocessing.store.store import SOURCE_TYPES, Parts, Store, Unit, _item_ids, item_id, write_unit
+from tests.pipeline.stores import make_store
 
 
 def write(root, number, source, places, state="done", **columns):
@@ -79,3 +81,13 @@ def test_joining_a_large_slide_takes_no_time(tmp_path):
         assert len(Parts(tmp_path).items()) == len(grid)
         taken.append(time.process_time() - start)
     assert min(taken) < 0.6
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a\\b", "..", "", None])
+def test_an_item_whose_name_leads_out_of_its_folder_is_refused(tmp_path, name):
+    store = make_store(tmp_path)
+    table = store.manifest.astype({"item_id": "string"})
+    table.loc[3, "item_id"] = name
+    table.to_parquet(store.root / "manifest.parquet")
+    with pytest.raises(EsadError, match="is no name of an item"):
+        Store(store.root)
