@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint clean image-check gpu-check
+.PHONY: help install demo test test-all lint docs clean image-check gpu-check
 
 help:
 	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
 	@echo "make test      install, then lint, types and the tests, slow ones left out"
 	@echo "make test-all  every test"
+	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
 	@echo "make gpu-check    the tests that need a GPU and the training benchmark, into gpu-check.json"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
@@ -20,7 +21,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed (make PYTHON=python3.11 …), found " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[staintools,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[staintools,dev,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt staintools
 	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	  grep -q '^tests/' "$$site"/staintools-*.dist-info/RECORD && rm -rf "$$site/tests" || true
@@ -40,6 +41,9 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest
 
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
 image-check:
 	$(PYTHON) deploy/image_check.py
 
@@ -47,5 +51,5 @@ gpu-check: $(READY)
 	$(BIN)/python deploy/gpu_check.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find pipeline preprocessing models data_manifests tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src pipeline preprocessing models data_manifests tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,7 +54,7 @@ def bundle(folder):
 
 def monai_bundle(*words: object, cwd: Path) -> None:
     """`python -m monai.bundle`; the checkout stands for an installed package."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "monai.bundle", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.train import train
-from tests import ROOT
+from tests import PYTHONPATH, ROOT
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -184,11 +184,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number, 
     make_store(tmp_path, "images")
     settings = {**QUICK, "method": method}
     train(tmp_path / "store", tmp_path / "undisturbed", None, [settings])
-    root = ROOT
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(tmp_path), method],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "run").glob("checkpoints/*.pt")) and time.monotonic() < deadline:

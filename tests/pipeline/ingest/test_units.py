@@ -23,7 +23,7 @@ from esad.pipeline.settings.config import ImageSettings, TableSettings
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.tables import tables
 from esad.preprocessing.store.store import Store
-from tests import ROOT
+from tests import PYTHONPATH
 
 
 def picture(path, value):
@@ -180,10 +180,9 @@ def test_ctrl_c_ends_several_workers_at_once(archive, tmp_path):
     """Both Ctrl-C of an impatient person, to the whole process group, while each worker is busy for 30 seconds."""
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "sitecustomize.py").write_text(WAITING)
-    root = ROOT
     process = subprocess.Popen(
         [sys.executable, str(tmp_path / "slow.py"), str(archive), str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PYTHONPATH}"}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     try:
