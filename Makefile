@@ -42,7 +42,7 @@ test-all: lint
 	$(BIN)/python -m pytest
 
 docs: $(READY)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 image-check:
 	$(PYTHON) deploy/image_check.py

@@ -4,9 +4,9 @@
 
 That frame is two things. The first is the split by two draws, as in `data.split: published`. The second is the scaling:
 training rows by the statistics of the first draw's 60 %, test rows by those of the second draw's 60 %, each over all its
-anomalies, used or not (METHOD 0.4 and 2.2). Where columns have long tails, one item thus has two values, one on each
-side. Elsewhere in this project a detector scales all rows by the rows that it was trained on. Ten seeds, gamma_l 0.01,
-the method's settings as they are without a preset, nothing tuned.
+anomalies, used or not (docs/explanation/protocols.md#tables-scaling). Where columns have long tails, one item thus has
+two values, one on each side. Elsewhere in this project a detector scales all rows by the rows that it was trained on. Ten
+seeds, gamma_l 0.01, the method's settings as they are without a preset, nothing tuned.
 """
 
 from __future__ import annotations

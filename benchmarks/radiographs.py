@@ -95,16 +95,16 @@ def png_ratios(files: list[bytes], rounds: int) -> dict[str, float]:
     }
 
 
-def stage_seconds(archive: Path, out: Path, workers: int) -> float:
-    """Seconds of `esad radiographs` on `archive`; the store is removed afterwards."""
+def stage_seconds(archive: Path, out: Path, workers: int, shard: int) -> float:
+    """Seconds of `esad radiographs` on `archive` in shards of `shard` images; the store is removed afterwards."""
     began = perf_counter()
     options = IngestOptions(out / "store", workers=workers, group_key=out / "key")
     radiographs([archive], RadiographSettings(), options)
     took = perf_counter() - began
     images, shards = len(list(archive.iterdir())), len(list((out / "store" / "shards").iterdir()))
-    if shards != -(-images // conversion.RADIOGRAPHS_PER_SHARD):
+    if shards != -(-images // shard):
         raise RuntimeError(
-            f"{images} images are in {shards} shards: workers did not share them as this script means"
+            f"{images} images are in {shards} shards, not in shards of {shard}: workers shared them otherwise"
         )
     shutil.rmtree(out / "store")
     os.sync()
@@ -125,10 +125,10 @@ def stage_costs(files: list[bytes], rounds: int, shard: int, units: tuple[int, i
             for number in range(size):
                 (folder / f"{number:05d}.png").write_bytes(files[number % len(files)])
             folders.append(folder)
-        stage_seconds(folders[0], Path(name), 2)
+        stage_seconds(folders[0], Path(name), 2, shard)
         for _ in range(rounds):
             for workers in (1, 2):
-                small, large = (stage_seconds(folder, Path(name), workers) for folder in folders)
+                small, large = (stage_seconds(folder, Path(name), workers, shard) for folder in folders)
                 costs[workers].append((large - small) / more)
     one, two = median(costs[1]), median(costs[2])
     print(f"one more image               {1000 * one:8.2f} ms with one worker, {1000 * two:.2f} ms with two")

@@ -3,8 +3,9 @@
     python benchmarks/tables.py [--quick] [--smoke] [--data DIR] [--json FILE]
 
 ten_seeds_vs_sequential  time of ten runs of the same code, one after the other, over that of ten seeds at once
-ten_seeds_vs_dataloader  time of the same work written as Deep SAD's public trainer is (METHOD 2.4), over ten seeds at once:
-                         a DataLoader over a TensorDataset, one small network of torch's own layers, a Python loop
+ten_seeds_vs_dataloader  time of the same work over ten seeds at once, where that work is written as Deep SAD's public trainer
+                         is (docs/explanation/other-methods.md#schedules): a DataLoader over a TensorDataset, one small
+                         network of torch's own layers, a Python loop
 
 ESAD's recipe for tables at Deep SAD's widths on cardio (60 % of the normals, one labelled anomaly to a hundred), or on
 made-up rows of the same shape where that file is absent. `--quick` trains for a twentieth of the recipe's steps. What is

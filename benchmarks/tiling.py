@@ -144,6 +144,7 @@ def tifffile_segments(path: Path) -> Callable[[], int]:
         with tifffile.TiffFile(path) as file:
             count = 0
             for picture, _, _ in file.pages.first.segments(maxworkers=THREADS):
+                assert picture is not None
                 cut = picture[0].reshape(SIDE // TILE, TILE, SIDE // TILE, TILE, 3).transpose(0, 2, 1, 3, 4)
                 count += len(np.ascontiguousarray(cut).reshape(-1, TILE, TILE, 3))
             return count

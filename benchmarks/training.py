@@ -1,39 +1,44 @@
 """Training and scoring beside the machine's own rate, a bare PyTorch loop and the bare forward pass, in one run.
 
-    python benchmarks/training.py [--quick] [--device auto] [--json FILE]
+    python benchmarks/training.py [--quick] [--smoke] [--device auto] [--json FILE]
 
 step_vs_sgemm       FLOP/s of an ESAD step (64x64, batch 32, the whole network of Table 6, SGD) over those of a product
-                    of float32 matrices of 2048, the better of two layouts; on CUDA, where steps are in mixed precision,
-                    over the product in the same 16 bits
-trainer_overhead    a training by the trainer (`esad.pipeline.training.engine`: TensorBoard, history, watch, model built and logs opened)
-                    over the same steps in a bare PyTorch loop over tensors in memory, minus 1
-data_waiting        share of the step on Table 6's network that getting its batch takes: gather, scale, mirror
-scoring_vs_forward  items a second of `esad score` (overlays none: open, read, score, write tables) over the bare forward
+                    of two float32 matrices of 2048 x 2048 by the fastest library at hand: torch's, numpy's and, where it
+                    is installed, ONNX Runtime's, with as many threads each. One library alone can be slow on a
+                    processor, and the step would look better than it is. On CUDA, where steps are in mixed precision,
+                    torch's product in the same 16 bits
+trainer_overhead    time of a training by the trainer (`esad.pipeline.training.engine`: the model is built, the logs are
+                    opened, TensorBoard, history and watch run) over the same steps in a bare PyTorch loop over tensors in
+                    memory, minus 1
+data_waiting        share of the step on Table 6's network that is spent on getting its batch: gather, scale, mirror
+scoring_vs_forward  items a second of `esad score` (no overlays: open, read, score, write tables) over the bare forward
                     pass of the same method on tensors in memory
 
 The trainer is measured at an eighth of the network's width (preset `cpu`, the worst case for overhead), so that there are
-steps enough to compare; a training is 100 steps, the least after which the trainer reports. Scoring is measured at the
-width that is used without a preset, a quarter.
+enough steps to compare; a training is 100 steps, the least after which the trainer reports. Scoring is measured at a
+quarter of the width, which is what is used without a preset.
 The bare loop draws a random order, gathers, converts and does what the network needs, with the same loss and optimiser.
 FLOPs are counted by torch (`torch.utils.flop_counter`): products and convolutions, forward and backward. What is compared
-alternates; figures are medians.
+takes turns; figures are medians.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from io import StringIO
 from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
+from command import of_size, parsed, parser, print_beside_targets, write_json
+from matrix_products import fastest, measure, products
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,14 +55,29 @@ from esad.pipeline.settings.config import ImageSettings, RunSettings, resolve
 from esad.pipeline.train import train
 from esad.pipeline.training.engine import run_engine
 
-SIDE, BATCH, SGEMM, STEPS = 64, 32, 2048, 100
-FULL = {
+SIDE, BATCH = 64, 32
+FULL: dict[str, Any] = {
     "train.epochs": 200, "train.warmup.epochs": 0, "network.channels": 3, "data.flip": "both",
     "train.learning_rate": 1e-3, "loss.eps": 0.01,
 }  # fmt: skip
-"""The paper's step (docs/explanation/decisions.md#training) with the flips of its tiles; its rate of 0.1
-explodes on noise, and a step takes as long at any rate."""
-SMALL = {**FULL, "network.width": 0.125, "train.epochs": None, "train.steps": STEPS}
+"""The paper's step (docs/explanation/decisions.md#training) with the flips of its tiles; at the paper's rate of 0.1 the
+loss explodes on noise, and a step takes as long at any rate."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is done: rounds of each comparison, items in memory, steps of a training, sides of matrices, widths."""
+
+    step_rounds: int
+    rounds: int
+    items: int
+    steps: int = 100
+    matrix: int = 2048
+    full: float = 1.0
+    narrow: float = 0.125
+    scored: float = 0.25
+
+
 TARGETS = {
     "step_vs_sgemm": ">= 0.70",
     "trainer_overhead": "<= 0.03",
@@ -96,16 +116,17 @@ def training_step(settings: RunSettings, x: Tensor, semi: np.ndarray, device: to
 
 
 def bare_loop(settings: RunSettings, x: Tensor, semi: np.ndarray, device: torch.device) -> Callable[[], None]:
-    """STEPS steps as a person would write them: random orders, gather, mirror, the three losses, a fused optimiser."""
+    """The steps as a person would write them: random orders, gather, mirror, the three losses, a fused optimiser."""
     method = build(settings, tuple(x.shape[1:]), (0,)).to(device).train()
     assert isinstance(method, EsadMethod)
     x, labels = x.to(device), torch.from_numpy(semi)
     mixed = torch.bfloat16 if device.type == "cuda" else None
     optimiser = torch.optim.SGD(method.parameters(), lr=settings.train.learning_rate, fused=True)
+    items = (settings.train.steps or 0) * BATCH
 
     def steps() -> None:
-        order = torch.cat([torch.randperm(len(x)) for _ in range(-(-STEPS * BATCH // len(x)))])
-        for step, chosen in enumerate(order[: STEPS * BATCH].split(BATCH)):
+        order = torch.cat([torch.randperm(len(x)) for _ in range(-(-items // len(x)))])
+        for step, chosen in enumerate(order[:items].split(BATCH)):
             batch = x[chosen.to(device)].permute(0, 3, 1, 2).float().div_(255)
             for axis in (2, 3):
                 mirrored = (torch.rand(BATCH, 1, 1, 1) < 0.5).to(device)
@@ -137,39 +158,43 @@ def trainer(
     return training
 
 
-def sgemm_rate(device: torch.device) -> float:
-    """FLOP/s of the better of two layouts of a square product, in the step's type of number."""
-    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    a, b = (torch.rand(SGEMM, SGEMM, device=device, dtype=kind) for _ in range(2))
-    times = [
-        seconds(lambda left=left, right=right: left @ right, device) for left, right in ((a, b), (a, b.T))
-    ]
-    return 2 * SGEMM**3 / min(times)
-
-
-def step_and_sgemm(rounds: int, device: torch.device) -> dict[str, float]:
+def step_and_sgemm(work: Work, device: torch.device) -> dict[str, float]:
     """`step_vs_sgemm` and `data_waiting`, on the whole network."""
-    settings = resolve(RunSettings, FULL)
+    settings = resolve(RunSettings, {**FULL, "network.width": work.full})
     x, semi = pictures(BATCH * 8)
     step = training_step(settings, torch.from_numpy(x), semi, device)
     with FlopCounterMode(display=False) as counter:
         step(0)
     flops = counter.get_total_flops()
-    shares, waits, rates = [], [], []
-    for number in range(1, rounds + 1):
-        rates.append(sgemm_rate(device))
-        whole = seconds(lambda number=number: step(number), device)
-        waits.append(seconds(lambda number=number: step.batch(number), device) / whole)
-        rates.append(sgemm_rate(device))
-        shares.append(flops / whole / (sum(rates[-2:]) / 2))
-    print(f"step: {flops / 1e9:.0f} GFLOP; product of matrices: {median(rates) / 1e9:.0f} GFLOP/s")
+    libraries = products(work.matrix, device)
+
+    def rates() -> dict[str, float]:
+        return measure(libraries, work.matrix, lambda task: seconds(task, device))
+
+    rates()  # what a library does at its first product
+    waits, speeds, limits = [], [], []
+    for number in range(1, work.step_rounds + 1):
+        before = rates()
+        whole = seconds(lambda number=number: step(number), device)  # type: ignore[misc]
+        waits.append(seconds(lambda number=number: step.batch(number), device) / whole)  # type: ignore[misc]
+        after = rates()
+        speeds.append(flops / whole)
+        limits.append({name: (before[name] + after[name]) / 2 for name in libraries})
+    best = fastest(limits)
+    print(f"step: {flops / 1e9:.0f} GFLOP, {median(speeds) / 1e9:.0f} GFLOP/s")
+    print(f"product of two matrices of {work.matrix} x {work.matrix}, GFLOP/s:")
+    for name in libraries:
+        note = "   the fastest: the limit" if name == best else ""
+        print(f"  {name:<14}{median(limit[name] for limit in limits) / 1e9:8.0f}{note}")
+    shares = [speed / limit[best] for speed, limit in zip(speeds, limits, strict=True)]
     return {"step_vs_sgemm": median(shares), "data_waiting": median(waits)}
 
 
-def overhead(rounds: int, items: int, device: torch.device, folder: Path) -> dict[str, float]:
+def overhead(work: Work, device: torch.device, folder: Path) -> dict[str, float]:
     """`trainer_overhead`, on a narrow network."""
-    settings = resolve(RunSettings, SMALL)
-    x, semi = pictures(items)
+    small = {**FULL, "network.width": work.narrow, "train.epochs": None, "train.steps": work.steps}
+    settings = resolve(RunSettings, small)
+    x, semi = pictures(work.items)
     data = torch.from_numpy(x)
     bare = bare_loop(settings, data, semi, device)
     ours = trainer(settings, data, semi, device, folder)
@@ -177,25 +202,23 @@ def overhead(rounds: int, items: int, device: torch.device, folder: Path) -> dic
     short.train.steps = 3
     trainer(short, data, semi, device, folder / "short")()  # imports, and what torch loads at the first call
     ratios = []
-    for turn in range(rounds):
+    for turn in range(work.rounds):
         pair = [seconds(task, device) for task in ((bare, ours) if turn % 2 else (ours, bare))]
         ours_s, bare_s = pair[::-1] if turn % 2 else pair
-        print(f"{STEPS} steps: bare loop {bare_s:.2f} s, trainer {ours_s:.2f} s", flush=True)
+        print(f"{work.steps} steps: bare loop {bare_s:.2f} s, trainer {ours_s:.2f} s", flush=True)
         ratios.append(ours_s / bare_s)
     return {"trainer_overhead": median(ratios) - 1}
 
 
-def scoring(rounds: int, items: int, device: torch.device, folder: Path) -> dict[str, float]:
+def scoring(work: Work, device: torch.device, folder: Path) -> dict[str, float]:
     """`scoring_vs_forward`, on the default network."""
-    x, _ = pictures(items)
-    np.savez(folder / "pictures.npz", x=x, y=(np.arange(items) % 20 == 19).astype(int))
+    x, _ = pictures(work.items)
+    np.savez(folder / "pictures.npz", x=x, y=(np.arange(work.items) % 20 == 19).astype(int))
     with redirect_stderr(StringIO()):
         images([folder / "pictures.npz"], ImageSettings(), IngestOptions(folder / "store"))
-        short = [
-            SMALL,
-            {"network.width": 0.25, "train.epochs": None, "train.steps": 4, "device": str(device)},
-        ]
-        train(folder / "store", folder / "run", None, short)
+        length = {"train.epochs": None, "train.steps": 4}
+        settings = {**FULL, **length, "network.width": work.scored, "device": str(device)}
+        train(folder / "store", folder / "run", None, [settings])
     method = open_run(folder / "run").method(device)
     data = torch.from_numpy(x).to(device)
 
@@ -209,37 +232,35 @@ def scoring(rounds: int, items: int, device: torch.device, folder: Path) -> dict
             score(folder / "run", None, folder / "scores", "none", str(device), force=True)
 
     ratios = []
-    for turn in range(rounds + 1):
+    for turn in range(work.rounds + 1):
         pair = [seconds(task, device) for task in ((forward, stage) if turn % 2 else (stage, forward))]
         whole, bare = pair[::-1] if turn % 2 else pair
         if turn:
-            print(f"scoring {items} pictures: bare forward {bare:.2f} s, stage {whole:.2f} s", flush=True)
+            print(
+                f"scoring {work.items} pictures: bare forward {bare:.2f} s, stage {whole:.2f} s", flush=True
+            )
             ratios.append(bare / whole)
     return {"scoring_vs_forward": median(ratios)}
 
 
 def main() -> None:
     """Parse the options, measure, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds; under three minutes on two cores")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    device = resolve_device(options.device)
-    steps, rounds, items = (4, 2, 1024) if options.quick else (15, 5, 2048)
+    options = parser(__doc__, quick="fewer rounds: under three minutes on two cores")
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    given = parsed(options)
+    device = resolve_device(given.device)
+    work = of_size(
+        given, full=Work(15, 5, 2048), quick=Work(4, 2, 1024),
+        smoke=Work(1, 1, 80, steps=2, matrix=64, full=0.02, narrow=0.02, scored=0.02),
+    )  # fmt: skip
     print(f"{device}, {torch.get_num_threads()} threads")
-    result = step_and_sgemm(steps, device)
+    result = step_and_sgemm(work, device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result |= overhead(rounds, items, device, folder)
-        result |= scoring(rounds, items, device, folder)
-    print()
-    for name, target in TARGETS.items():
-        print(f"{name:24}{result[name]:10.4f}   target {target}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        result |= overhead(work, device, folder)
+        result |= scoring(work, device, folder)
+    print_beside_targets(result, TARGETS)
+    write_json(given.json, result)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def _parameter(parameter: Any) -> str:
         default = "needed"
     elif parameter.default not in (None, False):
         default = f"`{parameter.default}`"
-    several = " (repeatable)" if _is_option(parameter) and parameter.multiple else ""
+    several = (
+        " (repeatable)" if _is_option(parameter) and parameter.multiple and "repeatable" not in told else ""
+    )
     return row(", ".join(f"`{name}`" for name in names), _value(parameter) + several, default, told)
 
 

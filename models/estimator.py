@@ -1,4 +1,4 @@
-"""ESAD for rows of numbers as a scikit-learn outlier detector: `from models import ESAD`."""
+"""ESAD for rows of numbers as a scikit-learn outlier detector: `from esad import ESAD`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ESAD(OutlierMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from models import ESAD
+    >>> from esad import ESAD
     >>> numbers = np.random.default_rng(0)
     >>> X = np.concatenate([numbers.normal(size=(200, 4)), numbers.normal(4, size=(10, 4))])
     >>> y = np.zeros(len(X))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from esad.models.methods.registry import METHODS
-from esad.models.settings import MethodSettings
+from esad.models.settings import MethodSettings, OptimiserSettings
 
 
 class Rule(NamedTuple):
@@ -66,6 +66,26 @@ RULES = (
         ("train.warmup.epochs",),
         lambda settings, _: settings.train.warmup.steps is not None,
         "train.warmup.steps wins over it",
+    ),
+    Rule(
+        tuple(
+            f"train.warmup.{name}"
+            for name in OptimiserSettings.model_fields
+            if name not in {"epochs", "steps"}
+        ),
+        lambda settings, _: (
+            settings.train.warmup.steps == 0
+            or (settings.train.warmup.steps is None and not settings.train.warmup.epochs)
+        ),
+        "the warm-up has no length (train.warmup.epochs, train.warmup.steps)",
+    ),
+    Rule(
+        ("loss.eps",), lambda settings, _: settings.loss.lambda1 == 0, "loss.lambda1 = 0 leaves the norm out"
+    ),
+    Rule(
+        ("loss.association",),
+        lambda settings, _: settings.loss.lambda2 == 0,
+        "loss.lambda2 = 0 leaves the association out",
     ),
     Rule(
         ("deep_svdd.nu", "deep_svdd.radius_warmup"),

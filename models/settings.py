@@ -51,9 +51,9 @@ class LossSettings(Settings):
     reconstruction: Literal["mean", "sum"] = "mean"
     """Reduction of a squared norm over the item's entries (decisions.md#a1)."""
     norm: Literal["mean", "sum"] = "mean"
-    """The same of a code's squared norm (decisions.md#a2, #a3)."""
+    """Reduction of the squared norm of a code (decisions.md#a2, #a3)."""
     association: Literal["mean", "sum"] = "mean"
-    """The same of the distance of the two codes (decisions.md#a2, #a3)."""
+    """Reduction of the squared distance of the two codes (decisions.md#a2, #a3)."""
     labelled_weight: float = Field(1.0, ge=0)
     """Weight of the labelled means of Eq. 5 and 6 (the paper's is 1)."""
     eps: float = Field(1e-6, gt=0)
@@ -79,9 +79,9 @@ class OptimiserSettings(Settings):
     optimiser: Literal["sgd", "adam"] = "sgd"
     """Paper 6.3: SGD."""
     learning_rate: float = Field(0.1, gt=0)
-    """At the start (paper 6.3: 0.1)."""
+    """Learning rate at the start (paper 6.3: 0.1)."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Of SGD (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
+    """Momentum of SGD (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
     weight_decay: float = Field(0.0, ge=0)
     """Paper 6.3: PyTorch's default, none (decisions.md#a15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
@@ -203,6 +203,7 @@ class MethodSettings(Settings):
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad"
     ] = "esad"
+    """The detector to train."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     phi: PhiSettings = PhiSettings()

@@ -1,4 +1,4 @@
-"""`esad`, and `python -m pipeline`: the command line, and a quiet end where it is stopped while it is still loaded."""
+"""`esad`, and `python -m esad.pipeline`: the command line, and a quiet end where it is stopped while it is still loaded."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def command(
     path: Annotated[Path, typer.Argument(help="A RUN, or a STORE with a stated split.")],
     as_json: Json = False,
 ) -> Outcome:
-    """Check a split: nothing on both sides, labels consistent, scaling by training rows; status 1 where one fails."""
+    """Check a split: no item or group on both sides, labels that agree, columns scaled by training rows. Status 1 if not."""
     return run_stage(lambda: audit(path), as_json, bare=True)
 
 

@@ -28,7 +28,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
-    """Methods on tables, all seeds at once, beside published figures."""
+    """Compare methods on tables, all seeds at once, beside published figures."""
     outcome = run_stage(
         lambda: benchmark(grid, data, out, only or [], device or "auto", force, workers), False
     )

@@ -18,13 +18,13 @@ def command(
     archive: Annotated[Path, typer.Option(help="The archive that the store was made of.")],
     out: Out,
     with_patient: Annotated[
-        bool, typer.Option(help="Copy patient and study attributes, to file the results.")
+        bool, typer.Option("--with-patient", help="Copy patient and study attributes, to file the results.")
     ] = False,
     group_key: GroupKey = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
-    """Overlays as DICOM Secondary Captures, results as CSV and Parquet."""
+    """Write overlays as DICOM Secondary Captures, and results as CSV and Parquet."""
     return run_stage(lambda: dicom(scores, archive, out, with_patient, group_key, force), as_json)
 
 
@@ -52,7 +52,7 @@ def dicom(
         write_results,
     )  # fmt: skip
     from esad.pipeline.exporting.source_archive import SourceArchive
-    from esad.pipeline.scoring.opened_scores import open_scores
+    from esad.pipeline.scoring.open_scores import open_scores
     from esad.preprocessing.privacy import read_names
 
     opened = open_scores(scores)

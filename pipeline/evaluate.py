@@ -26,7 +26,7 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> Outcome:
-    """AUC, average precision, hit rates, and slides' AUC and FROC, with intervals by group."""
+    """Measure AUC, average precision, hit rates, and slides' AUC and FROC, with intervals by group."""
 
     def stage() -> Outcome:
         return evaluate(path, **given_only(annotations=annotations, reference=reference))
@@ -45,12 +45,12 @@ def evaluate(path: Path, annotations: Path | None = None, reference: Path | None
 
     from esad.pipeline.evaluation.metrics_file import write_metrics
     from esad.pipeline.evaluation.sentence import sentence
-    from esad.pipeline.scoring.opened_scores import open_scores
+    from esad.pipeline.scoring.open_scores import open_scores
 
     scores = open_scores(path)
     target, content = write_metrics(scores, annotations, reference)
     following = shlex.join(["esad", "report", str(scores.root)])
-    return Outcome(target, f"Wrote {target}: {sentence(content)}", following, 0, content)
+    return Outcome(target, f"Wrote {target}: {sentence(content)}", following, summary=content)
 
 
 if __name__ == "__main__":

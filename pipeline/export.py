@@ -17,12 +17,12 @@ FORMATS = ("bundle", "onnx")
 
 def command(
     run: Annotated[Path, typer.Argument(help="The RUN.")],
-    to: Annotated[str, typer.Option(help="bundle (MONAI) or onnx.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write [RUN/export/<to>].")] = None,
+    to: Annotated[str, typer.Option(help=f"{' or '.join(FORMATS)}; a bundle is MONAI's.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write (default: RUN/export/FORMAT).")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
-    """The model as a MONAI Bundle or as an ONNX file."""
+    """Write the model as a MONAI Bundle or as an ONNX file."""
     return run_stage(lambda: export(run, to, out, force), as_json)
 
 

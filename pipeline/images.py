@@ -17,7 +17,7 @@ from esad.pipeline.stage.outcome import Outcome
 @settings_as_options(ImageSettings, "size", "label", "group", "split")
 @fields_as_options(IngestRequest, "request")
 def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any]) -> Outcome:
-    """An npz file, class folders or a zip of them."""
+    """Read images from an npz file, class folders or a zip of them."""
 
     def stage() -> Outcome:
         settings = request.settings(ImageSettings, "images", given)

@@ -21,7 +21,7 @@ PROTOCOLS = ("camelyon16", "nih-ap", "nih-pa", "nih-subset")
 def command(
     given: dict[str, Any],
     inputs: Annotated[list[Path] | None, typer.Argument(help="Slides, or folders of them.", show_default=False)] = None,
-    protocol: Annotated[str | None, typer.Option(help="Instead of slides: camelyon16, nih-ap, nih-pa or nih-subset.")] = None,
+    protocol: Annotated[str | None, typer.Option(help=f"Instead of slides a published set: {', '.join(PROTOCOLS)}.")] = None,
     metadata: Annotated[Path | None, typer.Option(help="NIH's Data_Entry CSV, or the folder of NIH's metadata.")] = None,
     tile_list: Annotated[Path | None, typer.Option(help="Published tile lists of Camelyon16: .tar.gz or folder.")] = None,
     subset_list: Annotated[Path | None, typer.Option(help="Published lists of NIH's subset: .tar.gz or folder.")] = None,
@@ -29,7 +29,7 @@ def command(
     look: Annotated[bool, typer.Option("--look", help="Count tiles with tissue on every slide's overview.")] = False,
     set_: Set = None, workers: Workers = None, as_json: Json = False,
 ) -> Outcome:  # fmt: skip
-    """Before any work: what slides would give, and which cannot be used; or what a published data set is made of."""
+    """Count the tiles that slides will give, and list slides that cannot be used; or count a published data set."""
 
     def stage() -> Outcome:
         if bool(inputs) == (protocol is not None):
@@ -37,9 +37,13 @@ def command(
                 "Give slides to plan for, or --protocol NAME to count a published set: one of them."
             )
         if protocol is not None:
+            if given or set_ or look:
+                raise UsageError(
+                    "--protocol counts a published set; settings of tiles and --look go with slides."
+                )
             return plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
-        if metadata or tile_list or subset_list:
-            raise UsageError("--metadata, --tile-list and --subset-list go with --protocol.")
+        if metadata or tile_list or subset_list or seed is not None:
+            raise UsageError("--metadata, --tile-list, --subset-list and --seed go with --protocol.")
         from esad.pipeline.slides.archive_plan import plan_archive
 
         settings = ingest_settings(TileSettings, {}, set_, given)
@@ -68,7 +72,7 @@ def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None,
     place = Path(lists or metadata or ".")
     found = counts(table)
     parts = "; ".join(f"{name} {of['normal']} normal, {of['anomaly']} anomaly" for name, of in found.items())
-    return Outcome(place, f"{protocol}: {parts}.", "", 0, found)
+    return Outcome(place, f"{protocol}: {parts}.", summary=found)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.ingest.request import IngestRequest
 from esad.pipeline.settings.config import RadiographSettings
 from esad.pipeline.stage.command import run_script, run_stage
+from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.options import Inputs, fields_as_options, settings_as_options
 from esad.pipeline.stage.outcome import Outcome
 
@@ -29,10 +30,12 @@ def command(
         Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")
     ] = None,
 ) -> Outcome:
-    """PNG and DICOM radiographs to small grey squares."""
+    """Make small grey squares of PNG and DICOM radiographs."""
 
     def stage() -> Outcome:
         settings = request.settings(RadiographSettings, "radiographs", given)
+        if subset_list is not None and settings.protocol != "nih-subset":
+            raise UsageError("--subset-list goes with --protocol nih-subset.")
         return radiographs(inputs, settings, request.options(), metadata, subset_list)
 
     return run_stage(stage, request.as_json)

@@ -16,12 +16,12 @@ from esad.pipeline.stage.outcome import Outcome
 def command(
     paths: Annotated[list[Path], typer.Argument(help="RUN or SCORES folders.")],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file [report.html in the first scores folder].")
+        Path | None, typer.Option(help="The HTML file (default: report.html in the first scores folder).")
     ] = None,
     note: Annotated[str | None, typer.Option(help="A line for the report's head.")] = None,
     as_json: Json = False,
 ) -> Outcome:
-    """One self-contained HTML page for people."""
+    """Write one self-contained HTML page for people."""
     return run_stage(lambda: report(paths, out, note), as_json)
 
 
@@ -29,7 +29,7 @@ def report(paths: Sequence[Path], out: Path | None = None, note: str | None = No
     """Write the page for runs or scores folders; those that have not been evaluated are evaluated first."""
     from esad.pipeline.reporting.page import write_page
     from esad.pipeline.reporting.section import section
-    from esad.pipeline.scoring.opened_scores import scores_folder
+    from esad.pipeline.scoring.open_scores import scores_folder
 
     sections = [section(path) for path in paths]
     page = out or scores_folder(paths[0]) / "report.html"
@@ -39,7 +39,7 @@ def report(paths: Sequence[Path], out: Path | None = None, note: str | None = No
         "runs": len(sections),
         "auc": {each["run"]: each["metrics"]["auc"] for each in sections},
     }
-    return Outcome(page, f"Wrote {page.resolve()}: open it in a browser.", "", 0, summary)
+    return Outcome(page, f"Wrote {page.resolve()}: open it in a browser.", summary=summary)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ STAGES: dict[str, Callable[..., Outcome]] = {
 
 def command(
     workflow: Annotated[Path, typer.Argument(help="A YAML file of steps, or `demo`.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of all outputs [the workflow's name].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all outputs (default: the workflow's name).")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:

@@ -14,14 +14,18 @@ from esad.pipeline.stage.outcome import Outcome
 
 def command(
     run: Annotated[Path, typer.Argument(help="The RUN.")],
-    store: Annotated[Path | None, typer.Argument(help="The STORE to score [the run's own].")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of scores [RUN/scores/<store name>].")] = None,
-    overlays: Annotated[str | None, typer.Option(help="none, worst:N or all.")] = None,
+    store: Annotated[Path | None, typer.Argument(help="The STORE to score (default: the run's own).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of scores (default: RUN/scores/STORE NAME).")
+    ] = None,
+    overlays: Annotated[
+        str | None, typer.Option(help="Which overlays to draw: none, worst:N or all (default worst:50).")
+    ] = None,
     device: Device = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
-    """A score per item, heat overlays and slide heat maps."""
+    """Score every item; draw heat overlays and slide maps."""
 
     def stage() -> Outcome:
         return score(run, store, out, device=device, force=force, **given_only(overlays=overlays))
@@ -45,7 +49,6 @@ def score(
     from esad.pipeline.runs.items import in_memory
     from esad.pipeline.runs.run_folder import open_run, resolve_device
     from esad.pipeline.scoring.explanation import overlays_wanted, write_all_overlays
-    from esad.pipeline.scoring.scored_items import scored_items
     from esad.pipeline.scoring.scores_folder import (
         already_scored,
         begin_scores,
@@ -56,6 +59,7 @@ def score(
         scores_outcome,
         told_of_labels,
     )  # fmt: skip
+    from esad.pipeline.scoring.scores_table import scored_items
     from esad.preprocessing.store.store import Store
 
     wanted = overlays_wanted(overlays)

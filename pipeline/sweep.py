@@ -30,7 +30,7 @@ def command(
     request: RunRequest,
     given: dict[str, Any],
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds of each combination, on one split [1].")
+        int | None, typer.Option(min=1, help="How often to train each combination, on one split (default 1).")
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -55,7 +55,7 @@ def sweep(
 ) -> Outcome:
     """Train every combination of the values of `over` (`name=value,value,…`) with `seeds` seeds, and choose one.
 
-    The best has the highest mean AUC over seeds on the validation part; of equal ones the first. Cells that are there
+    The best has the highest mean AUC over seeds on the validation part; ties go to the first in the grid. Cells that are there
     are left alone; one that cannot be trained is counted as refused, with its reason. Raises UsageError (settings),
     EsadError (no anomalies to validate on, an `out` of another sweep, no cell that could be trained), Stopped.
     """

@@ -12,17 +12,23 @@ from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.options import Force, Json, Out
 from esad.pipeline.stage.outcome import Outcome
 
+SLIDES, RADIOGRAPHS, SIZE = 6, 240, 6144
+
 
 def command(
     out: Out,
-    slides: Annotated[int | None, typer.Option(min=0, help="How many slides.")] = None,
-    radiographs: Annotated[int | None, typer.Option(min=0, help="How many radiographs.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of a slide in level-0 pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything drawn.")] = None,
+    slides: Annotated[int | None, typer.Option(min=0, help=f"How many slides (default {SLIDES}).")] = None,
+    radiographs: Annotated[
+        int | None, typer.Option(min=0, help=f"How many radiographs (default {RADIOGRAPHS}).")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help=f"Side of a slide in level-0 pixels (default {SIZE}).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything drawn (default 0).")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
-    """A made-up archive of slides and radiographs, and a real table, to try everything on."""
+    """Draw a made-up archive of slides and radiographs, and copy a real table, to try everything on."""
 
     def stage() -> Outcome:
         given = given_only(slides=slides, radiographs=radiographs, size=size, seed=seed)
@@ -32,7 +38,12 @@ def command(
 
 
 def synthetic(
-    out: Path, slides: int = 6, radiographs: int = 240, size: int = 6144, seed: int = 0, force: bool = False
+    out: Path,
+    slides: int = SLIDES,
+    radiographs: int = RADIOGRAPHS,
+    size: int = SIZE,
+    seed: int = 0,
+    force: bool = False,
 ) -> Outcome:
     """Write OUT/slides, OUT/annotations, OUT/radiographs, OUT/table.npz; the same bytes for the same settings.
 
@@ -51,7 +62,7 @@ def synthetic(
     verb = f"Left {out} alone (made before)" if there else f"Wrote {out}"
     message = f"{verb}: {slides} synthetic slides, {radiographs} synthetic radiographs, one real table."
     following = f"esad tile {out / 'slides'} --annotations {out / 'annotations'} --out tiles"
-    return Outcome(out, message, following, 0, dict(wanted))
+    return Outcome(out, message, following, summary=dict(wanted))
 
 
 if __name__ == "__main__":

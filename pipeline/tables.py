@@ -17,7 +17,7 @@ from esad.pipeline.stage.outcome import Outcome
 @settings_as_options(TableSettings, "label", "group", "split")
 @fields_as_options(IngestRequest, "request")
 def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any]) -> Outcome:
-    """Tables: npz, mat, csv or parquet."""
+    """Read tables from npz, mat, csv or parquet."""
 
     def stage() -> Outcome:
         settings = request.settings(TableSettings, "table", given)

@@ -36,7 +36,7 @@ def command(
         Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")
     ] = None,
 ) -> Outcome:
-    """Slides to stain-normalised tiles."""
+    """Cut slides into stain-normalised tiles."""
 
     def stage() -> Outcome:
         published = PUBLISHED if tile_list or given.get("protocol") else {}

@@ -16,9 +16,11 @@ MOST_ITEMS = 512
 
 def command(
     run: Annotated[Path, typer.Argument(help="The RUN.")],
-    store: Annotated[Path | None, typer.Argument(help="The STORE to compare on [the run's own].")] = None,
+    store: Annotated[
+        Path | None, typer.Argument(help="The STORE to compare on (default: the run's own).")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where the run itself scores: cpu, cuda or cuda:N [cpu].")
+        str | None, typer.Option(help="Where the run itself scores: cpu, cuda or cuda:N (default cpu).")
     ] = None,
     as_json: Json = False,
 ) -> Outcome:
@@ -44,8 +46,8 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
         show_comparison,
     )
     from esad.pipeline.exporting.onnx_model import FILE, onnx_scores
+    from esad.pipeline.runs.items import evenly
     from esad.pipeline.runs.run_folder import open_run
-    from esad.pipeline.scoring.heat import evenly
     from esad.preprocessing.store.store import Store
 
     opened = open_run(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -187,10 +188,46 @@ def test_rooms_stay_small_and_say_what_they_are(room):
 
 
 def test_tests_mirror_the_rooms():
-    """A room of tests for no room of the code is a leftover of a move."""
-    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
-    of_packages = {folder for folder in folders if folder.parts and folder.parts[0] in PACKAGES}
-    assert {folder for folder in of_packages if not (ROOT / folder).is_dir()} == set()
+    """test_x.py stands in the room of tests that mirrors the room of x.py, where there is an x.py."""
+    tests = [path for package in PACKAGES for path in (ROOT / "tests" / package).rglob("test_*.py")]
+    misplaced = []
+    for path in tests:
+        room = ROOT / path.parent.relative_to(ROOT / "tests")
+        package = ROOT / path.relative_to(ROOT / "tests").parts[0]
+        homes = {found.parent for found in package.rglob(f"{path.stem.removeprefix('test_')}.py")}
+        if not room.is_dir() or (homes and room not in homes):
+            misplaced.append(shown(path))
+    assert misplaced == []
+
+
+def test_no_module_imports_by_a_text():
+    """A name in a text would not be seen by the tests above."""
+    importing = [shown(path) for path in MODULES if "import_module" in path.read_text(encoding="utf-8")]
+    assert importing == []
+
+
+def test_no_text_shows_an_old_import():
+    old = re.compile(rf"\b(from|import) ({'|'.join(PACKAGES)})[ .](?!.*\bfails\b)")
+    showing = [
+        f"{shown(path)}: {line.strip()}"
+        for path in SOURCES
+        if path != Path(__file__).resolve() and "packaging" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if old.search(line)
+    ]
+    assert showing == []
+
+
+def test_the_walk_of_architecture_md_names_functions_that_there_are():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    walk = text.split("### One slide")[1].split("### ")[0]
+    named = re.findall(r"`([\w/]+\.py)`, `([\w.]+)`", walk)
+    assert len(named) >= 15
+    for file, name in named:
+        path = ROOT / file if (ROOT / file).is_file() else ROOT / "pipeline" / file
+        assert re.search(
+            rf"^\s*(def|class) {name.split('.')[-1]}\b", path.read_text(encoding="utf-8"), re.M
+        ), (file, name)
 
 
 def test_no_module_can_load_a_pickle():

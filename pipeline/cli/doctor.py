@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from esad.pipeline.stage.command import print_json, run_stage
+from esad.pipeline.stage.command import print_json
 from esad.pipeline.stage.options import Json
 from esad.pipeline.stage.outcome import Outcome
 
-PACKAGES = (
-    "esad", "torch", "monai", "pytorch-ignite", "numpy", "pandas", "pyarrow", "scikit-learn", "scikit-image", "pillow",
-    "pydicom", "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "simplejpeg", "numba", "dask", "highdicom",
-    "tensorboard",
-)  # fmt: skip
 OPTIONAL = {"staintools": "staintools", "onnx": "export", "onnxruntime": "export", "mlflow-skinny": "mlflow"}
 """Package -> the extra that installs it."""
 TIFF_COMPRESSIONS = {
@@ -32,9 +28,11 @@ LEAST_FREE = 2 * 2**30
 
 def command(as_json: Json = False) -> Outcome:
     """What is installed here and what it can read: paste it into a bug report."""
-    outcome = run_stage(doctor, False)
+    outcome = doctor()
     if as_json:
-        print_json(outcome.summary)
+        print_json({"status": int(outcome.exit_status), **outcome.summary})
+    else:
+        sys.stdout.write(outcome.message + "\n")  # what was asked for, to be kept in a file
     return outcome
 
 
@@ -42,7 +40,7 @@ def doctor() -> Outcome:
     """Look at packages, device, codecs and temporary space; the outcome has failed where a needed thing is missing."""
     found: dict[str, Any] = {
         "system": {"platform": platform.platform(), "python": sys.version.split()[0], "cores": _cores()},
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in _needed()},
         "optional": {name: _version(name) for name in OPTIONAL},
         "torch": _torch(),
         "openslide": _openslide(),
@@ -61,6 +59,12 @@ def doctor() -> Outcome:
 
 def _told(content: dict[str, Any]) -> list[str]:
     return [f"{name} {value if value is not None else 'not installed'}" for name, value in content.items()]
+
+
+def _needed() -> list[str]:
+    """esad and the packages that it cannot do without, as its own metadata names them."""
+    stated = [text for text in requires("esad") or [] if "extra ==" not in text]
+    return ["esad", *sorted({re.split(r"[^A-Za-z0-9._-]", text)[0] for text in stated}, key=str.lower)]
 
 
 def _version(package: str) -> str | None:

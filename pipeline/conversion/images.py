@@ -17,6 +17,7 @@ from esad.pipeline.ingest.job import Job
 from esad.pipeline.ingest.units import refused_row, source_row
 from esad.pipeline.ingest.zip_sources import Member, ZipReader, with_members
 from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.settings.ignored import warnings_of_images
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.preprocessing.images import (
     PICTURE_SUFFIXES,
@@ -150,5 +151,5 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, out: Path) -> Job
         process, unit_size = partial(process_pictures, task), IMAGES_PER_SHARD
     return Job(
         "images", "images", archive, sources, settings.model_dump(), process, unit_size, versions=("pillow",),
-        finish=label_by_class, fingerprints=fingerprints,
+        finish=label_by_class, fingerprints=fingerprints, warnings=warnings_of_images(settings, not npz),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from esad.pipeline.ingest.inputs import find_sources
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.ingest.zip_sources import Member, with_members
 from esad.pipeline.settings.config import RadiographSettings
+from esad.pipeline.settings.ignored import warnings_of_radiographs
 from esad.pipeline.stage.errors import EsadError, InputError
 
 
@@ -74,6 +75,7 @@ def list_radiographs(
     if settings.protocol is not None:
         known, sources, told = of_protocol(settings, known, subset_list, sources, named=not options.anonymous)
         warnings += told
+    warnings += warnings_of_radiographs(settings)
     return RadiographListing(archive, sources, settings, members, known, key, warnings)
 
 

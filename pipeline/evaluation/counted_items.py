@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esad.pipeline.scoring.opened_scores import Scores
+from esad.pipeline.scoring.open_scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.scoring.heat import HOT
-from esad.pipeline.scoring.opened_scores import Scores
+from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError
 
 if TYPE_CHECKING:

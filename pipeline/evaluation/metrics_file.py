@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
 from esad.pipeline.evaluation.item_figures import by_term, by_view, figures, localisation
 from esad.pipeline.evaluation.split_overlap import split_overlap
-from esad.pipeline.scoring.opened_scores import Scores
+from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError, UsageError
 
 if TYPE_CHECKING:

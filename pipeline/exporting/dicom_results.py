@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.exporting.source_archive import SourceArchive
-from esad.pipeline.scoring.opened_scores import Scores
+from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError, InputError
 from esad.pipeline.stage.outcome import Outcome

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.exporting.model_card import RECONSTRUCTING
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.heat import score_formula
+from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
 

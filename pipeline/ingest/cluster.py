@@ -1,7 +1,7 @@
 """The units of an ingest stage on a Dask cluster: one task a unit, on workers that see the same folders.
 
-Scheduler and workers are the person's (README, "A cluster"); this module is a client of them. A task whose worker dies
-is given to another one by Dask; one that keeps killing its workers is tried once more with nothing beside it, since
+Scheduler and workers are the person's (docs/how-to/workers-and-dask.md); this module is a client of them. A task whose
+worker dies is given to another one by Dask; one that keeps killing its workers is tried once more with nothing beside it, since
 Dask blames all that a dead worker had before it, and is then given up.
 """
 

@@ -22,7 +22,7 @@ def picture_grid(step: TrainingStep, most: int) -> Tensor | None:
     import torch
 
     from esad.models.training.batch import Batch
-    from esad.pipeline.scoring.heat import evenly
+    from esad.pipeline.runs.items import evenly
 
     method, positions, semi = step.method, step.data.positions[0], step.data.semi_labels[0]
     chosen = np.concatenate([evenly(positions[semi == value], most) for value in (0, -1)])

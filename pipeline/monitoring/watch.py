@@ -152,7 +152,7 @@ def _probe_positions(step: TrainingStep) -> tuple[np.ndarray, np.ndarray]:
 
     Normals of the validation part where it has enough, else unlabelled items; and a third as many labelled anomalies.
     """
-    from esad.pipeline.scoring.heat import evenly
+    from esad.pipeline.runs.items import evenly
 
     most = PROBE_ITEMS[step.method.pictures]
     positions, semi = step.data.positions[0], step.data.semi_labels[0]

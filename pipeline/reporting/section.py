@@ -13,7 +13,7 @@ from esad.pipeline.evaluation.counted_items import evaluated_items
 from esad.pipeline.evaluation.metrics_file import stored_metrics
 from esad.pipeline.reporting.pictures import galleries, slide_maps
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
-from esad.pipeline.scoring.opened_scores import open_scores, scores_folder
+from esad.pipeline.scoring.open_scores import open_scores, scores_folder
 
 SLIDES_LISTED = 40
 PANELS = (

@@ -95,3 +95,12 @@ def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
     import pandas as pd
 
     return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())
+
+
+def evenly(positions: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the positions, evenly spaced."""
+    import numpy as np
+
+    if len(positions) <= most:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, most).round().astype(int)]

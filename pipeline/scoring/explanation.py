@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.heat import BATCH, HOT, KINDS, HeatMaps, score_weights
+from esad.pipeline.scoring.heat import BATCH, HOT, KINDS, HeatMaps
+from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import progress
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from esad.pipeline.runs.items import evenly
 from esad.pipeline.scoring.overlays import smooth
 
 if TYPE_CHECKING:
@@ -29,32 +29,6 @@ HOT = ("hot_x", "hot_y", "error_x", "error_y")
 """Columns of the scores table: the peak of the contributions, and of the error, in pixels of the stored item."""
 KINDS = ("contribution", "pixel_error")
 """The kinds of map, in the order of HOT's pairs and of an overlay's panels."""
-
-
-def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """The score of `kind` as term -> (centre, scale): it is the sum of (term - centre) / scale."""
-    if kind == "eq9":
-        return {"eq9": (0.0, 1.0)}
-    references = {name: normals[name].to_numpy(dtype=float) for name in ("reconstruction", "norm")}
-    return {name: (float(np.median(values)), spread(values)) for name, values in references.items()}
-
-
-def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
-    """The score of `kind` as weights of the method's score terms: contributions share out exactly this."""
-    return {name: 1 / scale for name, (_, scale) in score_formula(kind, normals).items()}
-
-
-def spread(values: np.ndarray) -> float:
-    """Median absolute deviation from the median, > 0: where it is 0 (one normal), the median itself, else 1."""
-    median = float(np.median(values))
-    return float(np.median(np.abs(values - median))) or abs(median) or 1.0
-
-
-def evenly(positions: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the positions, evenly spaced."""
-    if len(positions) <= most:
-        return positions
-    return positions[np.linspace(0, len(positions) - 1, most).round().astype(int)]
 
 
 def mean_picture(items: Items, positions: np.ndarray, augmentation: Augmentation) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.scoring.heat import score_formula
 from esad.pipeline.stage.progress import progress
 
 if TYPE_CHECKING:
@@ -63,3 +62,22 @@ def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.Data
     )
     first = ["item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised"]
     return table[[*first, *(name for name in table if name not in first)]]
+
+
+def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """The score of `kind` as term -> (centre, scale): it is the sum of (term - centre) / scale."""
+    if kind == "eq9":
+        return {"eq9": (0.0, 1.0)}
+    references = {name: normals[name].to_numpy(dtype=float) for name in ("reconstruction", "norm")}
+    return {name: (float(np.median(values)), spread(values)) for name, values in references.items()}
+
+
+def score_weights(kind: str, normals: pd.DataFrame) -> dict[str, float]:
+    """The score of `kind` as weights of the method's score terms: contributions share out exactly this."""
+    return {name: 1 / scale for name, (_, scale) in score_formula(kind, normals).items()}
+
+
+def spread(values: np.ndarray) -> float:
+    """Median absolute deviation from the median, > 0: where it is 0 (one normal), the median itself, else 1."""
+    median = float(np.median(values))
+    return float(np.median(np.abs(values - median))) or abs(median) or 1.0

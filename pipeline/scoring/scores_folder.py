@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.scored_items import described
+from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slide_scores import candidates, slide_scores
 from esad.pipeline.settings.config import first_difference

@@ -61,7 +61,7 @@ class TileSettings(Settings):
     """Where a JPEG level would be reduced by 2, 4 or 8: decode it straight to that size, if tiles then differ from the
     exact area means by no more grey levels than this, on average (0.1 to 0.3 is usual); null = exact."""
     protocol: Literal["camelyon16"] | None = None
-    """The tiles of a published set by its rule (data_manifests), out of the archive as the challenge arranges it."""
+    """Cut a published set by its rule (data_manifests), out of the challenge's own folders."""
     protocol_seed: int = Field(0, ge=0)
     """Draws the tiles of slides that have more than the protocol takes."""
     labels: LabelSettings = LabelSettings()
@@ -107,9 +107,9 @@ class ImageSettings(Settings):
     size: int | None = Field(None, ge=8)
     """Resize every image to this square; needed for folders of mixed sizes."""
     label: str = "y"
-    """Column of labels; none = there is none."""
+    """Column of labels; give none if there is none."""
     group: str = "group"
-    """Column of groups, patient or slide, which are never divided."""
+    """Column of groups (patient or slide); a group stays on one side of a split."""
     split: str = "split"
     """Column of parts: train, validation or test."""
 
@@ -118,9 +118,9 @@ class TableSettings(Settings):
     """`esad tables`: npz, mat, csv or parquet."""
 
     label: str = "y"
-    """Column of labels; none = there is none."""
+    """Column of labels; give none if there is none."""
     group: str = "group"
-    """Column of groups, patient or slide, which are never divided."""
+    """Column of groups (patient or slide); a group stays on one side of a split."""
     split: str = "split"
     """Column of parts: train, validation or test."""
 
@@ -277,7 +277,9 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise UsageError(f"Setting {place} = {first['input']!r}: {first['msg'].lower()}.") from error
+        raise UsageError(
+            f"Setting {place} = {first['input']!r}: {first['msg'].lower().removeprefix('value error, ')}."
+        ) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

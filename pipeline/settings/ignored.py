@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.settings.config import RunSettings, TileSettings, resolve
+from esad.pipeline.settings.config import (
+    ImageSettings,
+    RadiographSettings,
+    RunSettings,
+    TileSettings,
+    resolve,
+)
 from esad.pipeline.settings.presets import preset_layers
 from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
+CLOSED_FORM = ("oc_svm", "isolation_forest", "ssad")
 DataRule = tuple[tuple[str, ...], Callable[[RunSettings, str], bool], str]
 DATA_RULES: tuple[DataRule, ...] = (
     (("data.crop", "data.flip"), lambda _, kind: kind == "table", "rows of a table are neither cropped nor mirrored"),
@@ -19,6 +26,11 @@ DATA_RULES: tuple[DataRule, ...] = (
         ("data.gamma_l",),
         lambda settings, _: settings.data.labelled == "all",
         "data.labelled = all uses every labelled anomaly",
+    ),
+    (
+        ("checkpoint_seconds",),
+        lambda settings, _: settings.method in CLOSED_FORM and getattr(settings, settings.method).input == "raw",
+        "a fit in one step has no checkpoints",
     ),
     (
         ("data.copies_together",),
@@ -46,11 +58,23 @@ def warnings_of_run(
     """A line for each setting that `overrides` change from what the run would have without them, to no effect."""
     plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method}]))
     before, after = (dict(_flat(each.model_dump())) for each in (plain, settings))
+    ignored = {**ignored_in_run(settings, store.kind), **_stated_by_store(store)}
     return [
         f"warning: {name} = {after[name]} has no effect: {why}."
-        for name, why in ignored_in_run(settings, store.kind).items()
-        if before.get(name) != after.get(name)
+        for name, why in ignored.items()
+        if after.get(name) is not None and before.get(name) != after[name]
     ]
+
+
+def _stated_by_store(store: Store) -> dict[str, str]:
+    """Settings of the split that a store's own parts leave nothing to."""
+    stated = store.manifest["split"]
+    found = {}
+    if stated.notna().all():
+        found["data.test_share"] = "the store states the part of every item"
+    if (stated == "validation").any():
+        found["data.validation_share"] = "the store states which items validate"
+    return found
 
 
 def refuse_ignored(combinations: Sequence[RunSettings], kind: str, swept: Sequence[str]) -> None:
@@ -80,18 +104,39 @@ def warnings_of_tiles(settings: TileSettings, listed: bool, outlined: bool) -> l
         (("min_sharpness",), ruled, by_rule),
         (("mpp", "magnification"), settings.protocol is not None, "the protocol says the scale"),
         (("protocol_seed",), settings.protocol is None or listed, "only a protocol's own rule draws tiles"),
+        (("labels",), listed, "the published lists say the labels"),
         (
             ("labels",),
             not outlined and not ruled,
             "labels.min_fraction belongs to outlines, and there are none",
         ),
     ]
+    return _lines(rules, stated, default)
+
+
+def warnings_of_radiographs(settings: RadiographSettings) -> list[str]:
+    """The same of `esad radiographs`."""
+    drawn = settings.protocol in {"nih-ap", "nih-pa"}
+    rules = [(("protocol_seed",), not drawn, "only nih-ap and nih-pa draw labelled anomalies")]
+    return _lines(rules, settings.model_dump(), RadiographSettings().model_dump())
+
+
+def warnings_of_images(settings: ImageSettings, in_folders: bool) -> list[str]:
+    """The same of `esad images`; `in_folders`: pictures whose labels and parts are the names of their folders."""
+    rules = [(("label", "group", "split"), in_folders, "pictures in folders have no columns")]
+    return _lines(rules, settings.model_dump(), ImageSettings().model_dump())
+
+
+def _lines(
+    rules: Sequence[tuple[tuple[str, ...], bool, str]], stated: Mapping[str, Any], default: Mapping[str, Any]
+) -> list[str]:
+    """A line for each name of an applying rule whose value is stated and not the default."""
     return [
         f"warning: {name} = {stated[name]} has no effect: {why}."
         for names, applies, why in rules
         if applies
         for name in names
-        if stated[name] != default[name]
+        if stated[name] not in (default[name], None)
     ]
 
 

@@ -147,8 +147,9 @@ def about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> s
             f"{folder}: no outline file has the stem of any of the {slides} slides, so all labels stay unknown. "
             "Outlines are STEM.xml, .geojson or .json for a slide STEM.tif."
         )
-    others = slides - matched
-    return f"{folder}: outlines for {matched} slides; {others} slides without one count as normal (label 0)."
+    return (
+        f"{folder}: outlines for {matched} of {slides} slides; those without one count as normal (label 0)."
+    )
 
 
 def outlines_digest(paths: Iterable[Path]) -> str:

@@ -1,1 +1,1 @@
-"""What every stage has: outcome, errors, progress, ranks. Nothing of any one stage."""
+"""What every stage has: command, options, outcome, errors, progress, ranks. Nothing of any one stage."""

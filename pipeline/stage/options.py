@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 
 Inputs = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
 Out = Annotated[
-    Path, typer.Option("--out", help="Folder to write; continued where it was left, if the settings agree.")
+    Path,
+    typer.Option("--out", help="Folder to write. If it exists and its settings agree, the work continues."),
 ]
 COMMON = "Options of several stages"
 """The head that these options stand under in a command's help, below its own."""
@@ -34,7 +35,9 @@ Labels = Annotated[
 ]
 Like = Annotated[Path | None, _common("--like", "Take the settings that shape the items from this RUN.")]
 Force = Annotated[bool, _common("--force", "Replace what is there.")]
-Resume = Annotated[bool, _common("--resume", "Continue where it was left (the default, said aloud).")]
+Resume = Annotated[
+    bool, _common("--resume", "Continue where it was left. This is the default; the option only says so.")
+]
 Anonymous = Annotated[
     bool, _common("--anonymous", "Hash file names, too; the list of names is kept beside the group key.")
 ]
@@ -42,7 +45,9 @@ GroupKey = Annotated[
     Path | None, _common("--group-key", "Key of the hashes of patients and names; made if absent.")
 ]
 Where = Annotated[list[str] | None, _common("--where", "Keep rows with column=value, for example view=AP.")]
-Set = Annotated[list[str] | None, _common("--set", "Any setting, for example train.epochs=5; repeatable.")]
+Set = Annotated[
+    list[str] | None, _common("--set", "Any setting, as NAME=VALUE (docs: reference, settings); repeatable.")
+]
 Workers = Annotated[int | None, _common("--workers", "Processes that work side by side.", min=1)]
 Scheduler = Annotated[
     str | None,
@@ -125,6 +130,7 @@ def _option(name: str, field: FieldInfo) -> Any:
     choices = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
     kind = str if choices else kinds[0]
     told = CITATION.sub("", " ".join((field.description or "").split())).split(". ")[0].rstrip(".")
+    told = told.replace("null = ", "without: ")
     default = field.default
     if default not in (None, PydanticUndefined):
         told += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"

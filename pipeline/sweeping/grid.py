@@ -63,7 +63,7 @@ def checked_settings(
 def best_of(
     table: pd.DataFrame, grid: Mapping[str, Sequence[Any]], out: Path, reasons: Sequence[str]
 ) -> dict[str, Any]:
-    """The values of the combination with the highest AUC, of equal ones the first; EsadError where there is no AUC."""
+    """The values of the combination with the highest AUC, ties go to the first in the grid; EsadError where there is no AUC."""
     if table["auc"].isna().all():
         raise EsadError(f"{out}: no cell could be trained; the first: {reasons[0]}")
     best = table.loc[table["auc"].idxmax()]

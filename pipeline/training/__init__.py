@@ -1,1 +1,1 @@
-"""A store to a run: items, engine, checkpoints, watch, tracking. Methods and their losses are in models."""
+"""A store to a run: engine, checkpoints, references, provenance. Methods are in models, the watch is in monitoring."""

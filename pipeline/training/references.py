@@ -23,8 +23,8 @@ def write_references(
     """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
     from esad.models.training.augment import Augmentation
     from esad.pipeline.runs.run_folder import resolve_device
-    from esad.pipeline.scoring.heat import HeatMaps, mean_picture, score_weights
-    from esad.pipeline.scoring.scores import final_scores, raw_scores
+    from esad.pipeline.scoring.heat import HeatMaps, mean_picture
+    from esad.pipeline.scoring.scores import final_scores, raw_scores, score_weights
     from esad.preprocessing.store.store import write_array, write_json, write_table
 
     normal = assignments[(assignments["label"].fillna(0) == 0)]

@@ -17,7 +17,8 @@ class RunRequest:
     """The options of `esad train` and `esad sweep` that say how to train, as they were given."""
 
     preset: Annotated[
-        str | None, typer.Option(help="paper, paper-NAME, cpu or demo; without: what works best here.")
+        str | None,
+        typer.Option(help="Settings by name; without one: what worked best here for the kind of data."),
     ] = None
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings; the config.yaml of a run will do.")

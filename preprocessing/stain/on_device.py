@@ -1,6 +1,6 @@
 """Vahadane on batches of torch tensors: `fit_stain` and `apply_stain` for many tiles at once, on any device.
 
-For a data loader on a GPU. The same closed forms as in `esad.preprocessing.stain.vahadane` and `stain_fit`, on all tissue pixels
+For a data loader on a GPU. The same closed forms as in `esad.preprocessing.stain.vahadane` and `.fit`, on all tissue pixels
 instead of a histogram of their colours, and for a fixed number of rounds, so that nothing waits for the device. The
 only file of this package that needs torch.
 """
@@ -81,7 +81,7 @@ def apply_stains(
 
 
 def fit_stains(tiles: torch.Tensor, dtype: torch.dtype = torch.float32) -> StainFits:
-    """`stain_fit.fit_stain` of each tile of uint8 (B, H, W, 3), all at once; its objective is within 1e-4 of that."""
+    """`esad.preprocessing.stain.fit.fit_stain` of each tile of uint8 (B, H, W, 3), all at once; its objective is within 1e-4 of that."""
     density = _density(tiles, dtype)
     tissue = _tissue(tiles).flatten(1).to(dtype)
     matrix = _learn(density, tissue)
@@ -97,7 +97,7 @@ def fit_stains(tiles: torch.Tensor, dtype: torch.dtype = torch.float32) -> Stain
 
 
 def _density(tiles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Optical density (3, B, N) of the N pixels of each tile, as `stain_fit.optical_density`."""
+    """Optical density (3, B, N) of the N pixels of each tile, as `esad.preprocessing.stain.fit.optical_density`."""
     if tiles.dtype != torch.uint8 or tiles.ndim != 4 or tiles.shape[-1] != 3:
         raise ValueError(f"expected tiles uint8 (B, H, W, 3), got {tiles.dtype} {tuple(tiles.shape)}")
     levels = tiles.flatten(1, 2).permute(2, 0, 1).to(dtype)
@@ -105,7 +105,7 @@ def _density(tiles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _tissue(tiles: torch.Tensor) -> torch.Tensor:
-    """bool (B, H, W), as `stain_fit.tissue_mask`."""
+    """bool (B, H, W), as `esad.preprocessing.stain.fit.tissue_mask`."""
     tables = torch.as_tensor(LUMINANCE, device=tiles.device)
     red, green, blue = (tables[channel][tiles[..., channel].long()] for channel in range(3))
     return red + green + blue < TISSUE_LUMINANCE
@@ -130,7 +130,7 @@ def _codes(density: torch.Tensor, matrix: torch.Tensor, penalty: float) -> tuple
 
 
 def _learn(density: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
-    """The stain matrices (B, 2, 3) of densities (3, B, N) weighted by `tissue` (B, N); see `stain_fit.learn_matrix`.
+    """The stain matrices (B, 2, 3) of densities (3, B, N) weighted by `tissue` (B, N); see `esad.preprocessing.stain.fit.learn_matrix`.
 
     Both starts of every tile are improved side by side, as one more axis.
     """

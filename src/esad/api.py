@@ -27,6 +27,7 @@ def tile(
     out: PathLike,
     *,
     annotations: PathLike | None = None,
+    tile_list: PathLike | None = None,
     labels: PathLike | None = None,
     workers: int = 1,
     force: bool = False,
@@ -35,16 +36,20 @@ def tile(
     """Cut slides into stain-normalised tiles: a STORE of uint8 (H, W, 3) tiles at `out`.
 
     `slides`: files or folders. `annotations`: a folder of outlines named as their slides. `labels`: a CSV of source,
-    label, split and group. `settings`: those of `TileSettings`, for example magnification=10, tile_size=64 pixels,
-    stain="vahadane". Raises EsadError where no slide gives a tile, UsageError (its subclass) for a wrong setting.
+    label, split and group. `tile_list`: published lists of tiles, instead of a grid. `settings`: those of `TileSettings`,
+    for example magnification=10, tile_size=64 pixels, stain="vahadane", and min_fraction=0.5 of `labels`. Raises
+    EsadError where no slide gives a tile, UsageError (its subclass) for a wrong setting.
     """
     from esad.pipeline.ingest.request import ingest_settings
     from esad.pipeline.settings.config import TileSettings
     from esad.pipeline.tile import tile as stage
 
+    if "min_fraction" in settings:
+        settings["labels.min_fraction"] = settings.pop("min_fraction")
     chosen = ingest_settings(TileSettings, {}, None, settings)
-    outlines = Path(annotations) if annotations is not None else None
-    return open_store(stage(_paths(slides), chosen, _options(out, labels, workers, force), outlines).out)
+    outlines, listed = (Path(path) if path is not None else None for path in (annotations, tile_list))
+    options = _options(out, labels, workers, force)
+    return open_store(stage(_paths(slides), chosen, options, outlines, listed).out)
 
 
 def radiographs(
@@ -156,15 +161,22 @@ def score(
     return pd.read_parquet(done / "scores.parquet")
 
 
-def evaluate(run_or_scores: PathLike | Run, *, annotations: PathLike | None = None) -> dict[str, Any]:
+def evaluate(
+    run_or_scores: PathLike | Run,
+    *,
+    annotations: PathLike | None = None,
+    reference: PathLike | None = None,
+) -> dict[str, Any]:
     """Figures of a RUN's or SCORES folder's items whose label is known: the content of metrics.json.
 
     `auc` and `average_precision` in [0, 1] (None where a class is missing) with intervals by group; of slides FROC, if
-    `annotations` are given. Raises EsadError where nothing is scored yet.
+    `annotations` (a folder of outlines) are given. `reference`: Camelyon16's reference.csv, labels of slides.
+    Raises EsadError where nothing is scored yet.
     """
     from esad.pipeline.evaluate import evaluate as stage
 
-    return stage(_root(run_or_scores), Path(annotations) if annotations is not None else None).summary
+    outlines, labels = (Path(path) if path is not None else None for path in (annotations, reference))
+    return stage(_root(run_or_scores), outlines, labels).summary
 
 
 def report(*runs: PathLike | Run, out: PathLike | None = None) -> Path:

@@ -22,6 +22,7 @@ from esad.pipeline.settings.config import (
     TableSettings,
     TileSettings,
 )
+from esad.pipeline.settings.presets import PRESETS
 from esad.pipeline.workflow.files import read_workflow
 from tests import ROOT
 from tests.docs import texts
@@ -90,8 +91,14 @@ def test_commands_parse(page):
             assert stage in {"--version", "--help", "--install-completion", "--show-completion"}
             continue
         assert stage in STAGES, f"esad {stage}"
-        if "--help" not in words:
-            STAGES[stage].make_context(f"esad {stage}", words)
+        if "--help" in words:
+            continue
+        given = STAGES[stage].make_context(f"esad {stage}", words).params
+        assert given.get("preset") in {None, *PRESETS}
+        choices = {
+            option.name: option.metavar.split("|") for option in STAGES[stage].params if option.metavar
+        }
+        assert {name: given[name] for name in choices if given[name] not in {None, *choices[name]}} == {}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=texts.name_of)

@@ -44,7 +44,7 @@ def test_scikit_learns_checks_pass(estimator, check):
 
 
 def test_importing_the_package_imports_no_torch():
-    command = "import sys, models; assert 'torch' not in sys.modules; from models import ESAD; assert 'torch' in sys.modules"
+    command = "import sys, esad; assert 'torch' not in sys.modules; from esad import ESAD; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", command], check=True, cwd=ROOT)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from esad.pipeline.cli.app import call
 from esad.pipeline.run import run_workflow
 from esad.pipeline.runs.run_folder import open_run
-from esad.pipeline.scoring.scored_items import parts_of
+from esad.pipeline.scoring.scores_table import parts_of
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store

@@ -158,11 +158,11 @@ def test_a_wrong_option_with_json_is_an_object_on_stdout(capsys):
 SLOW = """
 import sys, time
 from pathlib import Path
-import esad.pipeline.images
+import esad.pipeline.conversion.images
 from esad.pipeline.cli.app import main
 
 if __name__ == "__main__":
-    esad.pipeline.images.IMAGES_PER_SHARD = 1
+    esad.pipeline.conversion.images.IMAGES_PER_SHARD = 1
     main(["images", sys.argv[1], "--out", sys.argv[2], "--workers", "2"])
 """
 WAITING = """

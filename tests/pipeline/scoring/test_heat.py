@@ -11,9 +11,11 @@ import torch
 
 from esad.models.training.augment import Augmentation
 from esad.pipeline.evaluate import evaluate
+from esad.pipeline.runs.items import evenly
 from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.score import score
-from esad.pipeline.scoring.heat import MOST_AVERAGED, evenly, mean_picture, score_weights
+from esad.pipeline.scoring.heat import MOST_AVERAGED, mean_picture
+from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.train import train
 from tests.pipeline.stores import QUICK, make_store
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.settings.config import TileSettings
-from esad.pipeline.settings.ignored import warnings_of_run, warnings_of_tiles
+from esad.pipeline.settings.config import ImageSettings, RadiographSettings, TileSettings
+from esad.pipeline.settings.ignored import (
+    warnings_of_images,
+    warnings_of_radiographs,
+    warnings_of_run,
+    warnings_of_tiles,
+)
 from esad.pipeline.settings.presets import run_settings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.sweep import sweep
@@ -25,6 +30,10 @@ from tests.pipeline.stores import QUICK_TABLE, make_store
         ("table", {"data.gamma_l": 0.01, "data.labelled": "ratio"}, []),
         ("table", {"loss": {"lambda1": 3.0}}, []),
         ("images", {"network.hidden": None}, []),  # as it is anyway
+        ("images", {"train.steps": 5, "train.warmup.steps": 3}, []),  # which takes the epochs' place
+        ("images", {"train.warmup.epochs": 0, "train.warmup.learning_rate": 0.5}, ["train.warmup.learning_rate = 0.5 has"]),
+        ("table", {"loss.lambda2": 0, "loss.association": "sum"}, ["loss.association = sum has no effect: loss.lambda2 = 0"]),
+        ("table", {"method": "isolation_forest", "checkpoint_seconds": 1.0}, ["checkpoint_seconds = 1.0 has no effect: a fit"]),
         ("table", {"method": "oc_svm", "oc_svm.nu": 0.2}, []),
         ("table", {"method": "oc_svm", "ssad.kappa": 2.0}, ["ssad.kappa = 2.0 has no effect: method oc_svm does not"]),
     ],
@@ -35,6 +44,31 @@ def test_what_a_person_states_in_vain_is_said(tmp_path, kind, stated, told):
     found = warnings_of_run(run_settings(store, None, [stated]), store, None, [stated])
     assert len(found) == len(told)
     assert all(line.startswith(f"warning: {start}") for line, start in zip(found, told, strict=True))
+
+
+def test_a_store_that_states_its_parts_leaves_shares_nothing_to_decide(tmp_path):
+    make_store(tmp_path)
+    store = Store(tmp_path / "store")
+    store.manifest["split"] = ["train", "validation", "test"] * (len(store) // 3)
+    stated = [{"data.test_share": 0.2, "data.validation_share": 0.3}]
+    found = warnings_of_run(run_settings(store, None, stated), store, None, stated)
+    assert [line.split(" has")[0] for line in found] == [
+        "warning: data.test_share = 0.2", "warning: data.validation_share = 0.3",
+    ]  # fmt: skip
+
+
+def test_radiographs_and_images_too():
+    drawn = RadiographSettings(protocol_seed=3)
+    assert warnings_of_radiographs(drawn)[0].startswith(
+        "warning: protocol_seed = 3 has no effect: only nih-ap"
+    )
+    assert not warnings_of_radiographs(RadiographSettings(protocol_seed=3, protocol="nih-ap"))
+    assert warnings_of_radiographs(RadiographSettings(protocol_seed=3, protocol="nih-subset"))
+    nameless = ImageSettings(label="none")
+    assert warnings_of_images(nameless, True) == [
+        "warning: label = none has no effect: pictures in folders have no columns."
+    ]
+    assert not warnings_of_images(nameless, False)
 
 
 def test_train_says_it(tmp_path, capsys):
@@ -65,6 +99,13 @@ def test_a_sweep_over_a_setting_without_effect_is_refused(tmp_path):
         ({"protocol_seed": 3}, False, False, "protocol_seed = 3 has no effect: only a protocol's own rule"),
         ({"labels": {"min_fraction": 0.5}}, False, False, "labels = {'min_fraction': 0.5} has no effect"),
         ({"step": 32, "labels": {"min_fraction": 0.5}}, False, True, None),
+        ({"mpp": 0.5, "magnification": None}, False, True, None),
+        (
+            {"labels": {"min_fraction": 0.5}},
+            True,
+            True,
+            "labels = {'min_fraction': 0.5} has no effect: the published",
+        ),
     ],
 )
 def test_tiles_too(stated, listed, outlined, told):

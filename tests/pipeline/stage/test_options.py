@@ -41,6 +41,7 @@ def test_an_option_of_a_settings_name_tells_what_the_setting_tells(module, model
     for name in shared:
         field, option = model.model_fields[name], options[name]
         text = CITATION.sub("", " ".join((field.description or "").split())).split(". ")[0].rstrip(".")
+        text = text.replace("null = ", "without: ")
         default = field.default
         if default is not None and isinstance(default, int | float | str):
             text += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"

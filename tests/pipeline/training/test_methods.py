@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-import esad.models.training.fit
 from esad.models.methods.registry import METHODS
+from esad.models.training.fit import TrainingStep
 from esad.pipeline.cli.app import app
 from esad.pipeline.report import report
 from esad.pipeline.settings.presets import PAPER_SETS, PRESETS, preset_settings
@@ -119,7 +119,7 @@ def test_deep_sad_goes_on_to_the_same_bits_from_before_and_after_its_centre(fold
     quick |= {"train.steps": 8, "train.warmup.steps": 4}
     whole, run = folder / f"whole-{kind}", folder / f"stopped-{kind}-{stop}"
     train(folder / kind, whole, None, [quick])
-    step, begin, begun = esad.models.training.fit.TrainingStep.__call__, DeepSadMethod.begin, []
+    step, begin, begun = TrainingStep.__call__, DeepSadMethod.begin, []
 
     def stops(self, number):
         if number == stop:
@@ -131,7 +131,7 @@ def test_deep_sad_goes_on_to_the_same_bits_from_before_and_after_its_centre(fold
         begin(self, phase, *pools)
 
     with monkeypatch.context() as patch:
-        patch.setattr(esad.models.training.fit.TrainingStep, "__call__", stops)
+        patch.setattr(TrainingStep, "__call__", stops)
         with pytest.raises(KeyboardInterrupt):
             train(folder / kind, run, None, [quick])
     monkeypatch.setattr(DeepSadMethod, "begin", counts)

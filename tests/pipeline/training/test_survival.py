@@ -25,10 +25,10 @@ import torch
 from safetensors.torch import load_file
 
 import esad.models.training.fit
-import esad.pipeline.score
-import esad.pipeline.train
+import esad.pipeline.scoring.scores
 import esad.pipeline.training.checkpoints
 import esad.pipeline.training.engine
+import esad.pipeline.training.run_end
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
@@ -86,12 +86,12 @@ def at_half_a_checkpoint():
 
 
 def at_references():
-    esad.pipeline.score.raw_scores = die
+    esad.pipeline.scoring.scores.raw_scores = die
 
 
 def at_the_model():
-    original = esad.pipeline.train.write_durably
-    esad.pipeline.train.write_durably = lambda path, content: (
+    original = esad.pipeline.training.run_end.write_durably
+    esad.pipeline.training.run_end.write_durably = lambda path, content: (
         original(path.with_name(".model.1.safetensors"), content),
         die(),
     )
