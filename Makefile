@@ -34,6 +34,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks deploy
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from esad.pipeline.conversion.published_sets import PROTOCOLS
 from esad.pipeline.ingest.request import cores, ingest_settings
 from esad.pipeline.settings.config import TileSettings
-from esad.pipeline.stage.command import given_only, run_script, run_stage
+from esad.pipeline.stage.command import run_script, run_stage
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.options import Json, Set, Workers, settings_as_options
 from esad.pipeline.stage.outcome import Outcome
-
-PROTOCOLS = ("camelyon16", "nih-ap", "nih-pa", "nih-subset")
 
 
 @settings_as_options(TileSettings, "magnification", "mpp", "tile_size", "step", "slide_mpp", "min_tissue")
@@ -36,43 +36,40 @@ def command(
             raise UsageError(
                 "Give slides to plan for, or --protocol NAME to count a published set: one of them."
             )
-        if protocol is not None:
-            if given or set_ or look:
-                raise UsageError(
-                    "--protocol counts a published set; settings of tiles and --look go with slides."
-                )
-            return plan(protocol, metadata, tile_list or subset_list, **given_only(seed=seed))
-        if metadata or tile_list or subset_list or seed is not None:
+        if protocol is not None and (given or set_ or look):
+            raise UsageError(
+                "--protocol counts a published set; settings of tiles and --look go with slides."
+            )
+        if protocol is None and (metadata or tile_list or subset_list or seed is not None):
             raise UsageError("--metadata, --tile-list, --subset-list and --seed go with --protocol.")
-        from esad.pipeline.slides.archive_plan import plan_archive
-
-        settings = ingest_settings(TileSettings, {}, set_, given)
-        return plan_archive(inputs or [], settings, look, workers or cores())
+        settings, lists = ingest_settings(TileSettings, {}, set_, given), tile_list or subset_list
+        return plan(inputs or [], settings, look, workers or cores(), protocol, metadata, lists, seed or 0)
 
     return run_stage(stage, as_json, bare=True)
 
 
-def plan(protocol: str, metadata: Path | None = None, lists: Path | None = None, seed: int = 0) -> Outcome:
-    """Count the items of a published data set by part and label; the counts are the outcome's summary.
+def plan(
+    inputs: Sequence[Path],
+    settings: TileSettings,
+    look: bool = False,
+    workers: int = 1,
+    protocol: str | None = None,
+    metadata: Path | None = None,
+    lists: Path | None = None,
+    seed: int = 0,
+) -> Outcome:
+    """Plan for the slides of `inputs`, or count the published set that `protocol` names; the summary has the counts.
 
-    `lists` is a list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa).
-    Raises UsageError for an unknown protocol, or where its lists or metadata are not given or not readable.
+    `settings` are those of the tiles; with `look` tiles with tissue are counted on every slide's overview. `lists` is a
+    list archive (camelyon16, nih-subset), `metadata` NIH's Data_Entry file or its folder (nih-ap, nih-pa), `seed` draws
+    NIH's labelled anomalies. Raises UsageError where nothing can be planned, or lists or metadata are missing.
     """
-    from esad.preprocessing.radiographs.nih import read_metadata
-    from esad.preprocessing.splits.published_lists import camelyon16_tiles, counts, nih_protocol
+    from esad.pipeline.conversion.published_sets import count_set
+    from esad.pipeline.slides.archive_plan import plan_archive
 
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"--protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}.")
-    if protocol == "camelyon16":
-        if lists is None:
-            raise UsageError("--protocol camelyon16 needs --tile-list FILE.tar.gz, the published lists.")
-        table = camelyon16_tiles(lists)
-    else:
-        table = nih_protocol(protocol, read_metadata(metadata) if metadata else None, lists, seed)
-    place = Path(lists or metadata or ".")
-    found = counts(table)
-    parts = "; ".join(f"{name} {of['normal']} normal, {of['anomaly']} anomaly" for name, of in found.items())
-    return Outcome(place, f"{protocol}: {parts}.", summary=found)
+    if protocol is not None:
+        return count_set(protocol, metadata, lists, seed)
+    return plan_archive(inputs, settings, look, workers)
 
 
 if __name__ == "__main__":

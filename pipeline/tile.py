@@ -11,13 +11,10 @@ import typer
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.ingest.request import IngestRequest, cores
 from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.settings.presets import published_tiles
 from esad.pipeline.stage.command import run_script, run_stage
 from esad.pipeline.stage.options import Inputs, fields_as_options, settings_as_options
 from esad.pipeline.stage.outcome import Outcome
-
-PUBLISHED = {"tile_size": 192}
-"""Side at 10x of the 768 level-0 pixels of Camelyon16's published tiles; training crops 64 of it
-(docs/explanation/protocols.md#camelyon16-crops)."""
 
 
 @settings_as_options(
@@ -39,10 +36,8 @@ def command(
     """Cut slides into stain-normalised tiles."""
 
     def stage() -> Outcome:
-        published = PUBLISHED if tile_list or given.get("protocol") else {}
-        # the paper's tiles: protocols.md#camelyon16-stain
-        stain = {"stain": "vahadane-dpa"} if given.get("protocol") else {}
-        settings = request.settings(TileSettings, "tiles", given, {**published, **stain})
+        published = published_tiles(tile_list is not None, given.get("protocol"))
+        settings = request.settings(TileSettings, "tiles", given, published)
         return tile(inputs, settings, request.options(cores()), annotations, tile_list)
 
     return run_stage(stage, request.as_json)

@@ -187,6 +187,16 @@ def protocol_settings(ingest: Mapping[str, Any]) -> dict[str, Any]:
     return {"data.crop": rule.crop, "data.flip": "both"}
 
 
+LISTED_TILE = 192
+"""Side at 10x of the 768 level-0 pixels of Camelyon16's published tiles (protocols.md#camelyon16)."""
+
+
+def published_tiles(listed: bool, protocol: str | None) -> dict[str, Any]:
+    """The ingest settings of a published set of tiles, cut by its lists or by its rule: training crops 64 of a tile."""
+    size = {"tile_size": LISTED_TILE} if listed or protocol else {}
+    return {**size, "stain": "vahadane-dpa"} if protocol else size
+
+
 def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
     """The settings of a run on `store`: its kind's, the preset's, the method's, then `overrides` (later ones win)."""
     return resolve(RunSettings, *preset_layers(store, preset, overrides))
