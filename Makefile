@@ -34,7 +34,6 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks deploy
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile

@@ -73,6 +73,7 @@ def test_the_help_comes_in_little_time(stranger):
     assert min(times) < HELP_SECONDS, times
 
 
+@pytest.mark.slow
 def test_modules_and_scripts_explain_themselves(stranger):
     assert "Usage: esad [" in stranger.python("-m", "esad", "--help")
     assert "Usage: esad score" in stranger.python("-m", "esad.pipeline.score", "--help")
@@ -82,6 +83,7 @@ def test_modules_and_scripts_explain_themselves(stranger):
     assert not [told for told in stranger.testimonies() if str(ROOT / "pipeline") in told["path"]]
 
 
+@pytest.mark.slow
 def test_training_on_a_table(stranger, folder):
     stranger.run(BIN / "esad", "train", folder / "rows", "--out", "run", *SET)
     stranger.python("-m", "esad.pipeline.train", folder / "rows", "--out", "again", *SET)
@@ -104,6 +106,7 @@ def test_after_an_install_our_folders_are_no_packages_of_their_own(stranger, nam
     assert f"No module named {name!r}" in stranger.python("-c", code, cwd=empty)
 
 
+@pytest.mark.slow
 def test_torchrun_with_two_processes(stranger, folder):
     command = [BIN / "torchrun", "--standalone", "--nproc-per-node", 2, "-m", "esad.pipeline.train"]
     said = stranger.run(*command, folder / "pictures", "--out", "run", *SET, WIDTH)
@@ -128,6 +131,7 @@ def test_a_stage_script_from_elsewhere_with_processes_of_its_own(stranger, folde
     assert contents(stranger.place / "tiles") == contents(folder / "tiles")
 
 
+@pytest.mark.slow
 def test_a_dask_worker(stranger, folder):
     """Started by `python -m`, which puts the stranger's folder first on its path."""
     at = stranger.place / "scheduler.json"
@@ -150,6 +154,7 @@ def test_a_dask_worker(stranger, folder):
     assert list(places.values()) == [str(ROOT / "src" / "esad" / "pipeline" / "slides" / "cutting.py")]
 
 
+@pytest.mark.slow
 def test_a_bundle(stranger, folder):
     run = train(folder / "pictures", folder / "run", None, [{**QUICK, **SHORT}]).out
     bundle = export(run, "bundle").out

@@ -245,7 +245,7 @@ def test_a_crop_of_ones_own_does_not_go_with_resize300(tmp_path, capsys):
         "resizing=resize300",
     ]
     assert call(words) == 2
-    assert "crop = 0.8: value error, resize300 keeps 224 of 300" in capsys.readouterr().err
+    assert "crop = 0.8: resize300 keeps 224 of 300" in capsys.readouterr().err
 
 
 @pytest.mark.data
