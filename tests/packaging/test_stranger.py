@@ -64,6 +64,7 @@ def test_these_tests_see_a_stranger_imported_and_a_second_copy(tmp_path):
         double.check()
 
 
+@pytest.mark.slow  # beside other tests a core is slower
 def test_the_help_comes_in_little_time(stranger):
     times = [np.inf]
     while min(times) >= HELP_SECONDS and len(times) < 20:

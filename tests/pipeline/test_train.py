@@ -178,7 +178,12 @@ except EsadError as error:
 
 
 @pytest.mark.parametrize(
-    ("number", "method"), [(signal.SIGKILL, "esad"), (signal.SIGTERM, "esad"), (signal.SIGKILL, "deep_sad")]
+    ("number", "method"),
+    [
+        (signal.SIGKILL, "esad"),
+        pytest.param(signal.SIGTERM, "esad", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "deep_sad", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_goes_on_to_the_same_weights_to_the_bit(tmp_path, number, method):
     make_store(tmp_path, "images")

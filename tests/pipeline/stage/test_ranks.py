@@ -128,6 +128,7 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on_from_the_checkpoint(fo
     assert_same_weights(run, folder / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_starts_training_anew_in_all_processes(folder, capfd):
     wild = ["--set=train.learning_rate=1e30", "--set=train.optimiser=sgd", "--set=train.restarts=1"]
     assert ends(start([str(folder / "store"), "--out", str(folder / "wild"), *SET, *wild])) == [1, 1]
