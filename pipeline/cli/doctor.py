@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from esad.pipeline.ingest.request import cores
 from esad.pipeline.stage.command import print_json
 from esad.pipeline.stage.options import Json
 from esad.pipeline.stage.outcome import Outcome
@@ -39,7 +40,7 @@ def command(as_json: Json = False) -> Outcome:
 def doctor() -> Outcome:
     """Look at packages, device, codecs and temporary space; the outcome has failed where a needed thing is missing."""
     found: dict[str, Any] = {
-        "system": {"platform": platform.platform(), "python": sys.version.split()[0], "cores": _cores()},
+        "system": {"platform": platform.platform(), "python": sys.version.split()[0], "cores": cores()},
         "packages": {name: _version(name) for name in _needed()},
         "optional": {name: _version(name) for name in OPTIONAL},
         "torch": _torch(),
@@ -72,10 +73,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _torch() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esad.models.settings import ShallowSettings
 from esad.pipeline.settings.config import (
     ImageSettings,
     RadiographSettings,
@@ -18,7 +19,13 @@ from esad.pipeline.stage.errors import UsageError
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
-CLOSED_FORM = ("oc_svm", "isolation_forest", "ssad")
+
+def _fits_at_once(settings: RunSettings) -> bool:
+    """Whether the method is solved in closed form on items as they are, without an autoencoder trained before."""
+    own = getattr(settings, settings.method, None)
+    return isinstance(own, ShallowSettings) and own.input == "raw"
+
+
 DataRule = tuple[tuple[str, ...], Callable[[RunSettings, str], bool], str]
 DATA_RULES: tuple[DataRule, ...] = (
     (("data.crop", "data.flip"), lambda _, kind: kind == "table", "rows of a table are neither cropped nor mirrored"),
@@ -29,7 +36,7 @@ DATA_RULES: tuple[DataRule, ...] = (
     ),
     (
         ("checkpoint_seconds",),
-        lambda settings, _: settings.method in CLOSED_FORM and getattr(settings, settings.method).input == "raw",
+        lambda settings, _: _fits_at_once(settings),
         "a fit in one step has no checkpoints",
     ),
     (

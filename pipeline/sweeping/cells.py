@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import CannotTrain
 from esad.pipeline.stage.progress import say
+from esad.pipeline.sweeping.grid import combinations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,11 +56,7 @@ def summary_of(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
 
 def cells_of(grid: Mapping[str, Sequence[Any]], base: RunSettings, seeds: int) -> list[Cell]:
     """Every combination of the grid's values, `seeds` times."""
-    return [
-        Cell(dict(zip(grid, values, strict=True)), base.seed + place)
-        for values in product(*grid.values())
-        for place in range(seeds)
-    ]
+    return [Cell(values, base.seed + place) for values in combinations(grid) for place in range(seeds)]
 
 
 def train_cells(

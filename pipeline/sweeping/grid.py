@@ -47,6 +47,11 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
     return grid
 
 
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the grid's values, as setting -> value, the last setting changing fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
 def checked_settings(
     store: Store,
     grid: Mapping[str, Sequence[Any]],
@@ -54,8 +59,7 @@ def checked_settings(
     overrides: Sequence[dict[str, Any]],
 ) -> RunSettings:
     """The settings of the first combination; UsageError where any combination has a value that cannot be."""
-    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    settings = [run_settings(store, preset, [*overrides, values]) for values in combinations]
+    settings = [run_settings(store, preset, [*overrides, values]) for values in combinations(grid)]
     refuse_ignored(settings, store.kind, list(grid))
     return settings[0]
 
