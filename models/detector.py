@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from esad.models.linear_code import LinearCode
 from esad.models.networks import (
     ColumnScaler,
     ConvolutionalDecoder,
@@ -24,7 +25,8 @@ from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
 
-NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name != "second_encoder")
+ONLY_SOME = {"second_encoder", "linear", "gate"}
+NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name not in ONLY_SOME)
 """The settings of the encoder and decoder that all methods share."""
 LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
 """The settings that say how labelled items come into a batch."""
@@ -94,6 +96,14 @@ class Method(nn.Module, ABC):
         widths = table_widths(self.shape[0], network)[::-1]
         return PerceptronStack(self.seeds, widths, network, name, sigmoid=True)
 
+    def _linear_code(self, gated: bool = False) -> LinearCode | None:
+        """The linear code that stands beside the learnt one, where the settings ask for it; `gated`: with their gate."""
+        network = self.settings.network
+        if not isinstance(self.scaler, PictureScaler) or network.linear is None:
+            return None
+        channels = table6_widths(network.width)[-1] if gated and network.gate == "place" else 0
+        return LinearCode(self.scaler.scaled_shape, network.linear, channels)
+
     def _seeded(self, build: Callable[[], nn.Module], name: str) -> nn.Module:
         """Build a module whose initial weights follow from the seed alone, leaving the global stream untouched."""
         with torch.random.fork_rng(devices=[]):
@@ -108,8 +118,9 @@ class Method(nn.Module, ABC):
         """Numbers of entries of a scaled item and of its code, both flattened."""
         network = self.settings.network
         if isinstance(self.scaler, PictureScaler):
-            area = (self.shape[0] + -self.shape[0] % 16) * (self.shape[1] + -self.shape[1] % 16)
-            return self.scaler.channels * area, table6_widths(network.width)[-1] * area // 256
+            channels, height, width = self.scaler.scaled_shape
+            area = height * width
+            return channels * area, table6_widths(network.width)[-1] * area // 256
         return self.shape[0], table_widths(self.shape[0], network)[-1]
 
     def _rows(self, items: Tensor) -> Tensor:

@@ -26,9 +26,14 @@ RULES = (
         "pictures go through the convolutions of Table 6, which network.width scales",
     ),
     Rule(
-        ("network.channels", "network.upsample"),
+        ("network.channels", "network.upsample", "network.linear", "network.gate"),
         lambda _, pictures: not pictures,
         "rows of a table go through linear layers",
+    ),
+    Rule(
+        ("network.gate",),
+        lambda settings, _: settings.network.linear is None,
+        "network.linear = null leaves no linear code to shut off",
     ),
     Rule(
         ("network.width",),

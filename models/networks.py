@@ -207,6 +207,8 @@ class PictureScaler(nn.Module):
             )
         down, across = -height % 16, -width % 16
         self.padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+        self.scaled_shape = (self.channels, height + down, width + across)
+        """(C', H', W') of what the networks take."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.arrange(x.permute(0, 3, 1, 2).float().div_(255))

@@ -33,6 +33,12 @@ class NetworkSettings(Settings):
     second_encoder: bool = True
     """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association
     (decisions.md#a29)."""
+    linear: int | None = Field(None, ge=1)
+    """Pictures: numbers that a linear code, found in closed form, keeps of every patch of 16 x 16 beside the learnt
+    code; null = none, the paper's (decisions.md#a31)."""
+    gate: Literal["place", "none"] = "place"
+    """How ESAD shuts the linear code off where an item is not to be reconstructed: at each of its places, or never
+    (decisions.md#a31)."""
     affine: bool = True
     """Tables: BatchNorm with scale and shift (Deep SAD's have none, other-methods.md#deep-sad-networks;
     its encoder and Deep SVDD's never have)."""
@@ -45,7 +51,9 @@ class LossSettings(Settings):
     """Eq. 5-8."""
 
     lambda1: float = Field(1.0, ge=0)
-    """Weight of the norm term, in loss and score (paper 4.1: 1)."""
+    """Weight of the norm term in the loss (paper 4.1: 1)."""
+    score_lambda1: float | None = Field(None, ge=0)
+    """Weight of the norm term in the score; null = `lambda1`, as in Eq. 9."""
     lambda2: float = Field(1.0, ge=0)
     """Weight of the association term (paper 4.1: 1)."""
     reconstruction: Literal["mean", "sum"] = "mean"

@@ -10,6 +10,7 @@ from torch import Tensor
 from esad.models.detector import LABELLED_ITEMS, Method, Phase, group_mean, reduce_items
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
+from esad.models.training.item_pool import ItemPool
 
 
 def autoencoder_loss(batch: Batch, x_hat: Tensor, reduction: str, anomalies: bool) -> dict[str, Tensor]:
@@ -26,10 +27,11 @@ class CaeMethod(Method):
         super().__init__(settings, shape, seeds)
         self.encoder1 = self._encoder("encoder1")
         self.decoder = self._decoder("decoder")
+        self.linear = self._linear_code()
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
-        read = (*super().settings_read(settings), "loss.reconstruction")
+        read = (*super().settings_read(settings), "network.linear", "loss.reconstruction")
         return tuple(name for name in read if name not in LABELLED_ITEMS)
 
     def phases(self) -> list[Phase]:
@@ -40,12 +42,17 @@ class CaeMethod(Method):
             Phase("train", parameters, train, labelled=False),
         ]
 
+    def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
+        if self.linear is not None and not self.linear.is_fitted:
+            self.linear.fit(items)
+
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         reduction = self.settings.loss.reconstruction
         return autoencoder_loss(batch, self.reconstruct(batch.x), reduction, anomalies=False)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder1(x))
+        learnt = self.decoder(self.encoder1(x))
+        return learnt if self.linear is None else learnt + self.linear(x)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         return {"z": self.encoder1(x)}

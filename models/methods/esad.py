@@ -10,6 +10,7 @@ from torch import Tensor
 from esad.models.detector import Method, Phase, group_mean, reduce_items
 from esad.models.settings import LossSettings, MethodSettings, PhiSettings
 from esad.models.training.batch import Batch, Share
+from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
 from esad.models.training.ranks import draws_of
 
@@ -128,6 +129,7 @@ class EsadMethod(Method):
         self.encoder1 = self._encoder("encoder1")
         self.decoder = self._decoder("decoder")
         self.encoder2 = self._encoder("encoder2") if settings.network.second_encoder else None
+        self.linear = self._linear_code(gated=True)
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
@@ -141,13 +143,24 @@ class EsadMethod(Method):
             Phase("train", list(self.parameters()), train, labelled=True),
         ]
 
+    def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
+        if self.linear is not None and not self.linear.is_fitted:
+            self.linear.fit(items)
+
+    def _decoded(self, x: Tensor, z: Tensor, gated: bool = True) -> Tensor:
+        """The reconstruction: of the code `z` and, with a linear code, what that keeps of `x`."""
+        learnt = self.decoder(z)
+        if self.linear is None:
+            return learnt
+        return learnt + self.linear(x, z if gated else None)
+
     def _encoded_again(self, x_hat: Tensor, z: Tensor) -> Tensor:
         """The code whose norm counts: of the reconstruction, or without Enc2 `z` itself."""
         return z if self.encoder2 is None else self.encoder2(x_hat)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         z = self.encoder1(batch.x)
-        x_hat = self.decoder(z)
+        x_hat = self._decoded(batch.x, z, gated=phase != "warmup")
         if phase == "warmup":
             axes = batch.semi_label.dim()
             error = reduce_items((x_hat - batch.x).square(), axes, self.settings.loss.reconstruction)
@@ -164,20 +177,21 @@ class EsadMethod(Method):
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         z = self.encoder1(x)
-        return {"z": z} if self.encoder2 is None else {"z": z, "z_hat": self.encoder2(self.decoder(z))}
+        return {"z": z} if self.encoder2 is None else {"z": z, "z_hat": self.encoder2(self._decoded(x, z))}
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder1(x))
+        return self._decoded(x, self.encoder1(x))
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         axes = 1 if self.pictures else 2
         loss = self.settings.loss
         z = self.encoder1(x)
-        x_hat = self.decoder(z)
+        x_hat = self._decoded(x, z)
         reconstruction = reduce_items((x_hat - x).square(), axes, loss.reconstruction)
         norm = reduce_items(self._encoded_again(x_hat, z).square(), axes, loss.norm)
+        weight = loss.lambda1 if loss.score_lambda1 is None else loss.score_lambda1
         return {
-            "eq9": reconstruction + loss.lambda1 * norm,
+            "eq9": reconstruction + weight * norm,
             "reconstruction": reconstruction,
             "norm": norm,
             "x_hat": x_hat,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.evaluation.explained import explained_sentence
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.runs.run_folder import read_config
@@ -63,7 +64,7 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         "held_out": bool(normals["item_id"].isin(held).all()),
         **{part: int((assignments["part"] == part).sum()) for part in ("validation", "test")},
     }  # fmt: skip
-    overlap = provenance.get("overlap")
+    overlap, reconstruction = provenance.get("overlap"), provenance.get("reconstruction")
     environment = Environment(
         loader=PackageLoader("esad.pipeline.exporting"), autoescape=False, keep_trailing_newline=True
     )
@@ -72,6 +73,7 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
         overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),
         contract=input_contract(store, config["data"]["crop"]), formula=FORMULAS[config["score"]["kind"]],
+        explained=explained_sentence(reconstruction) if reconstruction else "",
         reconstructs=config["method"] in RECONSTRUCTING, metrics=metrics,
     )  # fmt: skip
 

@@ -39,6 +39,8 @@ class EpochTable:
         terms = {("loss", ""): _number(means["loss"]), **_by_group(means)}
         if ranks:
             terms["rank", " / ".join(ranks)] = _numbers(ranks.values())
+        if "explained" in figures:
+            terms["explained", "model / PCA"] = _numbers([figures["explained"], figures["explained_pca"]])
         if sys.stderr.isatty():
             self._row({("phase", ""): phase, ("epoch", ""): place, **terms, ("s", ""): f"{seconds:.0f}"})
         elif epoch == epochs or time.monotonic() - self._spoken >= LOG_EVERY_SECONDS:

@@ -1,7 +1,8 @@
 """What a person sees of a training while it runs: an epoch table, TensorBoard, MLflow, and a watch on collapse.
 
 Every logged step's terms go to TensorBoard and MLflow. At the end of an epoch, at least REPORT_EVERY_STEPS after the
-last such report, come a row of the table, figures of the latent codes of a fixed probe, and now and then a picture.
+last such report, come a row of the table, figures of the latent codes and the reconstructions of a fixed probe, and now
+and then a picture.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
 from esad.pipeline.monitoring.epoch_table import EpochTable
+from esad.pipeline.monitoring.explained import ReconstructionWatch
 from esad.pipeline.monitoring.picture_grid import picture_grid
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class TrainingWatch:
         self._since = [values for number, values in before.items() if number >= last]
         self._began = time.monotonic()
         self._probe: Any = None
+        self._reconstructions: ReconstructionWatch | None = None
         if tracker:
             for number, values in before.items():  # what a kill kept from being sent
                 tracker.log(number + 1, values)
@@ -111,7 +114,7 @@ class TrainingWatch:
         }
         seconds = time.monotonic() - self._began
         self._since, self._began = [], time.monotonic()
-        figures = self._latents(number)
+        figures = self._looked_at(number)
         if phase.name == "warmup":  # of the first encoder and the decoder alone
             figures = {name: value for name, value in figures.items() if "z_hat" not in name}
         if 2 * (number + 1 - first) >= steps:
@@ -119,8 +122,11 @@ class TrainingWatch:
         self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
         return figures
 
-    def _latents(self, number: int) -> dict[str, float]:
-        """Figures of the probe's codes; the picture grid is drawn on the way, while the networks are set to score."""
+    def _looked_at(self, number: int) -> dict[str, float]:
+        """Figures of the probe's codes and reconstructions; the picture grid is drawn on the way.
+
+        All while the networks are set to score.
+        """
         import torch
 
         method = self.step.method
@@ -132,12 +138,15 @@ class TrainingWatch:
             x, anomaly = self._probe
             codes = method.latents(x)
             grid = picture_grid(self.step, GRID_ITEMS) if self._draws_at(number) else None
+            if self._reconstructions is None:
+                self._reconstructions = ReconstructionWatch(self.step)
+            explained = self._reconstructions.figures(PROBE_ITEMS[method.pictures])
         if grid is not None:
             self.writer.add_image("input, target, reconstruction", grid, number + 1)
         figures: dict[str, float] = {}
         for name, code in codes.items():
             figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
-        return figures
+        return figures | explained
 
     def _draws_at(self, number: int) -> bool:
         if not self.step.method.pictures:

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from esad.pipeline.evaluation.counted_items import evaluated_items
+from esad.pipeline.evaluation.explained import explained_sentence
 from esad.pipeline.evaluation.metrics_file import stored_metrics
 from esad.pipeline.reporting.pictures import galleries, slide_maps
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
@@ -32,7 +33,7 @@ def section(path: Path) -> dict[str, Any]:
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     provenance = json.loads((run / "provenance.json").read_text())
     items, _ = evaluated_items(scores)
-    store = config.pop("store")
+    store, reconstruction = config.pop("store"), provenance.get("reconstruction")
     parts = pd.read_parquet(run / "assignments.parquet")
     labelled = int((parts["semi_label"] == -1).sum())
     text = (
@@ -42,6 +43,7 @@ def section(path: Path) -> dict[str, Any]:
     )
     return {
         "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
+        "explained": explained_sentence(reconstruction) if reconstruction else "",
         "description": text, "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
         "galleries": galleries(folder, items if len(items) else table),
         "slides": slide_maps(folder), "slide_rows": _slide_rows(folder, metrics), "panels": _panels(run),

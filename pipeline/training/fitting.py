@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from esad.models.detector import Method
-    from esad.models.training.fit import Items
+    from esad.models.training.fit import Items, TrainingStep
     from esad.models.training.ranks import Ranks
     from esad.pipeline.monitoring.tracking import Tracker
     from esad.preprocessing.store.store import Store
@@ -64,7 +64,14 @@ def fit_method(
         )
         try:
             earlier = run_engine(step, settings, out, _checkpoints(out, restart), tracker)
-            return method.eval(), {"steps": step.steps, "restarts": restart, "earlier": earlier}
+            method.eval()
+            said = _reconstructions(step) if step.ranks is None or step.ranks.first else None
+            return method, {
+                "steps": step.steps,
+                "restarts": restart,
+                "earlier": earlier,
+                "reconstruction": said,
+            }
         except Diverged as error:
             if restart == settings.train.restarts:
                 raise
@@ -84,6 +91,16 @@ def fit_method(
     raise CannotTrain(
         f"{out}: its training was started anew more often than train.restarts allows; use --force."
     )
+
+
+def _reconstructions(step: TrainingStep) -> dict[str, Any] | None:
+    """How much the reconstructions of normal items explain; said where it is less than a linear code does."""
+    from esad.pipeline.monitoring.explained import ReconstructionWatch, warn_below_components
+
+    summary = ReconstructionWatch(step).summary()
+    if summary:
+        warn_below_components(summary, step.method.settings, step.method.pictures)
+    return summary
 
 
 def _checkpoints(out: Path, restart: int) -> Path:

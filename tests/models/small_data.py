@@ -16,6 +16,7 @@ VARIANTS = {
     "isolation_forest": {"isolation_forest": {"trees": 20}},
     "isolation_forest, hybrid": {"isolation_forest": {"trees": 20, "input": "hybrid"}},
     **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
+    **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
 
@@ -23,11 +24,12 @@ VARIANTS = {
 def settings(variant: str, **train) -> MethodSettings:
     """Short training of one of VARIANTS."""
     train = {**ADAM, "steps": 12, "batch_size": 16, "batches": "balanced", "labelled_per_batch": 4, **train}
+    own = dict(VARIANTS[variant])
     return MethodSettings(
         method=variant.partition(",")[0],
-        network=NetworkSettings(width=0.0625, hidden=[12, 6], code=3),
+        network=NetworkSettings(width=0.0625, hidden=[12, 6], code=3, **own.pop("network", {})),
         train=TrainSettings(**train, warmup=OptimiserSettings(**ADAM, steps=6)),
-        **VARIANTS[variant],
+        **own,
     )
 
 
