@@ -69,7 +69,7 @@ def score(
     folder = out or run / "scores" / target.root.name
     marker = scores_marker(opened, target, overlays)
     if already_scored(folder, marker, force):
-        return scores_outcome(folder, target, told_of_labels(folder, opened, target))
+        return scores_outcome(folder, target, told_of_labels(folder, opened, target), len(opened.normals))
     chosen = resolve_device(device or opened.settings.device)
     method, items = opened.method(chosen), in_memory(target, chosen)
     kept = scores_are_there(folder, marker)
@@ -80,9 +80,8 @@ def score(
     if method.pictures:
         write_all_overlays(folder, opened, method, items, wanted, chosen)
     finish_scores(folder, marker)
-    return scores_outcome(
-        folder, target, f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
-    )
+    said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
+    return scores_outcome(folder, target, said, len(opened.normals))
 
 
 if __name__ == "__main__":

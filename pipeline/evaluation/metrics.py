@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,8 @@ def bootstrap_intervals(
     """95 % intervals of AUC and average precision by resampling whole groups (patients, slides) with replacement.
 
     `groups` (N,) names each item's group. A draw that misses a class is left out; None below LEAST_GROUPS groups,
-    or where over a tenth of the draws miss a class (then too few groups hold it).
+    or where over a tenth of the draws miss a class (then too few groups hold it). Where every draw gives the same
+    value, resampling says nothing: of the AUC `separated_interval` stands there, of the average precision None.
     """
     ranked = _ranked(scores, labels)
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -119,7 +121,30 @@ def bootstrap_intervals(
         precisions[chunk] = np.where(usable, _weighted_average_precision(anomaly, normal), np.nan)
     if np.isnan(areas).mean() > 0.1:
         return Intervals(None, None, len(names))
-    return Intervals(_percentiles(areas), _percentiles(precisions), len(names))
+    found, precision = _percentiles(areas), _percentiles(precisions)
+    if found[0] == found[1]:
+        known = [len(np.unique(codes[np.asarray(labels) == label])) for label in (1, 0)]
+        found = separated_interval(found[0], *known)
+    return Intervals(found, precision if precision[0] < precision[1] else None, len(names))
+
+
+def separated_interval(area: float, anomalies: int, normals: int) -> tuple[float, float]:
+    """95 % interval of an AUC `area` of 0 or 1 among so many independent anomalies and normals: one end is `area`.
+
+    Newcombe (2006), method 5: the bounds t solve |t - area| = 1.96 sqrt(V(t)), V the variance of Hanley and McNeil with
+    both counts replaced by their mean where they weigh its terms.
+    """
+    more = (anomalies + normals) / 2 - 1
+
+    def beyond(t: float) -> bool:
+        terms = 1 + more * ((1 - t) / (2 - t) + t / (1 + t))
+        return abs(t - area) > 1.96 * math.sqrt(t * (1 - t) * terms / (anomalies * normals))
+
+    inside, outside = area, 1 - area
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if beyond(middle) else (middle, outside)
+    return (inside, area) if area > 0.5 else (area, inside)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

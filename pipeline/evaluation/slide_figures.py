@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from esad.pipeline.evaluation.froc import (
 )
 from esad.pipeline.ingest.inputs import by_stem
 from esad.pipeline.scoring.slide_maps import SLIDE
-from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores
+from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious_from
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.stage.progress import progress
 
@@ -92,7 +93,8 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     A slide's label is what the reference says, else the outlines, else its tiles; slides without one do not count.
     `auc` and its interval by group are of each aggregation.
     """
-    table = slide_scores(tiles)
+    marker = json.loads((root / "scores.json").read_text(encoding="utf-8"))
+    table = slide_scores(tiles, suspicious_from(marker.get("normals", 99)))
     table["group"] = _groups(tiles, table)
     here, outlines = set(table["source"]), truth.outlines or {}
     areas = {source: _read(path) for source, path in outlines.items() if source in here}

@@ -12,6 +12,8 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
+from esad.pipeline.scoring.scores import above_normals
+
 SERIES_NUMBER = 900
 SERIES_DESCRIPTION = "ESAD anomaly overlay, no diagnosis"
 PANELS = "Panels from left: input, reconstruction, contribution to the score, reconstruction error."
@@ -38,7 +40,7 @@ class Overlay:
     @property
     def words(self) -> str:
         """What the picture's comment says."""
-        share = f"above {100 * self.percentile:.1f} % of held-out normal radiographs"
+        share = above_normals(self.percentile).replace("normals", "held-out normal radiographs")
         return f"Anomaly score {self.score:.5g}, {share}. {PANELS} Research use, no diagnosis."
 
 

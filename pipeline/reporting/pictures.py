@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from esad.pipeline.scoring.scores import above_normals
+
 SHOWN = 6
 SLIDES_SHOWN = 12
 SLIDE_MAP_SIDE = 700
@@ -32,7 +34,7 @@ def galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
     galleries = []
     for title, rows in chosen:
         pictures = [
-            {"title": f"{row.source} ({row.item_id}): score {row.score:.4g}, above {100 * row.percentile:.0f} % of normals",
+            {"title": f"{row.source} ({row.item_id}): score {row.score:.4g}, {above_normals(row.percentile)}",
              "data": _png((overlays / f"{row.item_id}.png").read_bytes())}
             for row in rows.itertuples()
         ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +14,8 @@ import numpy as np
 PANEL = 256
 GAP = 8
 HEAT_SIGMA = 2.0
-PERCENTILES = (0.5, 1.0)
-"""What the colours of a slide heat map span."""
+ORDINARY = 10
+"""A slide heat map is dark where one normal tile in so many, or more, is as high."""
 OUTLINE = (0, 200, 120)
 
 
@@ -119,31 +120,42 @@ class StripWriter:
             self._pool.shutdown(cancel_futures=True)
 
 
+def rarity(percentile: np.ndarray) -> np.ndarray:
+    """log10 of N where one normal item in N is at least as high as an item of `percentile` in [0, 1)."""
+    return -np.log10(1 - np.asarray(percentile, dtype=float))
+
+
+def rarity_scale(normals: int) -> tuple[float, float]:
+    """Ends of a slide heat map's colours, as `rarity`: one in ORDINARY, and above all of `normals` references."""
+    low = math.log10(ORDINARY)
+    return low, max(low + 0.1, math.log10(normals + 1))
+
+
 def slide_heat_map(
     thumbnail: np.ndarray,
     boxes: np.ndarray,
     percentile: np.ndarray,
     downsample: float,
+    normals: int,
     outlines: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """The thumbnail with each tile tinted by its score's percentile among normals, and a colour bar at the right.
+    """The thumbnail with each tile tinted by how rare its score is among normals, and a colour bar at the right.
 
-    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1]:
-    up to 0.5 is an ordinary tile, 1 is above every reference normal; `downsample` level-0 pixels a thumbnail pixel;
-    `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
-    Returns uint8 (h, w + GAP + bar + text, 3).
+    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1), among
+    `normals` reference normals; `downsample` level-0 pixels a thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0
+    pixels, drawn as lines. Overlapping tiles show the highest value. Returns uint8 (h, w + GAP + bar + text, 3).
     """
-    heat = np.full(thumbnail.shape[:2], -1.0)
+    heat, scale = np.full(thumbnail.shape[:2], -1.0), rarity_scale(normals)
     corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
-    for (left, top, right, bottom), value in zip(corners.clip(min=0), percentile, strict=True):
+    for (left, top, right, bottom), value in zip(corners.clip(min=0), rarity(percentile), strict=True):
         area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
         np.maximum(area, value, out=area)
-    colours = heat_colours(heat, PERCENTILES).astype(float)
+    colours = heat_colours(heat, scale).astype(float)
     painted = np.where(heat[..., None] >= 0, 0.45 * thumbnail + 0.55 * colours, thumbnail)
     picture = painted.round().astype(np.uint8)
     if outlines:
         picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
-    return np.concatenate([picture, _percentile_bar(*thumbnail.shape[:2])], axis=1)
+    return np.concatenate([picture, _rarity_bar(*thumbnail.shape[:2], scale)], axis=1)
 
 
 def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
@@ -157,17 +169,21 @@ def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.nd
     return np.asarray(drawn)
 
 
-def _percentile_bar(height: int, width: int) -> np.ndarray:
-    """The legend, uint8 (height, ., 3): the colours of PERCENTILES from bottom to top, ends and middle named."""
+def _rarity_bar(height: int, width: int, scale: tuple[float, float]) -> np.ndarray:
+    """The legend, uint8 (height, ., 3): the colours of `scale` from bottom to top, ends and middle named."""
     from PIL import Image, ImageDraw, ImageFont
 
-    low, high = PERCENTILES
+    low, high = scale
     thick, size = max(12, width // 40), max(11, width // 50)
     ramp = np.linspace(high, low, height)[:, None].repeat(thick, 1)
     gap = np.full((height, GAP, 3), 255, np.uint8)
-    text = Image.new("RGB", (3 * size, height), "white")
+    text = Image.new("RGB", (7 * size, height), "white")
     pen, font = ImageDraw.Draw(text), ImageFont.load_default(size)
-    marks = ((1, high, "rt"), (height // 2, (low + high) / 2, "rm"), (height - 2, low, "rb"))
+    marks = ((1, high, "la"), (height // 2, (low + high) / 2, "lm"), (height - 2, low, "ld"))
     for y, value, anchor in marks:
-        pen.text((3 * size - 2, y), f"{value:g}", fill="black", font=font, anchor=anchor)
-    return np.concatenate([gap, heat_colours(ramp, PERCENTILES), np.asarray(text)], axis=1)
+        said = f"1 in {10**value:.0f}" + ("\nnormal tiles\nis as high" if value == high else "")
+        if value == high:
+            pen.multiline_text((4, y), said, fill="black", font=font, anchor=anchor)
+        else:
+            pen.text((4, y), said, fill="black", font=font, anchor=anchor)
+    return np.concatenate([gap, heat_colours(ramp, scale), np.asarray(text)], axis=1)

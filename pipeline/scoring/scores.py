@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,18 +51,28 @@ def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
 def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.DataFrame:
     """`raw` with item_id, `score` (of `kind`), reconstruction, norm, percentile, eq9 and standardised in that order.
 
-    The percentile is the share of reference normals with a lower score, in [0, 1].
+    The percentile is 1 - (1 + reference normals at least as high) / (1 + reference normals), in [0, 1): a share of
+    normals that holds for a new one, and never all of them (method.md#percentile).
     """
     table = raw.copy()
     table["standardised"] = standardised(table, normals)
     table["score"] = table[kind]
     reference = normals["score"] if "score" in normals else table["score"]
     ordered = np.sort(reference.to_numpy(dtype=float))
-    table["percentile"] = np.searchsorted(ordered, table["score"].to_numpy(dtype=float), side="left") / max(
-        len(ordered), 1
-    )
+    lower = np.searchsorted(ordered, table["score"].to_numpy(dtype=float), side="left")
+    table["percentile"] = lower / (len(ordered) + 1)
     first = ["item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised"]
     return table[[*first, *(name for name in table if name not in first)]]
+
+
+def highest_percentile(normals: int) -> float:
+    """The percentile of a score above all of `normals` reference normals."""
+    return normals / (normals + 1)
+
+
+def above_normals(percentile: float) -> str:
+    """`above 99.4 % of normals`: rounded down, so that it is never more than the percentile says."""
+    return f"above {math.floor(1000 * percentile + 1e-9) / 10:g} % of normals"
 
 
 def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:

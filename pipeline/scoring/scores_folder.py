@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
-from esad.pipeline.scoring.slide_scores import candidates, slide_scores
+from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.outcome import Outcome, items_of
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 """Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
+FEW_NORMALS = 20
+"""Fewer reference normals than these give a new normal item a chance of one in twenty to lie above them all."""
 FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
 
 
-def write_tables(folder: Path, store: Store, table: pd.DataFrame) -> None:
-    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet."""
+def write_tables(folder: Path, store: Store, table: pd.DataFrame, normals: int) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to."""
     from esad.preprocessing.store.store import write_table
 
     write_table(folder / "scores.parquet", table)
     if store.kind == "tiles":
-        places = write_slide_maps(store, table, folder / "slides")
-        write_table(folder / "slides.parquet", slide_scores(table).merge(places, on="source", how="left"))
-        write_table(folder / "candidates.parquet", candidates(table))
+        places, least = write_slide_maps(store, table, folder / "slides", normals), suspicious_from(normals)
+        slides = slide_scores(table, least).merge(places, on="source", how="left")
+        write_table(folder / "slides.parquet", slides)
+        write_table(folder / "candidates.parquet", candidates(table, least))
 
 
 def renew_labels(folder: Path, run: Run, store: Store) -> bool:
@@ -64,7 +68,7 @@ def scores_marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
     return {
         "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
-        "items": len(store), "overlays": overlays,
+        "items": len(store), "normals": len(run.normals), "overlays": overlays,
     }  # fmt: skip
 
 
@@ -115,16 +119,19 @@ def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     return True
 
 
-def scores_outcome(folder: Path, store: Store, verb: str) -> Outcome:
-    """What was scored and how much of it stands out, in a line and as figures."""
+def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
+    """What was scored and how much of it stands out among `normals` references, in a line and as figures."""
     table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
-    above = int((table["percentile"] >= 0.99).sum())
+    least = suspicious_from(normals)
+    above = int((table["percentile"] >= least).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
-    message = (
-        f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} above 99 % of the reference normals, "
-        f"{pictures} overlays."
-    )
-    summary = {"items": len(table), "above_99_percent": above, "overlays": pictures}
+    message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} {above_normals(least)}, {pictures} overlays."
+    if normals < FEW_NORMALS:
+        message += (
+            f" Only {normals} normal items were held out, so percentiles say little: with more "
+            "(data.validation_share) they would."
+        )
+    summary = {"items": len(table), "suspicious": above, "overlays": pictures}
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
 
@@ -141,7 +148,7 @@ def begin_scores(folder: Path, store: Store, table: pd.DataFrame, marker: dict[s
 
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    write_tables(folder, store, table)
+    write_tables(folder, store, table, marker["normals"])
     write_json(folder / BEGUN, {**marker, "overlays": None})
 
 

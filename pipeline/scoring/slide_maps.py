@@ -56,8 +56,10 @@ def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float)
     return SlideMap(grid, float(x), float(y), float(step), float(tile))
 
 
-def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: int) -> pd.DataFrame:
     """Write NAME.npy (the map of the scores) and NAME.png (that of the percentiles, on the thumbnail) of each slide.
+
+    `normals` is how many reference normals the percentiles are among: the end of the colours.
 
     Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, and `whole`: all its tissue was tiled, not tiles of a
     list or a protocol. A slide without thumbnail has the array only.
@@ -82,7 +84,7 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path) -> pd.Data
         rows.append([source, name, scores.x, scores.y, step, tile, *slide[list(SLIDE)], whole])
         thumbnail = _thumbnail(store, slide)
         if thumbnail is not None:
-            picture = _picture(thumbnail, percentile, float(slide["width"]))
+            picture = _picture(thumbnail, percentile, float(slide["width"]), normals)
             write_atomically(folder / f"{name}.png", Image.fromarray(picture).save)
     columns = ["source", *PLACE, *SLIDE, "whole"]
     return pd.DataFrame(rows, columns=columns).astype({"source": "string", "map": "string"})
@@ -105,11 +107,11 @@ def _thumbnail(store: Store, slide: pd.Series) -> np.ndarray | None:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def _picture(thumbnail: np.ndarray, percentile: SlideMap, slide_width: float) -> np.ndarray:
+def _picture(thumbnail: np.ndarray, percentile: SlideMap, slide_width: float, normals: int) -> np.ndarray:
     from esad.pipeline.scoring.overlays import slide_heat_map
 
     boxes, values = percentile.boxes()
-    return slide_heat_map(thumbnail, boxes, values, slide_width / thumbnail.shape[1])
+    return slide_heat_map(thumbnail, boxes, values, slide_width / thumbnail.shape[1], normals)
 
 
 def slide_names(sources: Iterable[str]) -> dict[str, str]:

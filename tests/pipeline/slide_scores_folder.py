@@ -36,7 +36,7 @@ def tiles_of(source, scores, part="test", shift=0.0):
     )
     table["item_id"] = [f"{source}-{n}" for n in range(len(table))]
     table["score"] = [scores.get(place, ORDINARY) + shift for place in places]
-    table["percentile"] = [1.0 if place in scores else 0.5 for place in places]
+    table["percentile"] = [0.999 if place in scores else 0.5 for place in places]
     return table.assign(
         width=TILE, height=TILE, part=part, group=source.split(".")[0], tumour_fraction=float("nan")
     )
@@ -54,5 +54,5 @@ def scores_folder(folder, *tables, **settings):
     sources = sources.assign(width=SIDE, height=SIDE, slide_mpp=0.25, mpp=1.0)
     settings = {"tile_size": 32, "step": None, **settings}
     store = SimpleNamespace(kind="tiles", root=folder / "store", sources=sources, settings=settings)
-    write_tables(run / "scores" / "store", store, table)
+    write_tables(run / "scores" / "store", store, table, 999)
     return run

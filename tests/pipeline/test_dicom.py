@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -99,7 +100,8 @@ def test_every_overlay_reads_back_whole_and_is_the_overlay(folder, plain):
             row["SOPInstanceUID"],
         )
         assert (
-            f"Anomaly score {row['score']:.5g}, above {100 * row['percentile']:.1f} %" in image.ImageComments
+            f"Anomaly score {row['score']:.5g}, above {math.floor(1000 * row['percentile'] + 1e-9) / 10:g} % of held-out"
+            in image.ImageComments
         )
         assert "no diagnosis" in image.SeriesDescription
         assert len(image.SeriesDescription) <= 64

@@ -15,6 +15,7 @@ from esad.pipeline.evaluation.metrics import (
     bootstrap_intervals,
     pointing_game,
     roc_points,
+    separated_interval,
 )
 
 
@@ -91,3 +92,23 @@ def test_a_random_pixel_hits_as_often_as_chance_says(x, y, width, height):
     points = np.array([(column, row) for row in range(6) for column in range(8)])
     game = pointing_game(points, np.tile([x, y, width, height], (48, 1)), (6, 8))
     assert game.hits.mean() == pytest.approx(game.chance[0])
+
+
+def test_where_every_draw_is_perfect_the_interval_is_no_point():
+    scores, labels = np.arange(40.0), np.repeat([0, 1], 20)
+    found = bootstrap_intervals(scores, labels, np.arange(40))
+    low, high = found.auc
+    assert 0.8 < low < 0.99
+    assert high == 1
+    assert found.average_precision is None
+    turned = bootstrap_intervals(-scores, labels, np.arange(40)).auc
+    assert turned == pytest.approx((0, 1 - low))
+
+
+def test_the_interval_of_a_perfect_figure_solves_its_equation_and_narrows_with_more_items():
+    low, high = separated_interval(1.0, 10, 30)
+    more, pairs = 19, 300
+    variance = low * (1 - low) * (1 + more * ((1 - low) / (2 - low) + low / (1 + low))) / pairs
+    assert (1 - low) == pytest.approx(1.96 * np.sqrt(variance), rel=1e-6)
+    assert high == 1
+    assert separated_interval(1.0, 100, 300)[0] > low

@@ -13,10 +13,13 @@ from esad.pipeline.scoring.overlays import (
     heat_colours,
     heat_strip,
     hot_point,
+    rarity,
+    rarity_scale,
     slide_heat_map,
     smooth,
     write_strip,
 )
+from esad.pipeline.scoring.scores import highest_percentile
 
 BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
 
@@ -64,10 +67,8 @@ def test_maps_are_smoothed_each_by_itself():
 def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
     thumbnail = np.full((100, 120, 3), 200, np.uint8)
     boxes = np.array([[0, 0, 400, 400], [200, 200, 400, 400]], float)
-    picture = slide_heat_map(thumbnail, boxes, np.array([0.5, 1.0]), 10.0)
-    low, high = (
-        np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0.5, 1.0))[0, 0]) for v in (0.5, 1)
-    )
+    picture = slide_heat_map(thumbnail, boxes, np.array([0.5, 99 / 100]), 10.0, 99)
+    low, high = (np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0, 1))[0, 0]) for v in (0, 1))
     assert (picture[10, 10] == low).all()
     assert (picture[30, 30] == high).all()
     assert (picture[80, 80] == 200).all()
@@ -75,10 +76,17 @@ def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
     assert picture.shape[1] > 120
 
 
+def test_colours_go_from_one_normal_tile_in_ten_to_none_of_them():
+    assert rarity(np.array([0.0, 0.9, 0.99])) == pytest.approx([0, 1, 2])
+    assert rarity_scale(99) == pytest.approx((1, 2))
+    assert rarity_scale(3) == pytest.approx((1, 1.1))  # too few to tell: still a scale
+    assert rarity(np.array([highest_percentile(99)]))[0] == pytest.approx(rarity_scale(99)[1])
+
+
 def test_outlines_are_drawn_in_level_0_pixels():
     thumbnail = np.full((100, 100, 3), 200, np.uint8)
     square = np.array([[200, 200], [600, 200], [600, 600], [200, 600]], float)
-    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, [square])
+    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, 99, [square])
     assert (picture[40, 20] != 200).any()
     assert (picture[40, 40] == 200).all()
 

@@ -68,13 +68,13 @@ def tiles_of(corners, scores):
     table = pd.DataFrame(np.asarray(corners), columns=["x", "y"]).assign(
         source="a/s.svs", width=100, height=100
     )
-    return table.assign(score=scores, percentile=np.linspace(0.5, 1, len(table)))
+    return table.assign(score=scores, percentile=np.linspace(0.5, 0.99, len(table)))
 
 
 def test_arrays_and_pictures_of_a_store(tmp_path):
     store = fake_store(tmp_path / "store")
     table = tiles_of([[100, 200], [400, 300], [200, 200]], [1.5, -2.0, 7.0])
-    places = write_slide_maps(store, table, tmp_path / "slides")
+    places = write_slide_maps(store, table, tmp_path / "slides", 99)
     (place,) = places.to_dict("records")
     assert (place["map"], place["map_x"], place["map_y"], place["whole"]) == ("a__s", 100, 200, True)
     assert (place["map_step"], place["map_tile"]) == pytest.approx((100, 100))
@@ -91,11 +91,11 @@ def test_arrays_and_pictures_of_a_store(tmp_path):
 
 def test_listed_tiles_are_not_whole_slides(tmp_path):
     store = fake_store(tmp_path / "store", tile_list="1a")
-    assert not write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides")["whole"].any()
+    assert not write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", 99)["whole"].any()
 
 
 @pytest.mark.parametrize("thumbnail", ["../outside.png", None, "thumbnails/gone.png"])
 def test_no_picture_from_outside_the_store(thumbnail, tmp_path):
     store = fake_store(tmp_path / "store", thumbnail)
-    write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides")
+    write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", 99)
     assert [path.name for path in (tmp_path / "slides").iterdir()] == ["a__s.npy"]
