@@ -11,7 +11,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import progress, say
 
-DRAWING = 3
+DRAWING = 4
 """Goes up when the same settings begin to give other pictures, so that an older archive is not taken for a new one."""
 README = """The slides and radiographs in this folder are SYNTHETIC: drawn by a program (esad synthetic).
 They show no patient, follow no anatomy closely and mean nothing medically.

@@ -47,8 +47,8 @@ class Opacity:
 
 def draw_anatomy(numbers: np.random.Generator) -> Anatomy:
     """A patient at random."""
-    low = np.array([0.93, 0.10, 0.74, 0.05, 0.88, -0.02, 0.070, 0.165])
-    high = np.array([1.07, 0.14, 0.80, 0.08, 1.15, 0.02, 0.080, 0.195])
+    low = np.array([0.92, 0.10, 0.73, 0.05, 0.85, -0.03, 0.068, 0.165])
+    high = np.array([1.08, 0.14, 0.81, 0.08, 1.20, 0.03, 0.082, 0.195])
     return Anatomy(*(float(value) for value in numbers.uniform(low, high)))
 
 
@@ -118,12 +118,12 @@ def _vessels(numbers: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.n
 
 
 def _choose_opacities(numbers: np.random.Generator, lungs: np.ndarray) -> list[Opacity]:
-    """One or two blobs, 6 to 14 % of the width across, in lung and inside the central 3/4, apart from each other."""
+    """One or two blobs, 6 to 16 % of the width across, in lung and inside the central 3/4, apart from each other."""
     coarse = lungs[::4, ::4] > 0.9
     depth = ndimage.distance_transform_edt(coarse) / len(coarse)
     chosen: list[Opacity] = []
     for _ in range(int(numbers.integers(1, 3))):
-        halves = numbers.uniform(0.03, 0.07, 1) * numbers.uniform(0.85, 1, 2)
+        halves = numbers.uniform(0.035, 0.08, 1) * numbers.uniform(0.85, 1, 2)
         halves = halves.clip(0.03)
         y, x = (np.mgrid[0 : len(coarse), 0 : len(coarse)] + 0.5) / len(coarse)
         margin = CROP_MARGIN + 0.01
@@ -135,19 +135,19 @@ def _choose_opacities(numbers: np.random.Generator, lungs: np.ndarray) -> list[O
         places = np.argwhere(allowed)
         if len(places):
             row, column = (places[numbers.integers(len(places))] + 0.5) / len(coarse)
-            brightness = float(numbers.uniform(0.24, 0.34))
+            brightness = float(numbers.uniform(0.10, 0.24))
             chosen.append(Opacity(float(column), float(row), float(halves[0]), float(halves[1]), brightness))
     return chosen
 
 
 def _add_opacity(picture: np.ndarray, opacity: Opacity, waves: np.ndarray) -> None:
-    """Add a bright soft blob with a slightly uneven edge that stays inside its box."""
+    """Add a blob that is brightest in its middle and fades to nothing at its uneven edge, inside its box."""
     size = len(picture)
     y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
     u, v = (x - opacity.x) / opacity.half_width, (y - opacity.y) / opacity.half_height
     angle = np.arctan2(v, u)
     uneven = 0.92 + 0.05 * np.cos(2 * angle + waves[0]) + 0.03 * np.cos(3 * angle + waves[1])
-    picture += opacity.brightness * _step(uneven - np.hypot(u, v), 0.13)
+    picture += opacity.brightness * (1 - (np.hypot(u, v) / uneven) ** 2).clip(0) ** 1.5
 
 
 def draw_radiograph(

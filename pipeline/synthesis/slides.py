@@ -97,7 +97,7 @@ def _tissue(numbers: np.random.Generator, side: int) -> np.ndarray:
 
 def _gland_places(numbers: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres (N, 2) x, y and radii (N,) of glands that do not overlap."""
-    tries = side * side // 18_000
+    tries = int(side * side / numbers.uniform(14_000, 30_000))
     candidates = np.column_stack([numbers.uniform(0, side, (tries, 2)), numbers.uniform(24, 44, tries)])
     kept: list[np.ndarray] = []
     for place in candidates:
@@ -147,33 +147,48 @@ def _paint_stroma_nuclei(
     region: np.ndarray | None,
     along: float,
 ) -> None:
-    """Spindles along the fibres and small round nuclei, nowhere in lumens or in `region`."""
+    """Spindles along the fibres and small round nuclei, nowhere in lumens and few in `region`."""
     side = len(haematoxylin)
-    count = side * side // 520
+    count = int(side * side / numbers.uniform(420, 680))
     centres = numbers.uniform(0, side, (count, 2))
     column, row = centres.astype(int).T
     free = eosin[row, column] > 0.2
     if region is not None:
-        free &= ~region[row, column]
-    spindle = numbers.random(count) < 0.6
+        free &= ~region[row, column] | (numbers.random(count) < 0.35)
+    spindle = numbers.random(count) < numbers.uniform(0.45, 0.75)
     size = np.where(spindle[:, None], [5.2, 1.9], [3.0, 2.8]) * numbers.uniform(0.85, 1.2, (count, 1))
     angles = along + numbers.normal(0, 0.3, count)
     amounts = numbers.uniform(0.65, 0.95, count)
     _paint_nuclei(haematoxylin, centres[free], size[free], angles[free], amounts[free])
 
 
-def _paint_tumour(numbers: np.random.Generator, haematoxylin: np.ndarray, region: np.ndarray) -> None:
-    """Crowded nuclei of very different sizes and shapes inside `region`."""
+def _paint_tumour(
+    numbers: np.random.Generator, haematoxylin: np.ndarray, region: np.ndarray, grade: float
+) -> None:
+    """Crowded nuclei of different sizes and shapes inside `region`, more so the higher the `grade` in [0, 1]."""
     side = len(haematoxylin)
-    count = side * side // 420
+    count = int(side * side / (500 - 120 * grade))
     centres = numbers.uniform(0, side, (count, 2))
     column, row = centres.astype(int).T
     centres = centres[region[row, column]]
     count = len(centres)
-    large = numbers.lognormal(np.log(6.6), 0.25, count).clip(4, 12)
-    size = np.column_stack([large, large * numbers.uniform(0.6, 1, count)])
+    large = numbers.lognormal(np.log(4.4 + 1.6 * grade), 0.2 + 0.15 * grade, count).clip(2.8, 11)
+    size = np.column_stack([large, large * numbers.uniform(0.55, 1, count)])
     angles = numbers.uniform(0, np.pi, count)
-    _paint_nuclei(haematoxylin, centres, size, angles, numbers.uniform(0.7, 1.1, count))
+    _paint_nuclei(haematoxylin, centres, size, angles, numbers.uniform(0.6, 1.05, count))
+
+
+def _paint_lymphocytes(numbers: np.random.Generator, haematoxylin: np.ndarray, free: np.ndarray) -> None:
+    """A few crowds of small round nuclei where `free`: normal tissue has them, so that crowding alone says nothing."""
+    side = len(haematoxylin)
+    for _ in range(numbers.integers(2, 6)):
+        middle, spread = numbers.uniform(0.2, 0.8, 2) * side, numbers.uniform(35, 80)
+        centres = numbers.normal(middle, spread, (int(spread**2 / 9), 2)).clip(0, side - 1)
+        column, row = centres.astype(int).T
+        centres = centres[free[row, column]]
+        size = np.column_stack([numbers.uniform(2.6, 3.3, len(centres))] * 2)
+        amounts = numbers.uniform(0.7, 1.0, len(centres))
+        _paint_nuclei(haematoxylin, centres, size, np.zeros(len(centres)), amounts)
 
 
 def draw_slide(
@@ -196,10 +211,10 @@ def draw_slide(
         tissue |= _inside(middle + 1.1 * (outline - middle), side)
     _paint_glands(numbers, haematoxylin, eosin, region)
     _paint_stroma_nuclei(numbers, haematoxylin, eosin, region, direction)
+    free = eosin > 0.2
+    _paint_lymphocytes(numbers, haematoxylin, free if region is None else free & ~region)
     if region is not None:
-        eosin[region] = 0.36 + 0.05 * fibres[region]
-        haematoxylin[region] = np.maximum(haematoxylin[region], 0.02)
-        _paint_tumour(numbers, haematoxylin, region)
+        _paint_tumour(numbers, haematoxylin, region, float(numbers.uniform(0.2, 1)))
         # as much of each as elsewhere: only structure tells, not mean colour
         for stain in (haematoxylin, eosin):
             stain[region] *= stain[tissue & ~region].mean() / stain[region].mean()
