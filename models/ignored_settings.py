@@ -31,6 +31,11 @@ RULES = (
         "rows of a table go through linear layers",
     ),
     Rule(
+        ("loss.score_block",),
+        lambda _, pictures: not pictures,
+        "rows of a table have no neighbouring pixels",
+    ),
+    Rule(
         ("network.gate",),
         lambda settings, _: settings.network.linear is None,
         "network.linear = null leaves no linear code to shut off",

@@ -54,6 +54,9 @@ class LossSettings(Settings):
     """Weight of the norm term in the loss (paper 4.1: 1)."""
     score_lambda1: float | None = Field(None, ge=0)
     """Weight of the norm term in the score; null = `lambda1`, as in Eq. 9."""
+    score_block: Literal[1, 2, 4, 8, 16] = 1
+    """Pictures: the score's reconstruction error is that of the means of blocks of so many pixels a side; 1 = of pixels, as
+    in Eq. 9 (decisions.md#a32)."""
     lambda2: float = Field(1.0, ge=0)
     """Weight of the association term (paper 4.1: 1)."""
     reconstruction: Literal["mean", "sum"] = "mean"

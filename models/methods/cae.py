@@ -31,7 +31,7 @@ class CaeMethod(Method):
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
-        read = (*super().settings_read(settings), "network.linear", "loss.reconstruction")
+        read = (*super().settings_read(settings), "network.linear", "loss.reconstruction", "loss.score_block")
         return tuple(name for name in read if name not in LABELLED_ITEMS)
 
     def phases(self) -> list[Phase]:
@@ -58,7 +58,6 @@ class CaeMethod(Method):
         return {"z": self.encoder1(x)}
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
-        axes = 1 if self.pictures else 2
         x_hat = self.reconstruct(x)
-        error = reduce_items((x_hat - x).square(), axes, self.settings.loss.reconstruction)
+        error = self.score_error(x, x_hat)
         return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}

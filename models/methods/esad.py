@@ -187,7 +187,7 @@ class EsadMethod(Method):
         loss = self.settings.loss
         z = self.encoder1(x)
         x_hat = self._decoded(x, z)
-        reconstruction = reduce_items((x_hat - x).square(), axes, loss.reconstruction)
+        reconstruction = self.score_error(x, x_hat)
         norm = reduce_items(self._encoded_again(x_hat, z).square(), axes, loss.norm)
         weight = loss.lambda1 if loss.score_lambda1 is None else loss.score_lambda1
         return {

@@ -155,7 +155,7 @@ def slide_heat_map(
     picture = painted.round().astype(np.uint8)
     if outlines:
         picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
-    return np.concatenate([picture, _rarity_bar(*heat.shape, scale)], axis=1)
+    return np.concatenate([picture, _rarity_bar(len(thumbnail), thumbnail.shape[1], scale)], axis=1)
 
 
 def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esad.models.methods.esad import EsadMethod, esad_losses, phi
+from esad.models.methods.registry import build
 from esad.models.settings import LossSettings, MethodSettings, NetworkSettings, PhiSettings
 from esad.models.training.batch import Batch
+from tests.models import small_data
 
 X = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]]])  # one seed, three rows, two columns
 X_HAT = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
@@ -117,3 +119,23 @@ def test_without_the_second_encoder_the_norm_is_of_the_first_code_and_nothing_is
 def test_phi_turns_pictures_that_are_not_square_by_180_degrees():
     x = torch.arange(2 * 4 * 6, dtype=torch.float32).reshape(2, 1, 4, 6)
     assert torch.equal(phi(x, [(0, 0)], PhiSettings(noise=0.0)), x.flip(2, 3))
+
+
+def test_the_score_weighs_the_norm_by_its_own_lambda_and_the_error_by_blocks():
+    x = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def terms(**loss):
+        chosen = small_data.settings("esad, linear").model_copy(update={"loss": LossSettings(**loss)})
+        return build(chosen, (32, 32, 1), (0,)).eval().score_terms(x)
+
+    with torch.no_grad():
+        plain, own, blocks = (
+            terms(lambda1=2),
+            terms(lambda1=2, score_lambda1=5),
+            terms(lambda1=2, score_block=8),
+        )
+    assert plain["eq9"] == pytest.approx(plain["reconstruction"] + 2 * plain["norm"])
+    assert own["eq9"] == pytest.approx(plain["reconstruction"] + 5 * plain["norm"])
+    means = (plain["x_hat"] - x).reshape(3, 4, 8, 4, 8).mean((2, 4))
+    assert blocks["reconstruction"] == pytest.approx(means.square().mean((1, 2)))
+    assert (blocks["reconstruction"] < plain["reconstruction"]).all()
