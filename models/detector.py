@@ -101,8 +101,9 @@ class Method(nn.Module, ABC):
         network = self.settings.network
         if not isinstance(self.scaler, PictureScaler) or network.linear is None:
             return None
-        channels = table6_widths(network.width)[-1] if gated and network.gate == "place" else 0
-        return LinearCode(self.scaler.scaled_shape, network.linear, channels)
+        channels = table6_widths(network.width)[-1] if gated and network.gate != "none" else 0
+        of_item = gated and network.gate == "item"
+        return LinearCode(self.scaler.scaled_shape, network.linear, channels, of_item)
 
     def _seeded(self, build: Callable[[], nn.Module], name: str) -> nn.Module:
         """Build a module whose initial weights follow from the seed alone, leaving the global stream untouched."""

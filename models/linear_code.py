@@ -21,8 +21,8 @@ class LinearCode(nn.Module):
     """Principal components of patches of PATCH x PATCH pixels around a mean picture, perhaps with a gate on them.
 
     Pictures are (B, C, H, W) in [0, 1], H and W divisible by PATCH. `encode` gives (B, K, H/16, W/16), `decode` takes
-    that back to a picture. The gate is sigmoid(w z + b), one number for each place of the networks' code z (B, Z, H/16,
-    W/16), near 1 at first.
+    that back to a picture. The gate is sigmoid(w z + b), near 1 at first: one number for each place of the networks' code z
+    (B, Z, H/16, W/16), or one of the item's mean z.
     """
 
     mean: Tensor
@@ -30,8 +30,12 @@ class LinearCode(nn.Module):
     components: Tensor
     """(K, C, PATCH, PATCH), orthonormal; all 0 until `fit`."""
 
-    def __init__(self, shape: tuple[int, int, int], components: int, gate_channels: int = 0) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], components: int, gate_channels: int = 0, gate_of_item: bool = False
+    ) -> None:
         """`shape` (C, H, W) of scaled pictures; `gate_channels` Z of the code that opens the gate, 0 for none.
+
+        `gate_of_item`: one gate an item, not one a place.
 
         ValueError for more components than a patch has pixels.
         """
@@ -43,6 +47,7 @@ class LinearCode(nn.Module):
             )
         self.register_buffer("mean", torch.zeros(1, channels, height, width))
         self.register_buffer("components", torch.zeros(components, channels, PATCH, PATCH))
+        self.gate_of_item = gate_of_item
         self.gate = nn.Conv2d(gate_channels, 1, 1) if gate_channels else None
         if self.gate is not None and self.gate.bias is not None:
             nn.init.zeros_(self.gate.weight)
@@ -86,4 +91,5 @@ class LinearCode(nn.Module):
         code = self.encode(x)
         if z is None or self.gate is None:
             return self.decode(code)
-        return self.decode(code * torch.sigmoid(self.gate(z)))
+        seen = z.mean((2, 3), keepdim=True) if self.gate_of_item else z
+        return self.decode(code * torch.sigmoid(self.gate(seen)))

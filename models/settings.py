@@ -36,9 +36,9 @@ class NetworkSettings(Settings):
     linear: int | None = Field(None, ge=1)
     """Pictures: numbers that a linear code, found in closed form, keeps of every patch of 16 x 16 beside the learnt
     code; null = none, the paper's (decisions.md#a31)."""
-    gate: Literal["place", "none"] = "place"
-    """How ESAD shuts the linear code off where an item is not to be reconstructed: at each of its places, or never
-    (decisions.md#a31)."""
+    gate: Literal["item", "place", "none"] = "item"
+    """How ESAD shuts the linear code off for what is not to be reconstructed: for a whole item, at each of its places, or
+    never (decisions.md#a31)."""
     affine: bool = True
     """Tables: BatchNorm with scale and shift (Deep SAD's have none, other-methods.md#deep-sad-networks;
     its encoder and Deep SVDD's never have)."""

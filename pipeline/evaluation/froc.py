@@ -175,7 +175,8 @@ def froc_interval(
     """95 % interval of the FROC score by resampling whole groups (patients, slides) with replacement.
 
     `groups` (N,) names each slide's group. A draw without a lesion that counts is left out; None below LEAST_GROUPS
-    groups, or where over a tenth of the draws have none.
+    groups, or where over a tenth of the draws have none. Where every draw gives 0 or 1, the other end is that of a
+    binomial share (Clopper and Pearson) among the groups with lesions.
     """
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     if len(names) < LEAST_GROUPS:
@@ -188,4 +189,8 @@ def froc_interval(
     if len(scores) < 0.9 * draws:
         return None
     low, high = np.percentile(scores, [2.5, 97.5])
+    if low == high and low in {0, 1}:
+        with_lesions = {code for code, slide in zip(codes, slides, strict=True) if len(slide.hits)}
+        edge = 0.025 ** (1 / len(with_lesions))
+        return (edge, 1.0) if low else (0.0, 1 - edge)
     return float(low), float(high)

@@ -37,8 +37,10 @@ TABLE: dict[str, Any] = {
 
 PICTURES: dict[str, Any] = {
     "network.width": 0.25,
-    "loss.lambda1": 0.1,
-    "loss.lambda2": 0.1,
+    "network.linear": 32,
+    "loss.lambda1": 0.01,
+    "loss.lambda2": 0.01,
+    "loss.score_block": 8,
     "loss.labelled_weight": 0.3,
     "data.flip": "both",
     "train": {
@@ -48,8 +50,8 @@ PICTURES: dict[str, Any] = {
     "score.kind": "standardised",
 }  # fmt: skip
 
-WEIGHTED_NORM: dict[str, Any] = {"loss.lambda1": 1.0, "score.kind": "eq9"}
-"""Better than 0.1 and standardised on a validation part of PCam, worse on one of NIH's AP (CHANGELOG)."""
+WEIGHTED_NORM: dict[str, Any] = {"loss.score_lambda1": 1.0, "score.kind": "eq9"}
+"""Better than standardised on validation parts of PCam, worse on ones of NIH's AP (reconstruction.md#settings)."""
 
 SMALL = {"network.width": 0.125}
 
