@@ -39,7 +39,7 @@ from esad.preprocessing.radiographs.nih import REGION, read_boxes
 from esad.preprocessing.radiographs.squares import Squaring, region_in_square
 
 RATIO = {"data.labelled": "ratio", "data.gamma_l": 0.05}
-RADIOGRAPHS = {"loss.lambda1": 0.1, "score.kind": "standardised", "data.flip": "horizontal"}
+RADIOGRAPHS = {"data.flip": "horizontal"}
 NIH = ("nih/nih1000_crop768_64.npz", "cpu", 3)
 BY_PATIENT = {"group": "patient", "split": "none"}
 RUNS: dict[str, tuple[str, str | None, int, dict[str, Any], dict[str, str]]] = {

@@ -50,8 +50,8 @@ WITHOUT: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "esad": {},
     "esad before": WITHOUT,
-    "cae": {"method": "cae", "score.kind": "eq9"},
-    "cae before": {"method": "cae", "score.kind": "eq9", "network.linear": None, "loss.score_block": 1},
+    "cae": {"method": "cae"},
+    "cae before": {"method": "cae", "network.linear": None, "loss.score_block": 1},
 }
 _CAE = {**VARIANTS["cae before"], "train.warmup.steps": 0, "train.steps": 1000}
 CAUSES: dict[str, dict[str, Any]] = {
@@ -151,11 +151,12 @@ def cifar10(data: Path) -> Part:
 
 RATIO: dict[str, Any] = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 BOTH = {"loss.lambda1": 1.0}
-RADIOGRAPHS = {"data.flip": "horizontal", "score.kind": "standardised"}
+RADIOGRAPHS = {"data.flip": "horizontal"}
+THEN = {"loss.lambda1": 0.1, "score.kind": "standardised"}
 SETS: dict[str, tuple[Callable[[Path], Part], dict[str, Any], dict[str, Any]]] = {
     "pcam": (pcam, {"data.flip": "both"}, BOTH),
-    "nih-ap": (nih("AP"), RADIOGRAPHS, {"loss.lambda1": 0.1}),
-    "nih-pa": (nih("PA"), RADIOGRAPHS, {"loss.lambda1": 0.1}),
+    "nih-ap": (nih("AP"), RADIOGRAPHS, THEN),
+    "nih-pa": (nih("PA"), RADIOGRAPHS, THEN),
     "mnist": (mnist, {}, BOTH),
     "fashion-mnist": (fashion_mnist, {}, BOTH),
     "cifar10": (cifar10, {"data.flip": "horizontal"}, BOTH),

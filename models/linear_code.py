@@ -20,9 +20,8 @@ MOST_ITEMS = 20_000
 class LinearCode(nn.Module):
     """Principal components of patches of PATCH x PATCH pixels around a mean picture, perhaps with a gate on them.
 
-    Pictures are (B, C, H, W) in [0, 1], H and W divisible by PATCH. `encode` gives (B, K, H/16, W/16), `decode` takes
-    that back to a picture. The gate is sigmoid(w z + b), near 1 at first: one number for each place of the networks' code z
-    (B, Z, H/16, W/16), or one of the item's mean z.
+    Pictures are (B, C, H, W) in [0, 1], H and W divisible by PATCH. The gate is sigmoid(w z + b), near 1 at first: one number
+    for each place of the networks' code z (B, Z, H/16, W/16), or one of the item's mean z.
     """
 
     mean: Tensor
@@ -76,20 +75,22 @@ class LinearCode(nn.Module):
         largest = best.gather(1, best.abs().argmax(1, keepdim=True))
         self.components.copy_((best * largest.sign()).reshape(self.components.shape))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The K coordinates of every patch, in float32."""
+    def forward(self, x: Tensor) -> Tensor:
+        """What the K numbers of every patch keep of `x`, as a difference from the mean picture; in float32."""
         with torch.autocast(x.device.type, enabled=False):
-            return nn.functional.conv2d(x.float() - self.mean, self.components, stride=PATCH)
+            code = nn.functional.conv2d(x.float() - self.mean, self.components, stride=PATCH)
+            return nn.functional.conv_transpose2d(code, self.components, stride=PATCH)
 
-    def decode(self, code: Tensor) -> Tensor:
-        """The picture of a code."""
-        with torch.autocast(code.device.type, enabled=False):
-            return self.mean + nn.functional.conv_transpose2d(code.float(), self.components, stride=PATCH)
+    def mixed(self, x: Tensor, learnt: Tensor, z: Tensor) -> Tensor:
+        """The mean picture and, on it, the linear copy of `x` as far as the gate is open, `learnt` as far as it is shut.
 
-    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """What the code keeps of `x`; with `z`, only as far as the gate is open, the rest is the mean picture."""
-        code = self.encode(x)
-        if z is None or self.gate is None:
-            return self.decode(code)
+        `learnt` (B, C, H, W) is the decoder's output of the code `z`. Without a gate both are added.
+        """
+        linear = self.forward(x)
+        if self.gate is None:
+            return self.mean + linear + learnt
         seen = z.mean((2, 3), keepdim=True) if self.gate_of_item else z
-        return self.decode(code * torch.sigmoid(self.gate(seen)))
+        opened = torch.sigmoid(self.gate(seen).float())
+        if not self.gate_of_item:
+            opened = nn.functional.interpolate(opened, scale_factor=PATCH)
+        return self.mean + opened * linear + (1 - opened) * learnt

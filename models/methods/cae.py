@@ -52,7 +52,7 @@ class CaeMethod(Method):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         learnt = self.decoder(self.encoder1(x))
-        return learnt if self.linear is None else learnt + self.linear(x)
+        return learnt if self.linear is None else self.linear.mean + self.linear(x) + learnt
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         return {"z": self.encoder1(x)}

@@ -148,11 +148,16 @@ class EsadMethod(Method):
             self.linear.fit(items)
 
     def _decoded(self, x: Tensor, z: Tensor, gated: bool = True) -> Tensor:
-        """The reconstruction: of the code `z` and, with a linear code, what that keeps of `x`."""
+        """The reconstruction: what the decoder makes of `z` and, with a linear code, what that keeps of `x`.
+
+        In the warm-up (`gated` False) encoder and decoder learn whole pictures: a linear code with a gate is left out.
+        """
         learnt = self.decoder(z)
         if self.linear is None:
             return learnt
-        return learnt + self.linear(x, z if gated else None)
+        if gated or self.linear.gate is None:
+            return self.linear.mixed(x, learnt, z)
+        return self.linear.mean + learnt
 
     def _encoded_again(self, x_hat: Tensor, z: Tensor) -> Tensor:
         """The code whose norm counts: of the reconstruction, or without Enc2 `z` itself."""

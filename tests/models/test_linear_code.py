@@ -29,8 +29,7 @@ def test_it_copies_pictures_of_as_many_directions_as_it_has_numbers():
     assert not code.is_fitted
     code.fit(pool(x))
     assert code.is_fitted
-    assert code.encode(x).shape == (50, 4, 2, 2)
-    assert code(x) == pytest.approx(x, abs=1e-5)
+    assert code.mean + code(x) == pytest.approx(x, abs=1e-5)
 
 
 def test_it_keeps_as_much_of_the_patches_as_a_singular_value_decomposition():
@@ -41,7 +40,7 @@ def test_it_keeps_as_much_of_the_patches_as_a_singular_value_decomposition():
     assert flat @ flat.T == pytest.approx(torch.eye(7), abs=1e-5)
     patches = torch.nn.functional.unfold(x - x.mean(0), PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
     values = torch.linalg.svdvals(patches.double()).square()
-    left = float((code(x) - x).square().sum())
+    left = float((code.mean + code(x) - x).square().sum())
     assert left == pytest.approx(float(values[7:].sum()), rel=1e-4)
 
 
@@ -55,14 +54,36 @@ def test_only_unlabelled_items_count_and_the_same_items_give_the_same_code():
     assert torch.equal(some.mean, again.mean)
 
 
-def test_a_closed_gate_leaves_the_mean_picture_and_an_open_one_everything():
+@pytest.mark.parametrize("of_item", [True, False])
+def test_an_open_gate_gives_the_linear_copy_and_a_shut_one_what_was_learnt(of_item):
     x = smooth_pictures(40)
-    code = LinearCode((1, 32, 32), 4, gate_channels=2)
+    learnt = torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
+    code = LinearCode((1, 32, 32), 4, gate_channels=2, gate_of_item=of_item)
     code.fit(pool(x))
     z = torch.ones(40, 2, 2, 2)
-    for bias, expected in ((-30.0, code.mean.expand_as(x)), (30.0, code(x))):
+    for bias, expected in ((-30.0, code.mean + learnt), (30.0, x), (0.0, (x + code.mean + learnt) / 2)):
         torch.nn.init.constant_(code.gate.bias, bias)
-        assert code(x, z).detach() == pytest.approx(expected, abs=1e-5)
+        assert code.mixed(x, learnt, z).detach() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_gate_for_each_place_shuts_a_part_of_the_picture():
+    x, learnt = smooth_pictures(3), torch.zeros(3, 1, 32, 32)
+    code = LinearCode((1, 32, 32), 4, gate_channels=1)
+    code.fit(pool(x))
+    torch.nn.init.constant_(code.gate.weight, 60.0)
+    torch.nn.init.constant_(code.gate.bias, -30.0)
+    z = torch.zeros(3, 1, 2, 2)
+    z[..., 0, 1] = 1.0  # open at the top right alone
+    found = code.mixed(x, learnt, z).detach()
+    assert found[..., :16, 16:] == pytest.approx(x[..., :16, 16:], abs=1e-4)
+    assert found[..., 16:, :] == pytest.approx(code.mean[..., 16:, :].expand(3, -1, -1, -1), abs=1e-5)
+
+
+def test_without_a_gate_both_are_added():
+    x, learnt = smooth_pictures(9), torch.full((9, 1, 32, 32), 0.1)
+    code = LinearCode((1, 32, 32), 4)
+    code.fit(pool(x))
+    assert code.mixed(x, learnt, torch.zeros(9, 2, 2, 2)) == pytest.approx(x + 0.1, abs=1e-5)
 
 
 def test_more_numbers_than_a_patch_has_are_refused():
