@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -169,3 +170,36 @@ def test_the_table_of_epochs_has_a_row_a_report_in_a_terminal_and_lines_in_a_log
     assert phases == sorted(phases, reverse=True)
     assert phases.count("warmup") >= 2
     assert phases.count("train") >= 4
+
+
+def test_what_reconstructions_explain_is_said_while_it_trains_after_and_where_it_is_little(tmp_path, capsys):
+    make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "run", None, [{**BRIEF, "network.linear": None}])
+    error = capsys.readouterr().err
+    assert re.search(r"explained model / PCA -?\d", error)
+    assert re.search(r"warning: Reconstructions explain -?\d.*set network\.linear", error)
+    history = pd.read_csv(tmp_path / "run" / "history.csv").set_index("term")["value"]
+    said = json.loads((tmp_path / "run" / "provenance.json").read_text())["reconstruction"]
+    assert said["held_out"]
+    assert said["model_interval"][0] <= said["model"] <= said["model_interval"][1] < 1
+    assert said["model"] < said["pca"]
+    assert history["explained"].iloc[-1] < 1
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert f"Reconstructions explain {said['model']:.2f}" in card
+
+
+def test_a_linear_code_explains_more_than_components_and_nothing_is_warned_of(tmp_path, capsys):
+    make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "run", None, [{**BRIEF, "network.linear": 200}])
+    assert "warning: Reconstructions" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("method", "kind"), [("deep_sad", "images"), ("cae", "table")])
+def test_only_methods_that_reconstruct_are_compared(tmp_path, method, kind):
+    make_store(tmp_path, kind)
+    short = {**QUICK_TABLE, "train.steps": 20, "train.warmup.steps": 10} if kind == "table" else BRIEF
+    train(tmp_path / "store", tmp_path / "run", None, [{**short, "method": method}])
+    said = json.loads((tmp_path / "run" / "provenance.json").read_text())["reconstruction"]
+    assert (said is None) == (method == "deep_sad")
+    if said:
+        assert said["components"] < 64  # as many as the row's own code
