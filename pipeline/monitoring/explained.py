@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COMPONENTS = 64
 """Numbers of the linear code beside a picture's; beside a table row's as many as its own code has."""
 MOST_FITTED = 2048
+MOST_ENTRIES = 64_000_000
+"""Of the items that the components are fitted to: half a gigabyte of float64."""
 MOST_COUNTED = 512
 FEW = 30
 """Held-out normals below which the linear code is cross-fitted, too, to show how much its figure depends on the items."""
@@ -48,7 +50,8 @@ class ReconstructionWatch:
         held, labels = step.data.validation[0] if step.data.validation else (training[:0], semi[:0])
         self.held_out = bool((labels == 0).any())
         self.counted = evenly(held[labels == 0] if self.held_out else training, MOST_COUNTED)
-        self._training = evenly(training, MOST_FITTED)
+        entries = int(np.prod(step.method.shape))
+        self._training = evenly(training, min(MOST_FITTED, max(2 * COMPONENTS, MOST_ENTRIES // entries)))
         with torch.inference_mode():
             first = self._read(self._training[:1])
             self.reconstructs = step.method.reconstruct(first) is not None
