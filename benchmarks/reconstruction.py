@@ -237,11 +237,11 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="folder of stores, runs and sheets")
     options.add_argument("--only", action="append", choices=list(SETS))
     options.add_argument("--variant", action="append", choices=[*VARIANTS, *CAUSES])
-    options.add_argument("--seeds", type=int, default=5)
-    options.add_argument("--first-seed", type=int, default=0)
+    options.add_argument("--seeds", type=int, default=5, help="how many seeds [5]")
+    options.add_argument("--first-seed", type=int, default=0, help="the first of them [0]")
     given = parsed(options)
     with tempfile.TemporaryDirectory() as folder:
-        out, data, seeds = given.out, given.data, range(given.first_seed, given.seeds)
+        out, data, seeds = given.out, given.data, range(given.first_seed, given.first_seed + given.seeds)
         if given.smoke:
             out, data, seeds = Path(folder), Path(folder) / "data", range(1)
             write_made_up(data)

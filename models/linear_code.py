@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from esad.models.networks import at_least_float32
 from esad.models.training.item_pool import ItemPool
 
 PATCH = 16
@@ -47,7 +48,8 @@ class LinearCode(nn.Module):
         self.register_buffer("mean", torch.zeros(1, channels, height, width))
         self.register_buffer("components", torch.zeros(components, channels, PATCH, PATCH))
         self.gate_of_item = gate_of_item
-        self.gate = nn.Conv2d(gate_channels, 1, 1) if gate_channels else None
+        # skip_init: it draws nothing, so that the stream of random numbers stays as it was
+        self.gate = nn.utils.skip_init(nn.Conv2d, gate_channels, 1, 1) if gate_channels else None
         if self.gate is not None and self.gate.bias is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.constant_(self.gate.bias, 3.0)  # open: sigmoid(3) = 0.95
@@ -60,7 +62,7 @@ class LinearCode(nn.Module):
     def fit(self, items: ItemPool) -> None:
         """Mean picture and components of the unlabelled `items`; a component's largest entry is positive."""
         places = [(labels == 0).nonzero()[0] for labels in items.labels]
-        chosen = [found[:: max(1, len(found) // MOST_ITEMS)] for found in places]
+        chosen = [found[:: max(1, -(-len(found) // MOST_ITEMS))] for found in places]
         size = self.components[0].numel()
         total = torch.zeros_like(self.mean, dtype=torch.float64, device="cpu")
         for x, _ in items.batches(chosen):
@@ -76,9 +78,9 @@ class LinearCode(nn.Module):
         self.components.copy_((best * largest.sign()).reshape(self.components.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the K numbers of every patch keep of `x`, as a difference from the mean picture; in float32."""
+        """What the K numbers of every patch keep of `x`, as a difference from the mean picture; no 16-bit type."""
         with torch.autocast(x.device.type, enabled=False):
-            code = nn.functional.conv2d(x.float() - self.mean, self.components, stride=PATCH)
+            code = nn.functional.conv2d(at_least_float32(x) - self.mean, self.components, stride=PATCH)
             return nn.functional.conv_transpose2d(code, self.components, stride=PATCH)
 
     def mixed(self, x: Tensor, learnt: Tensor, z: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class LinearCode(nn.Module):
         if self.gate is None:
             return self.mean + linear + learnt
         seen = z.mean((2, 3), keepdim=True) if self.gate_of_item else z
-        opened = torch.sigmoid(self.gate(seen).float())
+        opened = torch.sigmoid(at_least_float32(self.gate(seen)))
         if not self.gate_of_item:
             opened = nn.functional.interpolate(opened, scale_factor=PATCH)
         return self.mean + opened * linear + (1 - opened) * learnt

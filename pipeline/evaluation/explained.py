@@ -1,4 +1,4 @@
-"""How much of what normal items vary a reconstruction explains, beside principal components of the same items.
+"""The share of normal items' variance that reconstructions explain, beside principal components of the same items.
 
 explained = 1 - squared error / squared distance from the mean training item, both summed over items and entries: 1 is a
 perfect copy, 0 no better than the mean, below 0 worse. A model that stays under a linear code of 64 numbers, a small
@@ -78,20 +78,20 @@ def cross_fitted(rows: np.ndarray, components: int) -> dict[str, float]:
 
 def explained_sentence(summary: dict[str, Any]) -> str:
     """What `ReconstructionWatch.summary` says, for people."""
-    where = (
-        "normal items held out of training"
-        if summary["held_out"]
-        else "items that it trained on (none was held out)"
-    )
+    where = "held out of training" if summary["held_out"] else "that it trained on (none was held out)"
     low, high = summary["model_interval"]
     text = (
-        f"Reconstructions explain {summary['model']:.2f} [{low:.2f}, {high:.2f}] of what {summary['items']} {where} vary, "
-        f"principal components of {summary['components']} numbers {summary['pca']:.2f}."
+        f"Reconstructions explain {_percent(summary['model'])} [{_percent(low)}, {_percent(high)}] of the variance of "
+        f"{summary['items']} normal items {where}; {summary['components']} principal components explain {_percent(summary['pca'])}."
     )
     crossed = summary.get("pca_cross_fitted")
     if crossed:
         text += (
-            f" Components of other items, in {FOLDS} folds: {crossed['mean']:.2f} "
-            f"({crossed['lowest']:.2f} to {crossed['highest']:.2f})."
+            f" Components fitted to other items, in {FOLDS} folds: {_percent(crossed['mean'])} "
+            f"({_percent(crossed['lowest'])} to {_percent(crossed['highest'])})."
         )
     return text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

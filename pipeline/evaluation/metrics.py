@@ -103,7 +103,7 @@ def bootstrap_intervals(
 
     `groups` (N,) names each item's group. A draw that misses a class is left out; None below LEAST_GROUPS groups,
     or where over a tenth of the draws miss a class (then too few groups hold it). Where every draw gives the same
-    value, resampling says nothing: of the AUC `separated_interval` stands there, of the average precision None.
+    value, resampling says nothing: None, but for an AUC of 0 or 1 `separated_interval`.
     """
     ranked = _ranked(scores, labels)
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -122,10 +122,14 @@ def bootstrap_intervals(
     if np.isnan(areas).mean() > 0.1:
         return Intervals(None, None, len(names))
     found, precision = _percentiles(areas), _percentiles(precisions)
-    if found[0] == found[1]:
-        known = [len(np.unique(codes[np.asarray(labels) == label])) for label in (1, 0)]
-        found = separated_interval(found[0], *known)
-    return Intervals(found, precision if precision[0] < precision[1] else None, len(names))
+    known = [len(np.unique(codes[np.asarray(labels) == label])) for label in (1, 0)]
+    perfect = found[0] == found[1] and found[0] in {0, 1}
+    area = separated_interval(found[0], *known) if perfect else _unless_a_point(found)
+    return Intervals(area, _unless_a_point(precision), len(names))
+
+
+def _unless_a_point(interval: tuple[float, float]) -> tuple[float, float] | None:
+    return interval if interval[0] < interval[1] else None
 
 
 def separated_interval(area: float, anomalies: int, normals: int) -> tuple[float, float]:

@@ -101,7 +101,8 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     areas = {source: _read(path) for source, path in outlines.items() if source in here}
     table["label"] = _labels(table, truth, areas)
     table = table[table["label"].notna()].reset_index(drop=True)
-    summary = {**_slide_auc(table), **_highest_tiles(tiles, least)}
+    normal = set(table.loc[table["label"] == 0, "source"])
+    summary = {**_slide_auc(table), **_highest_tiles(tiles, least, normal)}
     summary["missing"] = list(truth.missing)
     by_outlines = "outlines" if outlines else "tiles"
     summary["labels"] = by_outlines if truth.tumours is None else "reference"
@@ -171,22 +172,23 @@ def _slide_auc(table: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _highest_tiles(tiles: pd.DataFrame, least: float) -> dict[str, Any]:
+def _highest_tiles(tiles: pd.DataFrame, least: float, normal: set[str]) -> dict[str, Any]:
     """Of each slide with tumour tiles: does its highest-scoring tile touch the outline, and how often by chance?
 
     `suspicious_inside`: share of the suspicious tiles (percentile from `least` on) of these slides that touch an outline;
-    `suspicious_elsewhere`: share of the tiles of the other slides that are suspicious. None where there is no such tile.
+    `suspicious_on_normal`: share of the tiles of the slides in `normal` that are suspicious. None where there is no such
+    tile.
     """
     each: dict[str, Any] = {}
     inside: list[bool] = []
-    elsewhere: list[bool] = []
+    on_normal: list[bool] = []
     if "tumour_fraction" in tiles:
         for source, of_slide in tiles.groupby("source", sort=True):
             tumour = of_slide["tumour_fraction"].fillna(0).to_numpy(dtype=float) > 0
             suspicious = of_slide["percentile"].to_numpy(dtype=float) >= least
-            if not tumour.any():
-                elsewhere += suspicious.tolist()
-            else:
+            if source in normal:
+                on_normal += suspicious.tolist()
+            if tumour.any():
                 inside += tumour[suspicious].tolist()
                 top = int(of_slide["score"].to_numpy(dtype=float).argmax())
                 each[str(source)] = {
@@ -199,7 +201,7 @@ def _highest_tiles(tiles: pd.DataFrame, least: float) -> dict[str, Any]:
         "hit_rate": sum(one["hit"] for one in each.values()) / count if each else None,
         "chance": sum(one["tumour_tiles"] / one["tiles"] for one in each.values()) / count if each else None,
         "suspicious_inside": float(np.mean(inside)) if inside else None,
-        "suspicious_elsewhere": float(np.mean(elsewhere)) if elsewhere else None,
+        "suspicious_on_normal": float(np.mean(on_normal)) if on_normal else None,
         "by_slide": each,
     }
 

@@ -27,14 +27,11 @@ TITLES = {
 }  # fmt: skip
 RECONSTRUCTING = ("esad", "cae")
 CHOSEN = (
-    "network.width", "loss.lambda1", "loss.lambda2", "train.optimiser", "train.learning_rate", "train.batch_size",
+    "network.width", "network.linear", "loss.lambda1", "loss.lambda2", "train.optimiser", "train.learning_rate", "train.batch_size",
     "data.where", "data.labelled", "data.split", "data.crop", "data.flip", "score.kind",
 )  # fmt: skip
 """Settings that the card repeats where they apply; all are in config.yaml."""
-FORMULAS = {
-    "eq9": "the method's own score (ESAD: Eq. 9, squared reconstruction error plus lambda1 times the squared norm of the code).",
-    "standardised": "the sum of both terms' distances from their medians over held-out normals, in median absolute deviations.",
-}
+STANDARDISED = "the sum of both terms' distances from their medians over held-out normals, in median absolute deviations."
 
 
 def data_manifest(store: Mapping[str, Any]) -> DataManifest | None:
@@ -72,7 +69,7 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         title=TITLES[config["method"]], items=items_of(store["kind"]), store=store, counts=counts,
         provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
         overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),
-        contract=input_contract(store, config["data"]["crop"]), formula=FORMULAS[config["score"]["kind"]],
+        contract=input_contract(store, config["data"]["crop"]), formula=_formula(config),
         explained=explained_sentence(reconstruction) if reconstruction else "",
         reconstructs=config["method"] in RECONSTRUCTING, metrics=metrics,
     )  # fmt: skip
@@ -84,6 +81,19 @@ def write_model_card(run: Path) -> None:
 
     text = model_card(run, f"scores/{read_config(run)['store']['name']}/metrics.json")
     write_atomically(run / "model_card.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _formula(config: Mapping[str, Any]) -> str:
+    """How the score is made of its terms, in words."""
+    if config["score"]["kind"] == "standardised":
+        return STANDARDISED
+    if config["method"] != "esad":
+        return "the method's own score."
+    loss = config["loss"]
+    weight = loss["lambda1"] if loss["score_lambda1"] is None else loss["score_lambda1"]
+    block = loss["score_block"]
+    of_blocks = f" of the means of blocks of {block} x {block} pixels" if block > 1 else ""
+    return f"Eq. 9, the squared reconstruction error{of_blocks} plus {weight:g} times the squared norm of the code."
 
 
 def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:

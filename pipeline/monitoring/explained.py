@@ -50,7 +50,7 @@ class ReconstructionWatch:
         held, labels = step.data.validation[0] if step.data.validation else (training[:0], semi[:0])
         self.held_out = bool((labels == 0).any())
         self.counted = evenly(held[labels == 0] if self.held_out else training, MOST_COUNTED)
-        entries = int(np.prod(step.method.shape))
+        entries = int(np.prod(getattr(step.method.scaler, "scaled_shape", step.method.shape)))
         self._training = evenly(training, min(MOST_FITTED, max(2 * COMPONENTS, MOST_ENTRIES // entries)))
         with torch.inference_mode():
             first = self._read(self._training[:1])
@@ -119,7 +119,7 @@ def warn_below_components(summary: dict[str, Any], settings: MethodSettings, pic
         return
     remedies = []
     if pictures and settings.network.linear is None:
-        remedies.append("set network.linear (32 numbers a patch reach 0.8 and more on most archives)")
+        remedies.append("set network.linear (32 numbers a patch reached 0.78 to 0.98 in our trials)")
     if settings.method == "esad":
         loss = settings.loss
         remedies.append(f"lower loss.lambda1 (now {loss.lambda1:g}) and loss.lambda2 (now {loss.lambda2:g})")

@@ -126,9 +126,12 @@ def rarity(percentile: np.ndarray) -> np.ndarray:
 
 
 def rarity_scale(normals: int) -> tuple[float, float]:
-    """Ends of a slide heat map's colours, as `rarity`: one in ORDINARY, and above all of `normals` references."""
-    low = math.log10(ORDINARY)
-    return low, max(low + 0.1, math.log10(normals + 1))
+    """Ends of a slide heat map's colours, as `rarity`: one in ORDINARY, and above all of `normals` references.
+
+    Where these are too few to tell rarer tiles than one in ORDINARY, the colours begin with the most ordinary tile.
+    """
+    high = math.log10(normals + 1)
+    return (math.log10(ORDINARY) if normals >= 2 * ORDINARY else 0.0), high
 
 
 def slide_heat_map(

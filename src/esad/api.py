@@ -147,7 +147,7 @@ def score(
 ) -> pd.DataFrame:
     """Score the items of a STORE (None = the run's own), and draw heat overlays: the table of scores.
 
-    A row an item: item_id, score (higher is more abnormal), percentile (share of held-out normals below, in [0, 1]), the
+    A row an item: item_id, score (higher is more abnormal), percentile (among held-out normals, in [0, 1)), the
     terms of the score, label and part where they are known. The folder is RUN/scores/<store name> unless `out` says.
     Raises EsadError where the store was made with other settings than the run's.
     """

@@ -89,3 +89,21 @@ def test_without_a_gate_both_are_added():
 def test_more_numbers_than_a_patch_has_are_refused():
     with pytest.raises(ValueError, match="has 256 numbers"):
         LinearCode((1, 32, 32), 257)
+
+
+def test_the_stream_of_random_numbers_is_left_as_it_was():
+    before = torch.get_rng_state()
+    LinearCode((1, 32, 32), 4, gate_channels=3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_cap_on_items_is_kept(monkeypatch):
+    monkeypatch.setattr("esad.models.linear_code.MOST_ITEMS", 10)
+    x, read = smooth_pictures(19), []
+
+    def reader(positions):
+        read.append(positions.size)
+        return x[positions[0]]
+
+    LinearCode((1, 32, 32), 4).fit(ItemPool([np.arange(19)], [np.zeros(19, np.int8)], reader))
+    assert max(read) <= 10

@@ -23,6 +23,7 @@ from tests.models.small_data import VARIANTS, pictures, settings, table
 CASES = {
     "balanced, odd sizes, crops, labelled normals": ("esad", {"batch_size": 7, "labelled_per_batch": 4}),
     "joint, batches with and without anomalies": ("esad", {"batch_size": 9, "batches": "joint"}),
+    "a linear code": ("esad, linear", {"batch_size": 7, "labelled_per_batch": 4}),
     "cae": ("cae", {"batch_size": 5, "batches": "joint"}),
     "deep_sad": ("deep_sad", {"batch_size": 7, "batches": "joint"}),
     "deep_svdd, soft": ("deep_svdd, soft", {"batch_size": 7}),

@@ -68,10 +68,10 @@ def test_the_sentence_says_what_was_counted_and_that_nothing_was_held_out():
         "components": 64, "items": 12, "held_out": False, "pca_cross_fitted": {"mean": 0.5, "lowest": 0.4, "highest": 0.6},
     }  # fmt: skip
     text = explained_sentence(summary)
-    for part in (
-        "0.18 [0.10, 0.25]",
-        "12 items that it trained on",
-        "64 numbers 0.57",
-        "0.50 (0.40 to 0.60)",
-    ):
-        assert part in text
+    parts = (
+        "18 % [10 %, 25 %]",
+        "12 normal items that it trained on",
+        "components explain 57 %",
+        "50 % (40 % to 60 %)",
+    )
+    assert all(part in text for part in parts)

@@ -112,3 +112,7 @@ def test_the_interval_of_a_perfect_figure_solves_its_equation_and_narrows_with_m
     assert (1 - low) == pytest.approx(1.96 * np.sqrt(variance), rel=1e-6)
     assert high == 1
     assert separated_interval(1.0, 100, 300)[0] > low
+
+
+def test_tied_scores_have_no_interval():
+    assert bootstrap_intervals(np.ones(40), np.repeat([0, 1], 20), np.arange(40)).auc is None

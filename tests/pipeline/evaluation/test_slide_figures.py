@@ -108,7 +108,7 @@ def test_slides_go_through_the_command_line_to_heat_maps_and_froc(tmp_path, caps
     with_tumour = (table["source"] == "tumor.tif").to_numpy()
     suspicious = inside | far
     assert content["slides"]["suspicious_inside"] == tumour[suspicious & with_tumour].mean() < 1
-    assert content["slides"]["suspicious_elsewhere"] == suspicious[~with_tumour].mean() > 0
+    assert content["slides"]["suspicious_on_normal"] == suspicious[~with_tumour].mean() > 0
     slides = pd.read_parquet(run / "scores/store/slides.parquet").set_index("source")
     place = slides.loc["tumor.tif"]
     assert (place["map_step"], place["map_tile"], place["slide_mpp"]) == pytest.approx(

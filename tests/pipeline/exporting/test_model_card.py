@@ -9,10 +9,10 @@ from esad.models.detector import Method
 from esad.models.methods.registry import METHODS
 from esad.models.settings import MethodSettings
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.exporting.model_card import FORMULAS, RECONSTRUCTING, TITLES, data_manifest, model_card
-from esad.pipeline.settings.config import ScoreSettings, TileSettings
+from esad.pipeline.exporting.model_card import RECONSTRUCTING, TITLES, data_manifest, model_card
+from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.train import train
-from tests.pipeline.stores import QUICK_TABLE, make_store
+from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
 def test_the_card_of_a_run(tmp_path):
@@ -34,12 +34,26 @@ def test_the_card_of_a_run(tmp_path):
 
 def test_every_method_and_kind_of_score_has_words():
     assert set(TITLES) == set(METHODS)
-    assert set(FORMULAS) == set(ScoreSettings.model_fields["kind"].annotation.__args__)
     has_reconstruction = {
         name for name, method in METHODS.items() if method.reconstruct is not Method.reconstruct
     }
     assert set(RECONSTRUCTING) == has_reconstruction
     assert set(TITLES) == set(MethodSettings.model_fields["method"].annotation.__args__)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "the means of blocks of 8 x 8 pixels plus 1 times the squared norm"),
+        ({"loss.score_lambda1": None, "loss.lambda1": 0.5, "loss.score_block": 1}, "error plus 0.5 times"),
+        ({"score.kind": "standardised"}, "median absolute deviations"),
+    ],
+)
+def test_the_card_says_how_this_score_is_made(tmp_path, changes, told):
+    make_store(tmp_path, "images")
+    short = {**QUICK, "train.steps": 4, "train.warmup.steps": 2}
+    train(tmp_path / "store", tmp_path / "run", None, [{**short, **changes}])
+    assert told in (tmp_path / "run" / "model_card.md").read_text()
 
 
 @pytest.mark.parametrize(

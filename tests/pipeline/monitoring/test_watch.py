@@ -185,7 +185,7 @@ def test_what_reconstructions_explain_is_said_while_it_trains_after_and_where_it
     assert said["model"] < said["pca"]
     assert history["explained"].iloc[-1] < 1
     card = (tmp_path / "run" / "model_card.md").read_text()
-    assert f"Reconstructions explain {said['model']:.2f}" in card
+    assert f"Reconstructions explain {100 * said['model']:.0f} %" in card
 
 
 def test_a_linear_code_explains_more_than_components_and_nothing_is_warned_of(tmp_path, capsys):

@@ -79,7 +79,7 @@ def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
 def test_colours_go_from_one_normal_tile_in_ten_to_none_of_them():
     assert rarity(np.array([0.0, 0.9, 0.99])) == pytest.approx([0, 1, 2])
     assert rarity_scale(99) == pytest.approx((1, 2))
-    assert rarity_scale(3) == pytest.approx((1, 1.1))  # too few to tell: still a scale
+    assert rarity_scale(3) == pytest.approx((0, np.log10(4)))  # too few for one in ten: all that they tell
     assert rarity(np.array([highest_percentile(99)]))[0] == pytest.approx(rarity_scale(99)[1])
 
 
