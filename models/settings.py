@@ -34,7 +34,7 @@ class NetworkSettings(Settings):
     """False: the first row of Table 4, without Enc2; the norm is of Enc1's code, and there is no association
     (decisions.md#a29)."""
     linear: int | None = Field(None, ge=1)
-    """Pictures: numbers that a linear code, found in closed form, keeps of every patch of 16 x 16 beside the learnt
+    """Pictures: numbers that a linear code (patch-wise PCA) keeps of every patch of 16 x 16 beside the learnt
     code; null = none, the paper's (decisions.md#a31)."""
     gate: Literal["item", "place", "none"] = "item"
     """How ESAD shuts the linear code off for what is not to be reconstructed: for a whole item, at each of its places, or

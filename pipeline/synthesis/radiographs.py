@@ -135,7 +135,7 @@ def _choose_opacities(numbers: np.random.Generator, lungs: np.ndarray) -> list[O
         places = np.argwhere(allowed)
         if len(places):
             row, column = (places[numbers.integers(len(places))] + 0.5) / len(coarse)
-            brightness = float(numbers.uniform(0.10, 0.24))
+            brightness = float(numbers.uniform(0.15, 0.30))
             chosen.append(Opacity(float(column), float(row), float(halves[0]), float(halves[1]), brightness))
     return chosen
 

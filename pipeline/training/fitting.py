@@ -29,7 +29,7 @@ def fit_method(
     tracker: Tracker | None = None,
     ranks: Ranks | None = None,
 ) -> tuple[Method, dict[str, Any]]:
-    """The trained method; its steps, how often training started anew, and its seconds before this process."""
+    """The trained method; its steps, how often training started anew, its seconds before this process, what is explained."""
     from esad.models.methods.classic.shallow import CannotFit
     from esad.models.methods.registry import build
     from esad.models.training.augment import Augmentation
