@@ -49,7 +49,7 @@ class TrainingData:
         if callable(self.items):
             out = self.items(positions.reshape(-1))
         else:
-            out = self.items.index_select(0, torch.from_numpy(positions.reshape(-1)).to(self.items.device))
+            out = self.items.index_select(0, torch.tensor(positions.reshape(-1), device=self.items.device))
         return out.reshape(*positions.shape, *out.shape[1:]).to(device, non_blocking=True)
 
 

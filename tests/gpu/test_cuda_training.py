@@ -24,8 +24,9 @@ def small_pictures(side: int = 32) -> torch.Tensor:
 
 
 def training_step(
-    device: torch.device, precision: str = "auto", width: float = 0.125, side: int = 32, batch: int = 16
-) -> TrainingStep:
+    device: torch.device, precision: str = "auto", width: float = 0.125, side: int = 32, batch: int = 16,
+    linear: int | None = None,
+) -> TrainingStep:  # fmt: skip
     """ESAD on pictures of which a few are labelled anomalies, with plain SGD at a low rate."""
     items = small_pictures(side=side)
     semi = np.zeros(len(items), np.int8)
@@ -37,7 +38,9 @@ def training_step(
         "schedule": "constant",
         "precision": precision,
     }
-    settings = MethodSettings(network={"width": width}, train={**train, "warmup": {"steps": 0}})
+    settings = MethodSettings(
+        network={"width": width, "linear": linear}, train={**train, "warmup": {"steps": 0}}
+    )
     method = build(settings, tuple(items.shape[1:]))
     return TrainingStep(
         method, TrainingData(items, [np.arange(len(items))], [semi]), device, Augmentation(None, "both")
@@ -55,10 +58,11 @@ def without_tf32():
         yield
 
 
-def test_the_same_losses_as_on_the_cpu_in_single_precision(cuda, without_tf32):
+@pytest.mark.parametrize("linear", [None, 16])
+def test_the_same_losses_as_on_the_cpu_in_single_precision(cuda, without_tf32, linear):
     """The same items, augmentation and phi reach both devices: the losses agree but for the order of sums."""
-    on_cpu = losses(training_step(torch.device("cpu")))
-    assert losses(training_step(cuda, "float32")) == pytest.approx(on_cpu, rel=1e-3)
+    on_cpu = losses(training_step(torch.device("cpu"), linear=linear))
+    assert losses(training_step(cuda, "float32", linear=linear)) == pytest.approx(on_cpu, rel=1e-3)
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])

@@ -97,6 +97,38 @@ def test_a_step_depends_on_seed_and_number_alone(variant):
         assert all(torch.equal(value, state[key]) for key, value in whole.items())
 
 
+@pytest.mark.parametrize("stop", [3, 6, 9])
+def test_pictures_with_a_linear_code_go_on_from_a_checkpoint_to_the_same_bits(stop):
+    """In the warm-up, before the last phase, inside it: the code is fitted once and comes with the state."""
+
+    def step() -> TrainingStep:
+        return TrainingStep(build(settings("esad, linear"), (20, 20, 1), (3,)), pictures(), CPU)
+
+    whole = fit(step().method, pictures()).state_dict()
+    first, second = step(), step()
+    for number in range(stop):
+        first(number)
+    second.method.load_state_dict(first.method.state_dict())
+    second.restore(stop, first.state())
+    for number in range(stop, second.steps):
+        second(number)
+    state = second.method.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in whole.items())
+
+
+def test_the_warm_up_leaves_the_linear_code_out():
+    data = pictures()
+    method = build(settings("esad, linear"), (20, 20, 1), (0,))
+    step = TrainingStep(method, data, CPU)
+    step(0)  # fits the code
+    batch = step.batch(1)
+    z = method.encoder1(batch.x)
+    error = (method.linear.mean + method.decoder(z) - batch.x).square().flatten(1).mean(1).mean()
+    assert method.losses("warmup", batch)["loss"].item() == pytest.approx(error.item(), rel=1e-5)
+    assert method.linear.is_fitted
+    assert method.linear.gate.weight.grad is None
+
+
 def test_several_seeds_at_once_equal_one_by_one(variant):
     """In float64: Adam divides by tiny numbers, which magnifies float32's rounding."""
 
