@@ -151,17 +151,17 @@ def cifar10(data: Path) -> Part:
 
 RATIO: dict[str, Any] = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 BOTH = {"loss.lambda1": 1.0}
-RADIOGRAPHS = {"data.flip": "horizontal"}
+RADIOGRAPHS = {"data.flip": "horizontal", "network.linear": 32}
 THEN = {"loss.lambda1": 0.1, "score.kind": "standardised"}
 SETS: dict[str, tuple[Callable[[Path], Part], dict[str, Any], dict[str, Any]]] = {
-    "pcam": (pcam, {"data.flip": "both"}, BOTH),
+    "pcam": (pcam, {"data.flip": "both", "network.linear": 32}, BOTH),
     "nih-ap": (nih("AP"), RADIOGRAPHS, THEN),
     "nih-pa": (nih("PA"), RADIOGRAPHS, THEN),
     "mnist": (mnist, {}, BOTH),
     "fashion-mnist": (fashion_mnist, {}, BOTH),
     "cifar10": (cifar10, {"data.flip": "horizontal"}, BOTH),
 }
-"""How a set is read, its settings, and those that it had `before`."""
+"""How a set is read, its settings (tiles' and radiographs' where it is such), and those that it had `before`."""
 
 
 def make_store(name: str, data: Path, out: Path) -> Path:

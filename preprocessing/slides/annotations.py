@@ -1,4 +1,4 @@
-"""Outlines of lesions: ASAP XML, GeoJSON (QuPath) and the JSON of public Camelyon16 polygons -> tile fractions.
+"""Outlines of lesions: ASAP and Aperio ImageScope XML, GeoJSON (QuPath) and the JSON of public Camelyon16 polygons -> tile fractions.
 
 All coordinates are level-0 pixels.
 """
@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 import shapely
@@ -26,6 +26,9 @@ IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files and classes of QuPath, in lower case
 (docs/explanation/protocols.md#camelyon16-facts)."""
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
+REGION_TYPES = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
+"""Of ImageScope's regions those that have an area."""
+ELLIPSE_CORNERS = 720
 SUFFIXES = (".xml", ".geojson", ".json")
 PIECE_VERTICES = 256
 PIECE_BOXES = 8
@@ -79,25 +82,82 @@ def _check_groups(found: dict[str, list[Any]], unknown: set[str], path: Path) ->
         )
 
 
-def _read_asap(path: Path) -> BaseGeometry:
-    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
-    unknown: set[str] = set()
+def _number(text: str) -> float:
+    """A coordinate; ASAP on a computer set to German or Dutch writes decimal commas."""
+    return float(text.replace(",", "."))
+
+
+def _read_xml(path: Path) -> BaseGeometry:
+    """Outlines of ASAP or Aperio ImageScope, told apart by their elements; InputError for any other XML."""
     try:
-        for annotation in fromstring(outline_bytes(path)).iter("Annotation"):
-            if annotation.get("Type", "").strip().lower() in NO_AREA_TYPES:
-                continue
-            group = annotation.get("PartOfGroup", "None")
-            points = [(float(c.attrib["X"]), float(c.attrib["Y"])) for c in annotation.iter("Coordinate")]
+        root = fromstring(outline_bytes(path))
+        if root.tag == "ASAP_Annotations":
+            outlines = _asap_outlines(root)
+        elif (root.tag == "Annotations" and "MicronsPerPixel" in root.attrib) or root.find(
+            ".//Regions"
+        ) is not None:
+            outlines = _imagescope_outlines(root, path)
+        else:
+            raise InputError(
+                f"{path.name}: an XML of another program (its first element is {root.tag!r}); expected ASAP's "
+                "(ASAP_Annotations) or Aperio ImageScope's (Annotations with Regions). Export it as one of these, or as "
+                "GeoJSON."
+            )
+        found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
+        unknown: set[str] = set()
+        for group, points in outlines:
             if _kind(group) == "unknown":
                 unknown.add(repr(group))
             else:
                 found[_kind(group)].append(_polygon([points], path))
     except (ParseError, KeyError, ValueError, OSError) as error:
         raise InputError(
-            f"{path.name}: not a readable ASAP XML ({type(error).__name__}: {error})."
+            f"{path.name}: not a readable XML of outlines ({type(error).__name__}: {error})."
         ) from error
     _check_groups(found, unknown, path)
     return _area(found["tumour"], found["hole"], path)
+
+
+def _asap_outlines(root: Element) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """(group, corners) of each annotation that has an area."""
+    for annotation in root.iter("Annotation"):
+        if annotation.get("Type", "").strip().lower() not in NO_AREA_TYPES:
+            corners = [
+                (_number(c.attrib["X"]), _number(c.attrib["Y"])) for c in annotation.iter("Coordinate")
+            ]
+            yield annotation.get("PartOfGroup", "None"), corners
+
+
+def _imagescope_outlines(root: Element, path: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """(class, corners) of each region: the class is its layer's name, a region marked NegativeROA is a hole.
+
+    A layer without a name is tumour, as GeoJSON's polygons without a class are. Region types: 0 polygon, 1 rectangle,
+    2 ellipse (both by two opposite corners or all four); others (arrows, rulers) have no area.
+    """
+    for layer in root.iter("Annotation"):
+        name = layer.get("Name", "").strip() or "tumor"
+        for region in layer.iter("Region"):
+            corners = [(_number(v.attrib["X"]), _number(v.attrib["Y"])) for v in region.iter("Vertex")]
+            kind = region.get("Type", "0").strip()
+            if kind not in REGION_TYPES:
+                continue
+            if kind != "0" and len(corners) >= 2:
+                corners = _within_box(corners, REGION_TYPES[kind])
+            negative = region.get("NegativeROA", "0").strip() == "1"
+            yield "_2" if negative and _kind(name) == "tumour" else name, corners
+
+
+def _within_box(corners: list[tuple[float, float]], shape: str) -> list[tuple[float, float]]:
+    """The outline of a `rectangle`, or of an `ellipse`, that spans the box of the given corners."""
+    points = np.asarray(corners, dtype=float)
+    low, high = points.min(0), points.max(0)
+    if shape == "rectangle":
+        return [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
+    angles = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
+    x, y = ((low + high) / 2)[:, None] + ((high - low) / 2)[:, None] * np.stack(
+        [np.cos(angles), np.sin(angles)]
+    )
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _group(feature: dict[str, Any]) -> str:
@@ -130,6 +190,16 @@ def _read_geojson(content: Any, path: Path) -> BaseGeometry:
     """
     found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
     unknown: set[str] = set()
+    if (
+        isinstance(content, dict)
+        and "features" not in content
+        and "geometry" not in content
+        and "type" not in content
+    ):
+        raise InputError(
+            f"{path.name}: a JSON of another program (it has {', '.join(sorted(map(str, content))[:6]) or 'nothing'}); "
+            "expected GeoJSON, or Camelyon16 polygons (positive, negative). Export it as GeoJSON."
+        )
     features = content["features"] if isinstance(content, dict) and "features" in content else content
     for feature in features if isinstance(features, list) else [features]:
         of_type = (feature.get("properties") or {}).get("objectType", "annotation")
@@ -165,7 +235,7 @@ def read_outlines(path: Path) -> BaseGeometry:
 
     Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups or no area at all.
     """
-    return _read_asap(path) if path.suffix.lower() == ".xml" else _read_json(path)
+    return _read_xml(path) if path.suffix.lower() == ".xml" else _read_json(path)
 
 
 def outline_bytes(path: Path) -> bytes:

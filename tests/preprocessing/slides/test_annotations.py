@@ -148,9 +148,9 @@ def test_outlines_of_too_few_points_are_passed_over_but_never_make_a_slide_norma
     square = (
         f'<Annotation PartOfGroup="_1"><Coordinates>{coordinates(ring(0, 0, 9))}</Coordinates></Annotation>'
     )
-    (tmp_path / "a.xml").write_text(f"<A>{text}{square}</A>")
+    (tmp_path / "a.xml").write_text(f"<ASAP_Annotations>{text}{square}</ASAP_Annotations>")
     assert read_outlines(tmp_path / "a.xml").area == 81
-    (tmp_path / "b.xml").write_text(f"<A>{text}</A>")
+    (tmp_path / "b.xml").write_text(f"<ASAP_Annotations>{text}</ASAP_Annotations>")
     (tmp_path / "c.geojson").write_text(json.dumps([feature([[0, 0], [5, 5], [9, 9]])]))
     (tmp_path / "d.geojson").write_text(json.dumps({"type": "Point", "coordinates": [1, 2]}))
     for name in ("b.xml", "c.geojson", "d.geojson"):
@@ -173,13 +173,13 @@ def test_a_file_of_unknown_groups_only_is_refused_rather_than_read_as_normal(tmp
     (tmp_path / "a.geojson").write_text(json.dumps({"features": [feature(ring(0, 0, 9), "Carcinoma")]}))
     square = coordinates(ring(0, 0, 9))
     (tmp_path / "b.xml").write_text(
-        f'<A><Annotation PartOfGroup="Krebs"><Coordinates>{square}</Coordinates></Annotation></A>'
+        f'<ASAP_Annotations><Annotation PartOfGroup="Krebs"><Coordinates>{square}</Coordinates></Annotation></ASAP_Annotations>'
     )
     for name, group in (("a.geojson", "Carcinoma"), ("b.xml", "Krebs")):
         with pytest.raises(InputError, match=rf"{name}.*{group}.*tumor"):
             read_outlines(tmp_path / name)
     (tmp_path / "c.xml").write_text(
-        f'<A><Annotation PartOfGroup="Exclusion"><Coordinates>{square}</Coordinates></Annotation></A>'
+        f'<ASAP_Annotations><Annotation PartOfGroup="Exclusion"><Coordinates>{square}</Coordinates></Annotation></ASAP_Annotations>'
     )
     assert read_outlines(tmp_path / "c.xml").is_empty
 
@@ -198,7 +198,7 @@ def test_bad_json_names_the_file(tmp_path, text):
 
 
 def test_xml_entities_are_not_expanded(tmp_path):
-    bomb = '<!DOCTYPE a [<!ENTITY x "&#48;">]><A><Annotation PartOfGroup="&x;"/></A>'
+    bomb = '<!DOCTYPE a [<!ENTITY x "&#48;">]><ASAP_Annotations><Annotation PartOfGroup="&x;"/></A>'
     (tmp_path / "x.xml").write_text(bomb)
     with pytest.raises(InputError, match=r"x\.xml.*Entit"):
         read_outlines(tmp_path / "x.xml")
@@ -227,3 +227,73 @@ def test_real_outlines_of_camelyon16_add_up(data):
         fractions = outline_fractions(area, boxes)
         assert area.is_valid
         assert fractions.sum() * 1024**2 == pytest.approx(area.area, rel=1e-9)
+
+
+IMAGESCOPE = """<Annotations MicronsPerPixel="0.25"><Annotation Id="1" Name="{name}"><Regions>
+<Region Type="{kind}" NegativeROA="0"><Vertices>{outer}</Vertices></Region>
+<Region Type="0" NegativeROA="1"><Vertices>{hole}</Vertices></Region></Regions></Annotation></Annotations>"""
+
+
+def vertices(points):
+    return "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in points)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outer", "area"),
+    [
+        ("0", ring(100, 100, 800), 640_000),
+        ("1", [(100, 100), (900, 900)], 640_000),
+        ("2", [(100, 100), (900, 900)], np.pi * 400**2),
+    ],
+)
+def test_imagescope_polygons_rectangles_and_ellipses_with_a_negative_region_as_hole(
+    tmp_path, kind, outer, area
+):
+    path = tmp_path / "a.xml"
+    hole = vertices(ring(400, 400, 200))
+    path.write_text(IMAGESCOPE.format(name="Tumor", kind=kind, outer=vertices(outer), hole=hole))
+    assert read_outlines(path).area == pytest.approx(area - 200**2, rel=1e-4)
+
+
+def test_imagescope_layers_of_other_names_are_refused_and_ignored_ones_have_no_area(tmp_path):
+    path = tmp_path / "a.xml"
+    square, hole = vertices(ring(0, 0, 9)), vertices(ring(2, 2, 2))
+    path.write_text(IMAGESCOPE.format(name="Layer 1", kind="0", outer=square, hole=hole))
+    with pytest.raises(InputError, match="Layer 1"):
+        read_outlines(path)
+    path.write_text(IMAGESCOPE.format(name="Exclusion", kind="0", outer=square, hole=hole))
+    assert read_outlines(path).is_empty
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.xml", "<annotations><ndpviewstate id='1'/></annotations>", "another program .*'annotations'"),
+        ("a.xml", "<Session><Objects/></Session>", "another program .*'Session'"),
+        ("a.json", '{"shapes": [], "imagePath": "a.png"}', "another program .*imagePath, shapes"),
+        ("a.json", '{"images": [], "annotations": [], "categories": []}', "another program"),
+        ("a.json", "{}", "another program .*nothing"),
+    ],
+)
+def test_a_schema_that_is_not_known_is_refused_and_never_an_empty_outline(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_outlines(tmp_path / name)
+
+
+def test_a_file_that_says_that_it_has_no_outlines_is_empty(tmp_path):
+    empty = {
+        "a.xml": "<ASAP_Annotations><Annotations/></ASAP_Annotations>",
+        "b.xml": '<Annotations MicronsPerPixel="0.25"><Annotation Name="Tumor"><Regions/></Annotation></Annotations>',
+        "c.geojson": '{"type": "FeatureCollection", "features": []}',
+    }
+    for name, text in empty.items():
+        (tmp_path / name).write_text(text)
+        assert read_outlines(tmp_path / name).is_empty
+
+
+def test_decimal_commas_are_read(tmp_path):
+    corners = '<Coordinate X="100,5" Y="0"/><Coordinate X="200,5" Y="0"/><Coordinate X="200,5" Y="10"/>'
+    text = ASAP.format(outer=corners, hole="")
+    (tmp_path / "a.xml").write_text(text)
+    assert read_outlines(tmp_path / "a.xml").bounds == (100.5, 0, 200.5, 10)
