@@ -27,7 +27,11 @@ def command(
     request: IngestRequest,
     given: dict[str, Any],
     annotations: Annotated[
-        Path | None, typer.Option(help="Folder or zip of outlines: ASAP XML, GeoJSON, JSON.")
+        Path | None, typer.Option(help="Folder or zip of outlines: ASAP or ImageScope XML, GeoJSON, JSON.")
+    ] = None,
+    outline_class: Annotated[
+        list[str] | None,
+        typer.Option(help="What outlines of a class are: NAME=anomaly, hole or ignore; repeatable."),
     ] = None,
     tile_list: Annotated[
         Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")
@@ -35,8 +39,12 @@ def command(
 ) -> Outcome:
     """Cut slides into stain-normalised tiles."""
 
+    from esad.pipeline.slides.listing import parse_outline_classes
+
     def stage() -> Outcome:
         published = published_tiles(tile_list is not None, given.get("protocol"))
+        if outline_class:
+            given["labels.outline_classes"] = parse_outline_classes(outline_class)
         settings = request.settings(TileSettings, "tiles", given, published)
         return tile(inputs, settings, request.options(cores()), annotations, tile_list)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
 from esad.pipeline.evaluation.item_figures import by_term, by_view, figures, localisation
 from esad.pipeline.evaluation.split_overlap import split_overlap
+from esad.pipeline.runs.run_folder import read_config
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError, UsageError
 
@@ -33,7 +34,9 @@ def figures_of_slides(
         return None
     from esad.pipeline.evaluation.slide_figures import read_truth, slide_figures
 
-    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference)
+    labels = read_config(scores.run)["store"]["settings"].get("labels") or {}
+    classes = labels.get("outline_classes")
+    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference, classes)
     tiles = counted_tiles(scores)
     figures = slide_figures(tiles, scores.root, truth) if len(tiles) else None
     asked = annotations or reference

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +44,16 @@ class Truth:
     """Outline files; where there is one at all, a slide without is normal."""
     missing: tuple[str, ...] = ()
     """Slides that the reference names and that are not here."""
+    classes: Mapping[str, str] | None = None
+    """What outlines of a group or class are, as the store of the tiles was told."""
 
 
-def read_truth(sources: Sequence[str], annotations: Path | None, reference: Path | None) -> Truth:
+def read_truth(
+    sources: Sequence[str],
+    annotations: Path | None,
+    reference: Path | None,
+    classes: Mapping[str, str] | None = None,
+) -> Truth:
     """Outline files and reference labels of the slides `sources`, found by stem in any case.
 
     Raises UsageError for a missing folder or file, or where two slides share a stem that is outlined or labelled.
@@ -66,7 +73,7 @@ def read_truth(sources: Sequence[str], annotations: Path | None, reference: Path
             raise UsageError(f"--annotations {annotations}: no such folder or zip.")
         files = find_outlines(annotations, named)
         outlines = {_only(named[stem], path): path for stem, path in files.items()}
-    return Truth(tumours, outlines, missing)
+    return Truth(tumours, outlines, missing, classes)
 
 
 def _only(sources: Sequence[str], file: Path) -> str:
@@ -98,7 +105,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     table = slide_scores(tiles, least)
     table["group"] = _groups(tiles, table)
     here, outlines = set(table["source"]), truth.outlines or {}
-    areas = {source: _read(path) for source, path in outlines.items() if source in here}
+    areas = {source: _read(path, truth.classes) for source, path in outlines.items() if source in here}
     table["label"] = _labels(table, truth, areas)
     table = table[table["label"].notna()].reset_index(drop=True)
     normal = set(table.loc[table["label"] == 0, "source"])
@@ -132,12 +139,12 @@ def _groups(tiles: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     return table["source"].map(first.astype("string")).astype("string").fillna(table["source"])
 
 
-def _read(path: Path) -> BaseGeometry | InputError:
+def _read(path: Path, classes: Mapping[str, str] | None) -> BaseGeometry | InputError:
     """The outlined area, or why it cannot be read."""
     from esad.preprocessing.slides.annotations import read_outlines
 
     try:
-        return read_outlines(path)
+        return read_outlines(path, classes)
     except InputError as error:
         return error
 

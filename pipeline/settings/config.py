@@ -29,6 +29,8 @@ class LabelSettings(Settings):
 
     min_fraction: float = Field(1.0, gt=0, le=1)
     """Least share of a tile inside outlines for label 1 (the paper: all; protocols.md#camelyon16-tiles)."""
+    outline_classes: dict[str, Literal["anomaly", "hole", "ignore"]] = Field(default_factory=dict)
+    """What outlines of a group or class are, in any case; tiles that touch ignored ones have no label."""
 
 
 class TileSettings(Settings):

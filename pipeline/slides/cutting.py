@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from esad.pipeline.slides.camelyon16 import Camelyon16
     from esad.pipeline.slides.listing import SlideListing
+    from esad.preprocessing.slides.annotations import Areas
     from esad.preprocessing.slides.reading import Slide
     from esad.preprocessing.slides.tile_reader import TileReader
     from esad.preprocessing.slides.tiling import ReadPlan
@@ -51,12 +52,12 @@ class SlideTask:
     protocol: Camelyon16 | None = None
     """The rule that then takes the place of grid and tissue mask."""
 
-    def area_of(self, source: str) -> BaseGeometry | None:
-        """The outlined area of the slide; None where it has no outlines. InputError where they cannot be read."""
-        from esad.preprocessing.slides.annotations import read_outlines
+    def areas_of(self, source: str) -> Areas | None:
+        """The outlined areas of the slide; None where it has no outlines. InputError where they cannot be read."""
+        from esad.preprocessing.slides.annotations import read_areas
 
         path = self.outlines.get(source)
-        return read_outlines(path) if path else None
+        return read_areas(path, self.settings.labels.outline_classes) if path else None
 
     def tiles_of(self, slide: Slide, source: str, area: BaseGeometry | None) -> pd.DataFrame | None:
         """The slide's tiles where a list or a protocol says which they are."""
@@ -106,7 +107,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     from esad.preprocessing.slides.reading import Slide
     from esad.preprocessing.slides.sharpness import focus_note
 
-    settings, area = task.settings, task.area_of(source)
+    settings, areas = task.settings, task.areas_of(source)
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         if task.protocol is not None:
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
@@ -121,7 +122,9 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
         }  # fmt: skip
         try:
-            boxes, tissue, listed = places_of_tiles(task, source, slide, plan, overview, area)
+            boxes, tissue, listed = places_of_tiles(
+                task, source, slide, plan, overview, areas.tumour if areas else None
+            )
         except NothingToKeep as error:
             nothing = np.empty((0, 4))
             pictures = write_pictures(root, number, overview, nothing, nothing)
@@ -145,7 +148,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     described |= streamed.stain.recorded()
     described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
     measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
-    items = _items(task, source, boxes[kept], measured[kept], plan.mpp, area)
+    items = _items(task, source, boxes[kept], measured[kept], plan.mpp, areas)
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
@@ -205,7 +208,7 @@ def _items(
     boxes: np.ndarray,
     measured: pd.DataFrame,
     mpp: float,
-    area: BaseGeometry | None,
+    areas: Areas | None,
 ) -> pd.DataFrame:
     """The manifest rows of tiles at `boxes` (N, 4), with the columns of `measured` (N rows), labelled by the outlines."""
     corners = boxes[:, :2].astype("int64")
@@ -221,7 +224,7 @@ def _items(
     items["mpp"] = mpp
     for name, values in measured.items():
         items[name] = values.to_numpy()
-    _label(items, boxes, task, area)
+    _label(items, boxes, task, areas)
     return items
 
 
@@ -303,8 +306,11 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
     return corners
 
 
-def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, area: BaseGeometry | None) -> None:
-    """`tumour_fraction` and `label` from the outlines: 0 without tumour, 1 from `labels.min_fraction`, else null."""
+def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, areas: Areas | None) -> None:
+    """`tumour_fraction` and `label` from the outlines: 0 without tumour, 1 from `labels.min_fraction`, else null.
+
+    Null, too, where a tile is less than that in tumour and touches an ignored area.
+    """
     import numpy as np
 
     from esad.preprocessing.slides.annotations import outline_fractions
@@ -313,8 +319,11 @@ def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, area: BaseGe
         items["tumour_fraction"] = np.nan
         items["label"] = pd.array([None] * len(items), dtype="Int8")
         return
-    fraction = np.zeros(len(items)) if area is None else outline_fractions(area, boxes)
-    label = np.select([fraction == 0, fraction >= task.settings.labels.min_fraction - 1e-9], [0, 1], -1)
+    fraction = ignored = np.zeros(len(items))
+    if areas is not None:
+        fraction, ignored = (outline_fractions(area, boxes) for area in (areas.tumour, areas.ignored))
+    least = task.settings.labels.min_fraction - 1e-9
+    label = np.select([fraction >= least, (fraction == 0) & (ignored == 0)], [1, 0], -1)
     items["tumour_fraction"] = fraction
     items["label"] = pd.array(label, dtype="Int8")
     items.loc[label == -1, "label"] = pd.NA

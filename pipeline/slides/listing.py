@@ -122,6 +122,22 @@ def lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
     return whole.hexdigest()[:16]
 
 
+def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
+    """`["DCIS=anomaly"]` -> {"DCIS": "anomaly"}; UsageError for another form or another kind."""
+    from esad.preprocessing.slides.annotations import OF_CLASSES
+
+    found = {}
+    for pair in pairs:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or not name.strip() or kind.strip() not in OF_CLASSES:
+            raise UsageError(
+                f"--outline-class {pair!r}: expected NAME=KIND with KIND one of {', '.join(OF_CLASSES)}, for example "
+                "DCIS=anomaly."
+            )
+        found[name.strip()] = kind.strip()
+    return found
+
+
 def outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
     """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
     from esad.preprocessing.slides.annotations import find_outlines

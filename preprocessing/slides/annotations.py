@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -22,9 +24,12 @@ from esad.preprocessing.zips import file_names, read_member
 
 TUMOUR_GROUPS = ("tumor", "tumour", "_0", "_1", "metastases", "metastasis")
 HOLE_GROUPS = ("_2", "normal")
-IGNORED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
+PASSED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files and classes of QuPath, in lower case
 (docs/explanation/protocols.md#camelyon16-facts)."""
+Classes = Mapping[str, str]
+"""Group or class of outlines, in any case -> what a person says that it is: a key of OF_CLASSES."""
+OF_CLASSES = {"anomaly": "tumour", "hole": "hole", "ignore": "ignored"}
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 REGION_TYPES = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
 """Of ImageScope's regions those that have an area."""
@@ -56,29 +61,42 @@ def _polygon(rings: Iterable[Any], path: Path) -> BaseGeometry:
     return _polygons(shapely.make_valid(shapely.Polygon(outer, [hole for hole in holes if len(hole)])))
 
 
-def _area(tumour: list[BaseGeometry], holes: list[BaseGeometry], path: Path) -> BaseGeometry:
-    """Union of the outlines without that of the holes; InputError where there are outlines, and none encloses anything."""
+def _areas(found: Mapping[str, list[BaseGeometry]], path: Path) -> Areas:
+    """Unions of the outlines by kind, that of the holes cut out; InputError where no tumour outline encloses anything."""
+    tumour, holes = found["tumour"], found["hole"]
     whole = shapely.union_all(tumour)
     if tumour and whole.is_empty:
         raise InputError(
             f"{path.name}: its {len(tumour)} outlines enclose no area (fewer than three points, or all on a line)."
         )
-    return shapely.difference(whole, shapely.union_all(holes)) if holes else whole
+    cut = shapely.difference(whole, shapely.union_all(holes)) if holes else whole
+    return Areas(cut, shapely.union_all(found["ignored"]))
 
 
-def _kind(group: str) -> str:
-    """`tumour`, `hole`, `ignored` or `unknown`."""
+@dataclass(frozen=True)
+class Areas:
+    """What the outlines of a slide enclose, in level-0 pixels: tumour, holes cut out, and what is to have no label."""
+
+    tumour: BaseGeometry
+    ignored: BaseGeometry
+
+
+def _kind(group: str, classes: Classes) -> str:
+    """`tumour`, `hole`, `ignored`, `passed` (over, as if not there) or `unknown`; what `classes` says comes first."""
     group = group.strip().lower()
-    kinds = {"tumour": TUMOUR_GROUPS, "hole": HOLE_GROUPS, "ignored": IGNORED_GROUPS}
-    return next((kind for kind, groups in kinds.items() if group in groups), "unknown")
+    stated = {name.strip().lower(): OF_CLASSES[kind] for name, kind in classes.items()}
+    kinds = {"tumour": TUMOUR_GROUPS, "hole": HOLE_GROUPS, "passed": PASSED_GROUPS}
+    return stated.get(group) or next((kind for kind, groups in kinds.items() if group in groups), "unknown")
 
 
-def _check_groups(found: dict[str, list[Any]], unknown: set[str], path: Path) -> None:
-    """Refuse a file that outlines only what this module does not know: its tiles would all pass for normal."""
-    if unknown and not found["tumour"]:
+def _check_groups(unknown: Counter[str], path: Path) -> None:
+    """Refuse a file with outlines of a group that this module does not know: their tiles would pass for normal."""
+    if unknown:
+        counts = ", ".join(f"{count} of {group!r}" for group, count in sorted(unknown.items()))
         raise InputError(
-            f"{path.name}: its outlines are of the group {', '.join(sorted(unknown))}; expected one of "
-            f"{', '.join(TUMOUR_GROUPS)} for tumour, {', '.join(HOLE_GROUPS)} for holes. Rename the group."
+            f"{path.name}: its outlines are of groups that are not known ({counts}); expected one of "
+            f"{', '.join(TUMOUR_GROUPS)} for tumour, {', '.join(HOLE_GROUPS)} for holes, {', '.join(PASSED_GROUPS)} for "
+            "what is passed over. Say what each is with --outline-class NAME=anomaly, hole or ignore."
         )
 
 
@@ -87,7 +105,7 @@ def _number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _read_xml(path: Path) -> BaseGeometry:
+def _read_xml(path: Path, classes: Classes) -> Areas:
     """Outlines of ASAP or Aperio ImageScope, told apart by their elements; InputError for any other XML."""
     try:
         root = fromstring(outline_bytes(path))
@@ -96,26 +114,27 @@ def _read_xml(path: Path) -> BaseGeometry:
         elif (root.tag == "Annotations" and "MicronsPerPixel" in root.attrib) or root.find(
             ".//Regions"
         ) is not None:
-            outlines = _imagescope_outlines(root, path)
+            outlines = _imagescope_outlines(root, classes)
         else:
             raise InputError(
                 f"{path.name}: an XML of another program (its first element is {root.tag!r}); expected ASAP's "
                 "(ASAP_Annotations) or Aperio ImageScope's (Annotations with Regions). Export it as one of these, or as "
                 "GeoJSON."
             )
-        found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
-        unknown: set[str] = set()
+        found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": [], "passed": []}
+        unknown: Counter[str] = Counter()
         for group, points in outlines:
-            if _kind(group) == "unknown":
-                unknown.add(repr(group))
+            kind = _kind(group, classes)
+            if kind == "unknown":
+                unknown[group] += 1
             else:
-                found[_kind(group)].append(_polygon([points], path))
+                found[kind].append(_polygon([points], path))
     except (ParseError, KeyError, ValueError, OSError) as error:
         raise InputError(
             f"{path.name}: not a readable XML of outlines ({type(error).__name__}: {error})."
         ) from error
-    _check_groups(found, unknown, path)
-    return _area(found["tumour"], found["hole"], path)
+    _check_groups(unknown, path)
+    return _areas(found, path)
 
 
 def _asap_outlines(root: Element) -> Iterator[tuple[str, list[tuple[float, float]]]]:
@@ -128,7 +147,7 @@ def _asap_outlines(root: Element) -> Iterator[tuple[str, list[tuple[float, float
             yield annotation.get("PartOfGroup", "None"), corners
 
 
-def _imagescope_outlines(root: Element, path: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+def _imagescope_outlines(root: Element, classes: Classes) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     """(class, corners) of each region: the class is its layer's name, a region marked NegativeROA is a hole.
 
     A layer without a name is tumour, as GeoJSON's polygons without a class are. Region types: 0 polygon, 1 rectangle,
@@ -144,7 +163,7 @@ def _imagescope_outlines(root: Element, path: Path) -> Iterator[tuple[str, list[
             if kind != "0" and len(corners) >= 2:
                 corners = _within_box(corners, REGION_TYPES[kind])
             negative = region.get("NegativeROA", "0").strip() == "1"
-            yield "_2" if negative and _kind(name) == "tumour" else name, corners
+            yield "_2" if negative and _kind(name, classes) == "tumour" else name, corners
 
 
 def _within_box(corners: list[tuple[float, float]], shape: str) -> list[tuple[float, float]]:
@@ -183,13 +202,14 @@ def _geojson_polygons(geometry: dict[str, Any], path: Path) -> BaseGeometry:
     raise ValueError(f"type {kind!r}")
 
 
-def _read_geojson(content: Any, path: Path) -> BaseGeometry:
+def _read_geojson(content: Any, path: Path, classes: Classes) -> Areas:
     """Features without a class are tumour: a file of bare polygons outlines what it is about.
 
     QuPath's cells and other detections are no outlines.
     """
-    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": []}
-    unknown: set[str] = set()
+    found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": [], "passed": []}
+    unknown: Counter[str] = Counter()
+    detections: Counter[str] = Counter()
     if (
         isinstance(content, dict)
         and "features" not in content
@@ -204,38 +224,50 @@ def _read_geojson(content: Any, path: Path) -> BaseGeometry:
     for feature in features if isinstance(features, list) else [features]:
         of_type = (feature.get("properties") or {}).get("objectType", "annotation")
         group = _group(feature)
-        kind = _kind(group) if group else "tumour"
-        if of_type != "annotation" or kind == "unknown":
-            unknown.add(repr(group if of_type == "annotation" else of_type))
+        kind = _kind(group, classes) if group else "tumour"
+        if of_type != "annotation":
+            detections[of_type] += 1
+        elif kind == "unknown":
+            unknown[group] += 1
         else:
             found[kind].append(_geojson_polygons(feature.get("geometry", feature), path))
-    _check_groups(found, unknown, path)
-    return _area(found["tumour"], found["hole"], path)
+    if not found["tumour"]:  # a file of detections alone outlines nothing that can be told
+        unknown += detections
+    _check_groups(unknown, path)
+    return _areas(found, path)
 
 
-def _read_json(path: Path) -> BaseGeometry:
+def _read_json(path: Path, classes: Classes) -> Areas:
     try:
         content = json.loads(outline_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: not readable JSON ({error}).") from error
     try:
         if not (isinstance(content, dict) and "positive" in content):
-            return _read_geojson(content, path)
+            return _read_geojson(content, path, classes)
         tumour, holes = (
             [_polygon([shape["vertices"]], path) for shape in content.get(name, [])]
             for name in ("positive", "negative")
         )
-        return _area(tumour, holes, path)
+        return _areas({"tumour": tumour, "hole": holes, "ignored": []}, path)
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
         raise InputError(f"{path.name}: neither GeoJSON nor positive/negative outlines ({error}).") from error
 
 
-def read_outlines(path: Path) -> BaseGeometry:
-    """The annotated area of one slide, holes cut out, in level-0 pixels; an empty area where nothing is outlined.
+def read_areas(path: Path, classes: Classes | None = None) -> Areas:
+    """What the outlines of one slide enclose, in level-0 pixels; empty areas where nothing is outlined.
 
-    Raises InputError, naming the file, where it cannot be read, or outlines nothing but unknown groups or no area at all.
+    `classes` says what groups (ASAP), layers (ImageScope) or classes (QuPath) are, before what this module knows of them.
+    Raises InputError, naming the file, where it cannot be read, is of another schema, or outlines an unknown group or no area
+    at all.
     """
-    return _read_xml(path) if path.suffix.lower() == ".xml" else _read_json(path)
+    read = _read_xml if path.suffix.lower() == ".xml" else _read_json
+    return read(path, classes or {})
+
+
+def read_outlines(path: Path, classes: Classes | None = None) -> BaseGeometry:
+    """The tumour area of one slide, holes cut out, in level-0 pixels; see `read_areas`."""
+    return read_areas(path, classes).tumour
 
 
 def outline_bytes(path: Path) -> bytes:

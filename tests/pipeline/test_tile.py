@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from esad.pipeline.cli.app import call
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.slides.mask_picture import LEGEND_HEIGHT
@@ -92,6 +93,52 @@ def test_labels_follow_the_outlines_and_slides_without_one_are_normal(slides, tm
     half = TileSettings(stain="none", min_tissue=0.3, labels={"min_fraction": 0.5})
     run(slides, tmp_path / "half", half, folder)
     assert (Store(tmp_path / "half").manifest["label"] == 1).sum() == 8  # the four half-covered ones too
+
+
+def test_outlines_of_a_class_that_is_not_known_are_asked_about_and_ignored_ones_give_no_label(
+    slides, tmp_path
+):
+    def feature(name, x, y, side):
+        ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
+
+    folder = tmp_path / "outlines"
+    folder.mkdir()
+    features = [feature("Tumor", 256, 256, 256), feature("DCIS", 640, 640, 128), feature("Fold", 0, 384, 256)]
+    (folder / "slide_1.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    command = [
+        "tile",
+        str(slides),
+        "--annotations",
+        str(folder),
+        "--stain",
+        "none",
+        "--set",
+        "min_tissue=0.3",
+    ]
+    assert (
+        call([*command, "--out", str(tmp_path / "asked")]) == ExitStatus.SOME_REFUSED
+    )  # the other slide is tiled
+    refused = pd.read_csv(tmp_path / "asked" / "failures.csv")
+    assert refused["source"].tolist() == ["slide_1.tif"]
+    assert all(part in refused["reason"][0] for part in ("1 of 'DCIS'", "1 of 'Fold'", "--outline-class"))
+    said = ["--outline-class", "DCIS=anomaly", "--outline-class", "fold=ignore"]
+    assert call([*command, *said, "--out", str(tmp_path / "said")]) == 0
+    items = Store(tmp_path / "said").manifest
+    items = items[items["group"] == "slide_1"]
+    corners = list(zip(items["x"], items["y"], strict=True))
+    labels = dict(
+        zip(corners, items["label"].astype("object").where(items["label"].notna(), None), strict=True)
+    )
+    tumour = {(256, 256), (384, 256), (256, 384), (384, 384), (640, 640)}
+    folded = {(0, 384), (128, 384), (0, 512), (128, 512)}
+    assert {corner for corner, label in labels.items() if label == 1} == tumour & set(corners)
+    assert {corner for corner, label in labels.items() if label is None} == folded & set(corners)
+    assert tumour & set(corners)
+    assert folded & set(corners)
+    wrong = [*command, "--out", str(tmp_path / "wrong"), "--outline-class", "DCIS=benign"]
+    assert call(wrong) == 2
 
 
 def test_a_folder_of_outlines_for_other_slides_makes_nothing_normal(slides, tmp_path, capsys):

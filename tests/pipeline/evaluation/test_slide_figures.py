@@ -165,7 +165,7 @@ def test_an_outline_that_cannot_be_read_leaves_its_slide_out(tmp_path, capsys):
     content, said = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
     assert list(content["slides"]["froc"]["left_out"]) == ["broken.tif"]
     assert (content["slides"]["tumour"], content["slides"]["normal"]) == (1, 1)
-    assert "broken.xml: not a readable ASAP XML" in said
+    assert "broken.xml: not a readable XML of outlines" in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esad.preprocessing.errors import InputError, UsageError
-from esad.preprocessing.slides.annotations import find_outlines, outline_fractions, read_outlines
+from esad.preprocessing.slides.annotations import find_outlines, outline_fractions, read_areas, read_outlines
 
 ASAP = """<ASAP_Annotations><Annotations>
 <Annotation PartOfGroup="Tumor"><Coordinates>{outer}</Coordinates></Annotation>
@@ -166,7 +166,8 @@ def test_classes_of_geojson_are_tumour_hole_or_left_out(tmp_path):
         feature(ring(500, 0, 50), "Ignore*"), feature(ring(700, 0, 50), "Stroma"),
     ]  # fmt: skip
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    assert read_outlines(tmp_path / "a.geojson").area == 100**2 - 10**2 + 50**2
+    areas = read_areas(tmp_path / "a.geojson", {"stroma": "ignore"})
+    assert (areas.tumour.area, areas.ignored.area) == (100**2 - 10**2 + 50**2, 50**2)
 
 
 def test_a_file_of_unknown_groups_only_is_refused_rather_than_read_as_normal(tmp_path):
@@ -297,3 +298,29 @@ def test_decimal_commas_are_read(tmp_path):
     text = ASAP.format(outer=corners, hole="")
     (tmp_path / "a.xml").write_text(text)
     assert read_outlines(tmp_path / "a.xml").bounds == (100.5, 0, 200.5, 10)
+
+
+def test_an_unknown_class_beside_a_known_one_is_refused_with_its_count_and_may_be_said(tmp_path):
+    path = tmp_path / "a.geojson"
+    features = [
+        feature(ring(0, 0, 9), "Tumor"),
+        feature(ring(20, 0, 9), "DCIS"),
+        feature(ring(40, 0, 9), "DCIS"),
+    ]
+    path.write_text(json.dumps({"features": features}))
+    with pytest.raises(InputError, match=r"2 of 'DCIS'.*--outline-class"):
+        read_outlines(path)
+    assert read_areas(path, {"dcis": "anomaly"}).tumour.area == 3 * 81
+    ignored = read_areas(path, {"DCIS": "ignore"})
+    assert (ignored.tumour.area, ignored.ignored.area) == (81, 2 * 81)
+    with pytest.raises(InputError, match="DCIS"):
+        read_outlines(path, {"Tumor": "hole"})  # what is said comes first, and says nothing of the other
+
+
+def test_what_is_said_of_a_known_class_comes_first(tmp_path):
+    path = tmp_path / "a.geojson"
+    path.write_text(
+        json.dumps({"features": [feature(ring(0, 0, 9), "Tumor"), feature(ring(3, 3, 3), "Other")]})
+    )
+    assert read_outlines(path).area == 81
+    assert read_outlines(path, {"other": "hole"}).area == 81 - 9
