@@ -84,6 +84,11 @@ def test_links_lead_to_files_and_headings(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=texts.name_of)
+def test_no_table_is_still_to_be_filled_in(page):
+    assert re.findall(r"^[A-Z][A-Z_]+_TABLE$|\bTODO\b", page.read_text(encoding="utf-8"), re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=texts.name_of)
 def test_commands_parse(page):
     """Stages, options, choices and needed arguments of every command line; nothing is run."""
     for stage, words in texts.commands(page):
