@@ -14,6 +14,8 @@ import numpy as np
 PANEL = 256
 GAP = 8
 HEAT_SIGMA = 2.0
+ORDINARY_COLOURS, HEADROOM = 0.6, 30.0
+"""Share of an overlay's colours for what normal items reach, and how many times that the last colour is."""
 ORDINARY = 10
 """A slide heat map is dark where one normal tile in so many, or more, is as high."""
 OUTLINE = (0, 200, 120)
@@ -42,6 +44,17 @@ def heat_colours(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     return (colormaps["inferno"](share)[..., :3] * 255).round().astype(np.uint8)
 
 
+def with_headroom(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """Values as shares of a panel's colours: linear within `scale` to ORDINARY_COLOURS, then by decades to 1.
+
+    So what lies far above all normal items still shows where it is highest: 1 is HEADROOM times the end of the scale.
+    """
+    low, high = scale
+    share = (values - low) / max(high - low, 1e-12)
+    beyond = np.log10(np.maximum(share, 1)) / math.log10(HEADROOM)
+    return np.where(share <= 1, ORDINARY_COLOURS * share, ORDINARY_COLOURS + (1 - ORDINARY_COLOURS) * beyond)
+
+
 def _enlarged(picture: np.ndarray) -> np.ndarray:
     factor = max(1, PANEL // max(picture.shape[:2]))
     return picture.repeat(factor, 0).repeat(factor, 1)
@@ -53,7 +66,7 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Heat:
-    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind."""
+    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind (`with_headroom`)."""
 
     values: np.ndarray
     scale: tuple[float, float]
@@ -71,7 +84,7 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequ
         output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
         panels.append(_enlarged(output))
     for heat in heats:
-        painted = 0.5 * grey + 0.5 * heat_colours(heat.values, heat.scale)
+        painted = 0.5 * grey + 0.5 * heat_colours(with_headroom(heat.values, heat.scale), (0, 1))
         panels.append(_enlarged(painted.round().astype(np.uint8)))
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     parts = [part for panel in panels for part in (panel, gap)]

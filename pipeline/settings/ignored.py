@@ -97,8 +97,7 @@ def warnings_of_tiles(settings: TileSettings, listed: bool, outlined: bool) -> l
 
     `listed`: published tile lists say which tiles there are; `outlined`: there are outlines.
     """
-    stated = settings.model_dump()
-    default = TileSettings().model_dump()
+    stated, default = settings.model_dump(exclude_defaults=True), TileSettings().model_dump()
     ruled = listed or settings.protocol is not None
     by_rule = "the published set says which tiles there are"
     rules: list[tuple[tuple[str, ...], bool, str]] = [
@@ -115,7 +114,7 @@ def warnings_of_tiles(settings: TileSettings, listed: bool, outlined: bool) -> l
         (
             ("labels",),
             not outlined and not ruled,
-            "labels.min_fraction belongs to outlines, and there are none",
+            "labels belong to outlines, and there are none",
         ),
     ]
     return _lines(rules, stated, default)
@@ -143,7 +142,7 @@ def _lines(
         for names, applies, why in rules
         if applies
         for name in names
-        if stated[name] not in (default[name], None)
+        if stated.get(name) not in (default[name], None)
     ]
 
 

@@ -17,6 +17,7 @@ from esad.pipeline.scoring.overlays import (
     rarity_scale,
     slide_heat_map,
     smooth,
+    with_headroom,
     write_strip,
 )
 from esad.pipeline.scoring.scores import highest_percentile
@@ -74,6 +75,15 @@ def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
     assert (picture[80, 80] == 200).all()
     assert picture.shape[0] == 100
     assert picture.shape[1] > 120
+
+
+def test_panels_are_linear_to_what_normals_reach_then_by_decades():
+    values = np.array([-1.0, 0.0, 0.25, 0.5, 0.5 * np.sqrt(30), 15.0, 99.0])
+    found = with_headroom(values, (0.0, 0.5))
+    assert found[1:6] == pytest.approx([0, 0.3, 0.6, 0.8, 1.0])
+    assert found[0] < 0
+    assert found[6] > 1  # both ends are clipped by the colours
+    assert (np.diff(found) > 0).all()
 
 
 def test_colours_go_from_one_normal_tile_in_ten_to_none_of_them():

@@ -271,7 +271,7 @@ def test_a_checkpoint_of_other_settings_or_versions_is_refused_and_says_which(fo
             with pytest.raises(EsadError, match=match):
                 train(folder / "store", run, None, [EVERY_STEP])
     (run / "config.yaml").unlink()
-    with pytest.raises(EsadError, match=r"other settings \(loss\.lambda1: 1\.0 -> 0\.7\)"):
+    with pytest.raises(EsadError, match=r"other settings \(loss\.lambda1: 0\.01 -> 0\.7\)"):
         train(folder / "store", run, None, [EVERY_STEP, {"loss.lambda1": 0.7}])
     (run / "config.yaml").unlink()
     with monkeypatch.context() as patch:
