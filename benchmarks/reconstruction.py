@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from command import parsed, parser, write_json
 from PIL import Image
-from real_data import write_made_up
+from real_data import RATIO, write_made_up
 
 from esad.models.training.batch import Batch
 from esad.pipeline.evaluate import evaluate
@@ -149,7 +149,6 @@ def cifar10(data: Path) -> Part:
     return {**wanted, "x": np.stack(x)}
 
 
-RATIO: dict[str, Any] = {"data.labelled": "ratio", "data.gamma_l": 0.05}
 BOTH = {"loss.lambda1": 1.0}
 RADIOGRAPHS = {"data.flip": "horizontal", "network.linear": 32}
 THEN = {"loss.lambda1": 0.1, "score.kind": "standardised"}

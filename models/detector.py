@@ -141,11 +141,9 @@ class Method(nn.Module, ABC):
     def score_error(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """Squared reconstruction error of items for the score, (B,) or (S, B): of pixels, or of means of blocks of them."""
         loss, difference = self.settings.loss, x_hat - x
-        if not self.pictures:
-            return reduce_items(difference.square(), 2, loss.reconstruction)
-        if loss.score_block > 1:
+        if self.pictures and loss.score_block > 1:
             difference = nn.functional.avg_pool2d(difference, loss.score_block)
-        return reduce_items(difference.square(), 1, loss.reconstruction)
+        return reduce_items(difference.square(), 1 if self.pictures else 2, loss.reconstruction)
 
     def target(self, batch: Batch) -> Tensor:
         """What the items of a batch are to be reconstructed to, as `batch.x`."""

@@ -40,7 +40,7 @@ class Overlay:
     @property
     def words(self) -> str:
         """What the picture's comment says."""
-        share = above_normals(self.percentile).replace("normals", "held-out normal radiographs")
+        share = above_normals(self.percentile, "held-out normal radiographs")
         return f"Anomaly score {self.score:.5g}, {share}. {PANELS} Research use, no diagnosis."
 
 

@@ -70,9 +70,9 @@ def highest_percentile(normals: int) -> float:
     return normals / (normals + 1)
 
 
-def above_normals(percentile: float) -> str:
+def above_normals(percentile: float, normals: str = "normals") -> str:
     """`above 99.4 % of normals`: rounded down, so that it is never more than the percentile says."""
-    return f"above {math.floor(1000 * percentile + 1e-9) / 10:g} % of normals"
+    return f"above {math.floor(1000 * percentile + 1e-9) / 10:g} % of {normals}"
 
 
 def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:

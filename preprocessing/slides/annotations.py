@@ -27,8 +27,8 @@ HOLE_GROUPS = ("_2", "normal")
 PASSED_GROUPS = ("exclusion", "none", "other", "ignore*", "region*")
 """Groups of ASAP files and classes of QuPath, in lower case
 (docs/explanation/protocols.md#camelyon16-facts)."""
-Classes = Mapping[str, str]
-"""Group or class of outlines, in any case -> what a person says that it is: a key of OF_CLASSES."""
+Stated = Mapping[str, str]
+"""Group or class of outlines, in lower case -> the kind that a person says it is: a value of OF_CLASSES."""
 OF_CLASSES = {"anomaly": "tumour", "hole": "hole", "ignore": "ignored"}
 NO_AREA_TYPES = ("dot", "pointset", "measurement")
 REGION_TYPES = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
@@ -81,10 +81,9 @@ class Areas:
     ignored: BaseGeometry
 
 
-def _kind(group: str, classes: Classes) -> str:
-    """`tumour`, `hole`, `ignored`, `passed` (over, as if not there) or `unknown`; what `classes` says comes first."""
+def _kind(group: str, stated: Stated) -> str:
+    """`tumour`, `hole`, `ignored`, `passed` (over, as if not there) or `unknown`; what is `stated` comes first."""
     group = group.strip().lower()
-    stated = {name.strip().lower(): OF_CLASSES[kind] for name, kind in classes.items()}
     kinds = {"tumour": TUMOUR_GROUPS, "hole": HOLE_GROUPS, "passed": PASSED_GROUPS}
     return stated.get(group) or next((kind for kind, groups in kinds.items() if group in groups), "unknown")
 
@@ -105,7 +104,7 @@ def _number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _read_xml(path: Path, classes: Classes) -> Areas:
+def _read_xml(path: Path, stated: Stated) -> Areas:
     """Outlines of ASAP or Aperio ImageScope, told apart by their elements; InputError for any other XML."""
     try:
         root = fromstring(outline_bytes(path))
@@ -114,7 +113,7 @@ def _read_xml(path: Path, classes: Classes) -> Areas:
         elif (root.tag == "Annotations" and "MicronsPerPixel" in root.attrib) or root.find(
             ".//Regions"
         ) is not None:
-            outlines = _imagescope_outlines(root, classes)
+            outlines = _imagescope_outlines(root, stated)
         else:
             raise InputError(
                 f"{path.name}: an XML of another program (its first element is {root.tag!r}); expected ASAP's "
@@ -124,7 +123,7 @@ def _read_xml(path: Path, classes: Classes) -> Areas:
         found: dict[str, list[Any]] = {"tumour": [], "hole": [], "ignored": [], "passed": []}
         unknown: Counter[str] = Counter()
         for group, points in outlines:
-            kind = _kind(group, classes)
+            kind = _kind(group, stated)
             if kind == "unknown":
                 unknown[group] += 1
             else:
@@ -147,7 +146,7 @@ def _asap_outlines(root: Element) -> Iterator[tuple[str, list[tuple[float, float
             yield annotation.get("PartOfGroup", "None"), corners
 
 
-def _imagescope_outlines(root: Element, classes: Classes) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+def _imagescope_outlines(root: Element, stated: Stated) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     """(class, corners) of each region: the class is its layer's name, a region marked NegativeROA is a hole.
 
     A layer without a name is tumour, as GeoJSON's polygons without a class are. Region types: 0 polygon, 1 rectangle,
@@ -163,7 +162,7 @@ def _imagescope_outlines(root: Element, classes: Classes) -> Iterator[tuple[str,
             if kind != "0" and len(corners) >= 2:
                 corners = _within_box(corners, REGION_TYPES[kind])
             negative = region.get("NegativeROA", "0").strip() == "1"
-            yield "_2" if negative and _kind(name, classes) == "tumour" else name, corners
+            yield "_2" if negative and _kind(name, stated) == "tumour" else name, corners
 
 
 def _within_box(corners: list[tuple[float, float]], shape: str) -> list[tuple[float, float]]:
@@ -202,7 +201,7 @@ def _geojson_polygons(geometry: dict[str, Any], path: Path) -> BaseGeometry:
     raise ValueError(f"type {kind!r}")
 
 
-def _read_geojson(content: Any, path: Path, classes: Classes) -> Areas:
+def _read_geojson(content: Any, path: Path, stated: Stated) -> Areas:
     """Features without a class are tumour: a file of bare polygons outlines what it is about.
 
     QuPath's cells and other detections are no outlines.
@@ -224,7 +223,7 @@ def _read_geojson(content: Any, path: Path, classes: Classes) -> Areas:
     for feature in features if isinstance(features, list) else [features]:
         of_type = (feature.get("properties") or {}).get("objectType", "annotation")
         group = _group(feature)
-        kind = _kind(group, classes) if group else "tumour"
+        kind = _kind(group, stated) if group else "tumour"
         if of_type != "annotation":
             detections[of_type] += 1
         elif kind == "unknown":
@@ -237,14 +236,14 @@ def _read_geojson(content: Any, path: Path, classes: Classes) -> Areas:
     return _areas(found, path)
 
 
-def _read_json(path: Path, classes: Classes) -> Areas:
+def _read_json(path: Path, stated: Stated) -> Areas:
     try:
         content = json.loads(outline_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name}: not readable JSON ({error}).") from error
     try:
         if not (isinstance(content, dict) and "positive" in content):
-            return _read_geojson(content, path, classes)
+            return _read_geojson(content, path, stated)
         tumour, holes = (
             [_polygon([shape["vertices"]], path) for shape in content.get(name, [])]
             for name in ("positive", "negative")
@@ -254,18 +253,19 @@ def _read_json(path: Path, classes: Classes) -> Areas:
         raise InputError(f"{path.name}: neither GeoJSON nor positive/negative outlines ({error}).") from error
 
 
-def read_areas(path: Path, classes: Classes | None = None) -> Areas:
+def read_areas(path: Path, classes: Mapping[str, str] | None = None) -> Areas:
     """What the outlines of one slide enclose, in level-0 pixels; empty areas where nothing is outlined.
 
-    `classes` says what groups (ASAP), layers (ImageScope) or classes (QuPath) are, before what this module knows of them.
+    `classes` says what groups (ASAP), layers (ImageScope) or classes (QuPath), in any case, are: a key of OF_CLASSES each,
+    before what this module knows of them.
     Raises InputError, naming the file, where it cannot be read, is of another schema, or outlines an unknown group or no area
     at all.
     """
     read = _read_xml if path.suffix.lower() == ".xml" else _read_json
-    return read(path, classes or {})
+    return read(path, {name.strip().lower(): OF_CLASSES[kind] for name, kind in (classes or {}).items()})
 
 
-def read_outlines(path: Path, classes: Classes | None = None) -> BaseGeometry:
+def read_outlines(path: Path, classes: Mapping[str, str] | None = None) -> BaseGeometry:
     """The tumour area of one slide, holes cut out, in level-0 pixels; see `read_areas`."""
     return read_areas(path, classes).tumour
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_other_ones(variant):
         )
 
 
+def stopped_and_continued(step: Callable[[], TrainingStep], stop: int) -> dict[str, torch.Tensor]:
+    """The state after a training that stopped before `stop` and went on from what a checkpoint holds."""
+    first, second = step(), step()
+    for number in range(min(stop, first.steps)):
+        first(number)
+    second.method.load_state_dict(first.method.state_dict())
+    second.restore(stop, first.state())
+    for number in range(stop, second.steps):
+        second(number)
+    return second.method.state_dict()
+
+
 def test_a_step_depends_on_seed_and_number_alone(variant):
     """Stopping before the last phase or inside it and going on from what a checkpoint holds: the same to the bit."""
 
@@ -86,14 +100,7 @@ def test_a_step_depends_on_seed_and_number_alone(variant):
 
     whole = fit(step().method, table()).state_dict()
     for stop in (6, 9):
-        first, second = step(), step()
-        for number in range(min(stop, first.steps)):
-            first(number)
-        second.method.load_state_dict(first.method.state_dict())
-        second.restore(stop, first.state())
-        for number in range(stop, second.steps):
-            second(number)
-        state = second.method.state_dict()
+        state = stopped_and_continued(step, stop)
         assert all(torch.equal(value, state[key]) for key, value in whole.items())
 
 
@@ -105,14 +112,7 @@ def test_pictures_with_a_linear_code_go_on_from_a_checkpoint_to_the_same_bits(st
         return TrainingStep(build(settings("esad, linear"), (20, 20, 1), (3,)), pictures(), CPU)
 
     whole = fit(step().method, pictures()).state_dict()
-    first, second = step(), step()
-    for number in range(stop):
-        first(number)
-    second.method.load_state_dict(first.method.state_dict())
-    second.restore(stop, first.state())
-    for number in range(stop, second.steps):
-        second(number)
-    state = second.method.state_dict()
+    state = stopped_and_continued(step, stop)
     assert all(torch.equal(value, state[key]) for key, value in whole.items())
 
 
