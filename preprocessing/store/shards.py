@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
-from esad.preprocessing.store.store import shard_path, temporary_path
+from esad.preprocessing.store.store import shard_path
+from esad.preprocessing.store.writing import check_room, named_in_errors, temporary_path
 
 AT_ONCE = 256
 """Items that are moved at once where gaps are closed."""
@@ -18,13 +20,23 @@ class ShardWriter:
     """`shards/NNNNN.npy` under a temporary name, until `commit`; a context manager that removes what is not committed."""
 
     def __init__(self, root: Path, number: int, count: int, shape: tuple[int, ...]) -> None:
-        """The shard of unit `number` for `count` uint8 items of `shape` (H, W, C)."""
+        """The shard of unit `number` for `count` uint8 items of `shape` (H, W, C); OSError where the disk has no room for them."""
         self.path, self.count, self.shape = shard_path(root, number), count, shape
         self._temporary = temporary_path(self.path)
         self._size = int(np.prod(shape))
-        with self._temporary.open("wb") as file:
-            self._begin = self._header(file, count)
-        self._file = os.open(self._temporary, os.O_RDWR)
+        self._whole = self._size * count
+        with self._named():
+            check_room(self.path, self._whole)
+            try:
+                with self._temporary.open("wb") as file:
+                    self._begin = self._header(file, count)
+                self._file = os.open(self._temporary, os.O_RDWR)
+            except OSError:
+                self._temporary.unlink(missing_ok=True)
+                raise
+
+    def _named(self) -> AbstractContextManager[None]:
+        return named_in_errors(self.path, self._temporary, self._whole)
 
     def _header(self, file: object, count: int) -> int:
         """Write the `.npy` header; returns its length."""
@@ -43,9 +55,10 @@ class ShardWriter:
         """Write uint8 items (N, *shape) at ascending `places` (N,); OSError where the disk is full."""
         items = np.ascontiguousarray(items)
         ends = np.flatnonzero(np.diff(places) != 1) + 1
-        for start, end in zip([0, *ends], [*ends, len(places)], strict=True):
-            if end > start:
-                self._put(items[start:end], int(places[start]))
+        with self._named():
+            for start, end in zip([0, *ends], [*ends, len(places)], strict=True):
+                if end > start:
+                    self._put(items[start:end], int(places[start]))
 
     def _put(self, items: np.ndarray, place: int) -> None:
         left, offset = items.reshape(-1).data, self._begin + place * self._size
@@ -58,10 +71,11 @@ class ShardWriter:
         count = int(kept.sum())
         if not count:
             raise ValueError("a shard without items")
-        if count < self.count:
-            self._close_gaps(np.flatnonzero(kept))
-        os.truncate(self._file, self._begin + count * self._size)
-        os.replace(self._temporary, self.path)
+        with self._named():
+            if count < self.count:
+                self._close_gaps(np.flatnonzero(kept))
+            os.truncate(self._file, self._begin + count * self._size)
+            os.replace(self._temporary, self.path)
 
     def _close_gaps(self, places: np.ndarray) -> None:
         """Move the items at ascending `places` to the front: each goes to where it is, or nearer to the front."""

@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +26,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import EsadError, UsageError
+from esad.preprocessing.store.opening import (
+    KINDS,
+    MANIFEST_COLUMNS,
+    REMEDY,
+    SOURCE_COLUMNS,
+    check_manifest,
+    check_places,
+    check_shard,
+    read_description,
+)
+from esad.preprocessing.store.reading import damaged, read_array, read_table
+from esad.preprocessing.store.writing import (
+    remove_temporaries,
+    temporary_path,
+    write_array,
+    write_atomically,
+    write_csv,
+    write_json,
+    write_table,
+)
 
-KINDS = ("tiles", "radiographs", "images", "table")
+__all__ = [
+    "KINDS", "MANIFEST_TYPES", "SOURCE_TYPES", "Parts", "Store", "Unit", "finalise", "fingerprint", "finished_units",
+    "item_id", "read_sources", "remove_temporaries", "shard_digest", "shard_path", "temporary_path", "with_types",
+    "write_array", "write_atomically", "write_csv", "write_failures", "write_json", "write_table", "write_unit",
+]  # fmt: skip
 MANIFEST_TYPES = {
     "item_id": "str",
     "source": "str",
@@ -49,6 +70,7 @@ SOURCE_TYPES = {
     "items": "int32",
     "bytes": "int64",
     "fingerprint": "str",
+    "shard_digest": "str",  # of the shard that has the source's items, see `shard_digest`
 }
 
 
@@ -62,46 +84,6 @@ class Unit:
     number: int
     sources: tuple[str, ...]
     names: tuple[str, ...] | None = None
-
-
-def temporary_path(path: Path) -> Path:
-    """Where `path` is written before it gets its name, in its own folder, which is made; keeps the suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # random, since writers on two machines can have the same process number
-    return path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix."""
-    temporary = temporary_path(path)
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_temporaries(root: Path) -> None:
-    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole store."""
-    for path in sorted(root.rglob(".*.*")):
-        if path.is_file() and re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
-            path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write `content` as indented JSON with sorted keys, atomically."""
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as Parquet, atomically."""
-    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as `.npy` (no pickle), atomically."""
-    write_atomically(path, lambda temporary: np.save(temporary, array, allow_pickle=False))
 
 
 def item_id(source: str, place: str, digits: int = 8) -> str:
@@ -163,6 +145,15 @@ def shard_path(root: Path, number: int) -> Path:
     return root / "shards" / f"{number:05d}.npy"
 
 
+def shard_digest(path: Path) -> str:
+    """32 hex digits of BLAKE2b over a shard's file: what a store's audit knows a changed shard by.
+
+    A gigabyte takes a second (one core of docs/explanation/measurements.md); it was just written, and is in memory.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def write_unit(
     root: Path, unit: Unit, array: np.ndarray | None, items: pd.DataFrame, sources: pd.DataFrame
 ) -> None:
@@ -182,7 +173,9 @@ def write_unit(
     items["item_id"] = _item_ids(items)
     items["shard"] = np.int32(unit.number)
     items["index"] = np.arange(len(items), dtype=np.int32)
-    parts = root / "parts"
+    parts, shard = root / "parts", shard_path(root, unit.number)
+    digest = shard_digest(shard) if len(items) and shard.is_file() else None
+    sources = sources.assign(shard_digest=[digest if count else None for count in sources["items"]])
     write_table(parts / f"items-{unit.number:05d}.parquet", items)
     write_table(parts / f"sources-{unit.number:05d}.parquet", with_types(sources, SOURCE_TYPES))
 
@@ -227,7 +220,10 @@ class Parts:
         for number in numbers:
             if (name, number) not in self._read:
                 path = self.root / "parts" / f"{name}-{number:05d}.parquet"
-                table = pq.ParquetFile(path).read(use_threads=False)
+                try:
+                    table = pq.ParquetFile(path).read(use_threads=False)
+                except (OSError, ValueError, pa.ArrowException) as error:
+                    raise damaged(path, "is damaged (it is no Parquet file, or cut off)", REMEDY) from error
                 # without pandas' remarks on types: those of the first table would count for all
                 self._read[name, number] = table.replace_schema_metadata(None)
         filled = {number: self._read[name, number] for number in numbers if len(self._read[name, number])}
@@ -244,6 +240,16 @@ class Parts:
         table["attempts"] = table.groupby("source")["attempts"].transform("sum")
         table = table.drop_duplicates("source", keep="last")
         return with_types(table.sort_values("source", kind="stable", ignore_index=True), SOURCE_TYPES)
+
+    def lost(self) -> pd.Series:
+        """Of each source that was read once and refused at its last try, how many items it then gave (`items` has none)."""
+        table, _ = self._join("sources")
+        if table.empty:
+            return pd.Series(dtype=int)
+        last = table.drop_duplicates("source", keep="last").set_index("source")["state"]
+        refused = last.index[last == "refused"]
+        given = table[(table["state"] == "done") & (table["items"] > 0) & table["source"].isin(refused)]
+        return given.drop_duplicates("source", keep="last").set_index("source")["items"]
 
     def items(self) -> pd.DataFrame:
         """The items of the sources as they were last read, sorted by source, with unique `item_id`.
@@ -268,16 +274,22 @@ class Parts:
 
 def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], sources: pd.DataFrame) -> None:
     """Write the tables and `store.json` (last), which make the folder a store."""
-    refused = sources[sources["state"] == "refused"]
     write_table(root / "manifest.parquet", with_types(manifest, MANIFEST_TYPES))
     write_table(root / "sources.parquet", sources)
-    write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
+    write_failures(root, sources)
     write_json(root / "store.json", description)
 
 
+def write_failures(root: Path, sources: pd.DataFrame) -> None:
+    """failures.csv: the refused rows of the table of sources."""
+    refused = sources[sources["state"] == "refused"]
+    write_csv(root / "failures.csv", refused.drop(columns="shard_digest", errors="ignore"))
+
+
 def read_sources(root: Path) -> pd.DataFrame:
-    """The table of sources of a finished store."""
-    return pd.read_parquet(root / "sources.parquet")
+    """The table of sources of a finished store; EsadError where it is missing or damaged."""
+    table = read_table(root / "sources.parquet", REMEDY, SOURCE_COLUMNS)
+    return table if "shard_digest" in table else table.assign(shard_digest=None)  # older than the column
 
 
 class Store:
@@ -287,8 +299,11 @@ class Store:
     positions of `manifest`.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store."""
+    def __init__(self, root: Path, whole: bool = True) -> None:
+        """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store or damaged.
+
+        `whole`: every item must be at a place of its shard. Without it, what is not is for the caller to find.
+        """
         self.root = Path(root)
         if not self.root.exists():
             raise UsageError(f"{self.root}: no such folder; expected a store.")
@@ -302,10 +317,15 @@ class Store:
             )
             hint += "" if begun else "ingest stage (esad tile, radiographs, images or tables)"
             raise EsadError(f"{self.root}: not a store (no store.json); {hint}.")
-        self.description: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-        self.manifest = pd.read_parquet(self.root / "manifest.parquet")
+        self.description: dict[str, Any] = read_description(marker)
+        path = self.root / "manifest.parquet"
+        self.manifest = read_table(path, REMEDY, MANIFEST_COLUMNS)
+        check_manifest(path, self.manifest)
         self._check_names()
         self._shards: dict[int, np.ndarray] = {}
+        if whole:
+            self.sources  # noqa: B018 - opened now, so that a damaged one is not found in the middle of a stage
+            check_places(self.manifest, path, lambda number: len(self.shard(number)))
 
     def _check_names(self) -> None:
         """EsadError for an item whose name would lead out of a folder: overlays and exports are called by it."""
@@ -336,7 +356,13 @@ class Store:
     def columns(self) -> list[str]:
         """Names of a table's feature columns, in order; none for pictures."""
         stated = self.sources["columns"].dropna().tolist() if "columns" in self.sources else []
-        return json.loads(stated[0]) if stated else []
+        try:
+            names = json.loads(stated[0]) if stated else []
+        except (ValueError, TypeError) as error:
+            raise damaged(
+                self.root / "sources.parquet", "is damaged (columns are no JSON)", REMEDY
+            ) from error
+        return [str(name) for name in names]
 
     @cached_property
     def sources(self) -> pd.DataFrame:
@@ -352,15 +378,12 @@ class Store:
         return self.manifest["shard"].to_numpy(), self.manifest["index"].to_numpy()
 
     def shard(self, number: int) -> np.ndarray:
-        """The memory-mapped array of a shard."""
+        """The memory-mapped array of a shard; EsadError where its file is missing, damaged or of another type or shape."""
         if number not in self._shards:
             path = shard_path(self.root, number)
-            try:
-                self._shards[number] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise EsadError(
-                    f"{path}: the shard cannot be read ({error}); run the ingest stage with --force."
-                ) from error
+            array = read_array(path, REMEDY, mapped=True)
+            check_shard(path, array, self.shape, self.description["dtype"])
+            self._shards[number] = array
         return self._shards[number]
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:

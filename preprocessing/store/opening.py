@@ -1,0 +1,73 @@
+"""What a store's own files must hold before anything is made of it: store.json, the manifest's columns, the shards' headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from esad.preprocessing.store.reading import check_entries, damaged, read_object
+
+KINDS = ("tiles", "radiographs", "images", "table")
+REMEDY = "run the ingest stage with --force."
+"""What to do about a damaged store: nothing of it is lost that its inputs do not have."""
+MANIFEST_COLUMNS = ("item_id", "source", "shard", "index", "split", "label", "semi_label", "group")
+SOURCE_COLUMNS = ("source", "state", "reason", "attempts", "items", "bytes", "fingerprint")
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of store.json; EsadError where it is damaged, or of a kind, type or shape that no store has."""
+    content = read_object(
+        path, REMEDY, {"kind": str, "shape": list, "dtype": str, "settings": dict, "inputs": str}
+    )
+    kind, shape, dtype = content["kind"], content["shape"], content["dtype"]
+    if kind not in KINDS:
+        raise damaged(path, f"is damaged (kind = {kind!r}, expected one of {', '.join(KINDS)})", REMEDY)
+    expected = "float32" if kind == "table" else "uint8"
+    if dtype != expected:
+        raise damaged(path, f"is damaged (dtype = {dtype!r}, expected {expected} for {kind})", REMEDY)
+    whole = all(type(side) is int and side > 0 for side in shape)
+    if not whole or len(shape) != (1 if kind == "table" else 3):
+        told = "[columns]" if kind == "table" else "[height, width, channels]"
+        raise damaged(path, f"is damaged (shape = {shape}, expected {told})", REMEDY)
+    if "items" in content:
+        check_entries(path, content, REMEDY, {"items": int})
+    return content
+
+
+def check_manifest(path: Path, table: pd.DataFrame) -> None:
+    """EsadError where the manifest has no items, a place that is no whole number, or a label that is none."""
+    if table.empty:
+        raise damaged(path, "is damaged (it has no items)", REMEDY)
+    for name in ("shard", "index"):
+        if not pd.api.types.is_integer_dtype(table[name].dtype) or table[name].isna().any():
+            raise damaged(path, f"is damaged (column {name!r} holds other than whole numbers)", REMEDY)
+    for name in ("label", "semi_label"):
+        values = table[name]
+        if not (pd.api.types.is_numeric_dtype(values.dtype) or values.isna().all()):
+            raise damaged(path, f"is damaged (column {name!r} holds other than numbers)", REMEDY)
+    if table["source"].isna().any():
+        raise damaged(path, "is damaged (an item without source)", REMEDY)
+
+
+def check_shard(path: Path, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    """EsadError where a shard's array is not of the store's type and shape."""
+    if array.dtype != np.dtype(dtype) or array.shape[1:] != shape or array.ndim != len(shape) + 1:
+        found, wanted = " x ".join(map(str, array.shape[1:])), " x ".join(map(str, shape))
+        raise damaged(path, f"holds items of {found} {array.dtype}, the store of {wanted} {dtype}", REMEDY)
+
+
+def check_places(manifest: pd.DataFrame, path: Path, length: Callable[[int], int]) -> None:
+    """EsadError where an item of the manifest (the file `path`) is at no place of its shard; `length` of a shard, by number."""
+    for number, rows in manifest.groupby("shard", sort=True)["index"]:
+        first, last, count = int(rows.min()), int(rows.max()), length(int(str(number)))
+        if first < 0 or last >= count:
+            wrong = first if first < 0 else last
+            raise damaged(
+                path,
+                f"is damaged (index {wrong} in shard {number}, which has items 0 to {count - 1})",
+                REMEDY,
+            )

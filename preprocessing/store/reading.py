@@ -1,0 +1,99 @@
+"""Files that an earlier stage wrote, opened: one that is missing or damaged ends in one line that names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from esad.preprocessing.errors import EsadError
+
+WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
+FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError, SyntaxError)
+"""What numpy and pyarrow raise for files that are cut off, emptied or of another format."""
+
+
+def damaged(path: Path, what: str, remedy: str) -> EsadError:
+    """The error for a file of ours that cannot be used: `what` is wrong with it, `remedy` is what to do."""
+    return EsadError(f"{path}: {what}; {remedy}")
+
+
+def _state(path: Path) -> str | None:
+    """What is wrong with the file before its content is looked at, or None."""
+    try:
+        if not path.is_file():
+            return "is missing"
+        return None if path.stat().st_size else "is empty"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def read_object(path: Path, remedy: str, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """The object of a JSON file, with at least the entries `needed` of these types.
+
+    EsadError, ending in `remedy`, where the file is missing, is no JSON, or lacks one of them.
+    """
+    wrong = _state(path)
+    if wrong:
+        raise damaged(path, wrong, remedy)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, "is damaged (it is no JSON)", remedy) from error
+    check_entries(path, content, remedy, needed)
+    return content
+
+
+def check_entries(
+    path: Path, content: object, remedy: str, needed: Mapping[str, type | tuple[type, ...]]
+) -> None:
+    """EsadError where `content`, of the file `path`, is no mapping or lacks one of the entries `needed`."""
+    if not isinstance(content, dict):
+        raise damaged(path, f"is damaged (it holds no object but {type(content).__name__})", remedy)
+    for name, kind in needed.items():
+        if name not in content:
+            raise damaged(path, f"is damaged ({name!r} is missing)", remedy)
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if not isinstance(content[name], kinds) or (isinstance(content[name], bool) and bool not in kinds):
+            words = " or ".join(WORDS.get(each, "null") for each in kinds)
+            raise damaged(path, f"is damaged ({name} = {content[name]!r}, expected {words})", remedy)
+
+
+def read_table(path: Path, remedy: str, needed: Sequence[str] = ()) -> pd.DataFrame:
+    """The table of a Parquet file, with at least the columns `needed`; EsadError, ending in `remedy`, otherwise."""
+    wrong = _state(path)
+    if wrong:
+        raise damaged(path, wrong, remedy)
+    try:
+        table = pd.read_parquet(path)
+    except PermissionError as error:
+        raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (*FAULTS, pa.ArrowException) as error:
+        raise damaged(path, "is damaged (it is no Parquet file, or cut off)", remedy) from error
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise damaged(path, f"is damaged (column {missing[0]!r} is missing)", remedy)
+    return table
+
+
+def read_array(path: Path, remedy: str, mapped: bool = False) -> np.ndarray:
+    """The array of a `.npy` file, without pickle, `mapped` into memory or read; EsadError, ending in `remedy`, otherwise."""
+    wrong = _state(path)
+    if wrong:
+        raise damaged(path, wrong, remedy)
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except PermissionError as error:
+        raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error
+    except FAULTS as error:
+        raise damaged(path, "is damaged (it is no .npy file, or cut off)", remedy) from error
+    if not isinstance(array, np.ndarray):
+        raise damaged(path, "is damaged (it holds several arrays)", remedy)
+    return array

@@ -1,0 +1,142 @@
+"""Files written whole or not at all: under a temporary name, then renamed; a full disk is named with what it lacks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esad.preprocessing.store.csv_cells import csv_text
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ALMOST_FULL = 1 << 20
+"""A library's error without a number, on a disk with fewer bytes free than these, is taken for a full disk."""
+
+
+def temporary_path(path: Path) -> Path:
+    """Where `path` is written before it gets its name, in its own folder, which is made; keeps the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # random, since writers on two machines can have the same process number
+    return path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], needed: int | None = None) -> None:
+    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix.
+
+    OSError names `path`; where the disk is full, what is `needed` (bytes; None: not known) and what is free, too. With
+    `needed` that is said before anything is written.
+    """
+    temporary = temporary_path(path)
+    try:
+        with named_in_errors(path, temporary, needed):
+            if needed is not None:
+                check_room(path, needed)
+            write(temporary)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(root: Path) -> None:
+    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole store."""
+    for path in sorted(root.rglob(".*.*")):
+        if path.is_file() and re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
+            path.unlink(missing_ok=True)
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What may still be written there; None where the file system does not tell."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None
+
+
+def check_room(path: Path, needed: int) -> None:
+    """OSError (ENOSPC) where the disk of `path` has fewer than `needed` bytes free, (EFBIG) where a file may not be so long."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0] if resource else -1
+    if resource and limit != resource.RLIM_INFINITY and needed > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    free = free_bytes(path.parent)
+    if free is not None and needed > free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@contextmanager
+def named_in_errors(path: Path, temporary: Path, needed: int | None = None) -> Iterator[None]:
+    """Within the block an OSError of `temporary`, or of no file, becomes one of `path`; of a full disk with the bytes.
+
+    numpy's and Pillow's own errors have neither a number nor a file: they are told by the room that is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        number, free = error.errno, free_bytes(path.parent)
+        if number is None and free is not None and free < ALMOST_FULL:
+            number = errno.ENOSPC
+        if number is None or error.filename not in (None, str(temporary), str(path)):
+            raise
+        raise OSError(number, _told(number, needed, free), str(path)) from error
+
+
+def _told(number: int, needed: int | None, free: int | None) -> str:
+    """The system's word for an error; of a full disk with what is needed and free."""
+    if number not in FULL:
+        return os.strerror(number)
+    sizes = [
+        f"{megabytes(size)} {what}" for size, what in ((needed, "needed"), (free, "free")) if size is not None
+    ]
+    return f"{os.strerror(number)} ({', '.join(sizes)})" if sizes else os.strerror(number)
+
+
+def megabytes(size: int) -> str:
+    """`12.3 MB`, of 10^6 bytes."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, atomically."""
+    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, atomically; texts that a spreadsheet would run are escaped (`csv_cells`)."""
+    text = csv_text(table)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as `.npy` (no pickle), atomically."""
+
+    class Plain:
+        """A file that numpy does not take for one: its own way of writing to files hides the system's error."""
+
+        def __init__(self, write: Callable[[bytes], object]) -> None:
+            self.write = write
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.lib.format.write_array(Plain(file.write), array, allow_pickle=False)  # type: ignore[arg-type]
+
+    write_atomically(path, write, array.nbytes)
