@@ -1,4 +1,4 @@
-"""`esad tables`: npz, mat, csv or parquet into a store of raw float32 rows."""
+"""`esad tables`: tables of every usual format into a store of raw float32 rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from esad.pipeline.conversion.columns import Classes, parse_classes
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.ingest.request import IngestRequest
 from esad.pipeline.settings.config import TableSettings
@@ -14,12 +15,17 @@ from esad.pipeline.stage.options import Inputs, fields_as_options, settings_as_o
 from esad.pipeline.stage.outcome import Outcome
 
 
-@settings_as_options(TableSettings, "label", "group", "split")
+@settings_as_options(
+    TableSettings, "label", "normal_value", "anomaly_value", "group", "split", "id", "columns", "drop", "categorical",
+    "missing", "delimiter", "decimal", "thousands", "encoding", "sheet",
+)  # fmt: skip
 @fields_as_options(IngestRequest, "request")
-def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any]) -> Outcome:
-    """Read tables from npz, mat, csv or parquet."""
+def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any], class_: Classes = None) -> Outcome:
+    """Read tables from npz, mat, csv, tsv, parquet, feather or xlsx."""
 
     def stage() -> Outcome:
+        if class_:
+            given["classes"] = parse_classes(class_)
         settings = request.settings(TableSettings, "table", given)
         return tables(inputs, settings, request.options())
 
@@ -29,26 +35,28 @@ def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any]) -> Ou
 def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptions) -> Outcome:
     """Write the store of float32 (D,) rows, raw values of one or several tables with the same columns.
 
-    A row is an item, its number (from 0) the place; names of the feature columns are JSON in `columns` of
-    sources.parquet. See `esad.preprocessing.tables.read_table` for what is refused. Raises UsageError for a column
-    that was named and is not there, EsadError for tables of different columns, and what `run_job` raises.
+    A row is an item, its number in the file (from 0) the place; names of the feature columns are JSON in `columns` of
+    sources.parquet, what was found out of a file or left out of it is in `notes`. Missing values that training is to fill
+    are NaN. See `esad.preprocessing.tables.reading.read_table` for what is refused. Raises UsageError for a column
+    that was named and is not there and for labels that are not understood, EsadError for tables of different columns, and
+    what `run_job` raises.
     """
     from functools import partial
 
-    from esad.pipeline.conversion.columns import columns_of
-    from esad.pipeline.conversion.tables import process_table, with_checked_columns
+    from esad.pipeline.conversion.columns import reading_of
+    from esad.pipeline.conversion.tables import finish_tables, process_table, with_categories, with_table_notes
     from esad.pipeline.ingest.inputs import find_sources
     from esad.pipeline.ingest.job import Job
     from esad.pipeline.ingest.units import run_job
-    from esad.preprocessing.tables import SUFFIXES
+    from esad.preprocessing.tables.reading import is_table
 
-    archive, sources = find_sources(inputs, lambda path: path.suffix.lower() in SUFFIXES, options.out)
-    process = partial(process_table, archive, columns_of(settings))
+    archive, sources = find_sources(inputs, is_table, options.out)
+    settings = with_categories(archive, sources, settings)
     job = Job(
-        "tables", "table", archive, sources, settings.model_dump(), process, dtype="float32",
-        finish=with_checked_columns,
+        "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading_of(settings)),
+        dtype="float32", finish=partial(finish_tables, settings),
     )  # fmt: skip
-    return run_job(job, options)
+    return with_table_notes(run_job(job, options))
 
 
 if __name__ == "__main__":

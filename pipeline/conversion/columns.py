@@ -1,17 +1,86 @@
-"""Which columns of a table or npz are no features."""
+"""What a person said of columns and values, and what it makes of the items of a whole store."""
 
 from __future__ import annotations
 
-from esad.pipeline.settings.config import ImageSettings, TableSettings
-from esad.preprocessing.tables import Columns
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esad.pipeline.settings.config import ImageSettings, ItemSettings, TableSettings
+from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.progress import say
+from esad.preprocessing.tables.columns import IGNORED, Columns, TableReading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEANINGS = ("normal", "anomaly")
+
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", help="What a class is: NAME=normal or anomaly, '*' for all others; repeatable."),
+]
+
+
+def parse_classes(pairs: Sequence[str]) -> dict[str, str]:
+    """`["good=normal"]` -> {"good": "normal"}; UsageError for another form or another meaning."""
+    found = {}
+    for pair in pairs:
+        name, equals, meaning = pair.rpartition("=")
+        if not equals or not name.strip() or meaning.strip() not in MEANINGS:
+            raise UsageError(f"--class {pair!r}: expected NAME=normal or NAME=anomaly, for example good=normal.")
+        found[name.strip()] = meaning.strip()
+    return found
 
 
 def columns_of(settings: TableSettings | ImageSettings) -> Columns:
     """The columns that are no features; `none` is no column; others that differ from the defaults must exist."""
-    defaults = Columns()
-    named = {settings.label, settings.group, settings.split} - {
-        defaults.label,
-        defaults.group,
-        defaults.split,
-    }
-    return Columns(settings.label, settings.group, settings.split, frozenset(named))
+    defaults, names = Columns(), getattr(settings, "id", None) or IGNORED
+    named = {settings.label, settings.group, settings.split, names} - set(defaults.known)
+    return Columns(settings.label, settings.group, settings.split, names, frozenset(named))
+
+
+def reading_of(settings: TableSettings) -> TableReading:
+    """How the tables of a store are read."""
+    return TableReading(
+        columns_of(settings),
+        None if settings.columns is None else tuple(settings.columns),
+        tuple(settings.drop),
+        settings.categories,
+        settings.missing,
+        settings.delimiter,
+        settings.decimal,
+        settings.thousands,
+        settings.encoding,
+        settings.sheet,
+    )
+
+
+def with_labels(items: pd.DataFrame, settings: ItemSettings) -> pd.DataFrame:
+    """`items` with `label`, or `class_name` where the values are classes, by the label column or the classes of folders.
+
+    What was understood is said in a line; UsageError for values that are not (`two_values.read_values`).
+    """
+    from esad.preprocessing.splits.two_values import Stated, read_values
+    from esad.preprocessing.tables.items import STATED
+
+    stated = Stated.of(settings.normal_value, settings.anomaly_value, settings.classes)
+    if STATED in items:
+        words = items.pop(STATED)
+        reading = read_values(words, f"labels in column '{settings.label}'", stated)
+        if reading.classes:
+            items["class_name"] = words
+    elif "class_name" in items and items["class_name"].notna().any():
+        reading = read_values(items["class_name"], "class folders", stated, ask=False)
+    elif stated.meanings:
+        raise UsageError(
+            f"{min(stated.meanings)!r} is said to be {stated.meanings[min(stated.meanings)]}, and there is neither a label "
+            f"column {settings.label!r} nor a class folder; name the column with --label."
+        )
+    else:
+        return items
+    say(reading.told)
+    if not reading.classes:
+        items["label"] = reading.labels
+    return items

@@ -3,48 +3,83 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from esad.pipeline.conversion.columns import reading_of, with_labels
 from esad.pipeline.ingest.units import refused_row, source_row
-from esad.pipeline.stage.errors import EsadError, InputError
-from esad.preprocessing.store.store import Unit, write_unit
-from esad.preprocessing.tables import Columns, read_table
+from esad.pipeline.settings.config import TableSettings
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.pipeline.stage.outcome import Outcome
+from esad.preprocessing.store.store import Unit, read_sources, write_unit
+from esad.preprocessing.tables.columns import TableReading, split_names
+from esad.preprocessing.tables.reading import categories_of, read_table
 
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_CATEGORIES = 1000
+"""Of one column: what has more is a name, not a category."""
 
-def process_table(archive: Path, columns: Columns, root: Path, unit: Unit) -> None:
+
+def process_table(archive: Path, reading: TableReading, root: Path, unit: Unit) -> None:
     """Read one table into its shard of float32 rows (N, D); one that cannot be read is refused."""
     (source,) = unit.sources
     array: np.ndarray | None = None
     try:
-        array, items, names = read_table(archive / source, columns)
+        table = read_table(archive / source, reading)
     except InputError as error:
-        write_unit(
-            root,
-            unit,
-            None,
-            pd.DataFrame({"source": [], "place": []}),
-            pd.DataFrame([refused_row(archive, source, error)]),
-        )
+        empty = pd.DataFrame({"source": [], "place": []})
+        refused = {**refused_row(archive, source, error), "columns": None, "notes": None}
+        write_unit(root, unit, None, empty, pd.DataFrame([refused]))
         return
+    array, items = table.values, table.items
     items.insert(0, "source", source)
-    items.insert(1, "place", [str(row) for row in range(len(items))])
-    write_unit(
-        root,
-        unit,
-        array,
-        items,
-        pd.DataFrame([source_row(archive, source, len(items), columns=json.dumps(names))]),
-    )
+    items.insert(1, "place", [str(row) for row in table.rows])
+    more = {"columns": json.dumps(table.names), "notes": "; ".join(table.notes) or None}
+    write_unit(root, unit, array, items, pd.DataFrame([source_row(archive, source, len(items), **more)]))
 
 
-def with_checked_columns(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
-    """`items`; EsadError naming two tables whose columns differ, in name or in order, and the first difference."""
+def with_categories(archive: Path, sources: Sequence[str], settings: TableSettings) -> TableSettings:
+    """`settings` with the values that the categorical columns have in all tables; those of a run stay as they are.
+
+    UsageError for a column that no table has, or that has more than MOST_CATEGORIES values.
+    """
+    wanted = [name for name in split_names(settings.categorical, ()) if name not in settings.categories]
+    if not wanted:
+        return settings
+    found: dict[str, set[str]] = {}
+    reading = replace(reading_of(settings), categories={})
+    for source in sources:
+        try:
+            for name, values in categories_of(archive / source, tuple(wanted), reading).items():
+                found.setdefault(name, set()).update(values)
+        except InputError:  # it is refused where it is read
+            continue
+    for name in wanted:
+        if name not in found:
+            raise UsageError(f"--categorical {name}: no table has such a column.")
+        if len(found[name]) > MOST_CATEGORIES:
+            raise UsageError(
+                f"--categorical {name}: it has {len(found[name])} values; at most {MOST_CATEGORIES} make sense. Leave it out "
+                f"with --drop {name}, or keep it as names of rows with --id {name}."
+            )
+    categories = {**settings.categories, **{name: sorted(found[name]) for name in wanted}}
+    return settings.model_copy(update={"categories": categories, "categorical": sorted(categories)})
+
+
+def finish_tables(settings: TableSettings, items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
+    """Labels of the whole store, whose tables are of the same columns."""
+    check_columns(sources)
+    return with_labels(items, settings)
+
+
+def check_columns(sources: pd.DataFrame) -> None:
+    """EsadError naming two tables whose columns differ, in name or in order, and the first difference."""
     sources = sources[sources["state"] == "done"]
     for source, stated in sources[["source", "columns"]].itertuples(index=False):
         first, names = json.loads(sources["columns"].iloc[0]), json.loads(stated)
@@ -58,5 +93,23 @@ def with_checked_columns(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataF
             if place is None
             else f"has column {first[place]!r} where {source} has {names[place]!r}"
         )
-        raise EsadError(f"{sources['source'].iloc[0]} {told}: tables of one store have the same columns.")
-    return items
+        raise EsadError(
+            f"{sources['source'].iloc[0]} {told}: tables of one store have the same columns. Choose them with --columns."
+        )
+
+
+def with_table_notes(outcome: Outcome) -> Outcome:
+    """`outcome`, which also tells what was found out or left out of the tables, and of how many."""
+    notes = read_sources(outcome.out)
+    if "notes" not in notes:
+        return outcome
+    counts = notes["notes"].dropna().str.split("; ").explode().value_counts(sort=False).sort_index()
+    if counts.empty:
+        return outcome
+    files = int(notes["notes"].notna().sum())
+    if len(counts) > 6:
+        told = f"{files} tables have notes, see sources.parquet"
+    else:
+        told = "; ".join(str(note) if files == 1 else f"{note} ({count} files)" for note, count in counts.items())
+    message = f"{outcome.message} Notes: {told}."
+    return replace(outcome, message=message, summary={**outcome.summary, "notes": counts.to_dict()})

@@ -80,7 +80,7 @@ def settings_as_options(model: type[BaseModel], *names: str) -> Callable[[Stage]
     made = {name: (_option(name, model.model_fields[name]), None) for name in names}
 
     def stated(**values: Any) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value not in (None, [])}
 
     return lambda command: _expanded(command, "given", made, stated)
 

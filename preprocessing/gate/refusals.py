@@ -1,0 +1,53 @@
+"""Whatever a reader raises becomes a refusal of the one input that it was reading."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from esad.preprocessing.errors import EsadError, InputError
+
+DEBUG = "ESAD_DEBUG"
+"""Environment variable that `--debug` sets, so that processes of workers have it, too."""
+
+
+def debugging() -> bool:
+    """Whether tracebacks are shown."""
+    return bool(os.environ.get(DEBUG))
+
+
+@contextmanager
+def refusing(name: str, what: str = "file") -> Iterator[None]:
+    """Within the block any exception becomes an InputError "NAME: not a readable WHAT (why)"; EsadErrors pass.
+
+    A fault of the program looks the same from here: with `--debug` the traceback is shown. A full disk, which is no fault of
+    the input, passes, too.
+    """
+    try:
+        yield
+    except EsadError:
+        raise
+    except Exception as error:  # noqa: BLE001  any reader may raise anything on a damaged file
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise  # of writing or of a pipe, not of the file that is read
+        if debugging():
+            traceback.print_exc(file=sys.stderr)
+        raise InputError(f"{name}: not a readable {what} ({in_words(error)}).") from error
+
+
+def in_words(error: BaseException) -> str:
+    """Why an exception was raised, as a person reads it: never the name of its class."""
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.object[error.start]:#04x} at {error.start} is no {error.encoding}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    spoken = " " in text and text[0].isalnum() and not isinstance(error, (KeyError, AttributeError, TypeError, IndexError, NameError))
+    return text[:200] if spoken else "it is damaged or cut short"

@@ -1,0 +1,194 @@
+"""What the values of a label column, or the names of class folders, mean: normal, anomaly, no label, or classes.
+
+Decided over a whole store, since one file may hold one value only. What is not understood is asked about, and what was
+understood is told in a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+
+import pandas as pd
+
+from esad.preprocessing.errors import UsageError
+
+NORMAL_WORDS = frozenset(
+    "normal good ok okay healthy inlier nominal negative neg benign regular clean control intact pass passed".split()
+)
+ANOMALY_WORDS = frozenset(
+    "anomaly anomalous abnormal outlier bad defect defective faulty disease diseased sick ill positive pos malignant tumor tumour "
+    "cancer pathological fraud attack fault fail failed broken damaged nok ng".split()
+)
+NO_LABEL_WORDS = frozenset({"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "-", "unsure"})
+YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
+NORMAL_COLUMNS = NORMAL_WORDS | {"is_normal", "is_good", "is_ok", "is_healthy", "isnormal", "is_inlier", "valid"}
+"""Names of label columns in which 1 or yes would say that a row is normal."""
+REST = "*"
+"""In `--class`: all other values."""
+MOST_NAMED = 12
+Meaning = Literal["normal", "anomaly"]
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a person said of values, compared without regard to case: value -> meaning, REST for all others."""
+
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, normal: Sequence[str], anomaly: Sequence[str], classes: Mapping[str, Meaning] | None = None
+    ) -> Stated:
+        """From `--normal-value`, `--anomaly-value` and `--class`; UsageError for a value of both meanings."""
+        pairs: list[tuple[str, Meaning]] = [(word, "normal") for word in normal]
+        pairs += [(word, "anomaly") for word in anomaly]
+        pairs += list((classes or {}).items())
+        found: dict[str, Meaning] = {}
+        for word, meaning in pairs:
+            folded = fold(word)
+            if found.setdefault(folded, meaning) != meaning:
+                raise UsageError(f"{word!r} is said to be normal and an anomaly: give it one meaning.")
+        return cls(found)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`labels` Int8, null where there is none; `classes` whether the values stay classes; `told` one line for the person."""
+
+    labels: pd.Series
+    classes: bool
+    told: str
+
+
+def fold(word: str) -> str:
+    """How values are compared: without case, spaces at the ends, a plus sign, or the point of a whole number."""
+    text = str(word).strip().casefold()
+    number = text.removeprefix("+")
+    if number.lstrip("-").replace(".", "", 1).isdigit():
+        value = float(number)
+        return str(int(value)) if value == int(value) else number
+    return text
+
+
+def read_values(values: pd.Series, where: str, stated: Stated, ask: bool = True) -> Reading:
+    """The meaning of `values`, text with nulls, of the label column (or the folders) called `where`.
+
+    Without a word from the person: 0 and 1 (1 an anomaly); 1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no;
+    of exactly two values one of NORMAL_WORDS, then the other is an anomaly; one value that is a word for either. Three or
+    more values stay classes, and so do two that are not understood where `ask` is off (folders of any names). Raises
+    UsageError, naming values and options, for what else there is, for what can be read either way, and for a
+    stated value that is not there while others have no meaning.
+    """
+    folded = values.astype("string").map(fold, na_action="ignore").astype("string")
+    folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
+    counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
+    names = {
+        word: str(values[folded == word].iloc[0]).strip() for word in counts
+    }  # as the person wrote them first
+    if stated.meanings:
+        meanings = _as_stated(counts, names, where, stated)
+    else:
+        meanings = _understood(counts, names, where, ask)
+    if meanings is None:
+        labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
+        return Reading(labels, True, _told_classes(counts, names, where))
+    labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype("Int8")
+    return Reading(labels, False, _told(counts, names, meanings, where, len(values)))
+
+
+def _as_stated(
+    counts: Mapping[str, int], names: Mapping[str, str], where: str, stated: Stated
+) -> dict[str, Meaning]:
+    """Meanings by what the person said; with one side said the only other value is the other side."""
+    found = {word: stated.meanings[word] for word in counts if word in stated.meanings}
+    others = [word for word in counts if word not in found]
+    if REST in stated.meanings:
+        return found | dict.fromkeys(others, stated.meanings[REST])
+    sides = set(stated.meanings.values())
+    absent = [word for word in stated.meanings if word not in counts]
+    if others and (absent and not found):
+        raise UsageError(f"{where} has no value {absent[0]!r}; it has {_list(others, names)}.")
+    if others and len(sides) == 1:
+        if len(others) > 1:
+            raise UsageError(
+                f"{where}: {_list(others, names)} are not said to be normal or anomalies; say what each is with "
+                "--normal-value and --anomaly-value (or --class NAME=normal|anomaly, '*' for all others)."
+            )
+        found[others[0]] = "normal" if sides == {"anomaly"} else "anomaly"
+    return found
+
+
+def _understood(
+    counts: Mapping[str, int], names: Mapping[str, str], where: str, ask: bool
+) -> dict[str, Meaning] | None:
+    """Meanings that need no word from the person; None where the values stay classes."""
+    words = set(counts)
+    column = where.split("'")[1].casefold() if "'" in where else ""
+    if not words:
+        return {}
+    if words <= {"0", "1"} or words <= YES | NO:
+        if ask and column in NORMAL_COLUMNS:
+            _ask(counts, names, where, "by its name the higher value may mean normal")
+        return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
+    if words <= {"-1", "0", "1"} and "-1" in words:
+        return _signs(counts, names, where)
+    if len(words) > 2:
+        return None
+    if words & NORMAL_WORDS and not words <= NORMAL_WORDS:
+        return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
+    if len(words) == 1 and words <= NORMAL_WORDS | ANOMALY_WORDS:
+        return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
+    if ask:
+        _ask(counts, names, where, "which of them is normal is not known")
+    return None
+
+
+def _signs(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> dict[str, Meaning]:
+    """1 normal and -1 anomaly, as scikit-learn's detectors and this one write them; asked where that is not plain."""
+    if "0" in counts:
+        _ask(counts, names, where, "1, 0 and -1 may be semi-labels, where 0 is unlabelled")
+    if counts["-1"] >= counts.get("1", 0):
+        _ask(counts, names, where, "by scikit-learn's signs -1 is an anomaly, and it is not the rarer value")
+    return {"1": "normal", "-1": "anomaly"}
+
+
+def _ask(counts: Mapping[str, int], names: Mapping[str, str], where: str, why: str) -> NoReturn:
+    rarer = min(counts, key=lambda word: counts[word])
+    raise UsageError(
+        f"{where} holds {_list(counts, names, counts)}: {why}. Say which is which with --normal-value and --anomaly-value "
+        f"(for example --anomaly-value={names[rarer]})."
+    )
+
+
+def _list(words: Sequence[str] | Mapping[str, int], names: Mapping[str, str], counts: Mapping[str, int] | None = None) -> str:
+    shown = [names[word] + (f" ({counts[word]})" if counts else "") for word in words]
+    more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
+    return ", ".join(shown[:MOST_NAMED]) + more
+
+
+def _told(
+    counts: Mapping[str, int], names: Mapping[str, str], meanings: Mapping[str, Meaning], where: str, items: int
+) -> str:
+    parts = []
+    for meaning, phrase in (("normal", "normal"), ("anomaly", "anomaly")):
+        words = [word for word in counts if meanings.get(word) == meaning]
+        if words:
+            parts.append(f"{_list(words, names, counts)} as {phrase}")
+    without = [word for word in counts if word not in meanings]
+    if without:
+        parts.append(f"{_list(without, names, counts)} without label")
+    empty = items - sum(counts.values())
+    if empty:
+        parts.append(f"{empty} without a value")
+    return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
+
+
+def _told_classes(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> str:
+    normal = next((names[word] for word in counts if word in NORMAL_WORDS), None)
+    example = f"--class {normal}=normal --class '*=anomaly'" if normal else "--class NAME=normal --class '*=anomaly'"
+    return (
+        f"{where}: {len(counts)} classes ({_list(counts, names, counts)}) and no labels. Say which are normal with {example} "
+        "here, or with --set data.normal_classes=[NAME] when training."
+    )

@@ -1,0 +1,212 @@
+"""How a text table is written: encoding, delimiter, decimal and thousands marks, found where they are unambiguous.
+
+Only what every line of the sample bears out is taken; where two readings are possible the person is asked.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.gate.limits import ALWAYS, MOST_INFLATION, check_size
+from esad.preprocessing.tables.columns import TableReading
+
+SAMPLE = 1 << 20
+"""Characters that delimiter and marks are found from; the encoding is found from the whole file."""
+SAMPLE_ROWS = 2000
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " "}
+"""Words for delimiters that are awkward to type."""
+BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
+UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
+GROUPED = re.compile(rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is written; `told` what was found that is not plain (UTF-8, commas, points)."""
+
+    encoding: str
+    delimiter: str
+    decimal: str = "."
+    thousands: str | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """In words, where it is not what every program writes."""
+        marks = {"\u00a0": "no-break space", "\u202f": "narrow no-break space", " ": "space"}
+        words = []
+        if self.encoding not in ("utf-8", "utf-8-sig"):
+            words.append({"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(self.encoding, self.encoding.upper()))
+        if self.delimiter != ",":
+            words.append(DELIMITERS.get(self.delimiter, f"delimiter {self.delimiter!r}"))
+        if self.decimal != ".":
+            words.append("decimal commas")
+        if self.thousands:
+            words.append(f"thousands by {marks.get(self.thousands, self.thousands)}")
+        return [f"read as {', '.join(words)}"] if words else []
+
+
+def find_dialect(path: Path, reading: TableReading) -> Dialect:
+    """The dialect of a text table, gzip-packed where it ends in .gz; what `reading` states is taken as it is.
+
+    Raises InputError where it is no text, grows beyond what it can hold, or two readings are possible; UsageError for an
+    encoding or mark that is none.
+    """
+    encoding = _encoding(path, reading.encoding)
+    with open_bytes(path) as file:
+        text = file.read(SAMPLE).decode(encoding, "ignore")
+    whole = len(text.encode(encoding, "ignore")) < SAMPLE - 16
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = (lines if whole else lines[:-1])[:SAMPLE_ROWS]
+    delimiter = _stated_delimiter(reading.delimiter) or _find_delimiter(lines, path)
+    dialect = _find_marks(_cells(lines, delimiter), delimiter, path, reading)
+    return replace(dialect, encoding=encoding)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The file's content, unpacked where its name ends in .gz."""
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _encoding(path: Path, stated: str) -> str:
+    """The stated encoding, else by byte order mark, UTF-8 where all of the file is, else Windows-1252 or Latin-1."""
+    packed = path.stat().st_size
+    if path.suffix.lower() != ".gz":
+        check_size(path.name, packed, packed)
+    if stated != "auto":
+        try:
+            return codecs.lookup(stated).name
+        except LookupError as error:
+            raise UsageError(f"--encoding {stated!r}: no such encoding; for example utf-8, latin-1, cp1252.") from error
+    decoder, is_utf8, size, beyond_1252, first = codecs.getincrementaldecoder("utf-8")(), True, 0, False, True
+    with open_bytes(path) as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+            if size > max(ALWAYS, MOST_INFLATION * packed):
+                check_size(path.name, size, packed)
+            marked = next((name for bom, name in BOMS.items() if first and block.startswith(bom)), None)
+            if marked:
+                return marked
+            if b"\0" in block:
+                raise InputError(f"{path.name}: no text (it holds zero bytes); expected a table in text.")
+            first, beyond_1252 = False, beyond_1252 or any(byte in block for byte in b"\x81\x8d\x8f\x90\x9d")
+            try:
+                is_utf8 = is_utf8 and decoder.decode(block) is not None
+            except UnicodeDecodeError:
+                is_utf8 = False
+    try:
+        is_utf8 = is_utf8 and decoder.decode(b"", final=True) is not None
+    except UnicodeDecodeError:
+        is_utf8 = False
+    return "utf-8" if is_utf8 else "latin-1" if beyond_1252 else "cp1252"
+
+
+def _stated_delimiter(stated: str) -> str | None:
+    if stated == "auto":
+        return None
+    mark = NAMED.get(stated.lower(), stated)
+    if len(mark) != 1:
+        raise UsageError(f"--delimiter {stated!r}: expected one character, or one of {', '.join(NAMED)}.")
+    return mark
+
+
+def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    return list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+
+
+def _find_delimiter(lines: Sequence[str], path: Path) -> str:
+    """The mark that parts every line into as many cells as the header; InputError where two do equally well."""
+    able: dict[str, float] = {}
+    for mark in DELIMITERS:
+        rows = _cells(lines, mark)
+        counts = {len(row) for row in rows[1:]}
+        header = len(rows[0]) if rows else 0
+        if header > 1 and counts <= {header, header + 1}:  # R leaves out the name of its row names
+            filled = [cell for row in rows[1:200] for cell in row]
+            able[mark] = float(np.mean([_is_number(cell) for cell in filled])) if filled else 0.0
+    if len(able) > 1:
+        best = max(able.values())
+        able = {mark: share for mark, share in able.items() if share == best}
+    if len(able) > 1:
+        raise InputError(
+            f"{path.name}: {' and '.join(DELIMITERS[mark] for mark in able)} part its lines equally well; say which with "
+            "--delimiter."
+        )
+    if able:
+        return next(iter(able))
+    return "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _in_header(lines)
+
+
+def _in_header(lines: Sequence[str]) -> str:
+    """Where no mark parts all lines alike: the one that the header has most of, so that the fault is told by line."""
+    header = lines[0] if lines else ""
+    return max(DELIMITERS, key=lambda mark: header.count(mark))
+
+
+def _is_number(cell: str) -> bool:
+    text = cell.strip()
+    return bool(UNGROUPED.fullmatch(text) or GROUPED.fullmatch(text) or re.fullmatch(rf"{SIGN}\d+{END}", text))
+
+
+def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: TableReading) -> Dialect:
+    """Decimal and thousands marks of the cells below the header; what is stated is taken as it is."""
+    decimals, groups, either = set(), set(), {}
+    for row in rows[1:]:
+        for cell in row:
+            text = cell.strip()
+            grouped, plain = GROUPED.fullmatch(text), UNGROUPED.fullmatch(text)
+            if grouped and (grouped[2] or grouped[1] not in ".," or text.count(grouped[1]) > 1):
+                groups.add(grouped[1])
+                decimals |= {grouped[2]} - {None}
+            elif grouped and plain and plain[1] != "0":
+                either.setdefault(grouped[1], text)  # 1,234: a number of thousands, or one of three decimals
+            elif plain:
+                decimals.add(plain[2])
+    decimal = _decimal(decimals, groups, either, delimiter, path, reading)
+    thousands = None if reading.thousands == "none" else reading.thousands
+    if thousands == "auto":
+        found = (groups | set(either)) - {decimal}
+        if len(found) > 1:
+            raise InputError(
+                f"{path.name}: numbers are grouped by {' and by '.join(map(repr, sorted(found)))}; say which with --thousands."
+            )
+        thousands = found.pop() if found else None
+    if thousands == decimal:
+        raise UsageError(f"--decimal and --thousands are both {decimal!r}: they must differ.")
+    return Dialect("utf-8", delimiter, decimal, thousands)
+
+
+def _decimal(
+    decimals: set[str], groups: set[str], either: dict[str, str], delimiter: str, path: Path, reading: TableReading
+) -> str:
+    """`.` or `,`; InputError where both stand, or where a mark may be either."""
+    if reading.decimal != "auto":
+        return reading.decimal
+    if len(decimals) > 1:
+        raise InputError(
+            f"{path.name}: some numbers have decimal points and some decimal commas; say which it is with --decimal."
+        )
+    if decimals:
+        return decimals.pop()
+    if groups & set(".,"):
+        return "," if "." in groups else "."
+    unclear = either.get(",") or (either.get(".") if delimiter == ";" else None)
+    if unclear and reading.thousands == "auto":
+        raise InputError(
+            f"{path.name}: {unclear} may be a number of thousands or one of three decimals; say which mark is which with "
+            "--decimal . or --decimal ,"
+        )
+    if unclear and reading.thousands != "none":
+        return "," if reading.thousands == "." else "."
+    return "."

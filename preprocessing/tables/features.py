@@ -1,0 +1,155 @@
+"""From the columns of a table to its features: which, in what order, text as 0 and 1, and what becomes of holes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.tables.columns import TableReading, check_present, split_names
+from esad.preprocessing.tables.items import as_words
+
+AS_0_AND_1 = "{column}={value}"
+"""Name of the feature that is 1 where a text column has a value."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """`values` float32 (N, D), NaN for holes that are to be filled; `rows` the table's rows that they are, from 0."""
+
+    values: np.ndarray
+    names: list[str]
+    rows: np.ndarray
+    notes: list[str]
+
+
+def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list[str], list[str]]:
+    """(names of the feature columns in order, notes): those asked for, or all that are not known, without the dropped ones.
+
+    UsageError for a name that is no column.
+    """
+    present = [str(name) for name in frame.columns]
+    dropped = split_names(reading.drop, present)
+    only = split_names(reading.only, present) if reading.only is not None else None
+    for name in (*dropped, *(only or ()), *reading.categories):
+        check_present(name, present, path)
+    known = {name for name in reading.columns.known if name in present}
+    rest = [name for name in present if name not in known and name not in dropped]
+    if only is None:
+        return rest, []
+    others = [name for name in rest if name not in only]
+    notes = [f"{len(others)} other columns left out"] if others else []
+    return [name for name in only if name not in dropped], notes
+
+
+def make_features(
+    frame: pd.DataFrame, unfit: Mapping[str, str], reading: TableReading, path: Path
+) -> Features:
+    """The features of a table.
+
+    `unfit` says of columns why they can be none. Missing cells, infinite ones among them: refused, their rows left out, or
+    NaN, by `reading.missing`. Raises InputError naming column, row (from 1) and value where a cell is text, missing or not
+    finite, and which option helps.
+    """
+    names, notes = choose(frame, reading, path)
+    columns: dict[str, np.ndarray] = {}
+    for name in names:
+        if name in reading.categories:
+            made, said = _zeros_and_ones(frame[name], name, reading.categories[name])
+            columns |= made
+            notes += said
+        elif name in unfit:
+            raise InputError(
+                f"{path.name}: column {name!r} {unfit[name]}, or leave it out with --drop {_shell(name)}."
+            )
+        else:
+            columns[name] = _numbers(frame[name], path, reading.missing != "refuse")
+    if not columns or not len(frame):
+        raise InputError(f"{path.name}: has no rows or no feature columns.")
+    values = np.empty((len(frame), len(columns)), dtype=np.float32)
+    for place, column in enumerate(columns.values()):
+        values[:, place] = column
+    holes = ~np.isfinite(values)
+    if holes.any() and reading.missing == "refuse":
+        _refuse(frame, list(columns), holes, path)
+    rows = np.arange(len(frame))
+    if holes.any() and reading.missing == "drop":
+        rows = np.flatnonzero(~holes.any(1))
+        notes.append(f"{len(frame) - len(rows)} rows with missing values left out")
+        if not len(rows):
+            raise InputError(f"{path.name}: every row has a missing value; fill them with --missing median.")
+    elif holes.any():
+        notes.append(f"{int(holes.sum())} missing values")
+        values[holes] = np.nan
+    return Features(values[rows], list(columns), rows, notes)
+
+
+def _zeros_and_ones(
+    column: pd.Series, name: str, categories: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """A column of 0 and 1 for each category; a value that is none of them is 0 in all, which is noted."""
+    words = as_words(column)
+    made = {
+        AS_0_AND_1.format(column=name, value=value): (words == value).fillna(False).to_numpy(np.float32)
+        for value in categories
+    }
+    others = words[words.notna() & ~words.isin(categories)]
+    notes = [f"{len(others)} values of {name!r} that training did not have"] if len(others) else []
+    if words.isna().any():
+        notes.append(f"{int(words.isna().sum())} rows without a value of {name!r}")
+    return made, notes
+
+
+def _numbers(column: pd.Series, path: Path, holes_allowed: bool) -> np.ndarray:
+    """float32 (N,), not finite where the cell is missing or infinite; InputError naming the first cell that is no number."""
+    if column.dtype.kind in "mMc":
+        raise InputError(
+            f"{path.name}: column {column.name!r}, row 1: {str(column.iloc[0])!r} is of type {column.dtype}; "
+            f"expected numbers. Turn it into a number, or leave it out with --drop {_shell(column.name)}."
+        )
+    with np.errstate(over="ignore"):
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        narrow = numbers.astype(np.float32)
+    text = np.isnan(numbers) & column.notna().to_numpy()
+    if text.any():
+        row = int(np.flatnonzero(text)[0])
+        raise InputError(
+            f"{path.name}: column {column.name!r}, row {row + 1}: {column.iloc[row]!r} is text; leave the column out with "
+            f"--drop {_shell(column.name)}, or turn its values into columns of 0 and 1 with --categorical {_shell(column.name)}."
+        )
+    too_large = np.isfinite(numbers) & ~np.isfinite(narrow)
+    if too_large.any():
+        row = int(np.flatnonzero(too_large)[0])
+        raise InputError(
+            f"{path.name}: column {column.name!r}, row {row + 1}: {_plain(column.iloc[row])!r} is not finite as float32; "
+            "replace it or drop the row."
+        )
+    return narrow
+
+
+def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path) -> None:
+    """InputError that names the first cell and counts all."""
+    row, place = (int(n) for n in np.argwhere(holes)[0])
+    place = int(np.flatnonzero(holes.any(0))[0])
+    row = int(np.flatnonzero(holes[:, place])[0])
+    value = _plain(frame[names[place]].iloc[row]) if names[place] in frame else float("nan")
+    fault = "missing" if pd.isna(value) else "not finite as float32"
+    value = float("nan") if pd.isna(value) else value
+    counts = f"{int(holes.sum())} such cells in {int(holes.any(1).sum())} of {len(frame)} rows"
+    raise InputError(
+        f"{path.name}: column {names[place]!r}, row {row + 1}: {value!r} is {fault} ({counts}). --missing drop leaves such "
+        "rows out, --missing median fills them with the medians of the training rows."
+    )
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _shell(name: object) -> str:
+    text = str(name)
+    return f"'{text}'" if " " in text or "'" in text else text

@@ -1,0 +1,114 @@
+"""npz files: arrays by name, never unpickled, never larger than the file can hold."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.limits import check_size
+from esad.preprocessing.gate.refusals import refusing
+
+ZIP_MARK = b"PK"
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, never unpickled; InputError where it is none or holds Python objects.
+
+    Arrays of bytes become text; `x_train`, `x_test` and their like become `x` and `split` (see `join_halves`). A member
+    that states another size than it has, or more than the file can hold or the memory takes (`check_size`), is refused
+    before anything is unpacked.
+    """
+    with refusing(path.name, "npz of plain arrays"):
+        with path.open("rb") as file:
+            if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                raise InputError(f"{path.name}: one bare array; expected an npz with the arrays x and y.")
+        with zipfile.ZipFile(path) as archive:
+            members = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            if not members:
+                raise InputError(f"{path.name}: not a readable npz of plain arrays (it holds no .npy).")
+            _check_members(archive, members, path)
+            arrays = {
+                entry.filename.removesuffix(".npy"): _array(archive, entry, path.name) for entry in members
+            }
+    return join_halves({name: as_text(array) for name, array in arrays.items()}, path)
+
+
+def _check_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], path: Path) -> None:
+    """InputError where the arrays' headers and the sizes of the members differ, or all are too large."""
+    for entry in members:
+        with archive.open(entry) as member:
+            shape, _, dtype = _header(member)
+            at = member.tell()
+        if dtype.hasobject:
+            raise InputError(
+                f"{path.name}: not a readable npz of plain arrays ({entry.filename} holds Python objects)."
+            )
+        needed = math.prod(shape) * dtype.itemsize
+        if needed != entry.file_size - at:
+            raise InputError(
+                f"{path.name}: {entry.filename} claims {dtype} {shape}, which is {needed} bytes, and holds "
+                f"{entry.file_size - at}; the file is damaged."
+            )
+    check_size(path.name, sum(entry.file_size for entry in members), path.stat().st_size)
+
+
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype of a .npy, which `member` is read to the end of."""
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(member)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(member)
+    raise ValueError(f"version {version} of the npy format")
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.ndarray:
+    with archive.open(entry) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # reads to the end, where zipfile compares the checksum
+            raise InputError(f"{name}: {entry.filename} is longer than its header says.")
+    return array
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """An array of bytes as text; any other array as it is."""
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+
+
+def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """x_train, y_train, x_test, y_test -> x, y, split (train or test); so any NAME_train with its NAME_test.
+
+    Arrays without these endings stand. Raises InputError where only one half of an array is there while `x` has
+    both, or where the halves differ in more than their length.
+    """
+    halves = {
+        tuple(name.lower().rsplit("_", 1)): array
+        for name, array in arrays.items()
+        if name.lower().endswith(("_train", "_test"))
+    }
+    parts = [part for part in ("train", "test") if ("x", part) in halves]
+    if not parts:
+        return arrays
+    out = {name: array for name, array in arrays.items() if not name.lower().endswith(("_train", "_test"))}
+    for stem in sorted({stem for stem, _ in halves}):
+        missing = [part for part in parts if (stem, part) not in halves]
+        if missing:
+            raise InputError(f"{path.name}: {stem}_{missing[0]} is missing beside the other half of {stem}.")
+        pieces = [halves[stem, part] for part in parts]
+        pieces = [piece.reshape(-1) if piece.shape[1:] == (1,) else piece for piece in pieces]
+        for part, piece in zip(parts, pieces, strict=True):
+            expected, found = len(halves["x", part]), piece.shape[0] if piece.ndim else 0
+            if expected != found:
+                raise InputError(f"{path.name}: {stem}_{part} has {found} entries, x_{part} has {expected}.")
+            if piece.shape[1:] != pieces[0].shape[1:]:
+                raise InputError(
+                    f"{path.name}: {stem}_{parts[0]} is {pieces[0].shape}, {stem}_{part} is {piece.shape}."
+                )
+        out[stem] = np.concatenate(pieces)
+    out["split"] = np.repeat(parts, [len(halves["x", part]) for part in parts])
+    return out

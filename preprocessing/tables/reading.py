@@ -1,0 +1,105 @@
+"""One table, of any format, to rows of float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.own_process import own_process
+from esad.preprocessing.gate.refusals import refusing
+from esad.preprocessing.tables.arrow import load_arrow
+from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.tables.delimited import load_text
+from esad.preprocessing.tables.features import make_features
+from esad.preprocessing.tables.items import as_words, describe_items, take_items
+from esad.preprocessing.tables.mat import load_mat
+from esad.preprocessing.tables.npz import as_text, join_halves, load_npz
+from esad.preprocessing.tables.workbook import load_workbook
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
+NUMBERED = "0"
+"""Feature columns of npz and mat files are called by their numbers, from this."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`values` float32 (N, D), raw; `items` what is known of each row; `rows` their places in the file, from 0."""
+
+    values: np.ndarray
+    items: pd.DataFrame
+    names: list[str]
+    rows: np.ndarray
+    notes: list[str]
+
+
+def is_table(path: Path) -> bool:
+    """By its ending."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_table(path: Path, reading: TableReading) -> Table:
+    """One table of values as they stand in the file.
+
+    npz and mat: arrays X or x, and one value per row in others; all others: a header, where every column is a feature but
+    the label, group, split and names. Constant columns are allowed. Whatever is wrong with the file is an InputError; a
+    column that was asked for by name and is absent is a UsageError.
+    """
+    frame, unfit, notes = _load(path, reading)
+    features = make_features(frame, unfit, reading, path)
+    known = [name for name in reading.columns.known if name in frame]
+    items = describe_items(frame[known], reading.columns, path)
+    items = items.iloc[features.rows].reset_index(drop=True)
+    return Table(features.values, items, features.names, features.rows, [*notes, *features.notes])
+
+
+def categories_of(path: Path, names: tuple[str, ...], reading: TableReading) -> dict[str, set[str]]:
+    """The values that the text columns `names` of a table have; those that it does not have are left out."""
+    frame, _, _ = _load(path, reading)
+    return {name: set(as_words(frame[name]).dropna()) for name in names if name in frame}
+
+
+def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """(columns, why some can be no features, notes); formats of C libraries that can die are read in a process of their own."""
+    name = path.name.lower()
+    packed = path.stat().st_size
+    with refusing(path.name, name.rsplit(".", 1)[-1]):
+        if name.endswith(".npz"):
+            return _from_arrays(load_npz(path), path, reading), {}, []
+        if name.endswith(".mat"):
+            arrays = own_process().call(load_mat, path.name, str(path), packed=packed)
+            arrays = {key: as_text(array) for key, array in arrays.items()}
+            return _from_arrays(join_halves(arrays, path), path, reading), {}, []
+        if name.endswith((".parquet", ".feather")):
+            frame, unfit, notes = own_process().call(load_arrow, path.name, str(path), packed=packed)
+            return _named(frame, path, reading), unfit, notes
+        if name.endswith(".xlsx"):
+            frame, notes = own_process().call(load_workbook, path.name, str(path), reading.sheet, packed=packed)
+            return _named(frame, path, reading), {}, notes
+        if name.endswith(TEXT_SUFFIXES):
+            frame, notes = load_text(path, reading)
+            return _named(frame, path, reading), {}, notes
+    raise InputError(f"{path.name}: expected a table, one of {', '.join(SUFFIXES)}.")
+
+
+def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:
+    frame = frame.rename(columns=str)
+    reading.columns.check(list(frame.columns), path)
+    return frame
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReading) -> pd.DataFrame:
+    """x's columns, called 0, 1, …, and the arrays of one value per row that are asked for."""
+    reading.columns.check(list(arrays), path)
+    rows, known = take_items(arrays, reading.columns, path)
+    if rows.ndim != 2:
+        raise InputError(f"{path.name}: x is {rows.shape}; a table is rows x columns. Pictures: esad images.")
+    frame = pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])])
+    others = {
+        name: values for name, values in known.items() if name in reading.columns.known and name not in frame
+    }
+    return frame.assign(**others)
