@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import io
+import zipfile
+from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.pictures import Colour, Picture, decode
 from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
-from esad.preprocessing.tables import Columns, describe_items, load_npz, take_items
+from esad.preprocessing.splits.two_values import ANOMALY_WORDS, NORMAL_WORDS
+from esad.preprocessing.tables.columns import Columns
+from esad.preprocessing.tables.items import describe_items, take_items
+from esad.preprocessing.tables.npz import load_npz
 from esad.preprocessing.zips import file_names
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-NORMAL_NAMES = ("normal", "good")
+PICTURE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".avif",
+)  # fmt: skip
+CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
+"""Names of folders that say what is in them, be they alone."""
 
 
 def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray, pd.DataFrame]:
@@ -49,50 +58,49 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
     return out[..., None] if out.ndim == 2 else out
 
 
-def decode_picture(content: bytes, name: str, size: int | None) -> np.ndarray:
-    """uint8 (H, W, 1) for grey, (H, W, 3) for any other picture; InputError where it cannot be decoded.
+def decode_picture(content: bytes, name: str, size: int | None, colour: Colour | None = None) -> Picture:
+    """A picture file's bytes as shown (`pictures.decode`), in its own colours or as `colour`, resized to `size`."""
+    picture = decode(content, name, colour)
+    if size is None or picture.pixels.shape[:2] == (size, size):
+        return picture
+    return Picture(resize(picture.pixels, size), picture.notes)
 
-    16-bit grey is brought to 8 bit by its full range.
-    """
+
+def npz_colours(path: Path) -> Counter[str]:
+    """How many pictures of an npz are grey and how many rgb, by the headers of x, X or x_train and x_test; {} if unknown."""
+    votes: Counter[str] = Counter()
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not a readable picture (no known format).") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: not a readable picture ({error}).") from error
-    if image.mode.startswith(("I", "F")):
-        picture = (np.asarray(image, dtype=np.float64) / 257).clip(0, 255).round().astype(np.uint8)[..., None]
-    elif image.mode in ("L", "1", "LA"):
-        picture = np.asarray(image.convert("L"))[..., None]
-    else:
-        picture = np.asarray(image.convert("RGB"))
-    return picture if size is None or picture.shape[:2] == (size, size) else resize(picture, size)
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.lower() in ("x.npy", "x_train.npy", "x_test.npy"):
+                    with archive.open(name) as member:
+                        shape = _npy_shape(member)
+                    votes["rgb" if len(shape) == 4 and shape[-1] == 3 else "grey"] += shape[0]
+    except Exception:  # noqa: BLE001  a damaged file has no vote; it is refused in words where it is read
+        return Counter()
+    return votes
 
 
-def describe_path(relative: str) -> dict[str, str | None]:
+def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
+    """Of the array whose .npy the open `file` is, by its header alone."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(file)[0]
+
+
+def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     """`split` and `class_name` from a path such as train/normal/a.png or normal/a.png.
 
     A folder named train, test, validation, val or train_val is the split, and the folder below it the class;
-    without such a folder the first one is the class. A picture in neither has none.
+    without such a folder the first one is the class. A picture in neither is of the class that the folder `archive` is
+    named after, if that is one of CLASS_WORDS, else of none.
     """
     folders = PurePosixPath(relative).parts[:-1]
     words = [SPLIT_WORDS.get(folder.lower(), folder.lower()) for folder in folders]
     place = next((place for place, word in enumerate(words) if word in SPLITS), None)
     below = folders if place is None else folders[place + 1 :]
-    return {"split": None if place is None else words[place], "class_name": below[0] if below else None}
-
-
-def labels_of_classes(classes: pd.Series) -> pd.Series:
-    """Int8 labels where the classes tell: of exactly two, one called normal or good, that is 0, the other 1; else null.
-
-    More classes stay classes: which of them are normal is a setting of training (`data.normal_classes`).
-    """
-    names = classes.astype("string").str.lower()
-    labels = pd.Series(pd.NA, index=classes.index, dtype="Int8")
-    if names.nunique() == 2 and names.dropna().isin(NORMAL_NAMES).sum() not in (0, names.notna().sum()):
-        labels[names.notna()] = (~names[names.notna()].isin(NORMAL_NAMES)).astype("Int8")
-    return labels
+    of_all = archive if archive.lower() in CLASS_WORDS else None
+    return {"split": None if place is None else words[place], "class_name": below[0] if below else of_all}
 
 
 def zip_members(path: Path) -> list[str]:
@@ -115,5 +123,5 @@ def inner_names(members: list[str]) -> dict[str, str]:
         return {name: name for name in members}
     (top,) = tops
     word = SPLIT_WORDS.get(top.lower(), top.lower())
-    wrapped = word not in (*SPLITS, *NORMAL_NAMES) and all("/" in name for name in members)
+    wrapped = word not in {*SPLITS, *CLASS_WORDS} and all("/" in name for name in members)
     return {name: name[len(top) + 1 :] if wrapped else name for name in members}

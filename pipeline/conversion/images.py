@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.conversion.columns import columns_of
+from esad.pipeline.conversion.columns import columns_of, with_labels
+from esad.pipeline.conversion.image_survey import check_one_size, mixed, survey_npz, survey_pictures
 from esad.pipeline.ingest.inputs import find_sources
-from esad.pipeline.ingest.job import Job
+from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.units import refused_row, source_row
 from esad.pipeline.ingest.zip_sources import Member, ZipReader, with_members
 from esad.pipeline.settings.config import ImageSettings
@@ -24,12 +25,12 @@ from esad.preprocessing.images import (
     decode_picture,
     describe_path,
     inner_names,
-    labels_of_classes,
     read_npz,
     zip_members,
 )
+from esad.preprocessing.pictures import Colour, to_channels
 from esad.preprocessing.store.store import Unit, write_unit
-from esad.preprocessing.tables import IGNORED, Columns
+from esad.preprocessing.tables.columns import IGNORED, Columns
 
 CONTAINERS = (".npz", ".zip")
 IMAGES_PER_SHARD = 4096
@@ -42,6 +43,7 @@ class ImageTask:
     archive: Path
     size: int | None
     columns: Columns
+    colour: Colour
     members: dict[str, Member] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)
 
@@ -52,11 +54,14 @@ def process_npz(task: ImageTask, root: Path, unit: Unit) -> None:
     try:
         pictures, items = read_npz(task.archive / source, task.columns, task.size)
     except InputError as error:
-        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
+        refused = {**refused_row(task.archive, source, error), "notes": None}
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused]))
         return
+    pictures, note = to_channels(pictures, task.colour)
     items.insert(0, "source", source)
     items.insert(1, "place", [str(row) for row in range(len(items))])
-    write_unit(root, unit, pictures, items, pd.DataFrame([source_row(task.archive, source, len(items))]))
+    done = source_row(task.archive, source, len(items), notes=note)
+    write_unit(root, unit, pictures, items, pd.DataFrame([done]))
 
 
 def _no_items() -> pd.DataFrame:
@@ -71,46 +76,43 @@ def process_pictures(task: ImageTask, root: Path, unit: Unit) -> None:
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:
-                picture, done = _read_one(task, source, zips)
+                picture = decode_picture(_content(task, source, zips), source, task.size, task.colour)
             except InputError as error:
-                sources.append(refused_row(task.archive, source, error))
+                sources.append({**refused_row(task.archive, source, error), "notes": None})
                 continue
-            if pictures and picture.shape != pictures[0].shape:
-                raise EsadError(_mixed(str(rows[0]["source"]), pictures[0], source, picture))
-            rows.append({"source": source, "place": "0", **describe_path(task.inner.get(source, source))})
-            pictures.append(picture)
-            sources.append(done)
+            pixels = picture.pixels
+            if pictures and pixels.shape != pictures[0].shape:
+                raise EsadError(mixed(str(rows[0]["source"]), pictures[0].shape, source, pixels.shape))
+            rows.append(
+                {
+                    "source": source,
+                    "place": "0",
+                    **describe_path(task.inner.get(source, source), task.archive.name),
+                }
+            )
+            pictures.append(pixels)
+            done = zips.row(source, 1) if source in task.members else source_row(task.archive, source, 1)
+            sources.append({**done, "notes": "; ".join(picture.notes) or None})
     items = pd.DataFrame(rows) if rows else _no_items()
     write_unit(root, unit, np.stack(pictures) if pictures else None, items, pd.DataFrame(sources))
 
 
-def _read_one(task: ImageTask, source: str, zips: ZipReader) -> tuple[np.ndarray, dict[str, Any]]:
-    """(uint8 (H, W, C), its row of sources)."""
+def _content(task: ImageTask, source: str, zips: ZipReader) -> bytes:
+    """The bytes of a picture's file; InputError where they cannot be read."""
     if source in task.members:
-        return decode_picture(zips.read(source), source, task.size), zips.row(source, 1)
+        return zips.read(source)
     path = task.archive / source
     if path.suffix.lower() == ".zip":
         zip_members(path)  # a zip stands for itself only where it is refused as a whole; this says why
-    return decode_picture(path.read_bytes(), source, task.size), source_row(task.archive, source, 1)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
 
 
-def _mixed(first: str, one: np.ndarray, second: str, other: np.ndarray) -> str:
-    """What to tell of two pictures that do not fit into one store."""
-    told = f"{first} is {_shape(one)}, {second} is {_shape(other)}"
-    if one.shape[:2] == other.shape[:2]:
-        return f"{told}: grey and colour need separate stores."
-    return f"{told}: give one size with --size N."
-
-
-def _shape(picture: np.ndarray) -> str:
-    return f"{picture.shape[1]} x {picture.shape[0]} pixels, {'grey' if picture.shape[2] == 1 else 'colour'}"
-
-
-def label_by_class(items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
+def finish_images(settings: ImageSettings, items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
     """Labels over the whole store, since one shard may hold one class only."""
-    if "class_name" in items and items["label"].isna().all():
-        items["label"] = labels_of_classes(items["class_name"])
-    return items
+    return with_labels(items, settings)
 
 
 def inner_paths(members: dict[str, Member]) -> dict[str, str]:
@@ -122,23 +124,35 @@ def inner_paths(members: dict[str, Member]) -> dict[str, str]:
     return {source: inner[member.file][member.name] for source, member in members.items()}
 
 
-def image_job(inputs: Sequence[Path], settings: ImageSettings, out: Path) -> Job:
+def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
+    """(H, W, C) of a picture as it would be stored; None where it would be refused."""
+    with ZipReader(task.archive, task.members) as zips:
+        try:
+            return decode_picture(_content(task, source, zips), source, task.size, task.colour).pixels.shape
+        except InputError:
+            return None
+
+
+def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Job:
     """The pictures of `inputs` as a job: npz files one by one, or picture files and members of zips in shards.
 
-    EsadError where both kinds are there, UsageError for a named column of pictures, which have none.
+    Its settings name the colour that was decided. EsadError where npz files and pictures are there, or pictures of two
+    sizes and none is asked for; UsageError for a named column of pictures, which have none.
     """
     archive, sources = find_sources(
-        inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), out
+        inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), options.out
     )
     npz = [source for source in sources if source.lower().endswith(".npz")]
     if npz and len(npz) < len(sources):
         raise EsadError(
             f"{npz[0]} and {next(s for s in sources if s not in npz)}: npz files and pictures need separate stores."
         )
-    columns = columns_of(settings)
-    fingerprints: dict[str, str] = {}
+    columns, members = columns_of(settings), dict[str, Member]()
+    before = None if options.force else options.out
+    process: Callable[[Path, Unit], None]
     if npz:
-        process, unit_size = partial(process_npz, ImageTask(archive, settings.size, columns)), 1
+        survey = survey_npz(archive, sources, settings, before)
+        process = partial(process_npz, ImageTask(archive, settings.size, columns, survey.colour))
     else:
         asked = columns.named - {IGNORED}
         if asked:
@@ -146,10 +160,14 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, out: Path) -> Job
                 f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
             )
         sources, members = with_members(archive, sources, zip_members)
-        fingerprints = {source: member.fingerprint for source, member in members.items()}
-        task = ImageTask(archive, settings.size, columns, members, inner_paths(members))
-        process, unit_size = partial(process_pictures, task), IMAGES_PER_SHARD
+        survey = survey_pictures(archive, sources, members, settings, before)
+        task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members))
+        if settings.size is None:
+            check_one_size(survey.headers, partial(_shape_of, task), named=not options.anonymous)
+        process = partial(process_pictures, task)
     return Job(
-        "images", "images", archive, sources, settings.model_dump(), process, unit_size, versions=("pillow",),
-        finish=label_by_class, fingerprints=fingerprints, warnings=warnings_of_images(settings, not npz),
+        "images", "images", archive, sources, {**settings.model_dump(), "colour": survey.colour}, process,
+        1 if npz else IMAGES_PER_SHARD, versions=("pillow",), finish=partial(finish_images, settings),
+        fingerprints={source: member.fingerprint for source, member in members.items()},
+        warnings=[*warnings_of_images(settings, not npz), *survey.told],
     )  # fmt: skip

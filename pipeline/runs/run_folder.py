@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 INPUT_SETTINGS = {
     "tiles": ("magnification", "mpp", "tile_size", "stain", "stain_scope", "stain_target", "scaled_decode"),
     "radiographs": ("resizing", "crop", "size", "equalise"),
-    "images": ("size",),
+    "images": ("size", "colour"),
     "table": (),
 }
 """The ingest settings that decide what a picture looks like: a run takes only stores made with its own."""
 BEFORE = {"resizing": "crop768", "equalise": False}
 """What stores did that are older than the setting."""
+UNSTATED = ("colour",)
+"""Settings that older stores do not state, but the shape of an item does."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -58,6 +61,26 @@ def read_config(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def like_settings(store: Mapping[str, Any]) -> dict[str, Any]:
+    """The ingest settings that make items as those of `store`, config.yaml's section of a run.
+
+    Of tables: their feature columns by name, so that a new table may hold others in any order, the values of their
+    categorical columns, and what becomes of holes.
+    """
+    settings = store["settings"]
+    if store["kind"] != "table":
+        known = input_settings(store["kind"], settings)
+        return {name: value for name, value in known.items() if name in settings}
+    categories = settings.get("categories") or {}
+    made = {f"{name}={value}": name for name, values in categories.items() for value in values}
+    names = list(dict.fromkeys(made.get(name, name) for name in store.get("columns") or []))
+    numbered = names == [
+        str(number) for number in range(len(names))
+    ]  # of npz and mat files, which have no names
+    like = {name: settings[name] for name in ("missing", "categorical", "categories") if name in settings}
+    return {**like, "columns": None if numbered or not names else names}
 
 
 def input_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +180,11 @@ class Run:
                 f"{store.root}: a store of {store.kind}; {self.root} was trained on {self.store['kind']}."
             )
         wanted = input_settings(store.kind, self.store["settings"])
-        difference = first_difference(wanted, input_settings(store.kind, store.settings))
+        found = input_settings(store.kind, store.settings)
+        for name in UNSTATED:
+            if None in (wanted.get(name), found.get(name)):
+                wanted, found = ({key: each[key] for key in each if key != name} for each in (wanted, found))
+        difference = first_difference(wanted, found)
         if difference:
             raise EsadError(f"{store.root}: does not fit {self.root}: {difference}. {remedy}")
         ours, theirs = self.store.get("columns") or [], store.columns

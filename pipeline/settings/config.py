@@ -29,8 +29,12 @@ class LabelSettings(Settings):
 
     min_fraction: float = Field(1.0, gt=0, le=1)
     """Least share of a tile inside outlines for label 1 (the paper: all; protocols.md#camelyon16-tiles)."""
-    outline_classes: dict[str, Literal["anomaly", "hole", "ignore"]] = Field(default_factory=dict)
-    """What outlines of a group or class are, in any case; tiles that touch ignored ones have no label."""
+    outline_classes: dict[str, Literal["anomaly", "hole", "ignore", "region"]] = Field(default_factory=dict)
+    """What outlines of a group or class are, in any case; tiles that touch ignored ones, or are not wholly inside regions
+    where a file has some, have no label."""
+    without_outlines: Literal["normal", "unknown"] = "normal"
+    """Tiles of slides without an outline file, where other slides have one: label 0, or none. Camelyon's normal slides have no
+    file (protocols.md#camelyon16-facts)."""
 
 
 class TileSettings(Settings):
@@ -103,28 +107,58 @@ class RadiographSettings(Settings):
         return crop
 
 
-class ImageSettings(Settings):
+class ItemSettings(Settings):
+    """What an image or a table row is known by, in the columns of its file."""
+
+    label: str = "y"
+    """Column of labels; give none if there is none."""
+    group: str = "group"
+    """Column of groups (patient or slide); a group stays on one side of a split."""
+    split: str = "split"
+    """Column of parts: train, validation or test."""
+    normal_value: list[str] = Field(default_factory=list)
+    """A value of the label column that is normal; repeatable."""
+    anomaly_value: list[str] = Field(default_factory=list)
+    """A value of the label column that is an anomaly; repeatable."""
+    classes: dict[str, Literal["normal", "anomaly"]] = Field(default_factory=dict)
+    """What classes (values of the label column, folders of pictures) are; '*' is all others. Case does not matter."""
+
+
+class ImageSettings(ItemSettings):
     """`esad images`: npz, class folders or zip."""
 
     size: int | None = Field(None, ge=8)
     """Resize every image to this square; needed for folders of mixed sizes."""
-    label: str = "y"
-    """Column of labels; give none if there is none."""
-    group: str = "group"
-    """Column of groups (patient or slide); a group stays on one side of a split."""
-    split: str = "split"
-    """Column of parts: train, validation or test."""
+    colour: Literal["auto", "grey", "rgb"] = "auto"
+    """Grey or colour for the whole store; auto = what most pictures are. Others are converted: grey three times, or BT.601
+    luma."""
 
 
-class TableSettings(Settings):
-    """`esad tables`: npz, mat, csv or parquet."""
+class TableSettings(ItemSettings):
+    """`esad tables`: npz, mat, csv, tsv, parquet, feather or xlsx."""
 
-    label: str = "y"
-    """Column of labels; give none if there is none."""
-    group: str = "group"
-    """Column of groups (patient or slide); a group stays on one side of a split."""
-    split: str = "split"
-    """Column of parts: train, validation or test."""
+    id: str | None = None
+    """Column of names of rows, which stand in scores.parquet; no feature."""
+    columns: list[str] | None = None
+    """A feature column, in order; repeatable, or several by commas. Without: all that are not known or dropped."""
+    drop: list[str] = Field(default_factory=list)
+    """A column that is no feature; repeatable, or several by commas."""
+    categorical: list[str] = Field(default_factory=list)
+    """A column of text, each of whose values becomes a column of 0 and 1; repeatable, or several by commas."""
+    categories: dict[str, list[str]] = Field(default_factory=dict)
+    """The values that the columns in `categorical` have in the training archive; found there, and taken from a run."""
+    missing: Literal["refuse", "drop", "median"] = "refuse"
+    """Tables with missing cells: refused, without these rows, or filled with the medians of the training rows."""
+    delimiter: str = "auto"
+    """Mark between the cells of text tables: a character, or comma, semicolon, tab, bar; auto = found where unambiguous."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Decimal mark of text tables; auto = found where unambiguous."""
+    thousands: str = "auto"
+    """Mark that groups thousands in text tables, or none; auto = found where unambiguous."""
+    encoding: str = "auto"
+    """Encoding of text tables; auto = UTF-8 or UTF-16, else Windows-1252."""
+    sheet: str | None = None
+    """Sheet of a workbook; without: its only filled one."""
 
 
 class DataSettings(Settings):

@@ -7,12 +7,16 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from esad.pipeline.cli.app import call
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
-from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.settings.config import ImageSettings, RunSettings
 from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
+from esad.preprocessing.pictures import TO_GREY, TO_RGB
 from esad.preprocessing.store.store import Store
 
 
@@ -83,10 +87,148 @@ def test_mixed_sizes_name_two_pictures_and_the_remedy(folder, tmp_path):
     assert Store(out).shape == (12, 12, 1)
 
 
-def test_colour_among_grey_is_named_as_such(folder, tmp_path):
-    Image.new("RGB", (16, 16)).save(folder / "train" / "scratch" / "red.png")
-    with pytest.raises(EsadError, match="grey and colour need separate stores"):
-        images([folder], ImageSettings(), IngestOptions(tmp_path / "out"))
+def test_a_picture_that_will_be_refused_does_not_stop_others_by_its_size(folder, tmp_path):
+    wide = folder / "train" / "scratch" / "wide.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 16), dtype=np.uint8)).save(wide)
+    wide.write_bytes(wide.read_bytes()[:200])
+    assert images([folder], ImageSettings(), IngestOptions(tmp_path / "out")).refused == 2
+    assert Store(tmp_path / "out").shape == (16, 16, 1)
+
+
+def test_two_sizes_are_told_before_anything_is_written(folder, tmp_path):
+    Image.new("L", (20, 16)).save(folder / "train" / "scratch" / "wide.png")
+    for given, named in (
+        (folder, "wide.png"),
+        (zipped(folder, tmp_path / "a.zip"), "a.zip/train/scratch/wide.png"),
+    ):
+        with pytest.raises(EsadError, match=f"{named} is 20 x 16"):
+            images([given], ImageSettings(), IngestOptions(tmp_path / "out"))
+    options = IngestOptions(tmp_path / "out", anonymous=True, group_key=tmp_path / "key")
+    with pytest.raises(EsadError, match="one picture is 16 x 16 pixels, another is 20 x 16") as told:
+        images([folder], ImageSettings(), options)
+    assert "wide" not in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Three colour pictures and two grey ones, in two folders."""
+    for number, (mode, colour) in enumerate([("RGB", (9, 90, 200))] * 3 + [("L", 77)] * 2):
+        place = tmp_path / "mixed" / ("normal" if number % 2 else "ill")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, (16, 16), colour).save(place / f"{number}.png")
+    return tmp_path / "mixed"
+
+
+def notes_of(out):
+    table = Store(out).sources.set_index("source")["notes"]
+    return {source.split("/")[-1]: note for source, note in table.dropna().items()}
+
+
+def test_most_pictures_decide_the_colour_and_others_are_converted(mixed, tmp_path, capsys):
+    out = tmp_path / "out"
+    outcome = images([mixed], ImageSettings(), IngestOptions(out))
+    assert Store(out).shape == (16, 16, 3)
+    assert Store(out).settings["colour"] == "rgb"
+    assert notes_of(out) == {"3.png": TO_RGB, "4.png": TO_RGB}
+    assert "Noted: 2 grey converted to rgb" in outcome.message
+    assert (outcome.summary["to_rgb"], outcome.summary["to_grey"]) == (2, 0)
+    assert "3 of 5 pictures are colour" in capsys.readouterr().err
+    pictures = dict(
+        zip(Store(out).manifest["source"].str[-5:], Store(out).read()[:, 0, 0].tolist(), strict=True)
+    )
+    assert pictures["4.png"] == [77] * 3
+    assert pictures["0.png"] == [9, 90, 200]
+
+
+def test_a_stated_colour_decides(mixed, tmp_path):
+    images([mixed], ImageSettings(colour="grey"), IngestOptions(tmp_path / "out"))
+    store = Store(tmp_path / "out")
+    assert store.shape == (16, 16, 1)
+    assert set(store.read()[:, 0, 0, 0]) == {78, 77}  # 0.299 * 9 + 0.587 * 90 + 0.114 * 200
+    assert notes_of(tmp_path / "out") == dict.fromkeys(("0.png", "1.png", "2.png"), TO_GREY)
+
+
+def test_the_majority_is_of_the_whole_store_whatever_the_shards_and_workers(mixed, tmp_path, monkeypatch):
+    images([mixed], ImageSettings(), IngestOptions(tmp_path / "whole"))
+    monkeypatch.setattr("esad.pipeline.conversion.images.IMAGES_PER_SHARD", 1)
+    for name, given, workers in (
+        ("a", mixed, 1),
+        ("b", mixed, 2),
+        ("c", zipped(mixed, tmp_path / "z.zip"), 1),
+    ):
+        images([given], ImageSettings(), IngestOptions(tmp_path / name, workers=workers))
+        assert np.array_equal(Store(tmp_path / name).read(), Store(tmp_path / "whole").read())
+
+
+def test_pictures_that_come_later_are_made_as_those_that_are_there(mixed, tmp_path):
+    out = tmp_path / "out"
+    images([mixed], ImageSettings(), IngestOptions(out))
+    for number in range(5):
+        Image.new("L", (16, 16), 50 + number).save(mixed / "normal" / f"later{number}.png")
+    images([mixed], ImageSettings(), IngestOptions(out))
+    assert (len(Store(out)), Store(out).shape) == (10, (16, 16, 3))
+    images([mixed], ImageSettings(), IngestOptions(out, force=True))
+    assert Store(out).shape == (16, 16, 1)
+    with pytest.raises(EsadError, match="colour: 'grey' -> 'rgb'"):
+        images([mixed], ImageSettings(colour="rgb"), IngestOptions(out))
+
+
+def test_like_takes_the_colour_of_the_runs_store(mixed, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    images([mixed], ImageSettings(), IngestOptions(tmp_path / "out"))
+    store = {"kind": "images", "settings": Store(tmp_path / "out").settings}
+    (run / "config.yaml").write_text(yaml.safe_dump({"store": store}))
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    Image.new("L", (16, 16), 5).save(grey / "a.png")
+    assert call(["images", str(grey), "--out", str(tmp_path / "new"), "--like", str(run)]) == 0
+    assert Store(tmp_path / "new").shape == (16, 16, 3)
+    Run(run, RunSettings(), {**store, "shape": [16, 16, 3]}).check(Store(tmp_path / "new"))
+    older = {"kind": "images", "settings": {"size": None}, "shape": [16, 16, 3]}
+    Run(run, RunSettings(), older).check(Store(tmp_path / "new"))  # a run that is older than the setting
+
+
+def test_npz_files_become_one_colour(tmp_path):
+    rng = np.random.default_rng(0)
+    grey, colour = rng.integers(0, 256, (3, 8, 8), np.uint8), rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", x=grey)
+    np.savez(tmp_path / "b.npz", x=colour)
+    given = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    outcome = images(given, ImageSettings(), IngestOptions(tmp_path / "out"))
+    assert "Noted: 1 colour converted to grey" in outcome.message
+    store = Store(tmp_path / "out")
+    luma = np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in colour])
+    assert np.array_equal(store.read()[..., 0], np.concatenate([grey, luma]))
+    assert call(["images", str(given[0]), "--colour", "rgb", "--out", str(tmp_path / "rgb")]) == 0
+    assert np.array_equal(Store(tmp_path / "rgb").read(), np.repeat(grey[..., None], 3, -1))
+
+
+def test_every_kind_of_picture_in_one_folder(tmp_path):
+    """Orientation, CMYK, palettes, one bit, alpha, animations; pages and giants are refused alone."""
+    place = tmp_path / "all" / "normal"
+    place.mkdir(parents=True)
+    plain = Image.fromarray(np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8) * 8).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain.rotate(90).save(place / "turned.png", exif=exif)
+    plain.convert("CMYK").save(place / "cmyk.jpg", quality=100)
+    plain.quantize(256).save(place / "palette.png")
+    plain.convert("RGBA").save(place / "alpha.png")
+    plain.save(place / "moves.gif", save_all=True, append_images=[Image.new("RGB", (16, 16))])
+    plain.save(place / "pages.tif", save_all=True, append_images=[plain])
+    plain.convert("L").save(place / "grey.webp", lossless=True)
+    outcome = images([tmp_path / "all"], ImageSettings(), IngestOptions(tmp_path / "out"))
+    store = Store(tmp_path / "out")
+    assert outcome.refused == 1
+    assert "2 pages" in pd.read_csv(tmp_path / "out" / "failures.csv")["reason"].iloc[0]
+    assert np.abs(store.read().astype(int) - np.asarray(plain)).max() <= 3
+    assert notes_of(tmp_path / "out") == {
+        "turned.png": "turned as its EXIF orientation says",
+        "cmyk.jpg": "CMYK converted to RGB",
+        "moves.gif": "first of several frames",
+    }
 
 
 def test_npz_files_of_two_shapes_are_named(tmp_path):

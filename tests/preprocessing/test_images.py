@@ -17,11 +17,13 @@ from esad.preprocessing.images import (
     describe_path,
     inner_names,
     labels_of_classes,
+    npz_colours,
     read_npz,
     resize,
     zip_members,
 )
-from esad.preprocessing.tables import Columns
+from esad.preprocessing.pictures import TO_RGB
+from esad.preprocessing.tables.columns import Columns
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
 
@@ -32,16 +34,27 @@ def encoded(array, mode=None, kind="PNG") -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("mode", "channels"), [("L", 1), ("LA", 1), ("1", 1), ("RGB", 3), ("RGBA", 3), ("P", 3)]
-)
-def test_grey_keeps_one_channel_and_colour_three(mode, channels):
-    assert decode_picture(encoded(PICTURES[0], mode), "a.png", None).shape == (8, 8, channels)
+def test_a_decoded_picture_has_the_size_and_colour_that_were_asked_for():
+    picture = decode_picture(encoded(PICTURES[0]), "a.png", 4, "rgb")
+    assert (picture.pixels.shape, picture.notes) == ((4, 4, 3), (TO_RGB,))
+    whole = decode_picture(encoded(PICTURES[0]), "a.png", None)
+    assert (whole.pixels.shape, whole.notes) == ((8, 8, 1), ())
 
 
-def test_sixteen_bit_grey_takes_the_full_range():
-    wide = np.array([[0, 257, 65535]], dtype=np.uint16)
-    assert decode_picture(encoded(wide), "a.png", None)[..., 0].tolist() == [[0, 1, 255]]
+def test_the_headers_of_an_npz_tell_its_colours(tmp_path):
+    path = tmp_path / "a.npz"
+    for arrays, colours in (
+        ({"x": PICTURES}, {"grey": 6}),
+        ({"X": PICTURES[..., None]}, {"grey": 6}),
+        ({"x": np.zeros((2, 8, 8, 3), np.uint8)}, {"rgb": 2}),
+        ({"x_train": PICTURES, "x_test": PICTURES[:2]}, {"grey": 8}),
+        ({"y": PICTURES}, {}),
+        ({"x": np.uint8(3)}, {}),
+    ):
+        np.savez(path, **arrays)
+        assert npz_colours(path) == colours
+    path.write_bytes(path.read_bytes()[:50])
+    assert npz_colours(path) == {}
 
 
 @pytest.mark.parametrize("size", [2, 4])
