@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -113,7 +114,8 @@ class ESAD(OutlierMixin, BaseEstimator):
         """Train on rows `X` (n, d), finite numbers, most of them normal.
 
         `y` (n,) by its sign: negative a labelled anomaly, positive a labelled normal, 0 unlabelled; None is all
-        unlabelled. Labelled normals train as the unlabelled do, which are taken to be normal. Without an anomaly the
+        unlabelled; a warning where it holds 0 and 1 alone.
+        Labelled normals train as the unlabelled do, which are taken to be normal. Without an anomaly the
         labelled terms of the loss fall away (docs/explanation/decisions.md#a26). ValueError for NaN or
         infinity, fewer than two rows that are not labelled anomalies, or a parameter out of its range;
         FloatingPointError where training never converges.
@@ -125,6 +127,13 @@ class ESAD(OutlierMixin, BaseEstimator):
         else:
             rows, signs = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, y_numeric=True)
             anomalies = np.asarray(signs) < 0
+            if set(np.unique(signs)) == {0, 1}:
+                warnings.warn(
+                    "y holds only 0 and 1: by its sign 1 is a labelled normal and 0 is unlabelled, so there is no labelled "
+                    "anomaly. If 1 means an anomaly, give -y.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         normal = np.flatnonzero(~anomalies)
         if len(normal) < 2:
             raise ValueError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -171,25 +172,45 @@ class ColumnScaler(nn.Module):
     """Raw table values to [0, 1] by the training rows of each seed; other rows may fall outside.
 
     Standardising and then min-max scaling (protocols.md#tables-scaling) equals min-max scaling alone; a
-    constant column gives 0.
+    constant column gives 0. A missing value (NaN) becomes the median of the training rows' values of its column.
     """
 
     def __init__(self, seeds: int, columns: int) -> None:
         super().__init__()
         self.minimum: Tensor
         self.range: Tensor
+        self.median: Tensor
         self.register_buffer("minimum", torch.zeros(seeds, 1, columns))
         self.register_buffer("range", torch.ones(seeds, 1, columns))
+        self.register_buffer("median", torch.zeros(seeds, 1, columns))
 
     def fit(self, seed: int, rows: Tensor) -> None:
-        """Take minimum and range of `rows` (N, D) for the seed at position `seed`."""
+        """Take minimum, range and median of `rows` (N, D), NaN where missing, for the seed at position `seed`."""
+        median = column_medians(rows)
+        rows = torch.where(rows.isnan(), median, rows)
         low, high = rows.amin(0), rows.amax(0)
         self.minimum[seed, 0] = low
         self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
+        self.median[seed, 0] = median
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows stay (S, B, D) but lie in memory as the networks compute: rows last."""
+        x = torch.where(x.isnan(), self.median, x)
         return ((x - self.minimum) / self.range).mT.contiguous().mT
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A model older than missing values has no medians: the middle of the range stands for them."""
+        if f"{prefix}median" not in state_dict and f"{prefix}minimum" in state_dict:
+            state_dict[f"{prefix}median"] = state_dict[f"{prefix}minimum"] + state_dict[f"{prefix}range"] / 2
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def column_medians(rows: Tensor) -> Tensor:
+    """(D,) medians of the values of `rows` (N, D) that are not NaN, as NumPy's; 0 where there is none."""
+    ordered, counts = rows.sort(0).values, (~rows.isnan()).sum(0)  # NaN last
+    low, high = ((counts - 1).clamp(min=0) // 2)[None], (counts // 2).clamp(max=len(rows) - 1)[None]
+    middle = (ordered.gather(0, low) + ordered.gather(0, high))[0] / 2
+    return torch.where(counts > 0, middle, torch.zeros_like(middle))
 
 
 class PictureScaler(nn.Module):

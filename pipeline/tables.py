@@ -44,7 +44,12 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     from functools import partial
 
     from esad.pipeline.conversion.columns import reading_of
-    from esad.pipeline.conversion.tables import finish_tables, process_table, with_categories, with_table_notes
+    from esad.pipeline.conversion.tables import (
+        finish_tables,
+        process_table,
+        with_categories,
+        with_table_notes,
+    )
     from esad.pipeline.ingest.inputs import find_sources
     from esad.pipeline.ingest.job import Job
     from esad.pipeline.ingest.units import run_job

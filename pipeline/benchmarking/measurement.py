@@ -109,6 +109,6 @@ def _scaled(method: Method, data: TrainingData, seed: int) -> int:
 
     scaler = method.scaler
     assert isinstance(scaler, ColumnScaler)  # grids are of tables
-    minimum, span = (values[seed, 0].cpu().numpy() for values in (scaler.minimum, scaler.range))
+    stored = tuple(values[seed, 0].cpu().numpy() for values in (scaler.minimum, scaler.range, scaler.median))
     rows = data.take(data.positions[seed], torch.device("cpu")).numpy()
-    return scaling_on_training((minimum, span), rows, [str(column) for column in range(rows.shape[1])]).count
+    return scaling_on_training(stored, rows, [str(column) for column in range(rows.shape[1])]).count

@@ -42,6 +42,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where a fault arose (any place in the command).")
+    ] = False,
 ) -> None:
     """Options of the program itself."""
 

@@ -29,7 +29,9 @@ def parse_classes(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, meaning = pair.rpartition("=")
         if not equals or not name.strip() or meaning.strip() not in MEANINGS:
-            raise UsageError(f"--class {pair!r}: expected NAME=normal or NAME=anomaly, for example good=normal.")
+            raise UsageError(
+                f"--class {pair!r}: expected NAME=normal or NAME=anomaly, for example good=normal."
+            )
         found[name.strip()] = meaning.strip()
     return found
 

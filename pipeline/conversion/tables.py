@@ -110,6 +110,8 @@ def with_table_notes(outcome: Outcome) -> Outcome:
     if len(counts) > 6:
         told = f"{files} tables have notes, see sources.parquet"
     else:
-        told = "; ".join(str(note) if files == 1 else f"{note} ({count} files)" for note, count in counts.items())
+        told = "; ".join(
+            str(note) if files == 1 else f"{note} ({count} files)" for note, count in counts.items()
+        )
     message = f"{outcome.message} Notes: {told}."
     return replace(outcome, message=message, summary={**outcome.summary, "notes": counts.to_dict()})

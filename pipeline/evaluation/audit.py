@@ -71,16 +71,18 @@ def audit_run(run: Run) -> list[Check]:
 
 def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
     """Minimum and range of the training rows beside those in model.safetensors."""
-    from safetensors.torch import load_file
-
     from esad.pipeline.evaluation.split_checks import scaling_on_training
     from esad.pipeline.runs.items import positions_of
+    from esad.pipeline.runs.run_files import read_weights
 
-    weights = load_file(run.root / "model.safetensors")
+    weights = read_weights(run.root)
     rows = store.read(positions_of(store, present.loc[present["part"] == "train", "item_id"]))
-    minimum, span = (weights[f"scaler.{name}"].reshape(-1).numpy() for name in ("minimum", "range"))
+    names_stored = [
+        f"scaler.{name}" for name in ("minimum", "range", "median") if f"scaler.{name}" in weights
+    ]
+    stored = tuple(weights[name].reshape(-1).numpy() for name in names_stored)
     names = store.columns or [f"column {number}" for number in range(store.shape[0])]
-    return scaling_on_training((minimum, span), rows, names)
+    return scaling_on_training(stored, rows, names)
 
 
 def audit_sentence(path: Path, checks: list[Check]) -> str:

@@ -120,8 +120,8 @@ def items_exist(table: pd.DataFrame, known: pd.Series) -> Check:
     )
 
 
-def scaling_on_training(stored: tuple[np.ndarray, np.ndarray], rows: np.ndarray, columns: list[str]) -> Check:
-    """The model's column minima and ranges, each (D,), are those of the training rows (N, D) alone, to float32's rounding."""
+def scaling_on_training(stored: tuple[np.ndarray, ...], rows: np.ndarray, columns: list[str]) -> Check:
+    """The model's column minima, ranges and (if it is no older one) medians, each (D,), are those of the training rows (N, D) alone, to float32's rounding."""
     import torch
 
     from esad.models.networks import ColumnScaler
@@ -130,7 +130,7 @@ def scaling_on_training(stored: tuple[np.ndarray, np.ndarray], rows: np.ndarray,
     if len(rows):
         scaler.fit(0, torch.from_numpy(rows))
     same = np.ones(len(columns), dtype=bool)
-    for values, wanted in zip(stored, (scaler.minimum, scaler.range), strict=True):
+    for values, wanted in zip(stored, (scaler.minimum, scaler.range, scaler.median), strict=False):
         same &= np.isclose(values, wanted.reshape(-1).numpy(), rtol=1e-6, atol=0.0)
     return check(
         "scaling_on_training",

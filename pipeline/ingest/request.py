@@ -70,13 +70,12 @@ class IngestRequest:
         """The settings that shape the items, of the store that the run in `--like` was trained on."""
         if self.like is None:
             return {}
-        from esad.pipeline.runs.run_folder import input_settings, read_config
+        from esad.pipeline.runs.run_folder import like_settings, read_config
 
         store = read_config(self.like)["store"]
         if store["kind"] != kind:
             raise UsageError(f"--like {self.like}: trained on {store['kind']}, this stage makes {kind}.")
-        known = input_settings(kind, store["settings"])
-        return {name: value for name, value in known.items() if name in store["settings"]}
+        return like_settings(store)
 
 
 def ingest_settings(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 CARRIED = (
-    "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
+    "id", "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
     "region_x", "region_y", "region_width", "region_height", "pixel_spacing",
 )  # fmt: skip
 """Manifest columns that the scores table repeats, so that it can be read alone."""

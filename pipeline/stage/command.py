@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from esad.pipeline.stage.errors import EsadError, ExitStatus, Stopped, UsageErro
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import say
 from esad.pipeline.stage.ranks import is_first, several
+from esad.preprocessing.gate.refusals import DEBUG, debugging
 
 
 def run_stage(
@@ -99,10 +101,16 @@ def as_typer(command: Callable[..., Outcome], name: str) -> typer.Typer:
 
 
 def call(program: Any, argv: list[str], name: str = "esad") -> int:
-    """Run a click command with the words `argv`; returns its exit status. Errors for people end on stderr, no traceback."""
+    """Run a click command with the words `argv`; returns its exit status. Errors for people end on stderr, no traceback.
+
+    `--debug`, wherever it stands, shows tracebacks: of faults of the program, and of what a reader raised on a refused input.
+    """
+    words = [word for word in argv if word != "--debug"]
+    if len(words) < len(argv):
+        os.environ[DEBUG] = "1"  # for the processes of workers, too
     try:
         with _one_interrupt():
-            result = program.main(args=list(argv), prog_name=name, standalone_mode=False)
+            result = program.main(args=words, prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # usage errors have it: the usage line, then the message
         if show:
@@ -115,8 +123,22 @@ def call(program: Any, argv: list[str], name: str = "esad") -> int:
     except EsadError as error:
         return _failed(str(error), int(error.exit_status), argv)
     except OSError as error:
+        if debugging():
+            traceback.print_exc()
         return _failed(explain(error), ExitStatus.FAILED, argv)
+    except Exception as error:  # noqa: BLE001  a person gets a line, not a traceback
+        if debugging():
+            traceback.print_exc()
+        return _failed(_own_fault(error), ExitStatus.FAILED, argv)
     return int(result.exit_status) if isinstance(result, Outcome) else int(result or 0)
+
+
+def _own_fault(error: Exception) -> str:
+    """A fault of the program, told by its place in our code."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "esad" in frame.filename]
+    place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"a fault of esad itself{place}, not of the command ({what}). Please report it with what --debug shows."
 
 
 def _failed(message: str, status: int, argv: list[str]) -> int:

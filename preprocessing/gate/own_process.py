@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from esad.preprocessing import errors
 from esad.preprocessing.errors import EsadError, InputError
@@ -22,7 +22,12 @@ from esad.preprocessing.gate.wire import receive, send
 SECONDS = 600.0
 """A reader that takes longer than this for one file is stopped."""
 
-FRUGAL = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+FRUGAL = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 """Environment of the child: libraries that reserve gigabytes of address space would meet its limit with small files."""
 
 
@@ -49,10 +54,8 @@ class ReadingProcess:
             alarm = threading.Timer(seconds, child.kill)
             alarm.start()
             try:
-                assert child.stdin is not None
-                assert child.stdout is not None
-                send(child.stdin, {**request, "name": name, "packed": packed})
-                answer = receive(child.stdout)
+                send(cast(BinaryIO, child.stdin), {**request, "name": name, "packed": packed})
+                answer = receive(cast(BinaryIO, child.stdout))
             except (OSError, EOFError):
                 late = not alarm.is_alive()
                 self._end()

@@ -30,7 +30,7 @@ def refusing(name: str, what: str = "file") -> Iterator[None]:
         yield
     except EsadError:
         raise
-    except Exception as error:  # noqa: BLE001  any reader may raise anything on a damaged file
+    except Exception as error:  # any reader may raise anything on a damaged file
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             raise  # of writing or of a pipe, not of the file that is read
         if debugging():
@@ -49,5 +49,9 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-    spoken = " " in text and text[0].isalnum() and not isinstance(error, (KeyError, AttributeError, TypeError, IndexError, NameError))
+    spoken = (
+        " " in text
+        and text[0].isalnum()
+        and not isinstance(error, (KeyError, AttributeError, TypeError, IndexError, NameError))
+    )
     return text[:200] if spoken else "it is damaged or cut short"

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 LONGEST_LINE = 1 << 26
 
@@ -74,8 +75,6 @@ def _with_parts(value: Any, parts: list[bytes]) -> Any:
 
 
 def _arrow_bytes(frame: pd.DataFrame) -> bytes:
-    import pyarrow as pa
-
     table = pa.Table.from_pandas(frame)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -84,8 +83,6 @@ def _arrow_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def _frame(content: bytes) -> pd.DataFrame:
-    import pyarrow as pa
-
     return pa.ipc.open_stream(content).read_all().to_pandas()
 
 

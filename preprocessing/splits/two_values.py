@@ -14,16 +14,32 @@ import pandas as pd
 
 from esad.preprocessing.errors import UsageError
 
-NORMAL_WORDS = frozenset(
-    "normal good ok okay healthy inlier nominal negative neg benign regular clean control intact pass passed".split()
+# fmt: off
+NORMAL_WORDS = frozenset({
+    "normal", "good", "ok", "okay", "healthy", "inlier", "nominal", "negative", "neg", "benign", "regular", "clean", "control",
+    "intact", "pass", "passed",
+})
+ANOMALY_WORDS = frozenset({
+    "anomaly", "anomalous", "abnormal", "outlier", "bad", "defect", "defective", "faulty", "disease", "diseased", "sick", "ill",
+    "positive", "pos", "malignant", "tumor", "tumour", "cancer", "pathological", "fraud", "attack", "fault", "fail", "failed",
+    "broken", "damaged", "nok", "ng",
+})
+# fmt: on
+CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
+"""Values, and names of folders, that say what is in them, be they alone."""
+NO_LABEL_WORDS = frozenset(
+    {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "-", "unsure"}
 )
-ANOMALY_WORDS = frozenset(
-    "anomaly anomalous abnormal outlier bad defect defective faulty disease diseased sick ill positive pos malignant tumor tumour "
-    "cancer pathological fraud attack fault fail failed broken damaged nok ng".split()
-)
-NO_LABEL_WORDS = frozenset({"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "-", "unsure"})
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
-NORMAL_COLUMNS = NORMAL_WORDS | {"is_normal", "is_good", "is_ok", "is_healthy", "isnormal", "is_inlier", "valid"}
+NORMAL_COLUMNS = NORMAL_WORDS | {
+    "is_normal",
+    "is_good",
+    "is_ok",
+    "is_healthy",
+    "isnormal",
+    "is_inlier",
+    "valid",
+}
 """Names of label columns in which 1 or yes would say that a row is normal."""
 REST = "*"
 """In `--class`: all other values."""
@@ -87,14 +103,14 @@ def read_values(values: pd.Series, where: str, stated: Stated, ask: bool = True)
     names = {
         word: str(values[folded == word].iloc[0]).strip() for word in counts
     }  # as the person wrote them first
-    if stated.meanings:
-        meanings = _as_stated(counts, names, where, stated)
-    else:
-        meanings = _understood(counts, names, where, ask)
+    told = stated.meanings
+    meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, ask)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
         return Reading(labels, True, _told_classes(counts, names, where))
-    labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype("Int8")
+    labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
+        "Int8"
+    )
     return Reading(labels, False, _told(counts, names, meanings, where, len(values)))
 
 
@@ -126,21 +142,17 @@ def _understood(
     """Meanings that need no word from the person; None where the values stay classes."""
     words = set(counts)
     column = where.split("'")[1].casefold() if "'" in where else ""
-    if not words:
-        return {}
     if words <= {"0", "1"} or words <= YES | NO:
-        if ask and column in NORMAL_COLUMNS:
+        if words and ask and column in NORMAL_COLUMNS:
             _ask(counts, names, where, "by its name the higher value may mean normal")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
     if words <= {"-1", "0", "1"} and "-1" in words:
         return _signs(counts, names, where)
-    if len(words) > 2:
-        return None
-    if words & NORMAL_WORDS and not words <= NORMAL_WORDS:
+    one_tells = len(words) == 1 and words <= CLASS_WORDS
+    of_two_one_is_normal = len(words) == 2 and len(words & NORMAL_WORDS) == 1
+    if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
-    if len(words) == 1 and words <= NORMAL_WORDS | ANOMALY_WORDS:
-        return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
-    if ask:
+    if ask and len(words) <= 2:
         _ask(counts, names, where, "which of them is normal is not known")
     return None
 
@@ -162,14 +174,22 @@ def _ask(counts: Mapping[str, int], names: Mapping[str, str], where: str, why: s
     )
 
 
-def _list(words: Sequence[str] | Mapping[str, int], names: Mapping[str, str], counts: Mapping[str, int] | None = None) -> str:
+def _list(
+    words: Sequence[str] | Mapping[str, int],
+    names: Mapping[str, str],
+    counts: Mapping[str, int] | None = None,
+) -> str:
     shown = [names[word] + (f" ({counts[word]})" if counts else "") for word in words]
     more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
     return ", ".join(shown[:MOST_NAMED]) + more
 
 
 def _told(
-    counts: Mapping[str, int], names: Mapping[str, str], meanings: Mapping[str, Meaning], where: str, items: int
+    counts: Mapping[str, int],
+    names: Mapping[str, str],
+    meanings: Mapping[str, Meaning],
+    where: str,
+    items: int,
 ) -> str:
     parts = []
     for meaning, phrase in (("normal", "normal"), ("anomaly", "anomaly")):
@@ -187,7 +207,11 @@ def _told(
 
 def _told_classes(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> str:
     normal = next((names[word] for word in counts if word in NORMAL_WORDS), None)
-    example = f"--class {normal}=normal --class '*=anomaly'" if normal else "--class NAME=normal --class '*=anomaly'"
+    example = (
+        f"--class {normal}=normal --class '*=anomaly'"
+        if normal
+        else "--class NAME=normal --class '*=anomaly'"
+    )
     return (
         f"{where}: {len(counts)} classes ({_list(counts, names, counts)}) and no labels. Say which are normal with {example} "
         "here, or with --set data.normal_classes=[NAME] when training."

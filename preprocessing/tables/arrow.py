@@ -48,7 +48,9 @@ def _parquet(path: Path) -> pa.Table:
     file = pq.ParquetFile(path)
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     values = sum(group.num_rows for group in groups) * len(file.schema_arrow) * 8
-    check_size(path.name, max(values // 8, sum(group.total_byte_size for group in groups)), path.stat().st_size)
+    check_size(
+        path.name, max(values // 8, sum(group.total_byte_size for group in groups)), path.stat().st_size
+    )
     return file.read(use_threads=False)
 
 
@@ -69,20 +71,29 @@ def _columns_of(name: str, values: pa.ChunkedArray, path: Path) -> dict[str, tup
         return _columns_of(name, values.cast(kind.value_type), path)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _vector(name, values.combine_chunks(), path)
+    return {name: _column(values, kind)}
+
+
+def _column(values: pa.ChunkedArray, kind: pa.DataType) -> tuple[pd.Series, str | None]:
+    """(values, why they are no feature, or None)."""
+    reason = None
     if pa.types.is_boolean(kind):
-        return {name: (values.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get), None)}
-    if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return {name: (values.cast(pa.float64(), safe=False).to_pandas(), None)}
-    if pa.types.is_integer(kind):
-        return {name: (values.cast(pa.int64()).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get), None)}
-    if pa.types.is_null(kind):
-        return {name: (pd.Series([float("nan")] * len(values)), None)}
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return {name: (values.cast(pa.large_string()).to_pandas().astype("string"), None)}
-    if pa.types.is_temporal(kind):
-        text = values.cast(pa.large_string()).to_pandas().astype("string")
-        return {name: (text, f"is a {_word(kind)}; expected numbers. Turn it into a number")}
-    return {name: (pd.Series([None] * len(values), dtype="string"), f"is of type {_word(kind)}; expected numbers")}
+        column = values.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    elif pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        column = values.cast(pa.float64(), safe=False).to_pandas()
+    elif pa.types.is_integer(kind):
+        column = values.cast(pa.int64()).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    elif pa.types.is_null(kind):
+        column = pd.Series([float("nan")] * len(values))
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column = values.cast(pa.large_string()).to_pandas().astype("string")
+    elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        column = values.cast(pa.large_string()).to_pandas().astype("string")
+        reason = f"is a {_word(kind)}; expected numbers. Turn it into a number"
+    else:
+        column = pd.Series([None] * len(values), dtype="string")
+        reason = f"is of type {_word(kind)}; expected numbers"
+    return column, reason
 
 
 def _word(kind: pa.DataType) -> str:
@@ -113,7 +124,9 @@ def _vector(name: str, values: pa.Array, path: Path) -> dict[str, tuple[pd.Serie
         )
     length = lengths.pop() if lengths else 0
     if not 0 < length <= MOST_COLUMNS_OF_A_VECTOR:
-        raise InputError(f"{path.name}: column {name!r} holds vectors of {length} numbers; leave it out with --drop {name}.")
+        raise InputError(
+            f"{path.name}: column {name!r} holds vectors of {length} numbers; leave it out with --drop {name}."
+        )
     empty = [None] * length
     frame = pd.DataFrame([empty if row is None else row for row in rows], dtype="float64")
     return {f"{name}_{place}": (frame[place], None) for place in range(length)}

@@ -24,7 +24,7 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, list[str
     header: all silent losses else.
     """
     dialect = find_dialect(path, reading)
-    names = _header(path, dialect)
+    names, width = _header(path, dialect)
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
@@ -36,20 +36,25 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, list[str
             text, sep=dialect.delimiter, decimal=dialect.decimal, thousands=dialect.thousands, low_memory=False,
             skipinitialspace=True, na_values=HOLES,
         )  # fmt: skip
-    table, notes = _without_counts(table, names, path)
+    table, notes = _without_counts(table, names, width, path)
     return table, [*dialect.told, *notes]
 
 
-def _header(path: Path, dialect: Dialect) -> list[str]:
+def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
+    """(names in the first line that holds anything, number of cells in the next)."""
     with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
-        rows = csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True)
-        return next((row for row in rows if row), [])
+        rows = (row for row in csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True) if row)
+        return next(rows, []), len(next(rows, []))
 
 
-def _without_counts(table: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _without_counts(
+    table: pd.DataFrame, names: list[str], width: int, path: Path
+) -> tuple[pd.DataFrame, list[str]]:
     """`table` without what only counts its rows, or is nothing; InputError for other columns without a name."""
     notes = []
-    if not isinstance(table.index, pd.RangeIndex):  # rows with one cell more than the header, as R writes its row names
+    if not isinstance(
+        table.index, pd.RangeIndex
+    ):  # rows with one cell more than the header, as R writes its row names
         if table.index.nlevels > 1 or not table.index.is_unique:
             raise InputError(
                 f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column."

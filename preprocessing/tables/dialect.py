@@ -29,7 +29,9 @@ NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
-GROUPED = re.compile(rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}")
+GROUPED = re.compile(
+    rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}"
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Dialect:
         marks = {"\u00a0": "no-break space", "\u202f": "narrow no-break space", " ": "space"}
         words = []
         if self.encoding not in ("utf-8", "utf-8-sig"):
-            words.append({"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(self.encoding, self.encoding.upper()))
+            words.append(
+                {"cp1252": "Windows-1252", "latin-1": "Latin-1"}.get(self.encoding, self.encoding.upper())
+            )
         if self.delimiter != ",":
             words.append(DELIMITERS.get(self.delimiter, f"delimiter {self.delimiter!r}"))
         if self.decimal != ".":
@@ -88,7 +92,9 @@ def _encoding(path: Path, stated: str) -> str:
         try:
             return codecs.lookup(stated).name
         except LookupError as error:
-            raise UsageError(f"--encoding {stated!r}: no such encoding; for example utf-8, latin-1, cp1252.") from error
+            raise UsageError(
+                f"--encoding {stated!r}: no such encoding; for example utf-8, latin-1, cp1252."
+            ) from error
     decoder, is_utf8, size, beyond_1252, first = codecs.getincrementaldecoder("utf-8")(), True, 0, False, True
     with open_bytes(path) as file:
         while block := file.read(1 << 20):
@@ -151,24 +157,28 @@ def _find_delimiter(lines: Sequence[str], path: Path) -> str:
 def _in_header(lines: Sequence[str]) -> str:
     """Where no mark parts all lines alike: the one that the header has most of, so that the fault is told by line."""
     header = lines[0] if lines else ""
-    return max(DELIMITERS, key=lambda mark: header.count(mark))
+    return max(DELIMITERS, key=header.count)
 
 
 def _is_number(cell: str) -> bool:
     text = cell.strip()
-    return bool(UNGROUPED.fullmatch(text) or GROUPED.fullmatch(text) or re.fullmatch(rf"{SIGN}\d+{END}", text))
+    return bool(
+        UNGROUPED.fullmatch(text) or GROUPED.fullmatch(text) or re.fullmatch(rf"{SIGN}\d+{END}", text)
+    )
 
 
 def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: TableReading) -> Dialect:
     """Decimal and thousands marks of the cells below the header; what is stated is taken as it is."""
-    decimals, groups, either = set(), set(), {}
+    decimals: set[str] = set()
+    groups: set[str] = set()
+    either: dict[str, str] = {}
     for row in rows[1:]:
         for cell in row:
             text = cell.strip()
             grouped, plain = GROUPED.fullmatch(text), UNGROUPED.fullmatch(text)
             if grouped and (grouped[2] or grouped[1] not in ".," or text.count(grouped[1]) > 1):
                 groups.add(grouped[1])
-                decimals |= {grouped[2]} - {None}
+                decimals |= {grouped[2]} if grouped[2] else set()
             elif grouped and plain and plain[1] != "0":
                 either.setdefault(grouped[1], text)  # 1,234: a number of thousands, or one of three decimals
             elif plain:
@@ -188,7 +198,12 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
 
 
 def _decimal(
-    decimals: set[str], groups: set[str], either: dict[str, str], delimiter: str, path: Path, reading: TableReading
+    decimals: set[str],
+    groups: set[str],
+    either: dict[str, str],
+    delimiter: str,
+    path: Path,
+    reading: TableReading,
 ) -> str:
     """`.` or `,`; InputError where both stand, or where a mark may be either."""
     if reading.decimal != "auto":

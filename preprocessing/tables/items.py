@@ -54,7 +54,7 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
         out["split"] = normalise_split(values[columns.split], f"{path.name}, column {columns.split}")
     if columns.id != IGNORED and columns.id in values:
         out["id"] = as_words(values[columns.id])
-    taken = {*columns.known, *RESERVED, "id"}
+    taken = {*columns.known, *RESERVED}
     for name in values:
         if name not in taken and name not in out:
             out[str(name)] = values[name].astype("string") if values[name].dtype == object else values[name]
@@ -68,7 +68,9 @@ def as_words(values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce")
     text = values.astype("string").str.strip()
     if pd.api.types.is_numeric_dtype(numbers.dtype):
-        whole = (numbers.notna() & np.isfinite(numbers.astype("float64")) & (numbers == numbers.round())).astype(bool)
+        whole = (
+            numbers.notna() & np.isfinite(numbers.astype("float64")) & (numbers == numbers.round())
+        ).astype(bool)
         whole &= numbers.abs().fillna(0) < 2**53
         text[whole] = numbers[whole].astype("int64").astype("string")
     return text.replace("", pd.NA)

@@ -36,7 +36,7 @@ def _plain(value: Any) -> np.ndarray:
 def _load_hdf5(path: Path) -> dict[str, np.ndarray]:
     """The root's data sets of numbers; MATLAB writes columns first, so axes are turned round."""
     try:
-        import h5py
+        import h5py  # noqa: PLC0415  an extra
     except ImportError as error:
         raise InputError(
             f"{path.name}: a MATLAB 7.3 file; save it with -v7 or as csv, or install esad[tables]."

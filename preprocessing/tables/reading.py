@@ -78,7 +78,9 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
             frame, unfit, notes = own_process().call(load_arrow, path.name, str(path), packed=packed)
             return _named(frame, path, reading), unfit, notes
         if name.endswith(".xlsx"):
-            frame, notes = own_process().call(load_workbook, path.name, str(path), reading.sheet, packed=packed)
+            frame, notes = own_process().call(
+                load_workbook, path.name, str(path), reading.sheet, packed=packed
+            )
             return _named(frame, path, reading), {}, notes
         if name.endswith(TEXT_SUFFIXES):
             frame, notes = load_text(path, reading)

@@ -20,17 +20,23 @@ def load_workbook(path: str, sheet: str | None) -> list[Any]:
     """
     place = Path(path)
     try:
-        import openpyxl
+        import openpyxl  # noqa: PLC0415  an extra
     except ImportError as error:
-        raise InputError(f"{place.name}: workbooks need openpyxl: install esad[tables], or save it as csv.") from error
+        raise InputError(
+            f"{place.name}: workbooks need openpyxl: install esad[tables], or save it as csv."
+        ) from error
     with zipfile.ZipFile(place) as archive:
         check_size(place.name, sum(entry.file_size for entry in archive.infolist()), place.stat().st_size)
     book = openpyxl.load_workbook(place, read_only=True, data_only=True)
     filled = {each.title: rows for each in book.worksheets if (rows := _rows(each))}
     if sheet is not None and sheet not in filled:
-        raise InputError(f"{place.name}: has no filled sheet {sheet!r}; it has {', '.join(filled) or 'none'}.")
+        raise InputError(
+            f"{place.name}: has no filled sheet {sheet!r}; it has {', '.join(filled) or 'none'}."
+        )
     if not filled or (sheet is None and len(filled) > 1):
-        raise InputError(f"{place.name}: filled sheets: {', '.join(filled) or 'none'}; name one with --sheet NAME.")
+        raise InputError(
+            f"{place.name}: filled sheets: {', '.join(filled) or 'none'}; name one with --sheet NAME."
+        )
     title = sheet or next(iter(filled))
     header, *rows = filled[title]
     names = [f"Unnamed: {n}" if name is None else str(name) for n, name in enumerate(header)]

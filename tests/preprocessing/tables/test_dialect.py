@@ -1,0 +1,133 @@
+"""How text tables are written: found where unambiguous, asked about where not."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.tables.delimited import load_text
+from esad.preprocessing.tables.dialect import find_dialect
+
+NUMBERS = st.lists(
+    st.tuples(*[st.floats(-1e4, 1e4).map(lambda number: round(number, 2)) for _ in range(3)]),
+    min_size=2,
+    max_size=20,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("text")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    NUMBERS,
+    st.sampled_from([";", "\t", "|", ","]),
+    st.sampled_from([".", ","]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+)
+def test_what_a_spreadsheet_writes_is_read_back(folder, rows, delimiter, decimal, encoding):
+    if decimal == delimiter:
+        return
+    frame = pd.DataFrame([(0.25, 0.5, 0.75), *rows], columns=["Länge", "Breite", "Höhe"])
+    path = folder / "t.csv"
+    frame.to_csv(path, sep=delimiter, decimal=decimal, encoding=encoding, index=False)
+    table, notes = load_text(path, TableReading())
+    assert table.columns.tolist() == frame.columns.tolist()
+    assert np.array_equal(table.to_numpy(), frame.to_numpy())
+    plain = delimiter == "," and encoding in ("utf-8", "utf-8-sig")
+    assert (notes == []) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a;b\n1.234,5;2\n", (";", ",", ".")),
+        ('a,b\n"1,234.5",2\n', (",", ".", ",")),
+        ("a;b\n1.234.567;2\n", (";", ",", ".")),
+        ("a;b\n1 234,5;2\n", (";", ",", " ")),
+        ("a;b\n1'234.5;2\n", (";", ".", "'")),
+        ("a;b\n1,5;2,25\n", (";", ",", None)),
+        ("a;b\n1.5;1,234\n", (";", ".", ",")),
+        ("a,b\n1.234,2.345\n", (",", ".", None)),
+        ("a;b\n0,123;0,456\n", (";", ",", None)),
+        ("a b\n1 2\n", (",", ".", None)),
+        ("a\n1\n2\n", (",", ".", None)),
+    ],
+)
+def test_marks_are_found(tmp_path, text, found):
+    (tmp_path / "t.csv").write_text(text)
+    dialect = find_dialect(tmp_path / "t.csv", TableReading())
+    assert (dialect.delimiter, dialect.decimal, dialect.thousands) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a;b\n1,234;2\n", "1,234 may be a number of thousands"),
+        ("a;b\n1.234;2\n", "1.234 may be a number of thousands"),
+        ("a;b\n1,5;2.5\n", "some numbers have decimal points and some decimal commas"),
+        ("a;b|c;d\n1;2|3;4\n", None),
+    ],
+)
+def test_what_can_be_read_two_ways_is_asked_about(tmp_path, text, told):
+    (tmp_path / "t.csv").write_text(text)
+    if told is None:
+        assert find_dialect(tmp_path / "t.csv", TableReading()).delimiter == ";"
+        return
+    with pytest.raises(InputError, match=rf"{told}.*--decimal"):
+        find_dialect(tmp_path / "t.csv", TableReading())
+    assert find_dialect(tmp_path / "t.csv", TableReading(decimal=",", thousands="none")).decimal == ","
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"delimiter": "ab"}, "--delimiter 'ab'"),
+        ({"encoding": "klingon"}, "--encoding 'klingon'"),
+        ({"decimal": ",", "thousands": ","}, "must differ"),
+    ],
+)
+def test_what_is_stated_wrong_is_a_usage_error(tmp_path, options, told):
+    (tmp_path / "t.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(UsageError, match=told):
+        find_dialect(tmp_path / "t.csv", TableReading(**options))
+
+
+def test_what_is_stated_is_taken(tmp_path):
+    (tmp_path / "t.csv").write_bytes("größe~b\n1,234~2\n".encode("latin-1"))
+    table, _ = load_text(tmp_path / "t.csv", TableReading(delimiter="~", decimal=",", encoding="latin-1"))
+    assert table.to_dict("list") == {"größe": [1.234], "b": [2]}
+
+
+def test_a_packed_table_is_read_and_a_bomb_is_not(tmp_path):
+    with gzip.open(tmp_path / "t.csv.gz", "wb", compresslevel=1) as file:
+        file.write(b"a,b\n")
+        for _ in range(300):
+            file.write(b"0,0\n" * (1 << 18))
+    with pytest.raises(InputError, match=r"t\.csv\.gz: claims .* in .* of file"):
+        load_text(tmp_path / "t.csv.gz", TableReading())
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "note"),
+    [
+        (",a,b\n7,1,2\n3,4,5\n", ["a", "b"], "numbers the rows"),
+        ("a,b,\n1,2,\n4,5,\n", ["a", "b"], "empty last column"),
+        ("a,b\n1,1,2\n2,4,5\n", ["a", "b"], "row names"),
+    ],
+)
+def test_columns_that_only_count_rows_are_left_out_and_noted(tmp_path, text, names, note):
+    (tmp_path / "t.csv").write_text(text)
+    table, notes = load_text(tmp_path / "t.csv", TableReading())
+    assert table.columns.tolist() == names
+    assert table.to_numpy().tolist() == [[1, 2], [4, 5]]
+    assert note in notes[0]

@@ -1,0 +1,105 @@
+"""Types of Parquet and Feather, workbooks, MATLAB 7.3."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import h5py
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.tables.columns import Columns, TableReading
+from esad.preprocessing.tables.reading import read_table
+
+GOOD = {
+    "integers": (pa.array([1, 2, 3], pa.int32()), [[1], [2], [3]]),
+    "nullable": (pa.array([1, None, 3], pa.int64()), [[1], [np.nan], [3]]),
+    "booleans": (pa.array([True, None, False]), [[1], [np.nan], [0]]),
+    "decimals": (pa.array([Decimal("1.25"), Decimal("2.5"), None]), [[1.25], [2.5], [np.nan]]),
+    "categories of numbers": (pa.array([4, 5, 4]).dictionary_encode(), [[4], [5], [4]]),
+    "unsigned": (pa.array([1, 2, 2**40], pa.uint64()), [[1], [2], [2**40]]),
+    "halves": (pa.array(np.array([1, 2, 3], np.float16)), [[1], [2], [3]]),
+    "text of numbers": (pa.array(["1", "2", "3.5"]), [[1], [2], [3.5]]),
+    "lists": (pa.array([[1.0, 2.0], None, [3.0, None]]), [[1, 2], [np.nan] * 2, [3, np.nan]]),
+    "fixed lists": (pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int8(), 2)), [[1, 2], [3, 4], [5, 6]]),
+    "nothing": (pa.nulls(3), [[np.nan]] * 3),
+}  # fmt: skip
+BAD = {
+    "dates": (pa.array([1, 2, 3], pa.timestamp("ms")), "is a date; expected numbers"),
+    "days": (pa.array([1, 2, 3], pa.date32()), "is a date"),
+    "durations": (pa.array([1, 2, 3], pa.duration("s")), "is a time"),
+    "structs": (pa.array([{"a": 1}] * 3), "is of type struct"),
+    "maps": (pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int8())), "is of type map"),
+    "bytes": (pa.array([b"a"] * 3), "is of type binary"),
+    "lists of texts": (pa.array([["a"]] * 3), "lists of string"),
+    "uneven lists": (pa.array([[1], [1, 2], [1]]), r"several lengths \(row 1: 1, row 2: 2\)"),
+    "texts": (pa.array(["a", "b", "c"]), "row 1: 'a' is text"),
+    "categories of texts": (pa.array(["a", "b", "a"]).dictionary_encode(), "row 1: 'a' is text"),
+}  # fmt: skip
+
+
+def write(path, column):
+    pq.write_table(pa.table({"y": [0, 1, 0], "c": column}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_parquet_types_that_are_numbers(tmp_path, kind):
+    column, values = GOOD[kind]
+    read = read_table(write(tmp_path / "t.parquet", column), TableReading(missing="median"))
+    assert np.array_equal(read.values, np.array(values, np.float32), equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_parquet_types_that_are_none_are_named_with_what_to_do(tmp_path, kind):
+    column, told = BAD[kind]
+    path = write(tmp_path / "t.parquet", column)
+    with pytest.raises(InputError, match=rf"t\.parquet: column 'c'.*{told}.*--drop c"):
+        read_table(path, TableReading())
+
+
+def test_an_index_of_pandas_is_no_feature(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["p1", "p2"], name="patient"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet", TableReading())
+    assert read.names == ["a"]
+    assert read.notes == ["index 'patient' left out"]
+
+
+def test_a_sheet_is_the_only_filled_one_or_named(tmp_path):
+    book = openpyxl.Workbook()
+    first, second = book.active, book.create_sheet("second")
+    for row in (["a", "b", "y"], [1, 2.5, 0], [3, None, 1]):
+        first.append(row)
+    path = tmp_path / "t.xlsx"
+    book.save(path)
+    read = read_table(path, TableReading(missing="median"))
+    assert np.array_equal(read.values, np.array([[1, 2.5], [3, np.nan]], np.float32), equal_nan=True)
+    second.append(["a", "b"])
+    second.append([7, 8])
+    book.save(path)
+    with pytest.raises(InputError, match=r"filled sheets: Sheet, second; name one with --sheet"):
+        read_table(path, TableReading())
+    assert read_table(path, TableReading(sheet="second")).values.tolist() == [[7, 8]]
+
+
+def test_matlab_7_3_is_read_as_matlab_means_it(tmp_path):
+    x, y = np.arange(6.0).reshape(3, 2), np.array([[0.0], [1.0], [0.0]])
+    with h5py.File(tmp_path / "t.mat", "w", userblock_size=512) as file:
+        file["X"], file["y"] = x.T, y.T  # MATLAB writes columns first
+    with (tmp_path / "t.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    read = read_table(tmp_path / "t.mat", TableReading())
+    assert read.values.tolist() == x.tolist()
+    assert read.items["stated"].tolist() == ["0", "1", "0"]
+
+
+def test_a_label_in_a_name_of_the_persons_choice(tmp_path):
+    path = write(tmp_path / "t.parquet", pa.array([1, 0, 1]))
+    read = read_table(path, TableReading(Columns(label="c", named=frozenset({"c"}))))
+    assert (read.names, read.items["stated"].tolist()) == (["y"], ["1", "0", "1"])
