@@ -80,15 +80,17 @@ def decode(content: bytes, name: str, colour: Colour | None = None) -> Picture:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_size(image, name)
             notes = _frames(image, name)
-            orientation = _orientation(image)
+            by_pillow = image.format == "TIFF"  # which it turns as it loads it
+            orientation = _orientation(image) if by_pillow else None
             image.load()
+            orientation = (
+                orientation if by_pillow else _orientation(image)
+            )  # of PNG it would load, and hide faults
             picture = _as_shown(image, name)
             pixels = picture.pixels
             if orientation:
                 notes.append(TURNED)
-                pixels = (
-                    pixels if image.format == "TIFF" else TURNS[orientation](pixels)
-                )  # TIFF: done by Pillow
+                pixels = pixels if by_pillow else TURNS[orientation](pixels)
         pixels, converted = to_channels(pixels, colour)
         notes += [*picture.notes, *([converted] if converted else [])]
         return Picture(np.ascontiguousarray(pixels), tuple(note for note in NOTES if note in notes))

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from esad.pipeline.conversion.image_notes import count_notes
 from esad.pipeline.conversion.radiographs import BURNED_IN, LEFT_OUT, TURNED
 from esad.pipeline.stage.outcome import Outcome
+from esad.preprocessing.pictures import NOTES
+from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_TABLE, BAD_WINDOW
+from esad.preprocessing.radiographs.dicom_pixels import FROM_PERCENTILES
 from esad.preprocessing.store.store import read_sources
+
+STATED = {"burned_in": BURNED_IN, "turned": TURNED}
+ASSUMED = (BAD_WINDOW, BAD_TABLE, BAD_PADDING, FROM_PERCENTILES, *NOTES)
+"""Notes on how a picture was read. All notes are of these closed lists: none holds a file's own words."""
 
 
 def with_left_out(outcome: Outcome) -> Outcome:
@@ -24,15 +32,15 @@ def with_left_out(outcome: Outcome) -> Outcome:
 
 
 def with_radiograph_notes(outcome: Outcome) -> Outcome:
-    """`outcome`, which also tells how many radiographs state burnt-in text or another orientation."""
-    notes = read_sources(outcome.out)["notes"].fillna("")
-    counts = {
-        name: int(notes.str.contains(note, regex=False).sum())
-        for name, note in (("burned_in", BURNED_IN), ("turned", TURNED))
-    }
+    """`outcome`, which also tells how many radiographs state burnt-in text or another orientation, and what was assumed."""
+    found = count_notes(outcome, (*STATED.values(), *ASSUMED))
+    counts = {name: found.get(note, 0) for name, note in STATED.items()}
     message = outcome.message
     if counts["burned_in"]:
         message += f" {counts['burned_in']} state {BURNED_IN}."
     if counts["turned"]:
         message += f" {counts['turned']} state {TURNED}; they are taken as they lie."
+    assumed = [f"{found[note]} {note}" for note in ASSUMED if note in found]
+    if assumed:
+        message += f" Noted: {'; '.join(assumed)}."
     return replace(outcome, message=message, summary={**outcome.summary, **counts})

@@ -119,7 +119,8 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     reason = _why_left_out(settings.projection, view)
     if reason:
         return _Taken(reason=reason)
-    pixels = image.pixels()
+    decoded = image.picture()
+    pixels = decoded.pixels
     how = Squaring(settings.resizing, settings.crop, settings.size, settings.equalise)
     picture = small_square(pixels, how, Path(source).name)
     patient, finding = known.get("patient") or image.patient, known.get("finding")
@@ -134,7 +135,7 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     }  # fmt: skip
     turned = image.orientation not in (None, USUAL_ORIENTATION)
     notes = [note for note, stated in ((BURNED_IN, image.burned_in), (TURNED, turned)) if stated]
-    return _Taken(row, picture, notes="; ".join(notes) or None)
+    return _Taken(row, picture, notes="; ".join([*notes, *decoded.notes]) or None)
 
 
 def _why_left_out(projection: str, view: str | None) -> str | None:

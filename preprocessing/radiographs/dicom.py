@@ -10,7 +10,6 @@ import io
 import logging
 import math
 import re
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -19,15 +18,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    DigitalXRayImageStorageForProcessing,
-    UID_dictionary,
-)
+from pydicom.uid import DeflatedExplicitVRLittleEndian, DigitalXRayImageStorageForProcessing
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.radiographs.dicom_pixels import grey_picture
+from esad.preprocessing.pictures import MOST_PIXELS
+from esad.preprocessing.radiographs.dicom_faults import FAULTS, in_words, pixels_in_words
+from esad.preprocessing.radiographs.dicom_pixels import GreyPicture, grey_picture
 from esad.preprocessing.radiographs.dicom_views import stated_view
 
 MARK = b"DICM"
@@ -42,13 +38,6 @@ OTHER_MODALITIES = {
 """Defined terms of Modality (PS3.3 C.7.3.1.1.1) that are no radiographs of the trunk; CR, DX, DR, RG, RF, OT are left."""
 MOST_BYTES = 1 << 30
 """Of a deflated file, inflated: a bomb ends here."""
-MOST_PIXELS = 178_956_970
-"""As many as Pillow takes in other pictures."""
-FAULTS = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError,
-    struct.error, TypeError, ValueError, zlib.error, InvalidDicomError, MemoryError,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +59,19 @@ class DicomFile:
     _dataset: pydicom.Dataset = field(repr=False)
 
     def pixels(self) -> np.ndarray:
-        """uint8 (H, W), see `dicom_pixels`; InputError for several frames, palette colours, no or damaged pixels."""
+        """uint8 (H, W): `picture` without its notes."""
+        return self.picture().pixels
+
+    def picture(self) -> GreyPicture:
+        """See `dicom_pixels`; InputError for several frames, palette colours, no or damaged pixels."""
         dataset = self._dataset
         try:
             with quiet():
                 _check_picture(dataset, self.name)
                 return grey_picture(dataset)
         except FAULTS as error:
-            syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-            known = syntax.name if syntax in UID_dictionary else "unknown transfer syntax"
-            fault = type(error).__name__
-            raise InputError(f"{self.name}: its pixels cannot be decoded ({known}, {fault}).") from error
+            told = pixels_in_words(dataset, error)
+            raise InputError(f"{self.name}: its pixels cannot be decoded ({told}).") from error
 
 
 def read_dicom(content: bytes, name: str) -> DicomFile:
@@ -92,7 +83,7 @@ def read_dicom(content: bytes, name: str) -> DicomFile:
         with quiet():
             return _described(pydicom.dcmread(io.BytesIO(content)), name)
     except FAULTS as error:
-        raise InputError(f"{name}: not readable as DICOM ({type(error).__name__}).") from error
+        raise InputError(f"{name}: not readable as DICOM ({in_words(error)}).") from error
 
 
 @contextmanager

@@ -4,10 +4,9 @@ From stored bits to grey, each step where the file has it:
 
     unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1)
     modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1)
-    VOI            its first VOI LUT, else its first window, of any VOILUTFunction (PS3.3 C.11.2)
+    VOI            its first usable VOI LUT, else its first usable window, of any VOILUTFunction (PS3.3 C.11.2)
     8 bit          the ends of the VOI LUT's table, or of the range that a window maps onto (C.11.2.1.2), become 0 and
-                   255; without either, the ends of 8 stored bits, and for wider ones the least and the greatest value
-                   that occurs, since files with 12 real bits that state 16 are common
+                   255; without either, the ends of 8 stored bits, and for wider ones those of `grey_range`
     sense          MONOCHROME1 is turned round (PS3.3 C.7.6.3.1.2)
     padding        what PixelPaddingValue (and PixelPaddingRangeLimit) names is black and counts in no range (C.7.5.1.1.2)
 
@@ -19,45 +18,86 @@ sample a pixel and do not apply.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_rescale, apply_windowing
 from pydicom.uid import RLELossless
 
+from esad.preprocessing.radiographs.dicom_display import (
+    padding_range,
+    read_table,
+    rescaled,
+    usable_table,
+    usable_window,
+)
+from esad.preprocessing.radiographs.dicom_faults import UnusablePixels
+from esad.preprocessing.radiographs.grey_range import CENTRAL, grey_range
+from esad.preprocessing.radiographs.squares import central_square
+
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
+FROM_PERCENTILES = "no window, grey range from percentiles"
 
 
-def grey_picture(dataset: pydicom.Dataset) -> np.ndarray:
-    """uint8 (H, W) of a dataset with one frame; what pydicom raises, and ValueError for pixels that are no picture."""
+@dataclass(frozen=True)
+class GreyPicture:
+    """uint8 (H, W), and notes on what was assumed or taken as absent, none of which quotes the file."""
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+Counts = Callable[[], tuple[np.ndarray, np.ndarray]]
+"""Of each value: whether the picture has it (bool), and how often its central square has."""
+
+
+def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
+    """The grey picture of a dataset with one frame; UnusablePixels where it is none, and what pydicom raises."""
     dataset.pixel_array_options(correct_unused_bits=False)
     stored = dataset.pixel_array
     if stored.ndim == 3 and stored.shape[0] == 1:
         stored = stored[0]
     if stored.ndim == 3 and stored.shape[-1] == 3:
-        return _luma(stored, int(dataset.BitsStored))
+        return GreyPicture(_luma(stored, int(dataset.BitsStored)))
     if stored.ndim != 2:
-        raise ValueError(f"pixels of shape {stored.shape}")
+        raise UnusablePixels(f"pixels of shape {stored.shape}")
     if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
         return _by_table(dataset, stored)
     if not np.isfinite(stored).all():
-        raise ValueError("values that are not finite")
-    return _grey(dataset, stored, _padding(dataset, stored), lambda: np.ones(stored.shape, dtype=bool))
+        raise UnusablePixels("values that are not finite")
+
+    def counts() -> tuple[np.ndarray, np.ndarray]:
+        central = np.zeros(stored.shape, dtype=np.int64)
+        _centre(central)[:] = 1
+        return np.ones(stored.shape, dtype=bool), central
+
+    return _grey(dataset, stored, stored, counts)
+
+
+def _centre(pixels: np.ndarray) -> np.ndarray:
+    left, top, side = central_square(pixels.shape, CENTRAL)
+    return pixels[top : top + side, left : left + side]
 
 
 def _luma(stored: np.ndarray, bits: int) -> np.ndarray:
     return np.floor(stored @ LUMA * (255 / (2**bits - 1)) + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
+def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> GreyPicture:
     """The grey of every bit pattern, looked up."""
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     patterns = stored.view(f"u{stored.dtype.itemsize}")
     every = np.arange(int(patterns.max()) + 1, dtype=patterns.dtype)
     values = _meaning(dataset, every.astype(np.int32), signed=stored.dtype.kind == "i")
-    padding = _padding(dataset, every.view(stored.dtype))
-    table = _grey(dataset, values, padding, lambda: np.bincount(patterns.reshape(-1)) > 0)
-    return table.take(patterns)
+
+    def counts() -> tuple[np.ndarray, np.ndarray]:
+        inside, whole = (
+            np.bincount(part.reshape(-1), minlength=len(every)) for part in (_centre(patterns), patterns)
+        )
+        return whole > 0, inside
+
+    table = _grey(dataset, values, every.view(stored.dtype), counts)
+    return GreyPicture(table.pixels.take(patterns), table.notes)
 
 
 def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> np.ndarray:
@@ -69,68 +109,49 @@ def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> np
     return np.where(values >= 2 ** (bits - 1), values - 2**bits, values) if signed else values
 
 
-def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
-    """Where `stored` is padding, bool of its shape."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, dtype=bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
-    return (stored >= low) & (stored <= high)
-
-
-def _grey(
-    dataset: pydicom.Dataset, values: np.ndarray, padding: np.ndarray, occurring: Callable[[], np.ndarray]
-) -> np.ndarray:
-    """uint8 of the shape of `values`; `padding` becomes 0; `occurring` tells which values the picture has."""
-    bits, signed = int(dataset.get("BitsStored", 16)), bool(dataset.get("PixelRepresentation", 0))
-    if dataset.get("ModalityLUTSequence"):
-        values = _look_up(dataset, dataset.ModalityLUTSequence[0], values)
-        low, high = 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    else:
-        whole = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
-        values = apply_rescale(values, dataset)
-        low, high = _ends(apply_rescale(np.array(whole, dtype=np.float64), dataset))
-    if dataset.get("VOILUTSequence"):
-        values = _look_up(dataset, dataset.VOILUTSequence[0], values)
-        low, high = _ends(_table(dataset, dataset.VOILUTSequence[0]))
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        values = apply_windowing(values, dataset)
-    elif bits != 8:
-        low, high = _ends(values[occurring() & ~padding])
+def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, counts: Counts) -> GreyPicture:
+    """uint8 of the shape of `values`, which `stored` stand for; padding becomes 0."""
+    named, notes = padding_range(dataset)
+    padding = np.zeros(stored.shape, bool) if named is None else (stored >= named[0]) & (stored <= named[1])
+    values, low, high = _by_modality(dataset, values)
+    table, bad_tables = usable_table(dataset)
+    window, bad_windows = usable_window(dataset)
+    notes += bad_tables + bad_windows
+    if table is not None:
+        values = table.apply(values)
+        low, high = _ends(table.entries)
+    elif window is not None:
+        values = window.apply(values, low, high)
+    elif int(dataset.get("BitsStored", 16)) != 8:
+        occurs, central = counts()
+        occurs = occurs & ~padding
+        low, high, cut = grey_range(
+            values.reshape(-1), occurs.reshape(-1), np.where(occurs, central, 0).reshape(-1)
+        )
+        notes += [FROM_PERCENTILES] if cut else []
     grey = to_eight_bit(values, low, high)
     if str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1":
         grey = 255 - grey
     grey[padding] = 0
-    return grey
+    return GreyPicture(grey, tuple(notes))
+
+
+def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """`values` by modality LUT or rescaling, and the ends of the range in which they then lie."""
+    if dataset.get("ModalityLUTSequence"):
+        item = dataset.ModalityLUTSequence[0]
+        return (
+            read_table(dataset, item, exact=False).apply(values),
+            0.0,
+            2.0 ** int(item.LUTDescriptor[2]) - 1,
+        )
+    bits, signed = int(dataset.get("BitsStored", 16)), bool(dataset.get("PixelRepresentation", 0))
+    whole = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
+    return rescaled(dataset, values), *_ends(rescaled(dataset, np.array(whole, dtype=np.float64)))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-
-
-def _table(dataset: pydicom.Dataset, item: pydicom.Dataset) -> np.ndarray:
-    """The entries of a LUT: of 16 bits each, or of 8 where the data is only that long (PS3.3 C.11.1.1.1)."""
-    count, data = int(item.LUTDescriptor[0]) or 2**16, item.LUTData
-    if isinstance(data, bytes):
-        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        data = np.frombuffer(data, dtype=f"{order}u2" if len(data) >= 2 * count else "u1")
-    entries = np.atleast_1d(np.asarray(data))[:count]
-    if not len(entries):
-        raise ValueError("a look-up table without entries")
-    return entries
-
-
-def _look_up(dataset: pydicom.Dataset, item: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
-    """`values` through a LUT; those beyond its ends take its first or last entry.
-
-    Not pydicom's: its own fails for a modality LUT of other than 8 or 16 bits, and wraps round in a VOI LUT of 8.
-    """
-    entries, first = _table(dataset, item), int(item.LUTDescriptor[1])
-    if first > 2**15 - 1 and bool(dataset.get("PixelRepresentation", 0)):
-        first -= 2**16  # written as unsigned beside signed pixels
-    places = (np.rint(values) - first).clip(0, len(entries) - 1).astype(np.int64)
-    return entries[places].astype(np.float64)
+    return float(values.min()), float(values.max())
 
 
 def to_eight_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 import pydicom
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.radiographs.dicom import FAULTS, quiet
+from esad.preprocessing.radiographs.dicom import quiet
+from esad.preprocessing.radiographs.dicom_faults import FAULTS, in_words
 
 DICOMDIR = "DICOMDIR"
 
@@ -23,7 +24,7 @@ def listed_images(path: Path) -> tuple[list[str], list[str]]:
             records = pydicom.dcmread(path).DirectoryRecordSequence
             names = [_relative(record) for record in records if record.get("DirectoryRecordType") == "IMAGE"]
     except FAULTS as error:
-        raise InputError(f"{path.name}: not a readable DICOMDIR ({type(error).__name__}).") from error
+        raise InputError(f"{path.name}: not a readable DICOMDIR ({in_words(error)}).") from error
     listed = sorted({name for name in names if name})
     here = {name: name for name in listed if (path.parent / name).is_file()}
     if len(here) < len(listed):

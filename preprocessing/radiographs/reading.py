@@ -1,6 +1,7 @@
 """Radiographs from PNG, JPEG and DICOM: what a file says of itself, and one grey picture, bright where dense.
 
-The stored picture is taken as it lies: nothing is rotated, mirrored or masked. What PatientOrientation and
+The stored picture is taken as it lies: nothing is rotated, mirrored or masked, but as the EXIF orientation of a PNG or JPEG
+says, which every viewer follows. What PatientOrientation and
 BurnedInAnnotation state is passed on; FieldOfViewRotation and FieldOfViewHorizontalFlip tell how the picture lay on the
 detector, not how it is stored, and are not used. Collimation borders and burnt-in text fall away outside the central
 square (`radiograph_squares`), inside it they stay.
@@ -9,17 +10,17 @@ square (`radiograph_squares`), inside it they stay.
 from __future__ import annotations
 
 import contextlib
-import io
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.radiographs.dicom import MARK, MOST_PIXELS, DicomFile, read_dicom
+from esad.preprocessing.pictures import MOST_PIXELS, decode
+from esad.preprocessing.radiographs.dicom import MARK, DicomFile, read_dicom
+from esad.preprocessing.radiographs.dicom_pixels import GreyPicture
 from esad.preprocessing.radiographs.dicomdir import DICOMDIR
 from esad.preprocessing.zips import file_names, read_member
 
@@ -41,26 +42,18 @@ class PictureFile:
     unfit: str | None = None
 
     def pixels(self) -> np.ndarray:
-        """uint8 (H, W); colour becomes grey by BT.601, 16 bits become 8 by their full range. InputError else."""
+        """uint8 (H, W): `picture` without its notes."""
+        return self.picture().pixels
+
+    def picture(self) -> GreyPicture:
+        """As a viewer shows it (`esad.preprocessing.pictures`); colour becomes grey by BT.601. InputError else."""
         if _is_plain_png(self._content):  # libpng itself is a fifth faster than Pillow, to the same pixels
             with contextlib.suppress(imagecodecs.PngError):
                 pixels = imagecodecs.png_decode(self._content)
                 if pixels.ndim == 2:  # else it has a transparent grey
-                    return pixels
-        return self._by_pillow()
-
-    def _by_pillow(self) -> np.ndarray:
-        try:
-            with Image.open(io.BytesIO(self._content)) as image:
-                image.load()
-                if image.mode.startswith("I"):
-                    wide = np.asarray(image, dtype=np.float64)
-                    return (wide * (255 / 65535)).clip(0, 255).round().astype(np.uint8)
-                return np.asarray(image.convert("L"))
-        except UnidentifiedImageError as error:  # its text holds the whole path
-            raise InputError(f"{self.name}: not a readable picture (no known format).") from error
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.name}: not a readable picture ({error}).") from error
+                    return GreyPicture(pixels)
+        picture = decode(self._content, self.name, "grey")
+        return GreyPicture(picture.pixels[..., 0], picture.notes)
 
 
 def is_radiograph(path: Path) -> bool:
@@ -107,8 +100,10 @@ def read_radiograph(content: bytes, name: str) -> PictureFile | DicomFile:
 
 
 def _is_plain_png(content: bytes) -> bool:
-    """Whether it is a PNG of 8-bit grey and no more pixels than Pillow takes, by its header (PNG 11.2.2)."""
+    """Whether it is a PNG of 8-bit grey, no more pixels than are read, and no EXIF, by its header (PNG 11.2.2)."""
     if not content.startswith(PNG) or len(content) < 33:
         return False
     width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
-    return content[24] == 8 and content[25] == 0 and 0 < width * height <= MOST_PIXELS
+    return (
+        content[24] == 8 and content[25] == 0 and 0 < width * height <= MOST_PIXELS and b"eXIf" not in content
+    )

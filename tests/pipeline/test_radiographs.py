@@ -259,3 +259,37 @@ def test_the_real_images_of_the_ap_set(data, tmp_path):
     assert (table.loc[table["split"] == "train", "label"].eq(0) | table["semi_label"].eq(-1).fillna(False))[
         table["split"] == "train"
     ].all()
+
+
+def test_what_was_assumed_is_noted_and_counted_in_words_of_our_own(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    hot = PIXELS // 9
+    hot[60:63, 60:63] = 4011
+    write_dicom(folder / "hot.dcm", hot, PatientID="ANNA")
+    write_dicom(folder / "zero.dcm", PIXELS, WindowCenter=2048, WindowWidth=0, BurnedInAnnotation="YES")
+    write_dicom(folder / "words.dcm", PIXELS, WindowCenter=2048, WindowWidth=77777777)
+    content = (folder / "words.dcm").read_bytes()
+    (folder / "words.dcm").write_bytes(content.replace(b"77777777", b"ANNA^JOE"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray((PIXELS >> 4).astype(np.uint8)).save(folder / "turned.png", exif=exif)
+    outcome = ingest(folder, tmp_path / "out")
+    store = Store(tmp_path / "out")
+    assert dict(store.sources[["source", "notes"]].itertuples(index=False)) == {
+        "hot.dcm": "no window, grey range from percentiles",
+        "turned.png": "turned as its EXIF orientation says",
+        "words.dcm": "unusable window taken as absent",
+        "zero.dcm": "burnt-in text; unusable window taken as absent",
+    }
+    assert "1 state burnt-in text." in outcome.message
+    assert (
+        "Noted: 2 unusable window taken as absent; 1 no window, grey range from percentiles; "
+        "1 turned as its EXIF orientation says." in outcome.message
+    )
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"ANNA" not in path.read_bytes()
+    squares = dict(zip(store.manifest["source"], store.read()[..., 0].astype(int), strict=True))
+    assert (np.abs(squares["zero.dcm"] - squares["hot.dcm"]) > 4).sum() <= 9  # the dead pixels themselves
+    assert np.array_equal(squares["zero.dcm"], squares["words.dcm"])
+    assert np.abs(np.rot90(squares["turned.png"]) - squares["zero.dcm"]).max() <= 4

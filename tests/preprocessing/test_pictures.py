@@ -253,6 +253,14 @@ def test_damage_of_any_kind_is_a_reason_in_words(kind, seed, share, flips):
     assert not re.search(r"Error|Exception|0x[0-9a-f]|<", told)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
+def test_a_picture_that_is_cut_is_refused(kind):
+    content = saved(Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)), kind)
+    for share in (0.3, 0.6, 0.9):
+        with pytest.raises(InputError, match="a: not a readable picture"):
+            decode(content[: int(share * len(content))], "a")
+
+
 @pytest.mark.parametrize(
     "raised", [MemoryError, struct.error, AttributeError, IndexError, zlib.error, RecursionError]
 )
