@@ -48,6 +48,7 @@ def score(
     """
     from esad.pipeline.runs.items import in_memory
     from esad.pipeline.runs.run_folder import open_run, resolve_device
+    from esad.pipeline.runs.store_changes import check_unchanged
     from esad.pipeline.scoring.explanation import overlays_wanted, write_all_overlays
     from esad.pipeline.scoring.scores_folder import (
         already_scored,
@@ -60,14 +61,16 @@ def score(
         told_of_labels,
     )  # fmt: skip
     from esad.pipeline.scoring.scores_table import scored_items
+    from esad.pipeline.stage.log import now
     from esad.preprocessing.store.store import Store
 
     wanted = overlays_wanted(overlays)
     opened = open_run(run)
     target = Store(store) if store else opened.training_store()
     opened.check(target)
+    check_unchanged(opened, target, force)
     folder = out or run / "scores" / target.root.name
-    marker = scores_marker(opened, target, overlays)
+    marker, began = scores_marker(opened, target, overlays, folder), now()
     if already_scored(folder, marker, force):
         return scores_outcome(folder, target, told_of_labels(folder, opened, target), len(opened.normals))
     chosen = resolve_device(device or opened.settings.device)
@@ -79,7 +82,7 @@ def score(
         begin_scores(folder, target, scored_items(opened, target, method, items, chosen), marker)
     if method.pictures:
         write_all_overlays(folder, opened, method, items, wanted, chosen)
-    finish_scores(folder, marker)
+    finish_scores(folder, marker, opened, began)
     said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
     return scores_outcome(folder, target, said, len(opened.normals))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,18 @@ from esad.pipeline.evaluation.item_figures import by_term, by_view, figures, loc
 from esad.pipeline.evaluation.split_overlap import split_overlap
 from esad.pipeline.runs.run_folder import read_config
 from esad.pipeline.scoring.open_scores import Scores
-from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.store.reading import read_object
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from esad.pipeline.evaluation.slide_figures import SlideFigures
+
+METRICS: dict[str, type | tuple[type, ...]] = {
+    "kind": str, "evaluated": str, "items": int, "auc": (float, int, type(None)), "by": dict, "scores": dict,
+}  # fmt: skip
+"""What metrics.json holds at least."""
 
 
 def figures_of_slides(
@@ -35,8 +42,8 @@ def figures_of_slides(
     from esad.pipeline.evaluation.slide_figures import read_truth, slide_figures
 
     labels = read_config(scores.run)["store"]["settings"].get("labels") or {}
-    classes = labels.get("outline_classes")
-    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference, classes)
+    classes, without = labels.get("outline_classes"), labels.get("without_outlines", "normal")
+    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference, classes, without)
     tiles = counted_tiles(scores)
     figures = slide_figures(tiles, scores.root, truth) if len(tiles) else None
     asked = annotations or reference
@@ -59,14 +66,48 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
     }
 
 
-def write_csv(path: Path, table: pd.DataFrame | None) -> None:
-    """Write the table, or remove what an earlier call wrote where there is none now."""
-    from esad.preprocessing.store.store import write_atomically
+def _write_or_remove(path: Path, table: pd.DataFrame | None) -> None:
+    """Write the table as CSV, or remove what an earlier call wrote where there is none now."""
+    from esad.preprocessing.store.writing import write_csv
 
     if table is None:
         path.unlink(missing_ok=True)
     else:
-        write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+        write_csv(path, table)
+
+
+def _evaluate_again(folder: Path) -> str:
+    return f"make it anew with: esad evaluate {shlex.quote(str(folder))}"
+
+
+def _read_csv(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV of `write_metrics`, its texts as they were; EsadError where it is missing, damaged, or lacks one of `columns`."""
+    import pandas as pd
+
+    from esad.preprocessing.store.csv_cells import plain_table
+    from esad.preprocessing.store.reading import damaged
+
+    path = folder / name
+    try:
+        table = pd.read_csv(path, dtype={"source": "string"})
+    except (OSError, ValueError) as error:
+        raise damaged(path, "is missing or damaged (it is no CSV)", _evaluate_again(folder)) from error
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise damaged(path, f"is damaged (column {missing[0]!r} is missing)", _evaluate_again(folder))
+    return plain_table(table)
+
+
+def read_slides_csv(folder: Path) -> pd.DataFrame:
+    """SCORES/slides.csv: a row a slide; EsadError where it is missing or damaged."""
+    return _read_csv(
+        folder, "slides.csv", ("source", "tiles", "label", "max", "top_mean", "p99", "suspicious")
+    )
+
+
+def read_froc_csv(folder: Path) -> pd.DataFrame:
+    """SCORES/froc.csv: threshold, false_positives, sensitivity; EsadError where it is missing or damaged."""
+    return _read_csv(folder, "froc.csv", ("threshold", "false_positives", "sensitivity"))
 
 
 def write_metrics(
@@ -78,8 +119,8 @@ def write_metrics(
     slides = figures_of_slides(scores, annotations, reference)
     content = measure(scores, slides)
     target = scores.root / "metrics.json"
-    write_csv(scores.root / "slides.csv", slides.table if slides else None)
-    write_csv(scores.root / "froc.csv", slides.curve if slides else None)
+    _write_or_remove(scores.root / "slides.csv", slides.table if slides else None)
+    _write_or_remove(scores.root / "froc.csv", slides.curve if slides else None)
     write_json(target, content)
     return target, content
 
@@ -89,9 +130,4 @@ def stored_metrics(scores: Scores) -> dict[str, Any]:
     path = scores.root / "metrics.json"
     if not path.is_file():
         return write_metrics(scores)[1]
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EsadError(
-            f"{path}: cannot be read ({error}); make it anew with: esad evaluate {scores.root}"
-        ) from error
+    return read_object(path, _evaluate_again(scores.root), METRICS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,18 @@ from esad.pipeline.evaluation.froc import (
     sort_detections,
 )
 from esad.pipeline.ingest.inputs import by_stem
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
 from esad.pipeline.scoring.slide_maps import SLIDE
 from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious_from
-from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.pipeline.stage.errors import InputError, UsageError
 from esad.pipeline.stage.progress import progress
+from esad.preprocessing.slides.outlines.frame import stored_frame
+from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
+
+    from esad.preprocessing.slides.outlines.frame import SlideFrame
 
 NO_OUTLINES = "it needs the lesions' outlines: give --annotations FOLDER"
 LISTED = "the store holds listed tiles, not all tissue of its slides: tile them without list and protocol"
@@ -41,11 +45,13 @@ class Truth:
     tumours: dict[str, bool] | None = None
     """Whether a slide has a tumour, by a reference file; slides that it does not name do not count."""
     outlines: dict[str, Path] | None = None
-    """Outline files; where there is one at all, a slide without is normal."""
+    """Outline files; where there is one at all, a slide without is normal, or as `without` says."""
     missing: tuple[str, ...] = ()
     """Slides that the reference names and that are not here."""
     classes: Mapping[str, str] | None = None
-    """What outlines of a group or class are, as the store of the tiles was told."""
+    """What outlines of a group or class are, as the store of the tiles was told,"""
+    without: str = "normal"
+    """and what slides without a file are there: normal or unknown."""
 
 
 def read_truth(
@@ -53,13 +59,14 @@ def read_truth(
     annotations: Path | None,
     reference: Path | None,
     classes: Mapping[str, str] | None = None,
+    without: str = "normal",
 ) -> Truth:
     """Outline files and reference labels of the slides `sources`, found by stem in any case.
 
     Raises UsageError for a missing folder or file, or where two slides share a stem that is outlined or labelled.
     """
-    from esad.preprocessing.slides.annotations import find_outlines
     from esad.preprocessing.slides.camelyon16 import read_reference
+    from esad.preprocessing.slides.outlines.finding import find_outlines
 
     named = by_stem(sources)
     tumours = outlines = None
@@ -73,7 +80,7 @@ def read_truth(
             raise UsageError(f"--annotations {annotations}: no such folder or zip.")
         files = find_outlines(annotations, named)
         outlines = {_only(named[stem], path): path for stem, path in files.items()}
-    return Truth(tumours, outlines, missing, classes)
+    return Truth(tumours, outlines, missing, classes, without)
 
 
 def _only(sources: Sequence[str], file: Path) -> str:
@@ -100,12 +107,17 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     A slide's label is what the reference says, else the outlines, else its tiles; slides without one do not count.
     `auc` and its interval by group are of each aggregation.
     """
-    marker = json.loads((root / "scores.json").read_text(encoding="utf-8"))
+    marker = read_marker(root)
     least = suspicious_from(marker.get("normals", 99))
     table = slide_scores(tiles, least)
     table["group"] = _groups(tiles, table)
     here, outlines = set(table["source"]), truth.outlines or {}
-    areas = {source: _read(path, truth.classes) for source, path in outlines.items() if source in here}
+    places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source") if outlines else None
+    areas = {
+        source: _read(path, truth.classes, stored_frame(places.loc[source].to_dict(), Path(source).stem))
+        for source, path in outlines.items()
+        if places is not None and source in here
+    }
     table["label"] = _labels(table, truth, areas)
     table = table[table["label"].notna()].reset_index(drop=True)
     normal = set(table.loc[table["label"] == 0, "source"])
@@ -116,7 +128,8 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     if truth.outlines is None:
         reason = NO_OUTLINES if summary["tumour"] else None
         return SlideFigures({**summary, "froc": None, "no_froc": reason}, table, None)
-    places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source")
+    if places is None:
+        places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source")
     if not places["whole"].all():
         return SlideFigures({**summary, "froc": None, "no_froc": LISTED}, table, None)
     slides, left_out = _hits(table, areas, places, _stored(root, "candidates", ("x", "y", "score")))
@@ -139,12 +152,12 @@ def _groups(tiles: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     return table["source"].map(first.astype("string")).astype("string").fillna(table["source"])
 
 
-def _read(path: Path, classes: Mapping[str, str] | None) -> BaseGeometry | InputError:
-    """The outlined area, or why it cannot be read."""
-    from esad.preprocessing.slides.annotations import read_outlines
+def _read(path: Path, classes: Mapping[str, str] | None, frame: SlideFrame) -> BaseGeometry | InputError:
+    """The outlined area, or why it cannot be read or is not the slide's."""
+    from esad.preprocessing.slides.outlines.reading import read_outlines
 
     try:
-        return read_outlines(path, classes)
+        return read_outlines(path, classes, frame)
     except InputError as error:
         return error
 
@@ -159,7 +172,8 @@ def _labels(table: pd.DataFrame, truth: Truth, areas: dict[str, BaseGeometry | I
         source: None if isinstance(area, InputError) else int(not area.is_empty)
         for source, area in areas.items()
     }
-    return pd.Series([labels.get(source, 0) for source in table["source"]], dtype="Int8")
+    other = 0 if truth.without == "normal" else None
+    return pd.Series([labels.get(source, other) for source in table["source"]], dtype="Int8")
 
 
 def _slide_auc(table: pd.DataFrame) -> dict[str, Any]:
@@ -255,16 +269,7 @@ def _lacking(slides: dict[str, SlideHits], outlines: dict[str, Path], left_out: 
 
 def _stored(root: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """A table of the SCORES folder; EsadError where it, or a column, is missing."""
-    path = root / f"{name}.parquet"
-    remedy = "make the scores anew with: esad score RUN --force"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise EsadError(f"{path}: cannot be read ({error}); {remedy}") from error
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise EsadError(f"{path}: column {missing[0]!r} is missing; {remedy}")
-    return table
+    return read_table(root / f"{name}.parquet", SCORE_AGAIN, ("source", *columns))
 
 
 def _unfit(source: str, label: int, area: BaseGeometry | InputError | None) -> str | None:

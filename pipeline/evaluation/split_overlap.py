@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from esad.pipeline.runs.run_files import read_provenance
 
 
 def split_overlap(run: Path) -> dict[str, float] | None:
@@ -11,8 +12,7 @@ def split_overlap(run: Path) -> dict[str, float] | None:
 
     None for a run with a clean split, and for a run that is no longer there.
     """
-    path = run / "provenance.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("overlap") if path.is_file() else None
+    return read_provenance(run).get("overlap") if (run / "provenance.json").is_file() else None
 
 
 def overlap_sentence(shared: dict[str, float]) -> str:

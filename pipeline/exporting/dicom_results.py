@@ -16,6 +16,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError, InputError
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress
+from esad.preprocessing.store.reading import read_object, read_table
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -35,15 +36,14 @@ def is_finished(out: Path, wanted: dict[str, Any], force: bool) -> bool:
 
     What was begun is begun anew, and `force` replaces other results.
     """
-    import json
-
     from esad.preprocessing.store.store import write_json
 
     settings = out / "settings.json"
     if out.exists() and any(out.iterdir()):
         if not settings.is_file():
             raise EsadError(f"{out}: exists and holds no DICOM results; choose another --out.")
-        difference = first_difference(json.loads(settings.read_text(encoding="utf-8")), wanted)
+        before = {} if force else read_object(settings, "replace it with --force.", {})
+        difference = first_difference(before, wanted)
         if difference and not force:
             raise EsadError(
                 f"{out}: holds other results ({difference}). Choose another --out, or --force to replace them."
@@ -135,12 +135,12 @@ def write_results(
     out: Path, results: pd.DataFrame, refused: list[tuple[str, str]], wanted: dict[str, Any]
 ) -> None:
     """results.parquet, results.csv and failures.csv; the mark of a finished folder only where nothing was refused."""
-    from esad.preprocessing.store.store import write_atomically, write_json, write_table
+    from esad.preprocessing.store.writing import write_csv, write_json, write_table
 
     failures = pd.DataFrame(refused, columns=["source", "reason"])
     write_table(out / "results.parquet", results)
-    write_atomically(out / "results.csv", lambda path: results.to_csv(path, index=False))
-    write_atomically(out / "failures.csv", lambda path: failures.to_csv(path, index=False))
+    write_csv(out / "results.csv", results)
+    write_csv(out / "failures.csv", failures)
     if not refused:
         write_json(out / FINISHED, wanted)
 
@@ -149,7 +149,7 @@ def results_outcome(
     out: Path, refused: list[tuple[str, str]] | None = None, with_patient: bool = False
 ) -> Outcome:
     """What the folder holds; without `refused` it was finished before."""
-    written = pd.read_parquet(out / "results.parquet", columns=["dicom"])
+    written = read_table(out / "results.parquet", "make it anew with --force.", ("dicom",))
     counts = {"overlays": int(written["dicom"].notna().sum()), "results": len(written)}
     if refused is None:
         return Outcome(

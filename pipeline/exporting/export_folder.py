@@ -13,6 +13,7 @@ from esad.pipeline.exporting.onnx_model import FILE, OPSET, write_onnx
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.reading import read_object
 
 MARKER = "export.json"
 """Says what the folder holds, and that it is finished."""
@@ -31,7 +32,8 @@ def already_exported(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     path = folder / MARKER
     if not path.is_file():
         raise EsadError(f"{folder}: exists and is no export; choose another --out.")
-    difference = first_difference(json.loads(path.read_text(encoding="utf-8")), marker)
+    before = {} if force else read_object(path, "replace it with --force.", {})
+    difference = first_difference(before, marker)
     if difference and not force:
         raise EsadError(
             f"{folder}: holds another export ({difference}). Choose another --out, or replace it: esad export … --to {marker['to']} --force"

@@ -5,7 +5,6 @@ It names the store, and no file, person or path.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.evaluation.explained import explained_sentence
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.runs.run_folder import read_config
+from esad.pipeline.runs.run_files import read_assignments, read_config, read_normals, read_provenance
 from esad.pipeline.stage.outcome import items_of
 
 if TYPE_CHECKING:
@@ -46,13 +45,11 @@ def data_manifest(store: Mapping[str, Any]) -> DataManifest | None:
 
 def model_card(run: Path, metrics: str | None = None) -> str:
     """The card as Markdown, from a run's files but the weights; `metrics` is where its figures will be, to link to."""
-    import pandas as pd
     from jinja2 import Environment, PackageLoader
 
     config = read_config(run)
-    store, provenance = config["store"], json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-    assignments = pd.read_parquet(run / "assignments.parquet")
-    normals = pd.read_parquet(run / "normals.parquet", columns=["item_id"])
+    store, provenance = config["store"], read_provenance(run)
+    assignments, normals = read_assignments(run), read_normals(run)
     trained = assignments.loc[assignments["part"] == "train", "semi_label"]
     held = set(assignments.loc[assignments["part"] == "validation", "item_id"])
     counts = {

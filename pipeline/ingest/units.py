@@ -26,6 +26,9 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.splits.labels import apply_labels, read_labels
+from esad.preprocessing.splits.where import no_match
+from esad.preprocessing.store.opening import REMEDY
+from esad.preprocessing.store.reading import read_array, read_list, read_object
 from esad.preprocessing.store.store import (
     Parts,
     Unit,
@@ -34,7 +37,7 @@ from esad.preprocessing.store.store import (
     finished_units,
     remove_temporaries,
     shard_path,
-    write_atomically,
+    write_failures,
     write_json,
     write_unit,
 )
@@ -42,17 +45,14 @@ from esad.preprocessing.store.store import (
 if TYPE_CHECKING:
     from esad.pipeline.ingest.cluster import Cluster
 
-APPLIED_LAST = ("where", "labels_file")
+APPLIED_LAST = ("where", "labels_file", "normal_value", "anomaly_value", "classes")
 
 
 def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
     """All units of the store, old ones first: a source keeps its unit; new, changed and once-refused ones get new units."""
     path = root / "parts" / "units.json"
-    known = (
-        [Unit(number, tuple(names)) for number, names in enumerate(json.loads(path.read_text()))]
-        if path.exists()
-        else []
-    )
+    stated = read_list(path, REMEDY) if path.exists() else []
+    known = [Unit(number, tuple(names)) for number, names in enumerate(stated)]
     finished = set(finished_units(root))
     again = _to_do_again(job, sources)
     waiting = {name for unit in known if unit.number not in finished for name in unit.sources}
@@ -124,7 +124,7 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
     if path.exists() and not finished and not gave_items:
         force = True  # an earlier call gave no item: nothing is lost by starting anew with better settings
     if path.exists():
-        before = json.loads(path.read_text())
+        before = _stated(path, force)
         difference = first_difference(_of_pixels(before), _of_pixels(wanted))
         if difference and not force:
             raise EsadError(
@@ -141,6 +141,16 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
         shutil.rmtree(root)
     remove_temporaries(root)
     write_json(path, wanted)
+
+
+def _stated(path: Path, force: bool) -> dict[str, Any]:
+    """Stage and settings of a store as it was begun; with `force` a damaged file says nothing, so that all is replaced."""
+    try:
+        return read_object(path, REMEDY, {"stage": str, "settings": dict})
+    except EsadError:
+        if not force:
+            raise
+        return {"stage": None, "settings": {}}
 
 
 def _of_pixels(stated: dict[str, Any]) -> dict[str, Any]:
@@ -240,12 +250,9 @@ def _digest(text: str | None) -> str | None:
 
 def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
-    import numpy as np
-
     firsts = items.drop_duplicates("shard")
     shapes = [
-        np.load(shard_path(root, int(number)), mmap_mode="r", allow_pickle=False).shape[1:]
-        for number in firsts["shard"]
+        read_array(shard_path(root, int(number)), REMEDY, mapped=True).shape[1:] for number in firsts["shard"]
     ]
     for source, shape in zip(firsts["source"], shapes, strict=True):
         if shape != shapes[0]:
@@ -255,6 +262,16 @@ def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
                 "Make separate stores, or bring pictures to one size with --size N."
             )
     return shapes[0]
+
+
+def _say_lost(lost: pd.Series) -> None:
+    """Say which inputs were read once and are refused now (source -> the items that it then gave)."""
+    for name, count in lost.head(5).items():
+        say(f"{name}: was read before and is refused now; its {count} items are left out.")
+    if len(lost) > 5:
+        say(
+            f"{len(lost) - 5} more inputs were read before and are refused now; their {lost[5:].sum()} items are left out."
+        )
 
 
 def _finish(
@@ -267,13 +284,15 @@ def _finish(
     refused = sources[sources["state"] == "refused"]
     for name, reason in refused[["source", "reason"]].head(5).itertuples(index=False):
         say(f"refused {name}: {reason}")
+    lost = parts.lost()
+    _say_lost(lost[lost.index.isin(set(refused["source"]))])
     items = parts.items()
     gone = sorted(set(items["source"]) - set(job.sources))
     if gone:
         say(f"{len(gone)} inputs of an earlier call are no longer there and are left out (first: {gone[0]}).")
         items = items[~items["source"].isin(set(gone))].reset_index(drop=True)
     if items.empty:
-        write_atomically(root / "failures.csv", lambda temporary: refused.to_csv(temporary, index=False))
+        write_failures(root, sources)
         told = refused["reason"] if len(refused) else sources["reason"].dropna()
         reasons = told.iloc[0] if len(told) else "the inputs hold no items."
         table = " See failures.csv." if len(refused) else ""
@@ -286,9 +305,9 @@ def _finish(
             say(
                 f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]})."
             )
-    items = _filtered(items, options.where)
+    before, items = items, _filtered(items, options.where)
     if items.empty:
-        raise EsadError(f"{root}: --where {options.where} leaves no item.")
+        raise EsadError(f"{root}: --where {options.where} leaves no item.{no_match(before, options.where)}")
     shape = _one_shape(root, items)
     description = {
         "kind": job.kind,

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from esad.pipeline.evaluation.froc import FALSE_POSITIVES
 from esad.pipeline.evaluation.metrics import roc_points
+from esad.pipeline.evaluation.metrics_file import read_froc_csv
+from esad.pipeline.runs.run_files import read_history
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -21,8 +23,11 @@ COLOURS = {0: "#3b7dd8", 1: "#d6452b"}
 
 
 def _data(figure: Figure) -> str:
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": "esad"}):  # names within the SVG are random otherwise
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -56,7 +61,7 @@ def plots_of_run(run: Path, items: pd.DataFrame) -> list[dict[str, str]]:
                 axes.hist(values, bins, weights=weights, alpha=0.6, color=COLOURS[label], label=name)
         axes.legend(frameon=False)
         plots.append({"title": "Scores by label", "data": _data(figure)})
-    history = pd.read_csv(run / "history.csv")
+    history = read_history(run)
     loss = history[(history["term"] == "loss") & (history["value"] > 0)]
     if loss.empty:  # a fit in closed form has none
         return plots
@@ -74,7 +79,7 @@ def froc_plot(folder: Path, metrics: dict[str, Any]) -> list[dict[str, str]]:
     found = (metrics.get("slides") or {}).get("froc")
     if not found:
         return []
-    curve = pd.read_csv(folder / "froc.csv")
+    curve = read_froc_csv(folder)
     figure, axes = _axes(
         f"FROC {found['score']:.3f}", "mean false positives a slide", "sensitivity to lesions"
     )

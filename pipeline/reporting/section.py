@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from esad.pipeline.evaluation.counted_items import evaluated_items
 from esad.pipeline.evaluation.explained import explained_sentence
-from esad.pipeline.evaluation.metrics_file import stored_metrics
+from esad.pipeline.evaluation.metrics_file import read_slides_csv, stored_metrics
 from esad.pipeline.reporting.pictures import galleries, slide_maps
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
+from esad.pipeline.runs.run_files import (
+    read_assignments,
+    read_config,
+    read_heat_scales,
+    read_provenance,
+)
 from esad.pipeline.scoring.open_scores import open_scores, scores_folder
 
 SLIDES_LISTED = 40
@@ -30,15 +35,14 @@ def section(path: Path) -> dict[str, Any]:
     scores = open_scores(folder)
     metrics = stored_metrics(scores)
     described, run, table = scores.marker, scores.run, scores.table
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    provenance = json.loads((run / "provenance.json").read_text())
+    config, provenance = read_config(run), read_provenance(run)
     items, _ = evaluated_items(scores)
     store, reconstruction = config.pop("store"), provenance.get("reconstruction")
-    parts = pd.read_parquet(run / "assignments.parquet")
+    parts = read_assignments(run)
     labelled = int((parts["semi_label"] == -1).sum())
     text = (
         f"{config['method'].upper()} trained on {int((parts['part'] == 'train').sum())} items ({labelled} labelled anomalies) of "
-        f"{store['name']} for {provenance['steps']} steps on {provenance['device']} in {provenance['seconds']:.0f} s, seed "
+        f"{store['name']} for {provenance['steps']} steps on {provenance['device']}, seed "
         f"{config['seed']}; scored {len(table)} items; evaluated on {metrics['items']} ({metrics['evaluated']})."
     )
     return {
@@ -56,7 +60,7 @@ def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """The slides with the highest `top_mean`, at most SLIDES_LISTED; nulls are None."""
     if not metrics.get("slides") or not (folder / "slides.csv").is_file():
         return []
-    table = pd.read_csv(folder / "slides.csv", dtype={"source": "string"})
+    table = read_slides_csv(folder)
     rows = table.sort_values("top_mean", ascending=False, kind="stable").head(SLIDES_LISTED).astype(object)
     return rows.where(rows.notna(), None).to_dict("records")
 
@@ -64,6 +68,6 @@ def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
 def _panels(run: Path) -> list[str]:
     """What an overlay shows from left to right; a method without reconstructions or gradient has fewer panels."""
     path = run / "heat.json"
-    maps = json.loads(path.read_text()) if path.is_file() else {}
+    maps = read_heat_scales(run) if path.is_file() else {}
     has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
     return ["input", *[panel for panel, there in zip(PANELS, has, strict=True) if there]]

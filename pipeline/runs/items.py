@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.splits.where import no_match
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
             )
         items = items[items[name].astype("string") == str(value)]
     if items.empty:
-        raise UsageError(f"data.where = {settings.data.where} leaves no item.")
+        told = no_match(store.manifest, settings.data.where)
+        raise UsageError(f"data.where = {settings.data.where} leaves no item.{told}")
     return items
 
 

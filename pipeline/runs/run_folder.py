@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from esad.pipeline.runs.run_files import (
+    check_weights,
+    read_assignments,
+    read_config,
+    read_heat_scales,
+    read_mean_picture,
+    read_normals,
+    read_run_sources,
+    read_weights,
+    train_again,
+)
 from esad.pipeline.settings.config import RunSettings, first_difference, resolve
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.ranks import own_cuda, several
+from esad.preprocessing.store.reading import damaged
+
+__all__ = [
+    "INPUT_SETTINGS",
+    "Run",
+    "input_settings",
+    "like_settings",
+    "open_run",
+    "read_config",
+    "resolve_device",
+]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,16 +70,6 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and several():
         return torch.device("cuda", own_cuda(name, device.index))
     return device
-
-
-def read_config(run: Path) -> dict[str, Any]:
-    """The content of RUN/config.yaml; UsageError where no such folder is, EsadError where it is no run."""
-    if not run.exists():
-        raise UsageError(f"{run}: no such folder; expected a run.")
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def like_settings(store: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,35 +109,27 @@ class Run:
     @cached_property
     def assignments(self) -> pd.DataFrame:
         """item_id, part, label, semi_label; an item of both sides of a published split has two rows, its test row last."""
-        import pandas as pd
-
-        return pd.read_parquet(self.root / "assignments.parquet")
+        return read_assignments(self.root)
 
     @cached_property
     def sources(self) -> pd.DataFrame:
         """source, fingerprint of the files that the run's store was made of."""
-        import pandas as pd
-
-        return pd.read_parquet(self.root / "sources.parquet")
+        return read_run_sources(self.root)
 
     @cached_property
     def normals(self) -> pd.DataFrame:
         """Reference scores of normal items held out of training."""
-        import pandas as pd
-
-        return pd.read_parquet(self.root / "normals.parquet")
+        return read_normals(self.root)
 
     @cached_property
     def scales(self) -> dict[str, dict[str, float]]:
         """Quantiles of the heat maps' pixels over reference normals (`esad.pipeline.scoring.heat`): the run's colour scales."""
-        return json.loads((self.root / "heat.json").read_text())
+        return read_heat_scales(self.root)
 
     @cached_property
     def mean_normal(self) -> np.ndarray:
         """Mean of the run's normal training pictures: float32 (H, W, C) in [0, 255]."""
-        import numpy as np
-
-        return np.load(self.root / "mean_normal.npy", allow_pickle=False)
+        return read_mean_picture(self.root, self.augmentation.shape(tuple(self.store["shape"])))
 
     @cached_property
     def digest(self) -> str:
@@ -144,8 +145,6 @@ class Run:
 
     def method(self, device: torch.device) -> Method:
         """The trained method in evaluation mode; EsadError where the weights do not fit the settings."""
-        from safetensors.torch import load_file
-
         from esad.models.methods.registry import build
 
         method = build(
@@ -153,8 +152,8 @@ class Run:
         )
         path = self.root / "model.safetensors"
         try:
-            method.load_state_dict(load_file(path))
-        except (RuntimeError, OSError) as error:
+            method.load_state_dict(read_weights(self.root))
+        except RuntimeError as error:
             raise EsadError(f"{path}: does not fit the run's config.yaml ({error}).") from error
         return method.to(device).eval()
 
@@ -168,9 +167,11 @@ class Run:
         return Store(path)
 
     def is_own(self, store: Store) -> bool:
-        """Whether it is the store that the run was trained on, be it moved: by its path, or by its inputs' contents."""
-        same_path = store.root.resolve() == Path(self.store["path"])
-        return same_path or store.description["inputs"] == self.store["inputs"]
+        """Whether it is the store that the run was trained on, be it moved: by its inputs' contents.
+
+        One that was made anew of other inputs at the same path is not.
+        """
+        return store.description["inputs"] == self.store["inputs"]
 
     def check(self, store: Store) -> None:
         """EsadError where `store` was made with other settings than the run's store, naming the setting."""
@@ -201,9 +202,14 @@ class Run:
 def open_run(root: Path) -> Run:
     """Open a finished run; EsadError where training has not ended."""
     config = read_config(root)
-    store = config.pop("store")
+    store, path = config.pop("store"), root / "config.yaml"
     if not (root / "model.safetensors").is_file():
         raise EsadError(
             f"{root}: training has not finished; run the same esad train command again to continue it."
         )
-    return Run(root, resolve(RunSettings, config), store)
+    check_weights(root)
+    try:
+        return Run(root, resolve(RunSettings, config), store)
+    except UsageError as error:  # nobody asked for these settings: the file holds them
+        told = str(error).rstrip(".")
+        raise damaged(path, f"is damaged, or of another esad ({told})", train_again(root)) from error

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.heat import BATCH, HOT, KINDS, HeatMaps
+from esad.pipeline.scoring.open_scores import read_scores_table
 from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import progress
+from esad.preprocessing.store.reading import damaged
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +75,7 @@ def write_overlays(
     positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
     draw = np.isin(positions, shown)
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
-    scales = {name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items()}
+    scales = _colour_scales(run, maps)
     names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
     with progress("overlays", len(positions)) as bar, StripWriter() as strips:
         for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
@@ -95,6 +98,17 @@ def write_overlays(
     table[list(HOT)] = (hot + np.array([across, down, across, down])).astype(np.float32)
 
 
+def _colour_scales(run: Run, maps: HeatMaps) -> dict[str, tuple[float, float]]:
+    """From 0 to a high quantile of reference normals, for each kind of map; EsadError where RUN/heat.json lacks one."""
+    scales = {
+        name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items() if HEAT_QUANTILE in values
+    }
+    if maps.method.has_gradient and KINDS[0] not in scales:
+        path = run.root / "heat.json"
+        raise damaged(path, f"is damaged ({KINDS[0]!r} is missing)", train_again(run.root))
+    return scales
+
+
 def _pictures(method: Method, x: torch.Tensor) -> np.ndarray:
     """Scaled pictures as float32 (B, H, W, C), padding cut off."""
     return method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
@@ -106,7 +120,7 @@ def write_all_overlays(
     """Draw overlays anew: of the `wanted` highest scores and some others, or of all; the hottest points go into the table."""
     from esad.preprocessing.store.store import write_table
 
-    table = pd.read_parquet(folder / "scores.parquet")
+    table = read_scores_table(folder)
     chosen = range(len(table)) if wanted is None else items_to_show(table, wanted)
     shutil.rmtree(folder / "overlays", ignore_errors=True)
     write_overlays(run, method, items, np.array(chosen, dtype=np.int64), table, device, folder / "overlays")

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.log import read_log
+from esad.preprocessing.store.opening import KINDS
+from esad.preprocessing.store.reading import check_entries, damaged, read_object, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-NEEDED = ("item_id", "score", "label", "part")
+NEEDED = ("item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised", "label", "part")
+MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str, "model": str}
+SCORE_AGAIN = "make the scores anew with: esad score RUN --force"
+"""What to do about damaged scores, at the end of a sentence."""
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """SCORES/scores.json; EsadError where it is missing or damaged."""
+    path = folder / "scores.json"
+    marker = read_object(path, SCORE_AGAIN, MARKER)
+    if marker["kind"] not in KINDS:
+        raise damaged(path, f"is damaged (kind = {marker['kind']!r})", SCORE_AGAIN)
+    if "normals" in marker:
+        check_entries(path, marker, SCORE_AGAIN, {"normals": int})
+    return marker
+
+
+def read_scores_table(folder: Path) -> pd.DataFrame:
+    """SCORES/scores.parquet; EsadError where it is missing or damaged."""
+    path = folder / "scores.parquet"
+    table = read_table(path, SCORE_AGAIN, NEEDED)
+    if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
+        raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
+    return table
 
 
 @dataclass(frozen=True)
@@ -26,8 +52,20 @@ class Scores:
 
     @property
     def run(self) -> Path:
-        """The run that gave the scores."""
-        return Path(self.marker["run"])
+        """The run that gave the scores, a whole path."""
+        return run_of(self.root, self.marker)
+
+
+def run_of(folder: Path, marker: Mapping[str, Any]) -> Path:
+    """The run that the scores in `folder` name, a whole path: where it lies seen from them, else where it was.
+
+    Scores that moved with their run find it by the first, those that moved alone by the second.
+    """
+    told = (folder.resolve() / marker["run"]).resolve()
+    before = read_log(folder, "score.json").get("run")
+    if isinstance(before, str) and not (told / "config.yaml").is_file():
+        return Path(before)
+    return told
 
 
 def scores_folder(path: Path) -> Path:
@@ -44,7 +82,7 @@ def scores_folder(path: Path) -> Path:
         raise EsadError(
             f"{path}: neither a run (config.yaml) nor scores (scores.json). Make scores with: esad score RUN"
         )
-    from esad.pipeline.runs.run_folder import read_config
+    from esad.pipeline.runs.run_files import read_config
 
     name = str(read_config(path)["store"]["name"])
     own = path / "scores" / name
@@ -63,22 +101,10 @@ def scores_folder(path: Path) -> Path:
 
 def open_scores(path: Path) -> Scores:
     """Open a RUN's or a SCORES folder's scores; EsadError where they are missing or not finished."""
-    import pandas as pd
-
     root = scores_folder(path)
-    try:
-        marker = json.loads((root / "scores.json").read_text(encoding="utf-8"))
-        table = pd.read_parquet(root / "scores.parquet")
-        run, kind = marker["run"], marker["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EsadError(
-            f"{root}: the scores cannot be read ({error}); make them anew with: esad score RUN --force"
-        ) from error
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
-        raise EsadError(
-            f"{root / 'scores.parquet'}: column {missing[0]!r} is missing; run: esad score {run} --force"
-        )
+    marker = read_marker(root)
+    table = read_scores_table(root)
+    kind = marker["kind"]
     if table["score"].isna().any():
         bad = table.loc[table["score"].isna(), "item_id"].iloc[0]
         raise EsadError(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker, read_scores_table, run_of
 from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.log import FOLDER as LOG
+from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
+from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -47,14 +53,14 @@ def renew_labels(folder: Path, run: Run, store: Store) -> bool:
     """Whether the store says other things of its items than finished scores do: these then say them, too."""
     from esad.preprocessing.store.store import write_table
 
-    before = pd.read_parquet(folder / "scores.parquet")
+    before = read_scores_table(folder)
     table = described(before.copy(), run, store)
     if table.equals(before):
         return False
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
     if store.kind == "tiles":
-        slides = pd.read_parquet(folder / "slides.parquet")
+        slides = read_table(folder / "slides.parquet", SCORE_AGAIN, ("source", "label"))
         slides["label"] = (
             slides["source"].map(slide_scores(table).set_index("source")["label"]).astype("Int8")
         )
@@ -63,10 +69,11 @@ def renew_labels(folder: Path, run: Run, store: Store) -> bool:
     return True
 
 
-def scores_marker(run: Run, store: Store, overlays: str) -> dict[str, Any]:
-    """What a SCORES folder holds: whose scores, of which items, with which overlays."""
+def scores_marker(run: Run, store: Store, overlays: str, folder: Path) -> dict[str, Any]:
+    """What a SCORES folder holds: whose scores, of which items, with which overlays; the run as seen from `folder`."""
+    seen = os.path.relpath(run.root.resolve(), folder.resolve())
     return {
-        "kind": store.kind, "run": str(run.root.resolve()), "store": str(store.root.resolve()),
+        "kind": store.kind, "run": Path(seen).as_posix(), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
         "items": len(store), "normals": len(run.normals), "overlays": overlays,
     }  # fmt: skip
@@ -86,8 +93,8 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
         shutil.rmtree(folder)
         return False
     if finished.exists():
-        found = json.loads(finished.read_text())
-        difference = first_difference({**found, "overlays": None}, {**marker, "overlays": None})
+        found = read_marker(folder)
+        difference = first_difference(_without_overlays(folder, found), _without_overlays(folder, marker))
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
@@ -98,7 +105,7 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
         finished.unlink()
         return False
     known = {
-        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, *FIGURES,
+        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, LOG, *FIGURES,
     }  # fmt: skip
     strange = [
         entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
@@ -110,18 +117,32 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     return False
 
 
+def _without_overlays(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
+    """What must agree for the tables to stay; `run` as a whole path, since earlier versions wrote that."""
+    run = str(run_of(folder, marker)) if "run" in marker else None
+    return {**marker, "run": run, "overlays": None}
+
+
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
     begun = folder / BEGUN
-    if not begun.is_file() or json.loads(begun.read_text()) != {**marker, "overlays": None}:
+    if _begun(begun) != {**marker, "overlays": None}:
         begun.unlink(missing_ok=True)
         return False
     return True
 
 
+def _begun(path: Path) -> dict[str, Any] | None:
+    """What a folder was begun as; None where it was not, or where that is damaged: then all is done again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
     """What was scored and how much of it stands out among `normals` references, in a line and as figures."""
-    table = pd.read_parquet(folder / "scores.parquet", columns=["score", "percentile"])
+    table = read_scores_table(folder)
     least = suspicious_from(normals)
     above = int((table["percentile"] >= least).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
@@ -152,9 +173,10 @@ def begin_scores(folder: Path, store: Store, table: pd.DataFrame, marker: dict[s
     write_json(folder / BEGUN, {**marker, "overlays": None})
 
 
-def finish_scores(folder: Path, marker: dict[str, Any]) -> None:
-    """Mark the folder as finished."""
+def finish_scores(folder: Path, marker: dict[str, Any], run: Run, began: datetime) -> None:
+    """Mark the folder as finished; when that was and where the run lies on this machine stand in its log."""
     from esad.preprocessing.store.store import write_json
 
+    write_log(folder, "score", began, run=str(run.root.resolve()))
     write_json(folder / "scores.json", marker)
     (folder / BEGUN).unlink(missing_ok=True)

@@ -61,11 +61,12 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: i
 
     `normals` is how many reference normals the percentiles are among: the end of the colours.
 
-    Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, and `whole`: all its tissue was tiled, not tiles of a
+    Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, the frame's COLUMNS, and `whole`: all its tissue was tiled, not tiles of a
     list or a protocol. A slide without thumbnail has the array only.
     """
     from PIL import Image
 
+    from esad.preprocessing.slides.outlines.frame import COLUMNS
     from esad.preprocessing.store.store import write_array, write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,13 +82,27 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: i
             slide_map(corners, tiles[column].to_numpy(), step, tile) for column in ("score", "percentile")
         )
         write_array(folder / f"{name}.npy", scores.values)
-        rows.append([source, name, scores.x, scores.y, step, tile, *slide[list(SLIDE)], whole])
+        rows.append(
+            [
+                source,
+                name,
+                scores.x,
+                scores.y,
+                step,
+                tile,
+                *slide[list(SLIDE)],
+                *slide.reindex(COLUMNS),
+                whole,
+            ]
+        )
         thumbnail = _thumbnail(store, slide)
         if thumbnail is not None:
             picture = _picture(thumbnail, percentile, float(slide["width"]), normals)
             write_atomically(folder / f"{name}.png", Image.fromarray(picture).save)
-    columns = ["source", *PLACE, *SLIDE, "whole"]
-    return pd.DataFrame(rows, columns=columns).astype({"source": "string", "map": "string"})
+    columns = ["source", *PLACE, *SLIDE, *COLUMNS, "whole"]
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"source": "string", "map": "string", **dict.fromkeys(COLUMNS, "float64")}
+    )
 
 
 def _grid(slide: pd.Series, settings: dict[str, Any]) -> tuple[float, float]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.pipeline.exporting.model_card import write_model_card
+from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.outcome import Outcome
-from esad.pipeline.training.checkpoints import flush, write_durably
+from esad.pipeline.training.checkpoints import flush, keep_the_last, write_durably
 from esad.pipeline.training.validation import validation_figures
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _revision() -> str:
 
 
 def write_provenance(out: Path, store: Store, settings: RunSettings, training: dict[str, Any]) -> None:
-    """provenance.json: seed, device, versions, commit, inputs, and what training told of itself."""
+    """provenance.json: seed, device, versions, commit, inputs, and what training told of itself; no time."""
     from esad.pipeline.runs.run_folder import resolve_device
     from esad.preprocessing.store.store import write_json
 
@@ -79,19 +80,21 @@ def write_end(
     settings: RunSettings,
     training: dict[str, Any],
 ) -> None:
-    """What is known after training: figures of the validation part, provenance, model card and, last, the weights."""
+    """What is known after training: figures of the validation part, provenance, model card and, last, the weights.
+
+    The checkpoints but the last one are of no more use, and are removed.
+    """
     held = validation_figures(store, items, assignments, method, settings, out)
     found = {**training, "validation": held, "overlap": overlap_of(assignments, settings)}
     write_provenance(out, store, settings, found)
     write_model_card(out)
+    keep_the_last(out)
     write_model(out, method)
 
 
 def run_outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outcome:
     """What the run was trained on, in a line and as counts."""
-    import pandas as pd
-
-    table = pd.read_parquet(out / "assignments.parquet")
+    table = read_assignments(out)
     counts = table["part"].value_counts().to_dict()
     labelled = int((table["semi_label"] == -1).sum())
     parts = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("train", "validation", "test"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from esad.pipeline.runs.run_files import check_weights, read_config
 from esad.pipeline.settings.config import RunSettings, first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.training.checkpoints import lasting, write_durably
@@ -23,7 +24,7 @@ def run_config(store: Store, settings: RunSettings) -> dict[str, Any]:
     """The content of config.yaml: the resolved settings, and what store they are for."""
     described = {
         "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
-        "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"],
+        "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"], "items": len(store),
         **({"columns": store.columns} if store.columns else {}),
     }  # fmt: skip
     return json.loads(json.dumps({**settings.model_dump(), "store": described}))
@@ -35,16 +36,30 @@ def already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
     if out.exists() and any(not name.name.startswith(".") for name in out.iterdir()):
         if not path.exists() and not (out / "assignments.parquet").exists():
             raise EsadError(f"{out}: exists and is not a run; choose another --out.")
-        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else config
-        difference = first_difference(lasting(before), lasting(config))
+        before = config if force or not path.exists() else read_config(out)
+        difference = _difference(before, config)
         begun = any(out.glob("checkpoints/**/*.pt")) or (out / "model.safetensors").exists()
         if difference and not force and begun:
-            raise EsadError(
-                f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
-            )
+            of_store = difference.startswith("store.") and before["store"]["path"] == config["store"]["path"]
+            told = "its store was made anew since" if of_store else "made with other settings"
+            raise EsadError(f"{out}: {told} ({difference}). Choose another --out, or --force to replace it.")
         if force or difference:
             _clear(out)
-    return (out / "model.safetensors").exists()
+    if not (out / "model.safetensors").exists():
+        return False
+    check_weights(out)
+    return True
+
+
+def _difference(before: dict[str, Any], config: dict[str, Any]) -> str | None:
+    """The first setting, or fact of the store, in which two contents of config.yaml differ.
+
+    Runs that are older than `store.items` say nothing of it.
+    """
+    now = config["store"]
+    if "items" not in before["store"]:
+        now = {name: value for name, value in now.items() if name != "items"}
+    return first_difference(lasting(before), lasting({**config, "store": now}))
 
 
 def _clear(out: Path) -> None:

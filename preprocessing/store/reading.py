@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +33,34 @@ def _state(path: Path) -> str | None:
         return f"cannot be read ({error.strerror})"
 
 
-def read_object(path: Path, remedy: str, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
-    """The object of a JSON file, with at least the entries `needed` of these types.
+def read_object(
+    path: Path,
+    remedy: str,
+    needed: Mapping[str, type | tuple[type, ...]],
+    parse: Callable[[str], Any] = json.loads,
+    faults: tuple[type[Exception], ...] = (ValueError, RecursionError),
+) -> dict[str, Any]:
+    """The object of a JSON file (or what `parse` reads, raising `faults`), with the entries `needed` of these types.
 
-    EsadError, ending in `remedy`, where the file is missing, is no JSON, or lacks one of them.
+    EsadError, ending in `remedy`, where the file is missing, is in no such form, or lacks one of them.
     """
     wrong = _state(path)
     if wrong:
         raise damaged(path, wrong, remedy)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, "is damaged (it is no JSON)", remedy) from error
+    except faults as error:
+        form = "JSON" if parse is json.loads else "YAML"
+        raise damaged(path, f"is damaged (it is no {form})", remedy) from error
     check_entries(path, content, remedy, needed)
     return content
+
+
+def read_list(path: Path, remedy: str) -> list[Any]:
+    """The list of a JSON file; EsadError, ending in `remedy`, where it is missing or damaged."""
+    return read_object(path, remedy, {"list": list}, lambda text: {"list": json.loads(text)})["list"]
 
 
 def check_entries(

@@ -1,0 +1,130 @@
+"""The files of a RUN folder, read: one that is missing or damaged ends in one line that names it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.preprocessing.store.opening import KINDS
+from esad.preprocessing.store.reading import check_entries, damaged, read_array, read_object, read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+Entries = dict[str, type | tuple[type, ...]]
+
+CONFIG: Entries = {
+    "store": dict, "method": str, "seed": int, "data": dict, "network": dict, "loss": dict, "train": dict, "score": dict,
+}  # fmt: skip
+STORE: Entries = {"path": str, "name": str, "kind": str, "shape": list, "settings": dict, "inputs": str}
+"""What config.yaml, and its part on the store, hold at least."""
+PROVENANCE: Entries = {"seed": int, "device": str, "steps": int, "versions": dict}
+
+
+def train_again(run: Path) -> str:
+    """What to do about a damaged run, at the end of a sentence."""
+    return f"train again with: esad train STORE --out {shlex.quote(str(run))} --force"
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The content of RUN/config.yaml; UsageError where no such folder is, EsadError where it is no run, or damaged."""
+    if not run.exists():
+        raise UsageError(f"{run}: no such folder; expected a run.")
+    path, remedy = run / "config.yaml", train_again(run)
+    if not path.is_file():
+        raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
+    content = read_object(path, remedy, CONFIG, yaml.safe_load, (yaml.YAMLError, ValueError, RecursionError))
+    check_entries(path, content["store"], remedy, STORE)
+    if content["store"]["kind"] not in KINDS:
+        raise damaged(path, f"is damaged (store.kind = {content['store']['kind']!r})", remedy)
+    if not all(type(side) is int for side in content["store"]["shape"]):
+        raise damaged(path, f"is damaged (store.shape = {content['store']['shape']!r})", remedy)
+    return content
+
+
+def read_provenance(run: Path) -> dict[str, Any]:
+    """The content of RUN/provenance.json; EsadError where it is missing or damaged."""
+    return read_object(run / "provenance.json", train_again(run), PROVENANCE)
+
+
+def read_assignments(run: Path) -> pd.DataFrame:
+    """RUN/assignments.parquet: item_id, part, label, semi_label; EsadError where it is missing or damaged."""
+    columns = ("item_id", "part", "label", "semi_label")
+    return read_table(run / "assignments.parquet", train_again(run), columns)
+
+
+def read_normals(run: Path) -> pd.DataFrame:
+    """RUN/normals.parquet: scores and terms of reference normals; EsadError where it is missing or damaged."""
+    columns = ("item_id", "score", "eq9", "reconstruction", "norm")
+    return read_table(run / "normals.parquet", train_again(run), columns)
+
+
+def read_run_sources(run: Path) -> pd.DataFrame:
+    """RUN/sources.parquet: source, fingerprint; EsadError where it is missing or damaged."""
+    return read_table(run / "sources.parquet", train_again(run), ("source", "fingerprint"))
+
+
+def read_history(run: Path) -> pd.DataFrame:
+    """RUN/history.csv: step, phase, term, value; EsadError where it is missing or damaged."""
+    import pandas as pd
+
+    path, columns = run / "history.csv", ("step", "phase", "term", "value")
+    try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError(path)
+        table = pd.read_csv(path)
+        numbers = all(pd.api.types.is_numeric_dtype(table[name].dtype) for name in ("step", "value"))
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged(
+            path, f"is missing or damaged (expected {', '.join(columns)})", train_again(run)
+        ) from error
+    if not numbers or not set(columns) <= set(table):
+        raise damaged(path, f"is damaged (expected {', '.join(columns)})", train_again(run))
+    return table
+
+
+def read_heat_scales(run: Path) -> dict[str, dict[str, float]]:
+    """RUN/heat.json: quantiles of each kind of heat map; EsadError where it is missing or damaged."""
+    path, remedy = run / "heat.json", train_again(run)
+    content = read_object(path, remedy, {})
+    for name in content:
+        check_entries(path, content, remedy, {name: dict})
+        check_entries(path, content[name], remedy, dict.fromkeys(content[name], (float, int)))
+    return content
+
+
+def read_mean_picture(run: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """RUN/mean_normal.npy, of this shape (H, W, C); EsadError where it is missing or damaged."""
+    path, remedy = run / "mean_normal.npy", train_again(run)
+    picture = read_array(path, remedy)
+    if picture.shape != shape or picture.dtype.kind != "f":
+        raise damaged(path, f"is damaged (shape {picture.shape}, expected {shape})", remedy)
+    return picture
+
+
+def read_weights(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of RUN/model.safetensors by name; EsadError where it is missing or damaged."""
+    from safetensors.torch import load_file
+
+    check_weights(run)
+    return load_file(run / "model.safetensors")
+
+
+def check_weights(run: Path) -> None:
+    """EsadError where RUN/model.safetensors is emptied, cut off or something else; its header and length are looked at."""
+    from safetensors import SafetensorError, safe_open
+
+    path = run / "model.safetensors"
+    try:
+        with safe_open(path, framework="np") as file:
+            known = list(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged(path, "is damaged (it is no safetensors file, or cut off)", train_again(run)) from error
+    if not known:
+        raise damaged(path, "is damaged (it holds no weights)", train_again(run))

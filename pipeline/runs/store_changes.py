@@ -1,0 +1,74 @@
+"""Whether the store that a run was trained on is still the one that it was: a store can be made anew at the same path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esad.pipeline.runs.run_files import train_again
+from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from esad.pipeline.runs.run_folder import Run
+    from esad.preprocessing.store.store import Store
+
+LABELS_ONLY = ("labels_file", "normal_value", "anomaly_value", "classes")
+"""Settings of a store that change its items' labels alone: a run takes labels as the store has them now."""
+
+
+def store_changes(run: Run, store: Store) -> list[str]:
+    """What is other in the store at the path of the run's own than when the run was trained on it, in words.
+
+    Empty for a store elsewhere: new data are another store. Labels may change.
+    """
+    if store.root.resolve() != Path(run.store["path"]):
+        return []
+    found = []
+    if not run.is_own(store):
+        found.append(f"inputs ({_inputs_that_differ(run.sources, store.sources)})")
+    before, now = (
+        {name: value for name, value in settings.items() if name not in LABELS_ONLY}
+        for settings in (run.store["settings"], store.settings)
+    )
+    both = before.keys() & now.keys()  # a later esad states more of them
+    difference = first_difference({name: before[name] for name in both}, {name: now[name] for name in both})
+    if difference:
+        found.append(f"settings ({difference})")
+    count, used = run.store.get("items", len(store)), run.assignments["item_id"]
+    gone = int((~used.isin(store.manifest["item_id"])).sum())
+    if count != len(store):
+        found.append(f"items ({count} -> {len(store)})")
+    elif gone:
+        found.append(f"items ({gone} of {len(used)} that the run used are gone)")
+    return found
+
+
+def check_unchanged(run: Run, store: Store, force: bool) -> None:
+    """EsadError where the run's own store was made anew since, naming what differs; with `force` that is said."""
+    found = store_changes(run, store)
+    if not found:
+        return
+    told = f"{store.root}: made anew since {run.root} was trained on it: {', '.join(found)}."
+    if not force:
+        raise EsadError(
+            f"{told} What the run trained on may be other items now: {train_again(run.root)}; --force scores it as it is."
+        )
+    say(f"{told} Going on, since --force is given.")
+
+
+def _inputs_that_differ(before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """How many input files changed, came and went between two tables of sources, the first by name."""
+    old, new = (
+        dict(zip(table["source"].tolist(), table["fingerprint"].fillna("").tolist(), strict=True))
+        for table in (before, now)
+    )
+    kinds = {
+        "changed": [name for name in old if name in new and old[name] != new[name]],
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+    }
+    return ", ".join(f"{len(names)} {kind}, first {names[0]}" for kind, names in kinds.items() if names)
