@@ -50,6 +50,8 @@ class SlidePlan:
     reduction: float | None = None
     tile_mpp: float | None = None
     reader: str | None = None
+    note: str | None = None
+    """What was assumed of the file."""
     tiles_at_most: int = 0
     tiles_expected: int = 0
     levels: list[LevelHeader] = field(default_factory=list)
@@ -77,15 +79,18 @@ def plan_archive(
     too and counts places with tissue as the tile stage does. Refused of the outcome are the slides with a problem.
     Raises what `find_sources` raises.
     """
-    from esad.preprocessing.slides.reading import is_slide, one_per_series
+    from esad.preprocessing.slides.reading import is_slide
+    from esad.preprocessing.slides.series import slides_of
 
     archive, found = find_sources(inputs, is_slide)
-    sources = one_per_series(archive, found)
+    series = slides_of(archive, found)
+    sources = [source for source in series.sources if source not in series.copies]
     probes: dict[str, int] = {}
     plans = []
     with progress("plan", len(sources)) as bar:
         for source in sources:
-            plans.append(_plan_slide(archive, source, settings, look, probes))
+            refused = series.refused.get(source)
+            plans.append(_plan_slide(archive, source, settings, look, probes, refused))
             bar.advance()
     usable = [slide for slide in plans if slide.problem is None]
     summary = _summary(plans, usable, settings, look, workers)
@@ -95,12 +100,23 @@ def plan_archive(
 
 
 def _plan_slide(
-    archive: Path, source: str, settings: TileSettings, look: bool, probes: dict[str, int]
+    archive: Path,
+    source: str,
+    settings: TileSettings,
+    look: bool,
+    probes: dict[str, int],
+    refused: str | None,
 ) -> SlidePlan:
-    """One slide's plan; a fault of the slide is its problem. `probes` counts the probed slides of each reader."""
+    """One slide's plan; a fault of the slide is its problem. `probes` counts the probed slides of each reader.
+
+    `refused`: why the slide is not opened at all.
+    """
     from esad.preprocessing.slides.reading import Slide, UnknownScale
 
     planned = SlidePlan(source, (archive / source).stat().st_size)
+    if refused is not None:
+        planned.problem, planned.reason = "same UIDs", refused
+        return planned
     try:
         with Slide(archive / source, settings.slide_mpp) as slide:
             _describe(planned, slide, settings, probes)
@@ -120,7 +136,8 @@ def _describe(planned: SlidePlan, slide: Slide, settings: TileSettings, probes: 
     from esad.preprocessing.slides.tile_reader import TileReader
     from esad.preprocessing.slides.tiling import grid_size
 
-    planned.vendor, planned.mpp = slide.handle.properties.get("openslide.vendor"), slide.mpp
+    planned.vendor, planned.mpp = slide.format, slide.mpp
+    planned.note = "; ".join(slide.notes) or None
     planned.levels = level_headers(slide)
     try:
         plan = grid_plan(slide, settings)
@@ -143,7 +160,7 @@ def _describe(planned: SlidePlan, slide: Slide, settings: TileSettings, probes: 
         return
     planned.tiles_at_most = across * down
     with TileReader(slide, plan, settings.tile_size, tolerance=settings.scaled_decode) as reader:
-        planned.reader = "openslide" if reader.level is None else "jpeg"
+        planned.reader = slide.reader if reader.level is None else "jpeg"
         if probes.get(planned.reader, 0) < PROBED_SLIDES:
             probes[planned.reader] = probes.get(planned.reader, 0) + 1
             planned.seconds_a_tile = _probe(reader, across, down, step * plan.downsample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 
     from esad.pipeline.slides.camelyon16 import Camelyon16
     from esad.pipeline.slides.listing import SlideListing
-    from esad.preprocessing.slides.annotations import Areas
+    from esad.preprocessing.slides.outlines.areas import Areas
+    from esad.preprocessing.slides.outlines.frame import SlideFrame
     from esad.preprocessing.slides.reading import Slide
+    from esad.preprocessing.slides.series import SlideSeries
     from esad.preprocessing.slides.tile_reader import TileReader
     from esad.preprocessing.slides.tiling import ReadPlan
 
-PACKAGES = ("openslide-python", "pillow", "scikit-image", "numba", "shapely", "simplejpeg", "tifffile")
+PACKAGES = (
+    "openslide-python",
+    "pillow",
+    "scikit-image",
+    "numba",
+    "shapely",
+    "simplejpeg",
+    "tifffile",
+    "imagecodecs",
+)
 """What tiles depend on."""
 UM_PER_PIXEL_AT_10 = 1.0
 """A magnification of 10 means 1 um a pixel."""
@@ -51,13 +63,15 @@ class SlideTask:
     """Slide -> its rows of a published tile list, which then take the place of grid and tissue mask."""
     protocol: Camelyon16 | None = None
     """The rule that then takes the place of grid and tissue mask."""
+    series: SlideSeries | None = None
+    """Which DICOM files are copies of others, or refused for sharing UIDs."""
 
-    def areas_of(self, source: str) -> Areas | None:
-        """The outlined areas of the slide; None where it has no outlines. InputError where they cannot be read."""
-        from esad.preprocessing.slides.annotations import read_areas
+    def areas_of(self, source: str, frame: SlideFrame) -> Areas | None:
+        """The outlined areas of the slide; None where it has no outlines. InputError where they cannot be read, or are not its."""
+        from esad.preprocessing.slides.outlines.reading import read_areas
 
         path = self.outlines.get(source)
-        return read_areas(path, self.settings.labels.outline_classes) if path else None
+        return read_areas(path, self.settings.labels.outline_classes, frame) if path else None
 
     def tiles_of(self, slide: Slide, source: str, area: BaseGeometry | None) -> pd.DataFrame | None:
         """The slide's tiles where a list or a protocol says which they are."""
@@ -73,13 +87,21 @@ def slide_task(listing: SlideListing, workers: int) -> SlideTask:
     """What every slide of `listing` shares; `workers` not needed for slides side by side become threads within one."""
     threads = max(1, workers // max(1, min(workers, len(listing.sources))))
     protocol = listing.protocol if listing.listed is None else None
-    return SlideTask(listing.archive, listing.settings, listing.outlines, threads, listing.listed, protocol)
+    return SlideTask(
+        listing.archive, listing.settings, listing.outlines, threads, listing.listed, protocol, listing.series
+    )
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
     (source,) = unit.sources
-    reason = task.protocol.left_out(source) if task.protocol else None
+    if task.series is not None and source in task.series.refused:
+        row = refused_row(task.archive, source, f"{Path(source).name}: {task.series.refused[source]}")
+        write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
+        return
+    reason = task.series.copies.get(source) if task.series is not None else None
+    if reason is None and task.protocol is not None:
+        reason = task.protocol.left_out(source)
     if reason:
         row = source_row(task.archive, source, 0, reason=reason)
         write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
@@ -104,10 +126,11 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     """
     import numpy as np
 
+    from esad.preprocessing.slides.outlines.frame import frame_of
     from esad.preprocessing.slides.reading import Slide
     from esad.preprocessing.slides.sharpness import focus_note
 
-    settings, areas = task.settings, task.areas_of(source)
+    settings = task.settings
     with Slide(task.archive / source, settings.slide_mpp) as slide:
         if task.protocol is not None:
             plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
@@ -115,11 +138,15 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
             plan = grid_plan(slide, settings)
         if settings.stain == "vahadane-dpa":
             plan = from_level_0(plan, settings.tile_size)
+        frame = frame_of(slide)
+        areas = task.areas_of(source, frame)
         overview = slide_overview(slide)
         described: dict[str, Any] = {
             "width": slide.width, "height": slide.height, "slide_mpp": slide.mpp, "mpp": plan.mpp, "level": plan.level,
-            "reduction": plan.reduction, "reader": None, "thumbnail_downsample": overview.downsample,
-            "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None,
+            "reduction": plan.reduction, "reader": None,
+            "reader_note": _reader_note(task, source, slide), "thumbnail_downsample": overview.downsample,
+            "unreadable_tiles": 0, "blurred_tiles": 0, "focus_note": None, **frame.columns(),
+            "outlines": json.dumps(areas.understood, sort_keys=True) if areas else None,
         }  # fmt: skip
         try:
             boxes, tissue, listed = places_of_tiles(
@@ -228,6 +255,12 @@ def _items(
     return items
 
 
+def _reader_note(task: SlideTask, source: str, slide: Slide) -> str | None:
+    """What was assumed of the slide's file, by whichever reader; None where nothing was."""
+    told = task.series.notes.get(source) if task.series is not None else None
+    return "; ".join([*slide.notes, *([told] if told else [])]) or None
+
+
 def grid_plan(slide: Slide, settings: TileSettings) -> ReadPlan:
     """How the tiles of a grid are read; InputError where the slide is too coarse."""
     wanted = settings.mpp or UM_PER_PIXEL_AT_10 * 10 / float(settings.magnification or 10)
@@ -309,21 +342,29 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
 def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, areas: Areas | None) -> None:
     """`tumour_fraction` and `label` from the outlines: 0 without tumour, 1 from `labels.min_fraction`, else null.
 
-    Null, too, where a tile is less than that in tumour and touches an ignored area.
+    Null, too, where a tile is less than that in tumour and touches an ignored area, or is not wholly inside the regions
+    where the slide has some, or where it has no outlines and `labels.without_outlines` says unknown.
     """
     import numpy as np
 
-    from esad.preprocessing.slides.annotations import outline_fractions
+    from esad.preprocessing.slides.outlines.fractions import outline_fractions
 
     if not task.outlines:
         items["tumour_fraction"] = np.nan
         items["label"] = pd.array([None] * len(items), dtype="Int8")
         return
-    fraction = ignored = np.zeros(len(items))
+    fraction, unknown = np.zeros(len(items)), np.zeros(len(items), dtype=bool)
     if areas is not None:
-        fraction, ignored = (outline_fractions(area, boxes) for area in (areas.tumour, areas.ignored))
+        fraction, unknown = (
+            outline_fractions(areas.tumour, boxes),
+            outline_fractions(areas.ignored, boxes) > 0,
+        )
+        if areas.regions is not None:
+            unknown |= outline_fractions(areas.regions, boxes) < 1 - 1e-9
+    elif task.settings.labels.without_outlines == "unknown":
+        fraction, unknown = np.full(len(items), np.nan), ~unknown
     least = task.settings.labels.min_fraction - 1e-9
-    label = np.select([fraction >= least, (fraction == 0) & (ignored == 0)], [1, 0], -1)
+    label = np.select([fraction >= least, (fraction == 0) & ~unknown], [1, 0], -1)
     items["tumour_fraction"] = fraction
     items["label"] = pd.array(label, dtype="Int8")
     items.loc[label == -1, "label"] = pd.NA

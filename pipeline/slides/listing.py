@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,8 +14,12 @@ from esad.pipeline.ingest.inputs import by_stem, find_sources
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.settings.ignored import warnings_of_tiles
 from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive, with_protocol_target
+from esad.pipeline.slides.outline_notes import Outlined, about_others, about_outlines
 from esad.pipeline.slides.stain_target import target_digest
 from esad.pipeline.stage.errors import EsadError, UsageError
+
+if TYPE_CHECKING:
+    from esad.preprocessing.slides.series import SlideSeries
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,14 @@ class SlideListing:
     """Slide -> its rows of the published tile lists, if these were given."""
     protocol: Camelyon16 | None
     warnings: list[str]
+    series: SlideSeries
+    """Which DICOM files are copies, or share UIDs by mistake."""
+
+    def outlined(self) -> Outlined | None:
+        """What notes on outlines need to know; None where labels come from elsewhere, or there are no outlines."""
+        if not self.outlines or self.listed is not None or self.protocol is not None:
+            return None
+        return Outlined(len(self.sources) - len(self.outlines), self.settings.labels.without_outlines)
 
     def resolved_settings(self) -> dict[str, Any]:
         """The settings as a store keeps them: of files not their names but what they hold."""
@@ -51,25 +63,26 @@ def list_slides(
     out: Path,
     annotations: Path | None = None,
     tile_list: Path | None = None,
+    anonymous: bool = False,
 ) -> SlideListing:
     """Find the slides of `inputs`, and their outlines, listed tiles and protocol; `out` is no part of the archive.
 
-    Raises UsageError for a missing folder of outlines, two outlines of one slide, a scale that is not one, or an unusable
+    With `anonymous` the warnings name no file of outlines. Raises UsageError for a missing folder of outlines, two outlines of
+    one slide, a zip of outlines that cannot be read, a scale that is not one, or an unusable
     stain target, EsadError where a list names no slide that is here.
     """
-    from esad.preprocessing.slides.reading import is_slide, one_per_series
+    from esad.preprocessing.slides.reading import is_slide
+    from esad.preprocessing.slides.series import slides_of
 
     if annotations is not None and not annotations.exists():
         raise UsageError(f"--annotations {annotations}: no such folder or zip.")
     if (settings.magnification is None) == (settings.mpp is None):
         raise UsageError("Give one of --magnification and --mpp.")
     archive, found = find_sources(inputs, is_slide, out)
-    sources = one_per_series(archive, found)
-    warnings = []
-    if len(sources) < len(found):
-        warnings.append(
-            f"{len(found) - len(sources)} DICOM files are further parts of slides that are read once."
-        )
+    series = slides_of(archive, found)
+    sources, warnings = series.sources, []
+    if series.parts:
+        warnings.append(f"{series.parts} DICOM files are further parts of slides that are read once.")
     listed = protocol = None
     if settings.protocol:
         protocol = read_archive(archive, sources)
@@ -82,13 +95,17 @@ def list_slides(
     outlines: dict[str, Path] = {}
     if annotations is not None or (protocol is not None and listed is None):
         place = annotations or archive
-        outlines = outlines_of(place, sources)
-        warnings.append(about_outlines(place, len(outlines), len(sources), protocol is not None))
+        outlines, others = outlines_of(place, sources)
+        if protocol is not None:
+            warnings.append(f"{place}: outlines for {len(outlines)} slides.")
+        else:
+            warnings += about_outlines(place, len(outlines), len(sources), settings.labels.without_outlines)
+            warnings += about_others(others, not anonymous)
     warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened
     if settings.stain_target is not None:
         settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})
-    return SlideListing(archive, sources, settings, outlines, listed, protocol, warnings)
+    return SlideListing(archive, sources, settings, outlines, listed, protocol, warnings, series)
 
 
 def listed_tiles(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
@@ -124,7 +141,7 @@ def lists_digest(listed: Mapping[str, pd.DataFrame]) -> str:
 
 def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
     """`["DCIS=anomaly"]` -> {"DCIS": "anomaly"}; UsageError for another form or another kind."""
-    from esad.preprocessing.slides.annotations import OF_CLASSES
+    from esad.preprocessing.slides.outlines.areas import OF_CLASSES
 
     found = {}
     for pair in pairs:
@@ -138,12 +155,14 @@ def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
-    """Slide -> outline file of the same stem (any case); UsageError where two slides have the stem of one file."""
-    from esad.preprocessing.slides.annotations import find_outlines
+def outlines_of(folder: Path, sources: Sequence[str]) -> tuple[dict[str, Path], tuple[Path, ...]]:
+    """Slide -> outline file of the same stem (any case), and the files that are of no slide; UsageError where two slides have
+    the stem of one file."""
+    from esad.preprocessing.slides.outlines.finding import match_outlines
 
     named, found = by_stem(sources), {}
-    for stem, path in find_outlines(folder, named).items():
+    matches = match_outlines(folder, named)
+    for stem, path in matches.files.items():
         slides = named[stem]
         if len(slides) > 1:
             raise UsageError(
@@ -151,28 +170,14 @@ def outlines_of(folder: Path, sources: Sequence[str]) -> dict[str, Path]:
                 "their folders apart, each with its own outlines."
             )
         found[slides[0]] = path.absolute()
-    return found
-
-
-def about_outlines(folder: Path, matched: int, slides: int, protocol: bool) -> str:
-    """What to say of the outlines that were found, and of slides without one."""
-    if protocol:
-        return f"{folder}: outlines for {matched} slides."
-    if not matched:
-        return (
-            f"{folder}: no outline file has the stem of any of the {slides} slides, so all labels stay unknown. "
-            "Outlines are STEM.xml, .geojson or .json for a slide STEM.tif."
-        )
-    return (
-        f"{folder}: outlines for {matched} of {slides} slides; those without one count as normal (label 0)."
-    )
+    return found, matches.others
 
 
 def outlines_digest(paths: Iterable[Path]) -> str:
     """16 hex digits over names and bytes."""
-    from esad.preprocessing.slides.annotations import outline_bytes
+    from esad.preprocessing.slides.outlines.reading import outline_bytes
 
     whole = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted(set(paths)):
         whole.update(path.name.encode() + outline_bytes(path))
     return whole.hexdigest()[:16]

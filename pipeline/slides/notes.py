@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from esad.pipeline.slides.outline_notes import Outlined, outline_notes
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import say
 from esad.preprocessing.store.store import read_sources
 
 
-def with_slide_notes(outcome: Outcome) -> Outcome:
-    """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and put the counts into the summary."""
+def with_slide_notes(outcome: Outcome, outlined: Outlined | None = None) -> Outcome:
+    """Say which slides gave no tile, lost tiles, are blurred or kept their stains, and what was understood of their outlines.
+
+    The counts are put into the summary.
+    """
     sources = read_sources(outcome.out)
     bare = sources[(sources["state"] == "done") & (sources["items"] == 0)]
     lost = sources[sources["unreadable_tiles"].fillna(0) > 0]
     blurred = sources[sources["focus_note"].notna()]
+    assumed = sources[sources["reader_note"].notna()] if "reader_note" in sources else sources[:0]
     guarded = sources[sources["stain_guard"].notna()]
     for source, reason in bare[["source", "reason"]].head(5).itertuples(index=False):
         say(f"{source}: {reason}")
@@ -22,9 +27,15 @@ def with_slide_notes(outcome: Outcome) -> Outcome:
         say(f"{source}: {int(count)} tiles could not be read and are left out.")
     for source, note in blurred[["source", "focus_note"]].head(5).itertuples(index=False):
         say(f"{source}: {note}")
+    for source, note in assumed.reindex(columns=["source", "reader_note"]).head(5).itertuples(index=False):
+        say(f"{source}: {note}")
     for source, reason in guarded[["source", "stain_guard"]].head(5).itertuples(index=False):
         say(f"{source}: stain: {reason}")
+    lines, understood = outline_notes(sources, outlined) if outlined else ([], None)
+    for line in lines:
+        say(line)
     counts = {
+        "outlines": understood,
         "left_out": len(bare),
         "unreadable_tiles": int(lost["unreadable_tiles"].sum()),
         "blurred_tiles": int(sources["blurred_tiles"].fillna(0).sum()),

@@ -8,6 +8,7 @@ import tifffile
 from pydicom.uid import UID
 
 from esad.preprocessing.slides.jpeg_levels import jpeg_levels
+from esad.preprocessing.slides.readers.tiff_handle import TiffHandle
 from esad.preprocessing.slides.reading import Slide, UnreadableRegion
 
 
@@ -30,7 +31,7 @@ class LevelHeader:
 def level_headers(slide: Slide) -> list[LevelHeader]:
     """All levels of an open slide, finest first."""
     handle = slide.handle
-    direct = jpeg_levels(slide.path, str(handle.properties.get("openslide.vendor")), handle.level_dimensions)
+    direct = jpeg_levels(slide.path, str(slide.format), handle.level_dimensions)
     names = _compressions(slide)
     return [
         LevelHeader(
@@ -53,6 +54,9 @@ def _readable(slide: Slide, level: int) -> bool:
 
 def _compressions(slide: Slide) -> dict[tuple[int, int] | None, str]:
     """Size of a level -> its compression; under None that of all others. Empty where the file is no TIFF nor DICOM."""
+    if isinstance(slide.handle, TiffHandle):
+        sizes = slide.handle.level_dimensions
+        return {size: slide.handle.compression(number) for number, size in enumerate(sizes)}
     syntax = slide.handle.properties.get("dicom.TransferSyntaxUID")
     if syntax is not None:
         return {None: UID(syntax).name}
@@ -63,6 +67,6 @@ def _compressions(slide: Slide) -> dict[tuple[int, int] | None, str]:
                 if isinstance(page, tifffile.TiffPage):
                     size = (int(page.tags[256].value), int(page.tags[257].value))
                     found.setdefault(size, getattr(page.compression, "name", str(int(page.compression))))
-    except (tifffile.TiffFileError, OSError, KeyError, ValueError, IndexError, TypeError):
+    except Exception:  # noqa: BLE001  any structure may be damaged in any way
         return {}
     return found

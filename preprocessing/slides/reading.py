@@ -1,19 +1,20 @@
-"""Slides through OpenSlide: microns per pixel, levels, regions, thumbnails."""
+"""Slides: microns per pixel, levels, regions, thumbnails, whichever reader opened them (`readers/opening.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import openslide
 from PIL import Image
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.slides.readers.opening import READ_ERRORS, open_handle
+from esad.preprocessing.slides.readers.stated_scale import microscopic, mpp_in_words
+from esad.preprocessing.slides.readers.tiff_handle import TiffHandle
 from esad.preprocessing.slides.resampling import reduce_whole
-from esad.preprocessing.slides.tiling import ReadPlan, plan_reading
+from esad.preprocessing.slides.series import has_dicom_mark
+from esad.preprocessing.slides.tiling import EXACT_TOLERANCE, ReadPlan, plan_reading
 
 SUFFIXES = (
     ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".bif", ".svslide", ".czi", ".dcm",
@@ -23,12 +24,7 @@ BLOCK_PIXELS = 2048
 RETRY_PIXELS = 256
 """A part of an overview that cannot be read is halved down to this side before it is given up."""
 UM_PER_UNIT = {"centimeter": 10_000.0, "inch": 25_400.0}
-MICROSCOPIC = (0.01, 20.0)
-"""Microns per pixel that a slide can have; print resolutions (300 dpi = 85 um) lie outside."""
 THUMBNAIL_SIDE = 1024
-READ_ERRORS = (openslide.OpenSlideError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What OpenSlide, and Pillow for plain pictures, raise on a damaged file."""
-SERIES_UID = 0x0020000E
 
 
 class UnreadableRegion(InputError):
@@ -45,28 +41,51 @@ class Slide:
     def __init__(self, path: Path, slide_mpp: float | None = None) -> None:
         """Open `path`; `slide_mpp` are the level-0 microns per pixel where the file does not say.
 
-        Raises InputError where OpenSlide cannot open the file, UnknownScale where no microns per pixel are known.
+        Raises InputError where no reader can open the file, UnknownScale where no microns per pixel are known.
         """
         self.path, self.slide_mpp = path, slide_mpp
-        self._open()
+        self.handle = open_handle(path)
         self.width, self.height = self.handle.dimensions
-        self.mpp = self._read_mpp() or slide_mpp
+        self.notes: list[str] = list(self.handle.notes) if isinstance(self.handle, TiffHandle) else []
+        """What was assumed of the file, and that tifffile read it."""
+        self.mpp = self._known_mpp()
         if self.mpp is None:
             self.close()
-            raise UnknownScale(
-                f"{path.name}: the file does not say its microns per pixel; give them with --slide-mpp."
-            )
+            raise UnknownScale(self._no_scale())
 
-    def _open(self) -> None:
-        try:
-            self.handle = openslide.open_slide(self.path)
-            if isinstance(self.handle, openslide.ImageSlide):  # a plain picture is decoded as a whole, or not
-                self.handle.read_region((0, 0), 0, (1, 1))
-        except READ_ERRORS as error:
-            raise InputError(f"{self.path.name}: OpenSlide cannot open it as a slide ({error}).") from error
+    @property
+    def reader(self) -> str:
+        """What reads the file: openslide or tifffile."""
+        return "tifffile" if isinstance(self.handle, TiffHandle) else "openslide"
+
+    @property
+    def format(self) -> str | None:
+        """OpenSlide's vendor, or TIFF and OME-TIFF where tifffile reads it; None for a plain picture."""
+        if isinstance(self.handle, TiffHandle):
+            return self.handle.layout.kind
+        return self.handle.properties.get("openslide.vendor")
+
+    def _known_mpp(self) -> float | None:
+        """What the file states, else the person, else OME-XML's objective; None where none does."""
+        stated = self._read_mpp()
+        if stated is not None or self.slide_mpp is not None or not isinstance(self.handle, TiffHandle):
+            return stated or self.slide_mpp
+        by_power = self.handle.layout.by_magnification
+        if by_power is not None:
+            self.notes.append(
+                f"{by_power:.3g} um/px by the magnification of its objective: no pixel size is stated"
+            )
+        return by_power
+
+    def _no_scale(self) -> str:
+        told = self.handle.layout.told_of_scale if isinstance(self.handle, TiffHandle) else None
+        return (
+            f"{self.path.name}: the file does not say its microns per pixel{f' ({told})' if told else ''}; give them with "
+            "--slide-mpp."
+        )
 
     def _read_mpp(self) -> float | None:
-        """Mean of the two directions, from the scanner's property or the TIFF resolution; None where unsaid."""
+        """Mean of the two directions, from the scanner's property, the TIFF resolution or description; None where unsaid."""
         properties = self.handle.properties
         values: list[float] = []
         for axis, tag in (("x", "tiff.XResolution"), ("y", "tiff.YResolution")):
@@ -79,8 +98,10 @@ class Slide:
                     values.append(unit / float(properties[tag]))
             except (ValueError, ZeroDivisionError):
                 continue
-        mean = sum(values) / len(values) if values else 0.0
-        return mean if MICROSCOPIC[0] < mean < MICROSCOPIC[1] else None
+        mean = microscopic(sum(values) / len(values) if values else 0.0)
+        if mean is not None and max(values) / min(values) > 1 + EXACT_TOLERANCE:
+            self.notes.append(f"pixels of {values[0]:.4g} x {values[1]:.4g} um; the mean is taken")
+        return mean or mpp_in_words(properties.get("tiff.ImageDescription", ""))
 
     def __enter__(self) -> Slide:
         return self
@@ -119,7 +140,7 @@ class Slide:
             return on_white(np.asarray(self.handle.read_region((x, y), level, (width, height))))
         except READ_ERRORS as error:
             self.close()
-            self._open()
+            self.handle = open_handle(self.path)
             raise UnreadableRegion(
                 f"{self.path.name}: {width} x {height} pixels at ({x}, {y}) of level {level} cannot be read ({error})."
             ) from error
@@ -152,14 +173,19 @@ class Slide:
         width, height = self.width // downsample, self.height // downsample
         return self._reduced(level, width * factor, height * factor, factor)[0][:height, :width]
 
+    def block_sides(self, level: int, usual: int) -> tuple[int, int]:
+        """Width and height of the blocks that are read at once, in pixels of the level: squares, but of strips."""
+        handle = self.handle
+        return handle.block_sides(level, usual) if isinstance(handle, TiffHandle) else (usual, usual)
+
     def _reduced(self, level: int, width: int, height: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
         """The top left width x height pixels of a level, reduced by `factor`, and where they are unreadable (white)."""
         canvas = np.full((-(-height // factor), -(-width // factor), 3), 255, dtype=np.uint8)
         lost = np.zeros(canvas.shape[:2], dtype=bool)
-        block = max(1, BLOCK_PIXELS // factor) * factor
-        for y in range(0, height, block):
-            for x in range(0, width, block):
-                box = (x, y, min(block, width - x), min(block, height - y))
+        across, down = (max(1, side // factor) * factor for side in self.block_sides(level, BLOCK_PIXELS))
+        for y in range(0, height, down):
+            for x in range(0, width, across):
+                box = (x, y, min(across, width - x), min(down, height - y))
                 for left, top, columns, rows, part in self._pieces(level, *box, factor):
                     place = np.s_[
                         top // factor : -(-(top + rows) // factor),
@@ -192,7 +218,9 @@ class Slide:
 
 
 def on_white(picture: np.ndarray) -> np.ndarray:
-    """RGBA uint8 (H, W, 4) over white, as uint8 (H, W, 3); opaque pixels keep their colour to the bit."""
+    """RGBA uint8 (H, W, 4) over white, as uint8 (H, W, 3); opaque pixels keep their colour to the bit, as RGB does."""
+    if picture.shape[2] == 3:
+        return picture
     alpha = picture[..., 3:].astype(np.uint16)
     if (alpha == 255).all():
         return np.ascontiguousarray(picture[..., :3])
@@ -204,48 +232,4 @@ def is_slide(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     named_by_uid = path.suffix == "" or path.suffix[1:].isdigit()
-    return named_by_uid and _has_dicom_mark(path)
-
-
-def _has_dicom_mark(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _series(path: Path) -> tuple[str, bool] | None:
-    """Series UID of a DICOM file and whether it holds a level of the slide (no label, no overview), or None."""
-    try:
-        with path.open("rb") as file:
-            header = read_partial(file, stop_when=lambda tag, vr, length: int(tag) > SERIES_UID)
-    except (InvalidDicomError, OSError, ValueError, EOFError, NotImplementedError):
-        return None  # opening it as a slide will say what is wrong
-    uid = str(header.get("SeriesInstanceUID", ""))
-    kind = header.get("ImageType", [])
-    return (uid, "VOLUME" in list(kind)) if uid else None
-
-
-def one_per_series(archive: Path, sources: Iterable[str]) -> list[str]:
-    """`sources` (relative to `archive`) with one file for each DICOM series of a folder, in the same order.
-
-    OpenSlide opens all files of a series in a folder as one slide, whichever it is given: taken one by one they
-    would be the same slide again and again. The first file that holds a level stands for the series.
-    """
-    sources = list(sources)
-    chosen: dict[tuple[str, str], tuple[bool, str]] = {}
-    others: set[str] = set()
-    for source in sources:
-        path = archive / source
-        found = _series(path) if _has_dicom_mark(path) else None
-        if found is None:
-            continue
-        key = (str(path.parent), found[0])
-        before = chosen.get(key)
-        if before is None or (found[1] and not before[0]):
-            chosen[key] = (found[1], source)
-            others |= {before[1]} if before else set()
-        else:
-            others.add(source)
-    return [source for source in sources if source not in others]
+    return named_by_uid and has_dicom_mark(path)

@@ -1,4 +1,4 @@
-"""Tiles of a slide, block by block, by several threads: JPEG levels decoded directly, all else through OpenSlide."""
+"""Tiles of a slide, block by block, by several threads: JPEG levels decoded directly, all else through the slide's reader."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class _Own(threading.local):
 
 def direct_level(slide: Slide, number: int) -> JpegLevel | None:
     """Level `number` as one that can be decoded directly, if its first tile comes out as OpenSlide reads it."""
-    vendor = str(slide.handle.properties.get("openslide.vendor"))
-    level = jpeg_levels(slide.path, vendor, slide.handle.level_dimensions).get(number)
+    level = jpeg_levels(slide.path, str(slide.format), slide.handle.level_dimensions).get(number)
     return level if level is not None and _agrees(slide, level, number) else None
 
 
@@ -88,14 +87,14 @@ class TileReader:
         direct: bool = True,
         tolerance: float | None = None,
     ) -> None:
-        """`tile_size` in tile pixels; `direct` False reads all through OpenSlide.
+        """`tile_size` in tile pixels; `direct` False reads all through the slide's reader.
 
         With a `tolerance`, in grey levels, a level that would be reduced by 2, 4 or 8 is decoded straight to that size
         where `shrunk_level` allows it; None keeps to exact area means.
         """
         self.slide, self.plan, self.tile_size = slide, plan, tile_size
         self.used: set[str] = set()
-        """What tiles were read with so far: jpeg, openslide."""
+        """What tiles were read with so far: jpeg, openslide, tifffile."""
         self._whole = plan.reduction == round(plan.reduction)
         self.level = direct_level(slide, plan.level) if direct and self._whole else None
         """The level where it can be decoded directly."""
@@ -113,8 +112,8 @@ class TileReader:
 
     @property
     def reader(self) -> str:
-        """What tiles were read with: jpeg, openslide (also before the first read), or jpeg+openslide."""
-        return "+".join(sorted(self.used)) or "openslide"
+        """What tiles were read with: jpeg, openslide or tifffile (also before the first read), or jpeg+openslide."""
+        return "+".join(sorted(self.used)) or self.slide.reader
 
     def blocks(self, corners: np.ndarray) -> list[np.ndarray]:
         """Positions of the tiles at `corners` (N, 2; x, y in level-0 pixels), block by block of what is decoded at once.
@@ -123,7 +122,10 @@ class TileReader:
         """
         if not len(corners):
             return []
-        extent, sides = self.tile_size * self.plan.reduction, (BLOCK_PIXELS, BLOCK_PIXELS)
+        extent, sides = (
+            self.tile_size * self.plan.reduction,
+            self.slide.block_sides(self.plan.level, BLOCK_PIXELS),
+        )
         if self.level is not None:
             own = (self.level.tile_width * self.level.shrink, self.level.tile_height * self.level.shrink)
             sides = sides if any(side % extent for side in own) else own
@@ -143,9 +145,9 @@ class TileReader:
         if self.level is not None and self._directly(self.level, corners, tiles):
             self.used.add("jpeg" if self.level.shrink == 1 else f"jpeg at 1/{self.level.shrink}")
             return tiles, np.ones(len(corners), dtype=bool)
-        self.used.add("openslide")
+        self.used.add(self.slide.reader)
         read = np.zeros(len(corners), dtype=bool)
-        for place, picture in self._through_openslide(np.arange(len(corners)), corners):
+        for place, picture in self._through_slide(np.arange(len(corners)), corners):
             if picture is not None:
                 tiles[place], read[place] = picture, True
         return tiles, read
@@ -163,7 +165,7 @@ class TileReader:
         return tiles, read
 
     def _directly(self, level: JpegLevel, corners: np.ndarray, tiles: np.ndarray) -> bool:
-        """Fill `tiles`; False where that is left to OpenSlide."""
+        """Fill `tiles`; False where that is left to the slide's reader."""
         if self._own.jpeg is None:
             with self._lock:
                 self._own.jpeg = self._opened.enter_context(level.open())
@@ -178,7 +180,7 @@ class TileReader:
         cut_tiles(block, places[:, 0] - left, places[:, 1] - top, reduction, np.arange(len(tiles)), tiles)
         return True
 
-    def _through_openslide(
+    def _through_slide(
         self, members: np.ndarray, corners: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray | None]]:
         plan, origin = self.plan, corners[members].min(0)
@@ -196,7 +198,7 @@ class TileReader:
                 yield int(members[0]), None
                 return
             for member in members:
-                yield from self._through_openslide(np.array([member]), corners)
+                yield from self._through_slide(np.array([member]), corners)
             return
         for member, (left, top) in zip(members, offsets, strict=True):
             if self._whole:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
-import openslide
-import pydicom
 import pytest
 import tifffile
 from hypothesis import given, settings
@@ -14,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.slides.reading import Slide, is_slide, on_white, one_per_series
+from esad.preprocessing.slides.reading import Slide, is_slide, on_white
 from esad.preprocessing.slides.resampling import area_weights, reduce_whole, resample_area
 from esad.preprocessing.slides.tile_reader import TileReader
 from esad.preprocessing.slides.tiling import ReadPlan, tile_grid
@@ -203,22 +199,6 @@ def test_what_is_taken_for_a_slide(tmp_path):
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     names = ("a.SVS", "b.tiff", "notes.txt", "1.2.276.0", "1.2.277.0", "DICOMDIR")
     assert [is_slide(tmp_path / name) for name in names] == [True, True, False, True, False, True]
-
-
-@pytest.mark.data
-def test_files_of_one_dicom_series_are_one_slide(data, tmp_path):
-    for name in ("boxes_0.dcm", "boxes_1.dcm"):
-        shutil.copy(data / "slides" / name, tmp_path / name)
-    (tmp_path / "else").mkdir()
-    other = pydicom.dcmread(tmp_path / "boxes_1.dcm")
-    other.SeriesInstanceUID = "1.2.3"
-    other.save_as(tmp_path / "c.dcm")
-    (tmp_path / "text.dcm").write_text("no DICOM")
-    names = ["a.svs", "boxes_0.dcm", "boxes_1.dcm", "c.dcm", "text.dcm"]
-    assert one_per_series(tmp_path, names) == ["a.svs", "boxes_0.dcm", "c.dcm", "text.dcm"]
-    assert one_per_series(tmp_path, ["boxes_1.dcm"]) == ["boxes_1.dcm"]
-    ours = openslide.OpenSlide(tmp_path / "boxes_0.dcm").properties["openslide.quickhash-1"]
-    assert ours == openslide.OpenSlide(tmp_path / "boxes_1.dcm").properties["openslide.quickhash-1"]
 
 
 @pytest.mark.data

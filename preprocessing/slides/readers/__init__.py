@@ -1,0 +1,1 @@
+"""The second way into a slide file, where OpenSlide has none: TIFF and OME-TIFF by tifffile, and which reader is taken."""
