@@ -16,9 +16,10 @@ Colour = tuple[int, int, int]
 OUTLINE: Colour = (0, 140, 0)
 TINTS: dict[Kind, tuple[Colour, str]] = {
     Kind.INK: ((255, 150, 0), "ink"),
-    Kind.BLACK: ((200, 0, 0), "black"),
-    Kind.GREY: ((0, 110, 255), "grey: dust, edges, bubbles"),
+    Kind.BLACK: ((200, 0, 0), "borders and gaps"),
+    Kind.GREY: ((0, 110, 255), "dust, edges, bubbles"),
 }
+"""Colour and meaning. No meaning names a colour: beside a square of another one it would be read as that square's."""
 LOST: tuple[Colour, str] = ((200, 0, 200), "unreadable")
 BLURRED: tuple[Colour, str] = ((0, 190, 190), "blurred tiles")
 TINT_SHARE, GRID_SHARE = 0.6, 0.35

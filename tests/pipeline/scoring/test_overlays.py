@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from esad.pipeline.scoring.overlays import (
     GAP,
+    HEADROOM,
     Heat,
     StripWriter,
     heat_colours,
@@ -21,6 +24,7 @@ from esad.pipeline.scoring.overlays import (
     write_strip,
 )
 from esad.pipeline.scoring.scores import highest_percentile
+from tests import ROOT
 
 BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
 
@@ -84,6 +88,21 @@ def test_panels_are_linear_to_what_normals_reach_then_by_decades():
     assert found[0] < 0
     assert found[6] > 1  # both ends are clipped by the colours
     assert (np.diff(found) > 0).all()
+
+
+def test_the_colours_are_those_that_the_report_names():
+    """From black to bright yellow; orange-red is what one in a thousand pixels of normal items reaches."""
+    template = (ROOT / "pipeline" / "reporting" / "templates" / "report.html.j2").read_text()
+    assert (
+        "black to bright yellow: orange-red is what one in a thousand pixels of normal items reaches" in template
+    )
+    values = np.array([[0.0, 1.0, HEADROOM]])
+    black, middle, yellow = heat_colours(with_headroom(values, (0, 1)), (0, 1))[0].astype(int)
+    assert black.max() < 8
+    hue = [colorsys.rgb_to_hsv(*(colour / 255)) for colour in (middle, yellow)]
+    assert 5 < 360 * hue[0][0] < 25
+    assert 45 < 360 * hue[1][0] < 70
+    assert hue[1][2] > 0.95
 
 
 def test_colours_go_from_one_normal_tile_in_ten_to_none_of_them():

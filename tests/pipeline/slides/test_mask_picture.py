@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from PIL import Image
 
 from esad.pipeline.slides.mask_picture import (
+    BLURRED,
     LEGEND_HEIGHT,
+    LOST,
     OUTLINE,
     TINTS,
     Overview,
@@ -59,6 +63,28 @@ def test_kept_tiles_have_a_border_where_they_can_be_told_apart_and_blurred_ones_
     assert not changed[41:, :40].any()
     small = mask_picture(overview(downsample=50.0), boxes[:1], NONE)
     assert np.array_equal(small, plain)
+
+
+def test_no_square_of_the_legend_is_called_by_another_colours_name():
+    """A blue square was once called grey."""
+    from PIL import ImageColor
+
+    colours = {}
+    for name in ImageColor.colormap:
+        red, green, blue, *_ = ImageColor.getrgb(name)
+        colours[name] = (red, green, blue)
+    for colour, meaning in (*TINTS.values(), LOST, BLURRED, (OUTLINE, "tissue")):
+        for word in re.findall("[a-z]+", meaning.lower()):
+            named = colours.get(word)
+            assert named is None or np.abs(np.subtract(named, colour)).max() < 64, (meaning, colour)
+
+
+def test_squares_of_the_legend_have_the_colours_of_the_picture_in_its_order():
+    legend = mask_picture(overview((80, 900)), NONE, NONE)[80:]
+    used = [OUTLINE, *[colour for colour, _ in TINTS.values()], LOST[0]]
+    places = [np.flatnonzero((legend == colour).all(-1).any(0)) for colour in used]
+    assert all(len(columns) == 10 for columns in places)
+    assert [columns[0] for columns in places] == sorted(columns[0] for columns in places)
 
 
 def test_the_legend_names_only_what_is_there():
