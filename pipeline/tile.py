@@ -27,11 +27,11 @@ def command(
     request: IngestRequest,
     given: dict[str, Any],
     annotations: Annotated[
-        Path | None, typer.Option(help="Folder or zip of outlines: ASAP or ImageScope XML, GeoJSON, JSON.")
+        Path | None, typer.Option(help="Folder or zip of outlines: XML, NDPA, GeoJSON, labelme, COCO.")
     ] = None,
     outline_class: Annotated[
         list[str] | None,
-        typer.Option(help="What outlines of a class are: NAME=anomaly, hole or ignore; repeatable."),
+        typer.Option(help="What outlines of a class are: NAME=anomaly, hole, ignore or region; repeatable."),
     ] = None,
     tile_list: Annotated[
         Path | None, typer.Option(help="Published tile lists of Camelyon16, instead of a grid.")
@@ -66,8 +66,9 @@ def tile(
     With `settings.protocol` the slides' names and folders, not a grid and a tissue mask, say which tiles there are; with
     `tile_list` too, the lists do.
 
-    With `annotations`, a folder or zip, outline files go with slides of the same stem. A slide without one counts as normal where
-    another slide of the call has one; where none has, the folder is not this archive's and labels stay null.
+    With `annotations`, a folder or zip, outline files go with slides of the same stem. A slide without one counts as normal
+    (`labels.without_outlines`) where another slide of the call has one; where none has, the folder is not this archive's and
+    labels stay null.
     Raises UsageError for a missing folder of outlines, two outlines of one slide, or an unusable stain target.
     """
     from functools import partial
@@ -78,14 +79,14 @@ def tile(
     from esad.pipeline.slides.listing import list_slides
     from esad.pipeline.slides.notes import with_slide_notes
 
-    listed = list_slides(inputs, settings, options.out, annotations, tile_list)
+    listed = list_slides(inputs, settings, options.out, annotations, tile_list, options.anonymous)
     resolved = listed.resolved_settings()
     task = slide_task(listed, options.workers)
     job = Job(
         "tile", "tiles", listed.archive, listed.sources, resolved, partial(process_slide, task),
         versions=PACKAGES, warnings=listed.warnings,
     )  # fmt: skip
-    return with_slide_notes(run_job(job, options))
+    return with_slide_notes(run_job(job, options), listed.outlined())
 
 
 if __name__ == "__main__":

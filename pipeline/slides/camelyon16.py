@@ -47,8 +47,8 @@ class Camelyon16:
         """
         import numpy as np
 
-        from esad.preprocessing.slides.annotations import outline_fractions
         from esad.preprocessing.slides.camelyon16 import as_listed, draw, grid_corners, tissue_blocks
+        from esad.preprocessing.slides.outlines.fractions import outline_fractions
 
         role, rule, stem = self.roles[source], self.rule, Path(source).stem
         assert not isinstance(role, str)

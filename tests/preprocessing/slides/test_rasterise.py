@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esad.preprocessing.slides.annotations import read_outlines
+from esad.preprocessing.slides.outlines.reading import read_outlines
 from esad.preprocessing.slides.rasterise import outline_mask
 
 

@@ -11,7 +11,9 @@ import shapely
 
 from esad.preprocessing.errors import UsageError
 from esad.preprocessing.radiographs.nih import read_metadata
-from esad.preprocessing.slides.annotations import find_outlines, outline_fractions, read_outlines
+from esad.preprocessing.slides.outlines.finding import find_outlines
+from esad.preprocessing.slides.outlines.fractions import outline_fractions
+from esad.preprocessing.slides.outlines.reading import read_outlines
 from esad.preprocessing.splits.published_lists import (
     camelyon16_tiles,
     counts,

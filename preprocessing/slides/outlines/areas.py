@@ -1,0 +1,198 @@
+"""What outlines of a slide enclose, by what their classes mean. All lengths are level-0 pixels.
+
+Each class is a lesion, not a lesion, ignored, a region, or not known, and then asked about: no outline is dropped without a
+word, and no tile is normal because an outline was not understood.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.slides.outlines.frame import SlideFrame
+
+OF_CLASSES = {"anomaly": "tumour", "hole": "hole", "ignore": "ignored", "region": "region"}
+"""What a person may say that a class is -> its kind here."""
+WORDS = {kind: word for word, kind in OF_CLASSES.items()}
+KNOWN = {
+    "tumour": ("tumor", "tumour", "_0", "_1", "metastases", "metastasis"),
+    "hole": ("_2", "normal", "stroma", "immune cells"),
+    "ignored": ("exclusion", "ignore*", "necrosis"),
+    "region": ("region*",),
+}
+"""Groups of Camelyon's ASAP files (docs/explanation/protocols.md#camelyon16-facts) and QuPath's default classes, in lower
+case. Reasons are in docs/how-to/cut-slides.md#classes-of-outlines; QuPath's Other, Positive and Negative are asked about."""
+UNGROUPED = "None"
+"""What an outline without a group or class is called; a person says what it is under this name, too."""
+BEYOND = 0.1
+"""Outlines may reach beyond an edge of the slide by this share of its side: annotators draw past the edge, other slides'
+and other levels' outlines lie elsewhere."""
+MARK_PIXELS = 1.0
+"""Half the width that a point or line on a lesion gets, so that the tile under it is found."""
+LONGEST_NAME = 60
+Stated = Mapping[str, str]
+"""Group or class of outlines, in lower case -> the kind that a person says it is: a value of OF_CLASSES."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One outline as a file has it: its group (empty: none) and shape; a shape without area is a mark."""
+
+    group: str
+    shape: BaseGeometry
+    kind: str | None = None
+    """A kind of KNOWN where the format itself says it."""
+    as_tumour: str = "tumour"
+    """The kind that it has where its group means tumour: `hole` for a negative region, `ignored` for a crowd."""
+    open: bool = False
+    """A line that its program did not close: it may stand for an area, or not."""
+
+
+@dataclass(frozen=True)
+class Areas:
+    """What the outlines of a slide enclose: tumour, holes cut out, and what is to have no label."""
+
+    tumour: BaseGeometry
+    ignored: BaseGeometry
+    regions: BaseGeometry | None = None
+    """Where outlines were drawn at all; a tile that is not wholly inside is not known to be normal. None: everywhere."""
+    understood: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """anomaly, hole, ignore, region, mark or detection -> class -> number of outlines. Marks (points, lines) and detections
+    (cells) are counted without their names, which are free text."""
+
+
+def collect(
+    outlines: Iterable[Outline],
+    path: Path,
+    stated: Stated,
+    frame: SlideFrame | None,
+    ungrouped: tuple[str, str] = ("unknown", "unknown"),
+    detections: int = 0,
+) -> Areas:
+    """The areas of all outlines of a file.
+
+    `ungrouped` is the kind of an outline without a group in a file without any, and beside others that have one.
+    Raises InputError where a class is not known, nothing says what is a lesion, no tumour outline has an area, or the outlines
+    are not those of a slide of `frame`.
+    """
+    outlines = list(outlines)
+    grouped = any(one.group or one.kind for one in outlines if one.shape.area)
+    found: dict[str, list[BaseGeometry]] = {kind: [] for kind in KNOWN}
+    counts: dict[str, Counter[str]] = {}
+    unknown, open_lines = Counter[str](), Counter[str]()
+    marks: list[BaseGeometry] = []
+    short = False
+    for one in outlines:
+        name = one.group or UNGROUPED
+        kind = _kind(one, stated, ungrouped[grouped])
+        if one.open and kind not in {"ignored", "region"}:
+            open_lines[name] += 1
+        elif not one.shape.area:
+            counts.setdefault("mark", Counter())["points, lines"] += 1
+            marks += [one.shape] if kind == "tumour" and not one.shape.is_empty else []
+            short = short or kind == "tumour"
+        elif kind == "unknown":
+            unknown[name] += 1
+        else:
+            found[kind].append(one.shape)
+            counts.setdefault(WORDS[kind], Counter())[name] += 1
+    _check_open(open_lines, path)
+    _check_known(unknown, path)
+    if detections:
+        counts["detection"] = Counter({"cells": detections})
+    _check_says_something(found, counts, stated, short, path)
+    _check_place([*(shape for shapes in found.values() for shape in shapes), *marks], frame, path)
+    whole = shapely.union_all(found["tumour"])
+    cut = shapely.difference(whole, shapely.union_all(found["hole"])) if found["hole"] else whole
+    ignored = shapely.union_all([*found["ignored"], *(shapely.buffer(mark, MARK_PIXELS) for mark in marks)])
+    regions = shapely.union_all(found["region"]) if found["region"] else None
+    return Areas(cut, ignored, regions, {kind: dict(names) for kind, names in counts.items()})
+
+
+def _kind(one: Outline, stated: Stated, ungrouped: str) -> str:
+    """A key of KNOWN, or `unknown`; what is `stated` comes first, but not before what the format itself says."""
+    if one.kind:
+        return one.kind
+    group = (one.group or UNGROUPED).strip().lower()
+    known = next((kind for kind, groups in KNOWN.items() if group in groups), "unknown")
+    kind = stated.get(group) or (known if one.group else ungrouped)
+    return one.as_tumour if kind == "tumour" else kind
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} of {name[:LONGEST_NAME]!r}" for name, count in sorted(counts.items()))
+
+
+def _check_known(unknown: Mapping[str, int], path: Path) -> None:
+    """Refuse a file with outlines of a group that is not known: their tiles would pass for normal."""
+    if unknown:
+        expected = "; ".join(f"{', '.join(groups)}: {WORDS[kind]}" for kind, groups in KNOWN.items())
+        raise InputError(
+            f"{path.name}: its outlines are of groups or classes that are not known ({_named(unknown)}); expected one of "
+            f"{expected}. Say what each is with --outline-class NAME=anomaly, hole, ignore or region ({UNGROUPED}: those "
+            "without a class)."
+        )
+
+
+def _check_open(lines: Mapping[str, int], path: Path) -> None:
+    if lines:
+        raise InputError(
+            f"{path.name}: lines that are not closed ({_named(lines)}), so nobody can tell what they enclose. Close them "
+            "where they were drawn, or pass over them with --outline-class NAME=ignore."
+        )
+
+
+def _check_says_something(
+    found: Mapping[str, list[BaseGeometry]],
+    counts: Mapping[str, Mapping[str, int]],
+    stated: Stated,
+    marked: bool,
+    path: Path,
+) -> None:
+    """Refuse a file that has outlines or marks, and none that says what is a lesion or what is not.
+
+    `marked`: a mark stands for a lesion.
+    """
+    if found["tumour"] or (found["hole"] and not marked):
+        return
+    passed = {**counts.get("ignore", {}), **counts.get("region", {})}
+    if passed and not marked:
+        if all(name.strip().lower() in stated for name in passed):
+            return
+        raise InputError(
+            f"{path.name}: outlines no lesion, only what is passed over ({_named(passed)}), and does not say that the rest is "
+            "normal. If it is, say what the outlines are with --outline-class NAME=ignore, region or hole; if nobody looked "
+            "for lesions, leave the file out."
+        )
+    if counts.get("mark"):
+        raise InputError(
+            f"{path.name}: its {counts['mark']['points, lines']} outlines enclose no area (points, lines, fewer than three "
+            "corners, or all on a line). Draw the lesions as areas, or leave the file out."
+        )
+    if counts.get("detection"):
+        raise InputError(
+            f"{path.name}: holds {counts['detection']['cells']} detections (cells, tiles) and no annotation; expected outlines "
+            "of lesions. Export the annotations, too."
+        )
+
+
+def _check_place(shapes: list[BaseGeometry], frame: SlideFrame | None, path: Path) -> None:
+    """Refuse outlines that cannot be of this slide's level 0: their tiles would be labelled by another slide's lesions."""
+    if frame is None or not shapes:
+        return
+    width, height = frame.size
+    left, top, right, bottom = shapely.total_bounds(shapes)
+    inside = right > 0 and bottom > 0 and left < width and top < height
+    over = max(-left / width, (right - width) / width, -top / height, (bottom - height) / height)
+    if not inside or over > BEYOND:
+        raise InputError(
+            f"{path.name}: its outlines reach from ({left:.0f}, {top:.0f}) to ({right:.0f}, {bottom:.0f}); the slide is "
+            f"{width} x {height}. Coordinates are expected in level-0 pixels: is the file of another slide, or of another "
+            "level?"
+        )

@@ -1,0 +1,52 @@
+"""ASAP's XML: ASAP_Annotations / Annotations / Annotation (Type, PartOfGroup) / Coordinates / Coordinate (Order, X, Y).
+
+After what ASAP (github.com/computationalpathologygroup/ASAP) writes; level-0 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from esad.preprocessing.slides.outlines.areas import UNGROUPED, Outline
+from esad.preprocessing.slides.outlines.geometry import mark, number, polygon
+
+AREA_TYPES = ("polygon", "spline", "rectangle", "")
+MARK_TYPES = ("dot", "pointset", "measurement")
+NO_OUTLINES = ("AnnotationGroups", "Annotations")
+
+
+def asap_outlines(root: Element) -> Iterator[Outline]:
+    """Each annotation; ValueError for elements or types that are not ASAP's, or where no `Annotations` says that it is empty."""
+    annotations = list(root.iter("Annotation"))
+    if not annotations and root.find("Annotations") is None:
+        raise ValueError("it has no Annotations element, so it does not say that nothing is outlined")
+    _check_children(root)
+    for annotation in annotations:
+        kind = annotation.get("Type", "").strip().lower()
+        if kind not in (*AREA_TYPES, *MARK_TYPES):
+            raise ValueError(f"an annotation of type {kind[:20]!r}, which ASAP does not have")
+        corners = _corners(annotation)
+        group = annotation.get("PartOfGroup", "").strip()
+        shape = polygon([corners]) if kind in AREA_TYPES else mark(corners)
+        yield Outline("" if group.lower() == UNGROUPED.lower() else group, shape)
+
+
+def _check_children(root: Element) -> None:
+    """An element of another name where annotations are expected may hold outlines that would be lost."""
+    for parent in (root, *root.findall("Annotations")):
+        strange = next((one.tag for one in parent if one.tag not in ("Annotation", *NO_OUTLINES)), None)
+        if strange is not None:
+            raise ValueError(f"an element {strange[:20]!r}, which ASAP does not have")
+
+
+def _corners(annotation: Element) -> np.ndarray:
+    """float64 (N, 2), in the order that the file states."""
+    found = list(annotation.iter("Coordinate"))
+    order = [one.get("Order", "") for one in found]
+    if found and all(text.isascii() and text.isdigit() for text in order):
+        found = [one for _, one in sorted(zip(map(int, order), found, strict=True), key=lambda pair: pair[0])]
+    corners = [(number(one.get("X")), number(one.get("Y"))) for one in found]
+    return np.array(corners, dtype=float).reshape(-1, 2)

@@ -1,0 +1,69 @@
+"""Where a slide's level 0 lies: what outline files are checked against, and what nanometres are converted by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esad.preprocessing.slides.reading import Slide
+
+OFFSETS = ("hamamatsu.XOffsetFromSlideCentre", "hamamatsu.YOffsetFromSlideCentre")
+LARGEST_OFFSET = 1e9
+"""Nanometres; a glass is 7.6 cm long."""
+COLUMNS = ("slide_mpp_x", "slide_mpp_y", "slide_offset_x", "slide_offset_y")
+"""Of sources.parquet and slides.parquet: microns a pixel, and nm from the centre of the glass; NaN where not known."""
+
+
+@dataclass(frozen=True)
+class SlideFrame:
+    """What some formats need to know of the slide, and what all are checked against.
+
+    `size` is width, height in level-0 pixels; `mpp` microns a pixel along x, y; `offset` nanometres from the centre of the
+    glass to the centre of level 0 along x, y (OpenSlide's hamamatsu.XOffsetFromSlideCentre); `name` the slide's stem.
+    """
+
+    size: tuple[int, int]
+    mpp: tuple[float, float] | None = None
+    offset: tuple[float, float] | None = None
+    name: str = ""
+
+    def columns(self) -> dict[str, float]:
+        """COLUMNS, so that `stored_frame` finds the same frame without the slide."""
+        mpp, offset = (pair or (float("nan"),) * 2 for pair in (self.mpp, self.offset))
+        return dict(zip(COLUMNS, (*mpp, *offset), strict=True))
+
+
+def stored_frame(row: Mapping[str, Any], name: str) -> SlideFrame:
+    """The frame of a row with width, height and COLUMNS; older tables lack the latter, and then they are not known."""
+    values = [_number(row.get(column)) for column in COLUMNS]
+    return SlideFrame((int(row["width"]), int(row["height"])), _pair(values[:2]), _pair(values[2:]), name)
+
+
+def frame_of(slide: Slide) -> SlideFrame:
+    """The open slide as its outlines need it; what it does not state is None."""
+    properties = slide.handle.properties
+    stated = [_mpp(properties.get(f"openslide.mpp-{axis}"), slide.mpp) for axis in "xy"]
+    offsets = [_number(properties.get(name)) for name in OFFSETS]
+    return SlideFrame((slide.width, slide.height), _pair(stated), _pair(offsets), slide.path.stem)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) <= LARGEST_OFFSET else None
+
+
+def _mpp(text: str | None, taken: float | None) -> float | None:
+    """The axis' own microns a pixel where it is near those `taken` for the slide, which may be a person's; else these."""
+    value = _number(text)
+    near = value is not None and taken is not None and taken / 2 <= value <= taken * 2
+    return value if near else taken
+
+
+def _pair(values: list[float | None]) -> tuple[float, float] | None:
+    x, y = values
+    return (x, y) if x is not None and y is not None else None

@@ -1,0 +1,72 @@
+"""Which outline file is found for which slide."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+
+from esad.preprocessing.errors import UsageError
+from esad.preprocessing.slides.outlines.finding import find_outlines, match_outlines
+
+
+def test_outlines_are_found_by_stem_in_sub_folders_whatever_the_case(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("Tumor_001.XML", "deep/tumor_002.GeoJson", "other.json", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    found = find_outlines(tmp_path, ["tumor_001", "TUMOR_002"])
+    assert {stem: path.name for stem, path in found.items()} == {
+        "tumor_001": "Tumor_001.XML", "tumor_002": "tumor_002.GeoJson"
+    }  # fmt: skip
+    (tmp_path / "tumor_001.json").write_text("{}")
+    with pytest.raises(UsageError, match="both outline"):
+        find_outlines(tmp_path, ["tumor_001"])
+    assert set(find_outlines(tmp_path, ["other"])) == {"other"}
+
+
+def test_a_second_suffix_that_is_a_slides_is_dropped_and_what_matches_no_slide_is_told(tmp_path):
+    for name in ("A.ndpi.ndpa", "b.svs.xml", "c.ome.xml", "d.tif.json", "d_2.geojson", ".e.xml", "f.txt"):
+        (tmp_path / name).write_text("{}")
+    found = match_outlines(tmp_path, ["a", "B", "c.ome", "d.tif", "e", "f"])
+    assert {stem: path.name for stem, path in found.files.items()} == {
+        "a": "A.ndpi.ndpa", "b": "b.svs.xml", "c.ome": "c.ome.xml", "d.tif": "d.tif.json"
+    }  # fmt: skip
+    assert [path.name for path in found.others] == ["d_2.geojson"]
+    (tmp_path / "a.xml").write_text("")
+    with pytest.raises(UsageError, match="both outline"):
+        match_outlines(tmp_path, ["a"])
+
+
+def coco(*names):
+    return json.dumps(
+        {
+            "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+            "annotations": [],
+            "categories": [],
+        }
+    )
+
+
+def test_a_coco_file_is_that_of_each_slide_that_it_names(tmp_path):
+    (tmp_path / "export.json").write_text(coco("A.svs", "images\\B.tif", "elsewhere.svs"))
+    (tmp_path / "d.json").write_text(coco("other.svs"))
+    found = match_outlines(tmp_path, ["a", "b", "c", "d"])
+    assert {stem: path.name for stem, path in found.files.items()} == {
+        "a": "export.json", "b": "export.json", "d": "d.json"
+    }  # fmt: skip
+    assert found.others == ()
+    assert set(find_outlines(tmp_path)) == {"a", "b", "elsewhere", "other"}
+    (tmp_path / "a.xml").write_text("")
+    with pytest.raises(UsageError, match="both outline"):
+        match_outlines(tmp_path, ["a"])
+
+
+def test_a_zip_that_cannot_be_read_is_not_a_folder_without_outlines(tmp_path):
+    with zipfile.ZipFile(tmp_path / "outlines.zip", "w") as archive:
+        archive.writestr("deep/a.xml", "<a/>")
+    assert set(find_outlines(tmp_path)) == {"a"}
+    content = (tmp_path / "outlines.zip").read_bytes()
+    (tmp_path / "outlines.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UsageError, match=r"outlines\.zip: not a readable zip"):
+        find_outlines(tmp_path)
