@@ -34,6 +34,7 @@ from esad.pipeline.runs.items import in_memory, positions_of
 from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.score import score
 from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.stage.log import read_log
 from esad.pipeline.train import train
 
 Part = dict[str, np.ndarray]
@@ -194,7 +195,7 @@ def one_run(name: str, variant: str, seed: int, store: Path, out: Path, short: b
     said = json.loads((run / "provenance.json").read_text())
     reconstruction = said["reconstruction"]
     return {
-        "data": name, "variant": variant, "seed": seed, "seconds": said["seconds"],
+        "data": name, "variant": variant, "seed": seed, "seconds": read_log(run, "train.json")["seconds"],
         "validation": said["validation"]["auc"], "score_kind": opened.settings.score.kind,
         "explained": reconstruction["model"], "pca": reconstruction["pca"], "auc": metrics["auc"],
         **{term: value["auc"] for term, value in metrics["scores"].items()},

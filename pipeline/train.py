@@ -91,13 +91,14 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
     from esad.pipeline.monitoring.tracking import tracked
     from esad.pipeline.runs.items import assignments_of, in_memory
     from esad.pipeline.runs.run_folder import resolve_device
+    from esad.pipeline.stage.log import now, write_log
     from esad.pipeline.stage.ranks import any_of, is_first, process_group
     from esad.pipeline.training.fitting import fit_method
     from esad.pipeline.training.references import write_references
     from esad.pipeline.training.run_end import run_outcome, write_end
     from esad.pipeline.training.run_start import already_finished, run_config, shown_config, write_start
 
-    began, device = time.monotonic(), resolve_device(settings.device)
+    began, clock, device = now(), time.monotonic(), resolve_device(settings.device)
     with process_group(device) as ranks, ExitStack() as following:
         config = run_config(store, settings)
         finished, *_ = any_of(ranks, is_first() and already_finished(out, config, force))
@@ -112,8 +113,9 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
         tracker = following.enter_context(tracked(mlflow, out, shown_config(config)))
         method, training = fit_method(store, items, assignments, settings, out, tracker, ranks)
         write_references(out, store, items, assignments, method, settings)
-        training["seconds"] = round(time.monotonic() - began + training.pop("earlier"), 1)
         training["processes"] = ranks.count if ranks else 1
+        seconds = time.monotonic() - clock + training.pop("earlier")
+        write_log(out, "train", began, seconds=round(seconds, 1))
         write_end(out, store, items, assignments, method, settings, training)
     return run_outcome(out, store, f"Wrote {out}", settings)
 

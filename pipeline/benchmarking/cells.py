@@ -12,6 +12,7 @@ from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells
 from esad.pipeline.benchmarking.measurement import AUDITED, SCALING, measured
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.log import now, write_log
 from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.training.failures import failures_in_words
 
@@ -39,15 +40,17 @@ def run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force
                 f"{path}: made with other settings ({difference}); use another --out, or --force."
             )
         return None
-    began = time.monotonic()
+    began, clock = now(), time.monotonic()
     try:
         with failures_in_words(out, cell_settings(grid, cell, 0)):
             rows = measured(grid, cell, Store(store_folder(out, cell.dataset)), device)
     except (ValueError, FloatingPointError, EsadError) as error:
         return f"{cell.name} cannot be trained: {error}"
     _warn(cell, rows)
-    write_json(path, {"settings": settings, "rows": rows, "seconds": round(time.monotonic() - began, 1)})
-    say(f"{cell.name}: {grid.seeds} seeds in {time.monotonic() - began:.0f} s.")
+    write_json(path, {"settings": settings, "rows": rows})
+    seconds = time.monotonic() - clock
+    write_log(out, cell.name, began, seconds=round(seconds, 1))
+    say(f"{cell.name}: {grid.seeds} seeds in {seconds:.0f} s.")
     return None
 
 

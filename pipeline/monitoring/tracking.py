@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from esad.pipeline.stage.errors import EsadError, Stopped, UsageError
+from esad.pipeline.stage.log import read_log
 from esad.pipeline.stage.progress import say
 
 EXPERIMENT = "esad"
@@ -193,7 +194,8 @@ def tracked(uri: str | None, out: Path, config: Mapping[str, Any]) -> Iterator[T
     content = json.loads(provenance.read_text(encoding="utf-8"))
     content.pop("inputs", None)  # a tag for every file of an archive tells nobody anything
     tracker.tag(content)
-    numbers = {name: value for name, value in flattened(content).items() if isinstance(value, (int, float))}
+    found = {**flattened(content), "seconds": read_log(out, "train.json").get("seconds")}
+    numbers = {name: value for name, value in found.items() if isinstance(value, (int, float))}
     tracker.finish("FINISHED", numbers, [provenance])
 
 

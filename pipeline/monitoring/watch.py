@@ -17,6 +17,7 @@ from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
 from esad.pipeline.monitoring.epoch_table import EpochTable
 from esad.pipeline.monitoring.explained import ReconstructionWatch
 from esad.pipeline.monitoring.picture_grid import picture_grid
+from esad.pipeline.stage.log import log_path
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -59,7 +60,8 @@ class TrainingWatch:
         from torch.utils.tensorboard import SummaryWriter
 
         self.step, self.tracker = step, tracker
-        self.writer = SummaryWriter(str(out / "events"), purge_step=start + 1)
+        # TensorBoard's files have the time and the host in their names and in each event
+        self.writer = SummaryWriter(str(log_path(out, "events")), purge_step=start + 1)
         self.collapse = CollapseWatch(step.method.settings)
         self.table = EpochTable(f"train {out.name}")
         before, last = _logged_before(out, start), self._last_report(start)

@@ -40,9 +40,9 @@ def row_of(cell: Cell, out: Path) -> dict[str, Any]:
     path = out / "cells" / cell.name
     values: dict[str, Any] = {**cell.values, "seed": cell.seed, "run": str(path.relative_to(out))}
     if not (path / "model.safetensors").is_file():
-        return {**values, "auc": float("nan"), "seconds": float("nan")}
+        return {**values, "auc": float("nan")}
     told = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
-    return {**values, "auc": told["validation"]["auc"], "seconds": told["seconds"]}
+    return {**values, "auc": told["validation"]["auc"]}
 
 
 def summary_of(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:

@@ -1,9 +1,10 @@
 """Checkpoints of a run: written so that no moment of a kill or of a full disk loses more than the last one.
 
 A checkpoint holds weights, buffers, the optimiser's state, the next step (from which schedule, phase, order of items and
-every random number follow: they are keyed by seed and step, so there is no random state to keep), the settings
-and the versions. Neither MONAI's CheckpointSaver (it writes into the final name) nor ignite's DiskSaver (no flush to disk,
-the old file removed before the new one is written, files of earlier processes forgotten) survives everything.
+every random number follow: they are keyed by seed and step, so there is no random state to keep), the settings and the
+versions; no time, so that two undisturbed runs end with the same bytes. Neither MONAI's CheckpointSaver (it writes into
+the final name) nor ignite's DiskSaver (no flush to disk, the old file removed before the new one is written, files of
+earlier processes forgotten) survives everything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.log import log_path, read_log
 from esad.pipeline.stage.progress import say
 
 if TYPE_CHECKING:
@@ -76,6 +78,43 @@ def save_checkpoint(
     for old in _newest_first(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def keep_the_last(out: Path) -> None:
+    """Remove the checkpoints of RUN/checkpoints but the very last: which of them there are, the clock decided.
+
+    Folders of trainings that were started anew stay, empty: their number is the run's number of restarts.
+    """
+    folders = [out / "checkpoints", *(out / "checkpoints").glob("restart-*")]
+    last = max(folders, key=lambda folder: int(folder.name.partition("-")[2] or 0))
+    for folder in folders:
+        for old in _newest_first(folder)[1 if folder == last else 0 :]:
+            old.unlink(missing_ok=True)
+
+
+class CheckpointSeconds:
+    """RUN/log/checkpoints.json (restart-N.json): the seconds that training had taken at each checkpoint, by step."""
+
+    def __init__(self, out: Path, folder: Path) -> None:
+        self.out, self.name = out, f"{folder.name}.json"
+        self.known = {
+            int(step): float(value)
+            for step, value in read_log(out, self.name).items()
+            if step.isdigit() and isinstance(value, (int, float))
+        }
+
+    def before(self, step: int, checkpoint: Mapping[str, Any]) -> float:
+        """At the checkpoint before `step`; earlier versions wrote the seconds into the checkpoint itself."""
+        return self.known.get(step, float(checkpoint.get("seconds", 0)))
+
+    def add(self, step: int, seconds: float) -> None:
+        """Note them, and forget all but those of the newest checkpoints; ahead of the checkpoint, so that a kill between
+        the two costs nothing."""
+        from esad.preprocessing.store.store import write_json
+
+        steps = sorted({*(known for known in self.known if known < step), step})[-KEPT - 1 :]
+        self.known = {known: self.known.get(known, 0.0) for known in steps} | {step: round(seconds, 1)}
+        write_json(log_path(self.out, self.name), {str(known): self.known[known] for known in steps})
 
 
 def load_checkpoint(

@@ -1,6 +1,7 @@
 """The one training step inside an ignite engine, with MONAI's handler for TensorBoard.
 
-It goes on from the last checkpoint, writes one every so often and on SIGTERM, and keeps RUN/history.csv.
+It goes on from the last checkpoint, writes one every so often and on SIGTERM, and keeps RUN/history.csv. How long it
+took stands in RUN/log alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import CannotTrain, EsadError, Stopped
 from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.stage.ranks import any_of, same_everywhere
-from esad.pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from esad.pipeline.training.checkpoints import CheckpointSeconds, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from esad.models.training.fit import TrainingStep
@@ -47,12 +48,13 @@ class _Checkpoints:
     `next` is the next step, `earlier` the seconds that training took before this process, up to the checkpoint.
     """
 
-    def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings) -> None:
+    def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings, out: Path) -> None:
         self.folder, self.step, self.settings = folder, step, settings.model_dump()
+        self.seconds = CheckpointSeconds(out, folder)
         self.arithmetic = f"{step.device.type} in {step.mixed or 'torch.float32'}"
         found = load_checkpoint(folder, step.device, self.settings, self.arithmetic)
         self.next = int(found["next"]) if found else 0
-        self.earlier: float = found.get("seconds", 0) if found else 0
+        self.earlier = self.seconds.before(self.next, found) if found else 0.0
         self.began = time.monotonic()
         if not same_everywhere(
             step.ranks, self.next
@@ -72,8 +74,8 @@ class _Checkpoints:
                 "next": self.next,
                 "method": self.step.method.state_dict(),
                 "optimiser": self.step.state(),
-                "seconds": self.earlier + time.monotonic() - self.began,
             }
+            self.seconds.add(self.next, self.earlier + time.monotonic() - self.began)
             save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
 
     def is_finite(self) -> bool:
@@ -97,7 +99,7 @@ def run_engine(
     import torch
     from ignite.engine import Engine, Events
 
-    state = _Checkpoints(checkpoints, step, settings)
+    state = _Checkpoints(checkpoints, step, settings, out)
     if state.next >= step.steps:
         return state.earlier
     first = step.ranks is None or step.ranks.first

@@ -88,8 +88,8 @@ def write_end(
     found = {**training, "validation": held, "overlap": overlap_of(assignments, settings)}
     write_provenance(out, store, settings, found)
     write_model_card(out)
-    keep_the_last(out)
     write_model(out, method)
+    keep_the_last(out)
 
 
 def run_outcome(out: Path, store: Store, verb: str, settings: RunSettings) -> Outcome:

@@ -24,7 +24,7 @@ def complete(folder, kind="radiographs", **columns):
     parts = pd.DataFrame({"item_id": ["t"], "part": ["train"], "label": [0], "semi_label": [0]})
     parts.to_parquet(run / "assignments.parquet")
     pd.DataFrame({"item_id": ["n"] * 9, "score": np.arange(9.0)}).to_parquet(run / "normals.parquet")
-    provenance = {"versions": {"torch": "2.13.0"}, "seed": 0, "device": "cpu", "steps": 2, "seconds": 1.0}
+    provenance = {"versions": {"torch": "2.13.0"}, "seed": 0, "device": "cpu", "steps": 2}
     (run / "provenance.json").write_text(json.dumps(provenance))
     (run / "history.csv").write_text("step,phase,term,value\n0,warmup,loss,2\n20,esad,loss,1\n")
     if kind != "table":

@@ -83,7 +83,7 @@ def test_the_labels_of_the_test_part_do_not_touch_the_choice(tmp_path):
             assert (tmp_path / "False/sweep/best.yaml").read_text() == (
                 folder / "sweep/best.yaml"
             ).read_text()
-    pd.testing.assert_frame_equal(found[0].drop(columns="seconds"), found[1].drop(columns="seconds"))
+    pd.testing.assert_frame_equal(found[0], found[1])
     assert found[0]["auc"].nunique() > 1
 
 

@@ -28,7 +28,7 @@ def test_a_run_holds_what_the_design_says_and_is_left_alone_when_finished(tmp_pa
     assert outcome.next_command.startswith("esad score")
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "config.yaml", "assignments.parquet", "model.safetensors", "normals.parquet", "checkpoints", "events", "provenance.json",
+        "config.yaml", "assignments.parquet", "model.safetensors", "normals.parquet", "checkpoints", "log", "provenance.json",
     }  # fmt: skip
     table = pd.read_parquet(run / "assignments.parquet")
     assert list(table.columns) == ["item_id", "part", "label", "semi_label"]

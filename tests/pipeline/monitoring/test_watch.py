@@ -123,7 +123,7 @@ def test_tensorboard_has_the_terms_and_pictures_of_inputs_targets_and_reconstruc
     make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
     events = EventAccumulator(
-        str(tmp_path / "run" / "events"), size_guidance={"images": 0, "scalars": 0}
+        str(tmp_path / "run" / "log" / "events"), size_guidance={"images": 0, "scalars": 0}
     ).Reload()
     assert {"loss", "reconstruction_anomaly", "z_rank"} <= set(events.Tags()["scalars"])
     assert [point.step for point in events.Scalars("z_rank")] == [10, 30]  # the ends of warm-up and training

@@ -91,7 +91,7 @@ def test_one_process_of_two_writes_and_speaks(folder, capfd):
     assert err.count("Wrote") == 1
     assert not re.search("Traceback|Warning", err)
     assert_same_weights(run, folder / "undisturbed")
-    assert len(list((run / "events").iterdir())) == 1
+    assert len(list((run / "log" / "events").iterdir())) == 1
     history = pd.read_csv(run / "history.csv")
     assert not history.duplicated(["step", "term"]).any()
     assert ends(start([str(folder / "store"), "--out", str(run), *SET])) == [0, 0]
