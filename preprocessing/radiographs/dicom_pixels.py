@@ -32,8 +32,7 @@ from esad.preprocessing.radiographs.dicom_display import (
     usable_window,
 )
 from esad.preprocessing.radiographs.dicom_faults import UnusablePixels
-from esad.preprocessing.radiographs.grey_range import CENTRAL, grey_range
-from esad.preprocessing.radiographs.squares import central_square
+from esad.preprocessing.radiographs.grey_range import centre_of, grey_range
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
 FROM_PERCENTILES = "no window, grey range from percentiles"
@@ -48,7 +47,7 @@ class GreyPicture:
 
 
 Counts = Callable[[], tuple[np.ndarray, np.ndarray]]
-"""Of each value: whether the picture has it (bool), and how often its central square has."""
+"""Of each value: whether the picture has it (bool), and how often its centre has."""
 
 
 def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
@@ -68,15 +67,10 @@ def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
 
     def counts() -> tuple[np.ndarray, np.ndarray]:
         central = np.zeros(stored.shape, dtype=np.int64)
-        _centre(central)[:] = 1
+        centre_of(central)[:] = 1
         return np.ones(stored.shape, dtype=bool), central
 
     return _grey(dataset, stored, stored, counts)
-
-
-def _centre(pixels: np.ndarray) -> np.ndarray:
-    left, top, side = central_square(pixels.shape, CENTRAL)
-    return pixels[top : top + side, left : left + side]
 
 
 def _luma(stored: np.ndarray, bits: int) -> np.ndarray:
@@ -92,7 +86,7 @@ def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> GreyPicture:
 
     def counts() -> tuple[np.ndarray, np.ndarray]:
         inside, whole = (
-            np.bincount(part.reshape(-1), minlength=len(every)) for part in (_centre(patterns), patterns)
+            np.bincount(part.reshape(-1), minlength=len(every)) for part in (centre_of(patterns), patterns)
         )
         return whole > 0, inside
 

@@ -87,6 +87,18 @@ def test_a_small_structure_beside_the_bulk_keeps_its_contrast():
     assert np.array_equal(read(stored).pixels, by_ends(stored))
 
 
+def test_a_tail_without_gaps_is_kept_while_the_rest_has_room():
+    """A bone scan's bladder; not so a marker with soft edges that would take nearly all of the greys."""
+    down, across = np.ogrid[:256, :256]
+    share = (1 - np.hypot(down - 128, across - 180) / 12).clip(0, 1)
+    for peak, kept in ((900, True), (4000, False)):
+        stored = np.maximum(ramp(256, high=450), (share * peak).astype(np.uint16))
+        picture = read(stored)
+        assert (picture.notes == ()) is kept
+        assert np.array_equal(picture.pixels, by_ends(stored)) is kept
+        assert picture.pixels[:, -1].min() > 90  # else 29
+
+
 @pytest.mark.parametrize("side", [1, 2, 5, 16])
 def test_tiny_and_constant_pictures_are_read(side):
     assert not read(np.full((side, side), 700, np.uint16)).pixels.any()
@@ -135,3 +147,12 @@ def test_padding_counts_in_no_range():
 
 def test_without_any_value_the_range_is_empty():
     assert grey_range(np.arange(3.0), np.zeros(3, bool), np.zeros(3, int)) == (0.0, 0.0, False)
+
+
+@pytest.mark.parametrize("shape", [(400, 40), (40, 400)])
+def test_in_a_long_picture_the_whole_length_counts(shape):
+    """Its central square would show a tenth of the values."""
+    stored = np.add.outer(np.arange(shape[0]), np.arange(shape[1])).astype(np.uint16) * 5
+    picture = read(stored)
+    assert picture.notes == ()
+    assert np.array_equal(picture.pixels, by_ends(stored))
