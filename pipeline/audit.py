@@ -17,14 +17,17 @@ def command(
     path: Annotated[Path, typer.Argument(help="A RUN, or a STORE with a stated split.")],
     as_json: Json = False,
 ) -> Outcome:
-    """Check a split: no item or group on both sides, labels that agree, columns scaled by training rows. Status 1 if not."""
+    """Check a store's files and a split: shards and counts that belong together, no item or group on both sides, labels that
+    agree, columns scaled by training rows. Status 1 if not, 3 if something could not be checked."""
     return run_stage(lambda: audit(path), as_json, bare=True)
 
 
 def audit(path: Path) -> Outcome:
-    """Check the split of a RUN, or the stated split of a STORE; the outcome has failed where one check does.
+    """Check the files of a STORE and its stated split, or those of a RUN's store and its split.
 
-    The summary is {"passed": bool, "checks": [{"name", "passed", "count", "examples"}, ...]}.
+    The outcome has failed where one check does, and is partly done (status 3) where something could not be checked.
+    The summary is {"passed": bool, "checks": [{"name", "passed", "count", "examples"}, ...], "unchecked": [text, ...],
+    "notes": [text, ...]}.
     Raises UsageError where no such folder is, EsadError where it is neither, or a run's store is gone.
     """
     from esad.pipeline.evaluation.audit import audit_run, audit_sentence, audit_store
@@ -35,18 +38,23 @@ def audit(path: Path) -> Outcome:
     if not path.exists():
         raise UsageError(f"{path}: no such folder; expected a run or a store.")
     if (path / "store.json").is_file():
-        checks, shared = audit_store(Store(path)), None
+        audited, shared = audit_store(Store(path, whole=False)), None
     elif (path / "config.yaml").is_file():
         run = open_run(path)
-        checks, shared = audit_run(run), split_overlap(run.root)
+        audited, shared = audit_run(run), split_overlap(run.root)
     else:
         raise EsadError(f"{path}: neither a run (config.yaml) nor a store (store.json).")
-    passed = all(check.passed for check in checks)
-    summary = {"passed": passed, "checks": [check.as_json() for check in checks]}
-    message = audit_sentence(path, checks)
+    passed = all(check.passed for check in audited.checks)
+    summary = {
+        "passed": passed,
+        "checks": [check.as_json() for check in audited.checks],
+        "unchecked": audited.unchecked,
+        "notes": audited.notes,
+    }
+    message = audit_sentence(path, audited)
     if shared:
         message += f"\n{overlap_sentence(shared)} That is its design; train with data.split=clean for figures without it."
-    return Outcome(path, message, summary=summary, failed=not passed)
+    return Outcome(path, message, summary=summary, failed=not passed, partly=bool(audited.unchecked))
 
 
 if __name__ == "__main__":

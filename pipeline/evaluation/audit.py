@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,20 @@ if TYPE_CHECKING:
     from esad.pipeline.runs.run_folder import Run
     from esad.preprocessing.store.store import Store
 
+CONTENTS = "identical_apart (the shards cannot be read)"
 
-def audit_store(store: Store) -> list[Check]:
-    """The checks of a store's own split; items without a stated part are on no side yet."""
+
+@dataclass(frozen=True)
+class Audited:
+    """The checks, what could not be checked, in words, and what else is worth knowing."""
+
+    checks: list[Check]
+    unchecked: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def audit_store(store: Store) -> Audited:
+    """The checks of a store, opened with `whole=False`: its files, and its own split where one is stated."""
     import numpy as np
 
     from esad.pipeline.evaluation.split_checks import (
@@ -25,22 +37,35 @@ def audit_store(store: Store) -> list[Check]:
         parts_known,
     )
     from esad.preprocessing.store.contents import with_contents
+    from esad.preprocessing.store.integrity import copies
 
+    checks, unchecked = _files(store)
     items = store.manifest.rename(columns={"split": "part"})
     decided = items["part"].notna().to_numpy()
-    stated = items[decided]
-    return [
-        parts_known(stated),
-        one_part(items),
-        groups_apart(stated),
-        identical_apart(with_contents(store, stated, np.flatnonzero(decided))),
-        labels_agree(items),
+    checks += [one_part(items), labels_agree(items)]
+    if not decided.any():
+        unchecked.append(
+            "the split (no item states one: parts_known, groups_apart and identical_apart; audit a RUN, which divides them)"
+        )
+    else:
+        checks += [parts_known(items[decided]), groups_apart(items[decided])]
+    if not _readable(checks):
+        return Audited(checks, [*unchecked, CONTENTS])
+    found = with_contents(store, items, np.arange(len(items)))
+    if decided.any():
+        checks.append(identical_apart(found[decided]))
+    same = copies(np.array(found["digest"].tolist(), dtype=np.uint64), items["item_id"])
+    notes = [
+        f"{len(same)} items are copies of others (first: {name}); a clean split keeps copies together."
+        for name in same[:1]
     ]
+    return Audited(checks, unchecked, notes)
 
 
-def audit_run(run: Run) -> list[Check]:
-    """The checks of what a run trained on, chose by and tests on; EsadError where its store is gone."""
+def audit_run(run: Run) -> Audited:
+    """The checks of what a run trained on, chose by and tests on, and of its store's files; EsadError where that is gone."""
     from esad.pipeline.evaluation.split_checks import (
+        check,
         groups_apart,
         identical_apart,
         items_exist,
@@ -49,24 +74,45 @@ def audit_run(run: Run) -> list[Check]:
         parts_known,
     )
     from esad.pipeline.runs.items import positions_of
+    from esad.pipeline.runs.store_changes import store_changes
     from esad.preprocessing.splits.semisupervised import labels_from_classes
     from esad.preprocessing.store.contents import with_contents
 
-    store = run.training_store()
+    store = run.training_store(whole=False)
+    files, unchecked = _files(store)
     used = run.assignments
     present = used[used["item_id"].isin(store.manifest["item_id"])].reset_index(drop=True)
     positions = positions_of(store, present["item_id"])
     labels = labels_from_classes(store.manifest, run.settings.data.normal_classes)
-    found = with_contents(store, present, positions)
+    remedy = "the store was made anew since the run was trained on it: train again"
     checks = [
+        check("store_unchanged", store_changes(run, store), remedy),
         items_exist(used, store.manifest["item_id"]),
         parts_known(used),
         one_part(used),
-        groups_apart(found),
-        identical_apart(found),
         labels_agree(present, labels.iloc[positions]),
     ]
-    return [*checks, _scaling(run, store, present)] if store.kind == "table" else checks
+    if not _readable(files):
+        return Audited([*files, *checks], [*unchecked, CONTENTS])
+    found = with_contents(store, present, positions)
+    checks += [groups_apart(found), identical_apart(found)]
+    scaling = [_scaling(run, store, present)] if store.kind == "table" else []
+    return Audited([*files, *checks, *scaling], unchecked)
+
+
+def _files(store: Store) -> tuple[list[Check], list[str]]:
+    """(the checks of the store's files, what could not be checked)."""
+    from esad.pipeline.evaluation.split_checks import check
+    from esad.preprocessing.store.integrity import store_rules
+
+    rules = store_rules(store)
+    unchecked = [f"{rule.name} ({rule.unchecked})" for rule in rules if rule.unchecked]
+    return [check(rule.name, rule.offenders, rule.remedy) for rule in rules], unchecked
+
+
+def _readable(checks: list[Check]) -> bool:
+    """Whether every item is at a place of its shard, so that contents can be looked at."""
+    return all(check.passed for check in checks if check.name in ("shards_fit", "places_fit"))
 
 
 def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
@@ -85,13 +131,17 @@ def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
     return scaling_on_training(stored, rows, names)
 
 
-def audit_sentence(path: Path, checks: list[Check]) -> str:
-    """The checks in words: which failed, how often, for example where, and what to do."""
+def audit_sentence(path: Path, audited: Audited) -> str:
+    """The checks in words: which failed, how often, for example where, what to do, and what could not be checked."""
+    checks = audited.checks
     broken = [check for check in checks if not check.passed]
-    if not broken:
-        return f"{path}: all {len(checks)} checks passed ({', '.join(check.name for check in checks)})."
     told = [
         f"{check.name} ({check.count}, for example {', '.join(check.examples)}): {check.remedy}."
         for check in broken
     ]
-    return "\n".join([f"{path}: {len(broken)} of {len(checks)} checks failed.", *told])
+    if broken:
+        first = f"{path}: {len(broken)} of {len(checks)} checks failed."
+    else:
+        first = f"{path}: all {len(checks)} checks passed ({', '.join(check.name for check in checks)})."
+    lacking = [f"Not checked: {each}." for each in audited.unchecked]
+    return "\n".join([first, *told, *lacking, *audited.notes])

@@ -27,6 +27,7 @@ from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.splits.labels import apply_labels, read_labels
 from esad.preprocessing.splits.where import no_match
+from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
 from esad.preprocessing.store.reading import read_array, read_list, read_object
 from esad.preprocessing.store.store import (
@@ -316,7 +317,7 @@ def _finish(
         "dtype": job.dtype,
         "settings": job.settings,
         "items": len(items),
-        "inputs": _digest("\n".join(sources["fingerprint"].fillna("").astype(str))),
+        "inputs": inputs_digest(sources),
         "versions": {name: version(name) for name in job.packages},
     }
     finalise(root, items, description, sources)

@@ -157,14 +157,14 @@ class Run:
             raise EsadError(f"{path}: does not fit the run's config.yaml ({error}).") from error
         return method.to(device).eval()
 
-    def training_store(self) -> Store:
-        """The store that the run was trained on; EsadError names the path where it is gone."""
+    def training_store(self, whole: bool = True) -> Store:
+        """The store that the run was trained on (`whole`: see `Store`); EsadError names the path where it is gone."""
         from esad.preprocessing.store.store import Store
 
         path = Path(self.store["path"])
         if not path.exists():
             raise EsadError(f"{path}: the run's own store is gone; name one: esad score {self.root} STORE")
-        return Store(path)
+        return Store(path, whole)
 
     def is_own(self, store: Store) -> bool:
         """Whether it is the store that the run was trained on, be it moved: by its inputs' contents.

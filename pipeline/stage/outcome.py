@@ -20,13 +20,15 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
     failed: bool = False
     """The stage did its work, and what it looked at is not in order."""
+    partly: bool = False
+    """The stage could not look at all that it was to look at."""
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 where everything asked for was done, 1 where a check failed, 3 where some inputs were refused."""
+        """0 where everything asked for was done, 1 where a check failed, 3 where some inputs were refused or not checked."""
         if self.failed:
             return ExitStatus.FAILED
-        return ExitStatus.SOME_REFUSED if self.refused else ExitStatus.DONE
+        return ExitStatus.SOME_REFUSED if self.refused or self.partly else ExitStatus.DONE
 
     @property
     def line(self) -> str:
