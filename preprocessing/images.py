@@ -12,9 +12,10 @@ import pandas as pd
 from PIL import Image
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.pictures import Colour, Picture, decode
 from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
-from esad.preprocessing.splits.two_values import ANOMALY_WORDS, NORMAL_WORDS
+from esad.preprocessing.splits.two_values import CLASS_WORDS
 from esad.preprocessing.tables.columns import Columns
 from esad.preprocessing.tables.items import describe_items, take_items
 from esad.preprocessing.tables.npz import load_npz
@@ -23,8 +24,6 @@ from esad.preprocessing.zips import file_names
 PICTURE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".avif",
 )  # fmt: skip
-CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
-"""Names of folders that say what is in them, be they alone."""
 
 
 def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray, pd.DataFrame]:
@@ -64,6 +63,17 @@ def decode_picture(content: bytes, name: str, size: int | None, colour: Colour |
     if size is None or picture.pixels.shape[:2] == (size, size):
         return picture
     return Picture(resize(picture.pixels, size), picture.notes)
+
+
+def decode_apart(content: bytes, name: str, size: int | None, colour: Colour | None) -> Picture:
+    """`decode_picture` in a process of its own: codecs can die of a damaged file, which is then refused alone."""
+    pixels, notes = own_process().call(_for_wire, name, content, name, size, colour, packed=len(content))
+    return Picture(pixels, tuple(notes))
+
+
+def _for_wire(content: bytes, name: str, size: int | None, colour: Colour | None) -> list[object]:
+    picture = decode_picture(content, name, size, colour)
+    return [picture.pixels, list(picture.notes)]
 
 
 def npz_colours(path: Path) -> Counter[str]:

@@ -22,7 +22,7 @@ from esad.pipeline.settings.ignored import warnings_of_images
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.preprocessing.images import (
     PICTURE_SUFFIXES,
-    decode_picture,
+    decode_apart,
     describe_path,
     inner_names,
     read_npz,
@@ -76,7 +76,7 @@ def process_pictures(task: ImageTask, root: Path, unit: Unit) -> None:
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:
-                picture = decode_picture(_content(task, source, zips), source, task.size, task.colour)
+                picture = decode_apart(_content(task, source, zips), source, task.size, task.colour)
             except InputError as error:
                 sources.append({**refused_row(task.archive, source, error), "notes": None})
                 continue
@@ -128,7 +128,7 @@ def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
     """(H, W, C) of a picture as it would be stored; None where it would be refused."""
     with ZipReader(task.archive, task.members) as zips:
         try:
-            return decode_picture(_content(task, source, zips), source, task.size, task.colour).pixels.shape
+            return decode_apart(_content(task, source, zips), source, task.size, task.colour).pixels.shape
         except InputError:
             return None
 

@@ -104,8 +104,9 @@ class _Taken:
 def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipReader) -> _Taken:
     """Read one source; pixels are decoded only where its own words and the metadata let it in."""
     from esad.preprocessing.privacy import group_hash
+    from esad.preprocessing.radiographs.apart import square_apart
     from esad.preprocessing.radiographs.reading import read_radiograph
-    from esad.preprocessing.radiographs.squares import Squaring, covered_square, small_square
+    from esad.preprocessing.radiographs.squares import Squaring, covered_square
 
     settings = task.settings
     reason = _why_left_out(settings.projection, known["view"]) if known.get("view") else None
@@ -119,23 +120,21 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     reason = _why_left_out(settings.projection, view)
     if reason:
         return _Taken(reason=reason)
-    decoded = image.picture()
-    pixels = decoded.pixels
     how = Squaring(settings.resizing, settings.crop, settings.size, settings.equalise)
-    picture = small_square(pixels, how, Path(source).name)
+    picture, shape, said = square_apart(content, Path(source).name, how)
     patient, finding = known.get("patient") or image.patient, known.get("finding")
-    shrunk = covered_square(pixels.shape, how)[2] / how.size
+    shrunk = covered_square(shape, how)[2] / how.size
     row: dict[str, Any] = {
         "source": source, "place": "0", "split": known.get("split"), "view": view, "finding": finding,
         "label": known.get("label", None if finding is None else int(finding != NORMAL)),
         "semi_label": known.get("semi_label"),
         "group": group_hash(task.key, str(patient)) if patient else None,
         "pixel_spacing": image.spacing * shrunk if image.spacing else np.nan, "orientation": image.orientation,
-        **_region(known, pixels.shape, how),
+        **_region(known, shape, how),
     }  # fmt: skip
     turned = image.orientation not in (None, USUAL_ORIENTATION)
     notes = [note for note, stated in ((BURNED_IN, image.burned_in), (TURNED, turned)) if stated]
-    return _Taken(row, picture, notes="; ".join([*notes, *decoded.notes]) or None)
+    return _Taken(row, picture, notes="; ".join([*notes, *said]) or None)
 
 
 def _why_left_out(projection: str, view: str | None) -> str | None:

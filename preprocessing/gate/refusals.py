@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -12,6 +13,9 @@ from esad.preprocessing.errors import EsadError, InputError
 
 DEBUG = "ESAD_DEBUG"
 """Environment variable that `--debug` sets, so that processes of workers have it, too."""
+
+OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE}
+"""Errors of the system that are no fault of the file that is read."""
 
 
 def debugging() -> bool:
@@ -31,8 +35,8 @@ def refusing(name: str, what: str = "file") -> Iterator[None]:
     except EsadError:
         raise
     except Exception as error:  # any reader may raise anything on a damaged file
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            raise  # of writing or of a pipe, not of the file that is read
+        if isinstance(error, OSError) and error.errno in OF_WRITING:
+            raise
         if debugging():
             traceback.print_exc(file=sys.stderr)
         raise InputError(f"{name}: not a readable {what} ({in_words(error)}).") from error

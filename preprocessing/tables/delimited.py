@@ -16,12 +16,12 @@ HOLES = ["?"]
 """Beside what pandas takes for a missing value: older collections write it so."""
 
 
-def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, list[str]]:
-    """(frame, notes): a header line, then rows. A first column without a name that counts the rows is left out, as is a last
-    one without name and content; both are noted.
+def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """(frame, why some columns are no features, notes): a header line, then rows.
 
-    Raises InputError where the first line holds numbers, a column has no name or another's, or a row has more cells than the
-    header: all silent losses else.
+    A first column without a name that counts the rows is left out, as is a last one without name and content; both are
+    noted. Raises InputError where the first line holds numbers, a column has another's name, or a row has more cells
+    than the header: all silent losses else.
     """
     dialect = find_dialect(path, reading)
     names, width = _header(path, dialect)
@@ -36,8 +36,8 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, list[str
             text, sep=dialect.delimiter, decimal=dialect.decimal, thousands=dialect.thousands, low_memory=False,
             skipinitialspace=True, na_values=HOLES,
         )  # fmt: skip
-    table, notes = _without_counts(table, names, width, path)
-    return table, [*dialect.told, *notes]
+    table, unfit, notes = _without_counts(table, names, width, path)
+    return table, unfit, [*dialect.told, *notes]
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
@@ -49,27 +49,38 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
 
 def _without_counts(
     table: pd.DataFrame, names: list[str], width: int, path: Path
-) -> tuple[pd.DataFrame, list[str]]:
-    """`table` without what only counts its rows, or is nothing; InputError for other columns without a name."""
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """(`table` without what only counts its rows or is nothing, why other columns without a name are no features, notes)."""
     notes = []
-    if not isinstance(
-        table.index, pd.RangeIndex
-    ):  # rows with one cell more than the header, as R writes its row names
-        if table.index.nlevels > 1 or not table.index.is_unique:
-            raise InputError(
-                f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column."
-            )
-        notes.append("row names without a heading left out")
-        table = table.reset_index(drop=True)
-    unnamed = [n for n, name in enumerate(names) if not name.strip()]
-    for place in unnamed:
-        column = table.iloc[:, place]
+    if width > len(names):
+        table, note = _without_index(table, names, path)
+        notes.append(note)
+    dropped, unfit = [], {}
+    for place, name in enumerate(names):
+        if name.strip():
+            continue
+        column, called = table.iloc[:, place], str(table.columns[place])
         if column.isna().all() and place == len(names) - 1:
+            dropped.append(called)
             notes.append("empty last column left out")
         elif place == 0 and pd.api.types.is_integer_dtype(column.dtype) and column.is_unique:
+            dropped.append(called)
             notes.append("first column left out: it has no name and numbers the rows")
         else:
-            raise InputError(
-                f"{path.name}: column {place + 1} has no name; name it, or leave it out with --drop 'Unnamed: {place}'."
-            )
-    return table.drop(columns=[table.columns[place] for place in unnamed]), notes
+            unfit[called] = "has no name; name it"
+    return table.drop(columns=dropped), unfit, notes
+
+
+def _without_index(table: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, str]:
+    """(`table` by its names, what was left out), where pandas took the first of one cell too many for an index.
+
+    R writes row names so; others end each row with a delimiter, and the cell too many is an empty last one.
+    """
+    if table.index.nlevels == 1 and table.iloc[:, -1].isna().all():
+        whole = table.reset_index().iloc[:, : len(names)]
+        return whole.set_axis(names, axis=1), "empty last column left out"
+    if table.index.nlevels > 1 or not table.index.is_unique:
+        raise InputError(
+            f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column."
+        )
+    return table.reset_index(drop=True), "row names without a heading left out"

@@ -208,6 +208,8 @@ def _decimal(
     """`.` or `,`; InputError where both stand, or where a mark may be either."""
     if reading.decimal != "auto":
         return reading.decimal
+    if len(decimals) > 1 and delimiter == ",":
+        return "."  # commas within quotes: what has them is text, and told as such
     if len(decimals) > 1:
         raise InputError(
             f"{path.name}: some numbers have decimal points and some decimal commas; say which it is with --decimal."

@@ -111,7 +111,7 @@ def _numbers(column: pd.Series, path: Path, holes_allowed: bool) -> np.ndarray:
             f"{path.name}: column {column.name!r}, row 1: {str(column.iloc[0])!r} is of type {column.dtype}; "
             f"expected numbers. Turn it into a number, or leave it out with --drop {_shell(column.name)}."
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         narrow = numbers.astype(np.float32)
     text = np.isnan(numbers) & column.notna().to_numpy()

@@ -83,8 +83,8 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
             )
             return _named(frame, path, reading), {}, notes
         if name.endswith(TEXT_SUFFIXES):
-            frame, notes = load_text(path, reading)
-            return _named(frame, path, reading), {}, notes
+            frame, unfit, notes = load_text(path, reading)
+            return _named(frame, path, reading), unfit, notes
     raise InputError(f"{path.name}: expected a table, one of {', '.join(SUFFIXES)}.")
 
 

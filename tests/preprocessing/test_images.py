@@ -16,13 +16,13 @@ from esad.preprocessing.images import (
     decode_picture,
     describe_path,
     inner_names,
-    labels_of_classes,
     npz_colours,
     read_npz,
     resize,
     zip_members,
 )
 from esad.preprocessing.pictures import TO_RGB
+from esad.preprocessing.splits.two_values import Stated, read_values
 from esad.preprocessing.tables.columns import Columns
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -70,7 +70,7 @@ def test_npz_of_both_layouts(tmp_path):
     )  # fmt: skip
     pictures, items = read_npz(tmp_path / "a.npz", Columns(group="patient"), None)
     assert np.array_equal(pictures[..., 0], PICTURES)
-    assert set(items) == {"label", "group", "split", "view", "id"}
+    assert set(items) == {"stated", "group", "split", "view", "id"}
     assert items["id"].tolist() == ["i1"] * 6
     assert items["split"].tolist() == ["train", "test"] * 3
     assert read_npz(tmp_path / "a.npz", Columns(), None)[1]["patient"].tolist() == list("123123")
@@ -83,7 +83,7 @@ def test_npz_of_both_layouts(tmp_path):
     )
     pictures, items = read_npz(tmp_path / "b.npz", Columns(), None)
     assert np.array_equal(pictures[..., 0], PICTURES)
-    assert items["class_name"].tolist() == ["0", "1", "2", "3", "5", "6"]
+    assert items["stated"].tolist() == ["0", "1", "2", "3", "5", "6"]
     assert items["split"].tolist() == ["train"] * 4 + ["test"] * 2
 
 
@@ -120,6 +120,13 @@ def test_a_path_tells_split_and_class(path, split, name):
     assert describe_path(path) == {"split": split, "class_name": name}
 
 
+def test_a_folder_alone_is_the_class_that_it_is_named_after():
+    assert describe_path("a.png", "Normal")["class_name"] == "Normal"
+    assert describe_path("test/a.png", "bad") == {"split": "test", "class_name": "bad"}
+    assert describe_path("a.png", "archive")["class_name"] is None
+    assert describe_path("cat/a.png", "normal")["class_name"] == "cat"
+
+
 @pytest.mark.parametrize(
     ("classes", "labels"),
     [
@@ -127,12 +134,12 @@ def test_a_path_tells_split_and_class(path, split, name):
         (["Normal", "ill", None], [0, 1, None]),
         (["cat", "dog"], [None, None]),
         (["good", "crack", "hole"], [None, None, None]),
-        (["good", "good"], [None, None]),
+        (["good", "good"], [0, 0]),
         (["good", "normal"], [None, None]),
     ],
 )
-def test_two_classes_of_which_one_is_normal_are_labels(classes, labels):
-    found = labels_of_classes(pd.Series(classes))
+def test_class_folders_are_labels_where_they_tell(classes, labels):
+    found = read_values(pd.Series(classes, dtype="string"), "class folders", Stated(), ask=False).labels
     assert [None if pd.isna(label) else int(label) for label in found] == labels
 
 

@@ -103,7 +103,9 @@ def folder(tmp_path_factory):
         pixels = numbers.integers(0, 4096, (90, 90), dtype=np.uint16)
         (inner / f"{MARKER}_{number}.dcm").write_bytes(content.replace(first.tobytes(), pixels.tobytes()))
     (inner / f"{MARKER}_cut.dcm").write_bytes(content[:2000])
-    (inner / f"{MARKER}_window.dcm").write_bytes(marked_file(first, WindowCenter=9, WindowWidth=0))
+    (inner / f"{MARKER}_colours.dcm").write_bytes(
+        marked_file(first, PhotometricInterpretation="PALETTE COLOR")
+    )
     (inner / f"{MARKER}_side.dcm").write_bytes(marked_file(first, ViewPosition="LL"))
     rows = [f"{MARKER}_{number}.dcm,{number % 2},{MARKER}{number}" for number in range(COUNT)]
     (whole / "labels.csv").write_text("\n".join(["source,label,group", *rows, f"{MARKER}_absent.dcm,1,x"]))
@@ -167,7 +169,7 @@ def test_what_is_hashed_can_be_found_again_by_the_keys_owner_alone(folder, tmp_p
     assert stat.S_IMODE(names_file(key).stat().st_mode) == 0o600
     failures = pd.read_csv(tmp_path / "store" / "failures.csv")
     assert {names[name].split("_")[-1] for name in failures["source"]} == {
-        "window.dcm",
+        "colours.dcm",
         "cut.dcm",
     }
     assert all(

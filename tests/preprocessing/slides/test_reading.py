@@ -113,6 +113,13 @@ def test_whole_reduction_keeps_a_constant_and_rounds_sizes_up(height, width, fac
     assert (out == value).all()
 
 
+@pytest.mark.parametrize("factor", [3, 64, 65, 130])
+def test_whole_reduction_is_the_rounded_mean_at_any_factor(factor):
+    picture = noise(4 * factor, 3 * factor)
+    means = picture.reshape(4, factor, 3, factor, 3).sum((1, 3), dtype=np.int64) / factor**2
+    assert np.array_equal(reduce_whole(picture, factor), np.floor(means + 0.5))
+
+
 def test_transparency_is_laid_on_white():
     picture = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     assert on_white(picture).tolist() == [[[10, 20, 30], [255, 255, 255], [127, 127, 127]]]

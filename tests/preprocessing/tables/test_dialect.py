@@ -40,7 +40,7 @@ def test_what_a_spreadsheet_writes_is_read_back(folder, rows, delimiter, decimal
     frame = pd.DataFrame([(0.25, 0.5, 0.75), *rows], columns=["Länge", "Breite", "Höhe"])
     path = folder / "t.csv"
     frame.to_csv(path, sep=delimiter, decimal=decimal, encoding=encoding, index=False)
-    table, notes = load_text(path, TableReading())
+    table, _, notes = load_text(path, TableReading())
     assert table.columns.tolist() == frame.columns.tolist()
     assert np.array_equal(table.to_numpy(), frame.to_numpy())
     plain = delimiter == "," and encoding in ("utf-8", "utf-8-sig")
@@ -104,7 +104,7 @@ def test_what_is_stated_wrong_is_a_usage_error(tmp_path, options, told):
 
 def test_what_is_stated_is_taken(tmp_path):
     (tmp_path / "t.csv").write_bytes("größe~b\n1,234~2\n".encode("latin-1"))
-    table, _ = load_text(tmp_path / "t.csv", TableReading(delimiter="~", decimal=",", encoding="latin-1"))
+    table, *_ = load_text(tmp_path / "t.csv", TableReading(delimiter="~", decimal=",", encoding="latin-1"))
     assert table.to_dict("list") == {"größe": [1.234], "b": [2]}
 
 
@@ -123,11 +123,13 @@ def test_a_packed_table_is_read_and_a_bomb_is_not(tmp_path):
         (",a,b\n7,1,2\n3,4,5\n", ["a", "b"], "numbers the rows"),
         ("a,b,\n1,2,\n4,5,\n", ["a", "b"], "empty last column"),
         ("a,b\n1,1,2\n2,4,5\n", ["a", "b"], "row names"),
+        ("a,b\nr1,1,2\nr2,4,5\n", ["a", "b"], "row names"),
+        ("a,b\n1,2,\n4,5,\n", ["a", "b"], "empty last column"),
     ],
 )
 def test_columns_that_only_count_rows_are_left_out_and_noted(tmp_path, text, names, note):
     (tmp_path / "t.csv").write_text(text)
-    table, notes = load_text(tmp_path / "t.csv", TableReading())
+    table, _, notes = load_text(tmp_path / "t.csv", TableReading())
     assert table.columns.tolist() == names
     assert table.to_numpy().tolist() == [[1, 2], [4, 5]]
     assert note in notes[0]

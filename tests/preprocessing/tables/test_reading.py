@@ -79,8 +79,8 @@ def test_a_bad_cell_is_named(tmp_path, cell, told):
     ("text", "told"),
     [
         ("0.5,1.5,0\n2,3,1\n", "first line holds numbers"),
-        (",a,y\nx,5,1\n", "column 1 has no name"),
-        ("a,,y\n0,5,1\n", "column 2 has no name"),
+        (",a,y\nx,5,1\n", "column 'Unnamed: 0' has no name.*--drop 'Unnamed: 0'"),
+        ("a,,y\n0,5,1\n", "column 'Unnamed: 1' has no name"),
         ("a,b,y\n0,5,1,7\n0,5,1,7\n", "more cells than its header"),
         ("a,y\n", "no rows"),
         ("y\n1\n", "no feature columns"),
