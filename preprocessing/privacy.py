@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.store.csv_cells import escaped, plain
 
 KEY_BYTES = 32
 DEFAULT_KEY = Path("~/.config/esad/group.key")
@@ -73,7 +74,7 @@ def remember_names(key_file: Path | None, hashed: Mapping[str, str]) -> None:
     known = read_names(key_file)
     fresh = {name: source for source, name in hashed.items() if name not in known}
     lines = io.StringIO()
-    csv.writer(lines).writerows(sorted(fresh.items()))
+    csv.writer(lines).writerows((name, escaped(source)) for name, source in sorted(fresh.items()))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(
         descriptor, "ab"
@@ -87,7 +88,7 @@ def read_names(key_file: Path | None) -> dict[str, str]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+        return {row[0]: plain(row[1]) for row in csv.reader(file) if len(row) == 2}
 
 
 def key_name(key: bytes) -> str:

@@ -73,10 +73,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table for the person, on stderr; in a log file its lines may be long."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for name in columns:
+        table.add_column(Text(name))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))  # a name may hold [brackets]
     Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH).print(table)
 
 
@@ -94,12 +97,12 @@ def progress(description: str, total: int, weight: float | None = None) -> Itera
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[done]}/{task.fields[of]}"),
         TextColumn("ETA"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_SECONDS) as bar:
         yield _Bar(bar, bar.add_task(description, total=whole, note="", done=0, of=total))

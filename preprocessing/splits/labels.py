@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.store.csv_cells import plain_table
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {"train_val": "train", "trainval": "train", "val": "validation", "valid": "validation"}
@@ -43,10 +44,12 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
 def read_labels(path: Path) -> pd.DataFrame:
     """Read a labels file; UsageError names the line, the value and what was expected.
 
+    Texts that were copied from a CSV of ours are taken as they were before they were escaped (`csv_cells`).
+
     Returns the columns `source` or `item_id` (str) and those of LABEL_COLUMNS that the file has.
     """
     try:
-        table = pd.read_csv(path, dtype="string", skipinitialspace=True)
+        table = plain_table(pd.read_csv(path, dtype="string", skipinitialspace=True)).astype("string")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
     keys = [name for name in ("item_id", "source") if name in table]

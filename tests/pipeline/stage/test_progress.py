@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from esad.pipeline.cli.app import call
 from esad.pipeline.stage import progress as module
-from esad.pipeline.stage.progress import progress
+from esad.pipeline.stage.progress import progress, say, show_table
 
 
 @pytest.fixture
@@ -44,3 +45,31 @@ def test_a_terminal_gets_a_bar_with_counts(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "tile slides" in said
     assert "2/3" in said
+
+
+NAMES = ("a[red]b.png", "[/]", "[bold", "x[link=https://example.org]y", "\\[red]")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_brackets_of_a_name_are_shown_as_they_are(monkeypatch, capsys, name):
+    say(f"refused {name}: no picture")
+    show_table(["slide", name], [[name, "1"]])
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(f"images {name}", 2) as bar:
+        bar.advance(1, name)
+    said = capsys.readouterr().err
+    assert said.count(name) >= 4
+
+
+def test_a_file_with_brackets_in_its_name_is_refused_under_its_name(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("a[red]b.png", "[].png"):
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    assert call(["images", str(tmp_path / "in"), "--out", str(tmp_path / "[red]")]) == 1
+    said = capsys.readouterr().err
+    assert "a[red]b.png" in said
+    assert "[].png" in said
+    assert call(["images", str(tmp_path / "[/]"), "--out", str(tmp_path / "out")]) == 2
+    assert "[/]" in capsys.readouterr().err
+    assert call(["images", "--nothing[/]"]) == 2
+    assert "--nothing[/]" in capsys.readouterr().err
