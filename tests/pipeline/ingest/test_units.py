@@ -111,7 +111,7 @@ def test_a_slip_in_where_costs_nothing(archive, tmp_path, monkeypatch):
     for where in ({"clas_name": "good"}, {"class_name": "gode"}):
         with pytest.raises(EsadError):
             ingest(archive, tmp_path / "out", where=where)
-    monkeypatch.setattr("esad.pipeline.conversion.images.decode_picture", None)  # nothing is read again
+    monkeypatch.setattr("esad.pipeline.conversion.images.decode_apart", None)  # nothing is read again
     assert ingest(archive, tmp_path / "out", where={"class_name": "good"}).summary["items"] == 4
 
 
@@ -122,7 +122,7 @@ def test_labels_given_later_need_force_but_no_second_reading(archive, tmp_path, 
         EsadError, match=r"other labels.*labels_file.*--force to apply these: no input is read again"
     ):
         ingest(archive, tmp_path / "out", labels=tmp_path / "labels.csv")
-    monkeypatch.setattr("esad.pipeline.conversion.images.decode_picture", None)
+    monkeypatch.setattr("esad.pipeline.conversion.images.decode_apart", None)
     outcome = ingest(archive, tmp_path / "out", labels=tmp_path / "labels.csv", force=True)
     assert (outcome.summary["anomaly"], outcome.summary["items"]) == (1, 4)
 
