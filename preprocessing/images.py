@@ -126,6 +126,11 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
+def is_npz(name: str) -> bool:
+    """By its ending."""
+    return name.lower().endswith(".npz")
+
+
 def inner_names(members: list[str]) -> dict[str, str]:
     """Member -> its path without the one folder that holds them all, if a zip has one that is no class or split."""
     tops = {PurePosixPath(name).parts[0] for name in members}

@@ -70,6 +70,8 @@ def with_labels(items: pd.DataFrame, settings: ItemSettings) -> pd.DataFrame:
     stated = Stated.of(settings.normal_value, settings.anomaly_value, settings.classes)
     if STATED in items:
         words = items.pop(STATED)
+        if "class_name" in items:  # pictures in folders beside npz files
+            words = words.fillna(items["class_name"])
         reading = read_values(words, f"labels in column '{settings.label}'", stated)
         if reading.classes:
             items["class_name"] = words

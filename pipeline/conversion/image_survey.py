@@ -13,7 +13,7 @@ from pathlib import Path
 from esad.pipeline.ingest.zip_sources import Member
 from esad.pipeline.settings.config import ImageSettings
 from esad.pipeline.stage.errors import EsadError, InputError
-from esad.preprocessing.images import npz_colours
+from esad.preprocessing.images import is_npz, npz_colours
 from esad.preprocessing.pictures import Colour, Header, read_header
 from esad.preprocessing.zips import read_member
 
@@ -30,14 +30,14 @@ class Survey:
     headers: Mapping[str, Header] = field(default_factory=dict)
 
 
-def survey_pictures(
+def survey_images(
     archive: Path,
     sources: Sequence[str],
     members: Mapping[str, Member],
     settings: ImageSettings,
     out: Path | None,
 ) -> Survey:
-    """Of picture files and members of zips; those whose headers cannot be read have no say.
+    """Of picture files, members of zips and npz files; those whose headers cannot be read have no say.
 
     Pictures that `out` already holds have decided, unless it is None: nothing is looked at.
     """
@@ -45,19 +45,11 @@ def survey_pictures(
     if before or (settings.colour != "auto" and settings.size is not None):
         return Survey(_stated(settings) or before or "rgb")
     headers = dict(_headers(archive, sources, members))
-    votes = Counter("grey" if header.grey else "rgb" for header in headers.values())
+    votes = Counter[str](header.colour for header in headers.values())
+    for source in sources:
+        votes += npz_colours(archive / source) if is_npz(source) else Counter()
     colour = _stated(settings) or _majority(votes)
     return Survey(colour, _told(settings, votes, colour), headers)
-
-
-def survey_npz(archive: Path, sources: Sequence[str], settings: ImageSettings, out: Path | None) -> Survey:
-    """The same of npz files, whose headers tell how many pictures of which kind they hold."""
-    stated = _stated(settings) or stored_colour(out)
-    if stated:
-        return Survey(stated)
-    votes = sum((npz_colours(archive / source) for source in sources), Counter[str]())
-    colour = _majority(votes)
-    return Survey(colour, _told(settings, votes, colour))
 
 
 def stored_colour(out: Path | None) -> Colour | None:
@@ -128,6 +120,8 @@ def _headers(
     opened: dict[str, zipfile.ZipFile] = {}
     try:
         for source in sources:
+            if is_npz(source):
+                continue
             try:
                 if source in members:
                     header = _header_of_member(archive, members[source], opened)

@@ -1,8 +1,8 @@
-"""A unit of pictures, or one npz, to a shard; labels of class folders."""
+"""A unit of pictures and npz files to a shard; labels of class folders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.conversion.columns import columns_of, with_labels
-from esad.pipeline.conversion.image_survey import check_one_size, mixed, survey_npz, survey_pictures
+from esad.pipeline.conversion.image_survey import check_one_size, mixed, survey_images
 from esad.pipeline.ingest.inputs import find_sources
 from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.units import refused_row, source_row
@@ -25,6 +25,7 @@ from esad.preprocessing.images import (
     decode_apart,
     describe_path,
     inner_names,
+    is_npz,
     read_npz,
     zip_members,
 )
@@ -48,53 +49,73 @@ class ImageTask:
     inner: dict[str, str] = field(default_factory=dict)
 
 
-def process_npz(task: ImageTask, root: Path, unit: Unit) -> None:
-    """One npz: all its pictures are one shard."""
-    (source,) = unit.sources
-    try:
-        pictures, items = read_npz(task.archive / source, task.columns, task.size)
-    except InputError as error:
-        refused = {**refused_row(task.archive, source, error), "notes": None}
-        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused]))
-        return
-    pictures, note = to_channels(pictures, task.colour)
-    items.insert(0, "source", source)
-    items.insert(1, "place", [str(row) for row in range(len(items))])
-    done = source_row(task.archive, source, len(items), notes=note)
-    write_unit(root, unit, pictures, items, pd.DataFrame([done]))
-
-
-def _no_items() -> pd.DataFrame:
-    return pd.DataFrame({"source": [], "place": []})
-
-
-def process_pictures(task: ImageTask, root: Path, unit: Unit) -> None:
-    """Picture files and members of zips, one item each; a bad one is refused alone."""
-    rows: list[dict[str, Any]] = []
-    pictures: list[np.ndarray] = []
+def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
+    """Picture files and members of zips, one item each, and npz files of many; a bad one is refused alone."""
+    kept = _Kept()
     sources: list[dict[str, Any]] = []
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:
-                picture = decode_apart(_content(task, source, zips), source, task.size, task.colour)
+                if is_npz(source):
+                    pixels, table = read_npz(task.archive / source, task.columns, task.size)
+                    pixels, note = to_channels(pixels, task.colour)
+                    count, notes = len(table), [note] if note else []
+                    kept.add_npz(source, pixels, table)
+                else:
+                    picture = decode_apart(_content(task, source, zips), source, task.size, task.colour)
+                    described = describe_path(task.inner.get(source, source), task.archive.name)
+                    count, notes = 1, list(picture.notes)
+                    kept.add_picture(source, picture.pixels, described)
             except InputError as error:
                 sources.append({**refused_row(task.archive, source, error), "notes": None})
                 continue
-            pixels = picture.pixels
-            if pictures and pixels.shape != pictures[0].shape:
-                raise EsadError(mixed(str(rows[0]["source"]), pictures[0].shape, source, pixels.shape))
-            rows.append(
-                {
-                    "source": source,
-                    "place": "0",
-                    **describe_path(task.inner.get(source, source), task.archive.name),
-                }
+            done = (
+                zips.row(source, count) if source in task.members else source_row(task.archive, source, count)
             )
-            pictures.append(pixels)
-            done = zips.row(source, 1) if source in task.members else source_row(task.archive, source, 1)
-            sources.append({**done, "notes": "; ".join(picture.notes) or None})
-    items = pd.DataFrame(rows) if rows else _no_items()
-    write_unit(root, unit, np.stack(pictures) if pictures else None, items, pd.DataFrame(sources))
+            sources.append({**done, "notes": "; ".join(notes) or None})
+    write_unit(root, unit, *kept.joined(), pd.DataFrame(sources))
+
+
+@dataclass
+class _Kept:
+    """What a unit keeps: pictures with their rows, then the arrays and tables of npz files, all of one shape."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pictures: list[np.ndarray] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    first: tuple[str, tuple[int, ...]] | None = None
+
+    def add_picture(self, source: str, pixels: np.ndarray, described: dict[str, str | None]) -> None:
+        """uint8 (H, W, C) of a source; EsadError where it is of another shape than the first."""
+        self._check(source, pixels.shape)
+        self.rows.append({"source": source, "place": "0", **described})
+        self.pictures.append(pixels)
+
+    def add_npz(self, source: str, pixels: np.ndarray, table: pd.DataFrame) -> None:
+        """uint8 (N, H, W, C) of a source and a row for each; EsadError where they are of another shape than the first."""
+        self._check(source, pixels.shape[1:])
+        table.insert(0, "source", source)
+        table.insert(1, "place", [str(row) for row in range(len(table))])
+        self.arrays.append(pixels)
+        self.tables.append(table)
+
+    def _check(self, source: str, shape: tuple[int, ...]) -> None:
+        self.first = self.first or (source, shape)
+        if shape != self.first[1]:
+            raise EsadError(mixed(*self.first, source, shape))
+
+    def joined(self) -> tuple[np.ndarray | None, pd.DataFrame]:
+        """(uint8 (N, H, W, C) or None, a row for each)."""
+        arrays = [np.stack(self.pictures)] if self.pictures else []
+        tables = [pd.DataFrame(self.rows)] if self.rows else []
+        arrays, tables = [*arrays, *self.arrays], [*tables, *self.tables]
+        if not arrays:
+            return None, pd.DataFrame({"source": [], "place": []})
+        return (
+            arrays[0] if len(arrays) == 1 else np.concatenate(arrays),
+            pd.concat(tables, ignore_index=True),
+        )
 
 
 def _content(task: ImageTask, source: str, zips: ZipReader) -> bytes:
@@ -134,40 +155,30 @@ def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
 
 
 def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Job:
-    """The pictures of `inputs` as a job: npz files one by one, or picture files and members of zips in shards.
+    """The pictures of `inputs` as a job: npz files one by one, or picture files, members of zips and npz files in shards.
 
-    Its settings name the colour that was decided. EsadError where npz files and pictures are there, or pictures of two
-    sizes and none is asked for; UsageError for a named column of pictures, which have none.
+    Its settings name the colour that was decided. EsadError where pictures are of two sizes and none is asked for;
+    UsageError for a named column where there are no npz files, which alone have columns.
     """
     archive, sources = find_sources(
         inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), options.out
     )
-    npz = [source for source in sources if source.lower().endswith(".npz")]
-    if npz and len(npz) < len(sources):
-        raise EsadError(
-            f"{npz[0]} and {next(s for s in sources if s not in npz)}: npz files and pictures need separate stores."
+    npz = [source for source in sources if is_npz(source)]
+    columns = columns_of(settings)
+    asked = columns.named - {IGNORED}
+    if asked and not npz:
+        raise UsageError(
+            f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
         )
-    columns, members = columns_of(settings), dict[str, Member]()
-    before = None if options.force else options.out
-    process: Callable[[Path, Unit], None]
-    if npz:
-        survey = survey_npz(archive, sources, settings, before)
-        process = partial(process_npz, ImageTask(archive, settings.size, columns, survey.colour))
-    else:
-        asked = columns.named - {IGNORED}
-        if asked:
-            raise UsageError(
-                f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
-            )
-        sources, members = with_members(archive, sources, zip_members)
-        survey = survey_pictures(archive, sources, members, settings, before)
-        task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members))
-        if settings.size is None:
-            check_one_size(survey.headers, partial(_shape_of, task), named=not options.anonymous)
-        process = partial(process_pictures, task)
+    sources, members = with_members(archive, sources, zip_members)
+    survey = survey_images(archive, sources, members, settings, None if options.force else options.out)
+    task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members))
+    if settings.size is None:
+        check_one_size(survey.headers, partial(_shape_of, task), named=not options.anonymous)
+    alone = len(npz) == len(sources)
     return Job(
-        "images", "images", archive, sources, {**settings.model_dump(), "colour": survey.colour}, process,
-        1 if npz else IMAGES_PER_SHARD, versions=("pillow",), finish=partial(finish_images, settings),
+        "images", "images", archive, sources, {**settings.model_dump(), "colour": survey.colour},
+        partial(process_images, task), 1 if alone else IMAGES_PER_SHARD, versions=("pillow",), finish=partial(finish_images, settings),
         fingerprints={source: member.fingerprint for source, member in members.items()},
         warnings=[*warnings_of_images(settings, not npz), *survey.told],
     )  # fmt: skip
