@@ -75,6 +75,7 @@ def tile(
 
     from esad.pipeline.ingest.job import Job
     from esad.pipeline.ingest.units import run_job
+    from esad.pipeline.slides.archive_plan import staintools_time
     from esad.pipeline.slides.cutting import PACKAGES, process_slide, slide_task
     from esad.pipeline.slides.listing import list_slides
     from esad.pipeline.slides.notes import with_slide_notes
@@ -82,9 +83,10 @@ def tile(
     listed = list_slides(inputs, settings, options.out, annotations, tile_list, options.anonymous)
     resolved = listed.resolved_settings()
     task = slide_task(listed, options.workers)
+    slow = staintools_time(task, listed.sources, options.out, options.workers)
     job = Job(
         "tile", "tiles", listed.archive, listed.sources, resolved, partial(process_slide, task),
-        versions=PACKAGES, warnings=listed.warnings,
+        versions=PACKAGES, warnings=[*listed.warnings, *slow],
     )  # fmt: skip
     return with_slide_notes(run_job(job, options), listed.outlined())
 

@@ -66,6 +66,7 @@ def train(
     `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
     EsadError (data, non-finite loss, other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
+    from esad.pipeline.monitoring.tracking import check_address
     from esad.pipeline.settings.ignored import warnings_of_run
     from esad.pipeline.settings.presets import run_settings
     from esad.pipeline.stage.progress import say
@@ -73,6 +74,8 @@ def train(
     from esad.pipeline.training.failures import failures_in_words
     from esad.preprocessing.store.store import Store
 
+    if mlflow is not None:
+        check_address(mlflow)
     opened = Store(store)
     settings = run_settings(opened, preset, overrides)
     for warning in warnings_of_run(settings, opened, preset, overrides):

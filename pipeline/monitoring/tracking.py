@@ -21,6 +21,7 @@ from esad.pipeline.stage.errors import EsadError, Stopped, UsageError
 from esad.pipeline.stage.log import read_log
 from esad.pipeline.stage.progress import say
 
+FORMS = "http://HOST:PORT, https://HOST:PORT, file:FOLDER or sqlite:///FILE"
 EXPERIMENT = "esad"
 METRICS_A_CALL = 1000
 PARAMETERS_A_CALL = 100
@@ -32,6 +33,23 @@ PATIENCE = {
     "MLFLOW_ALLOW_FILE_STORE": "true",
 }
 """A server that is down must not hold up a training for the minutes that MLflow waits by default; `file:` stays allowed."""
+
+
+def check_address(uri: str) -> None:
+    """UsageError where `uri` is none of FORMS: MLflow would take any other word for a folder's name."""
+    try:
+        parts = urlsplit(uri)
+        right = {
+            "http": bool(parts.hostname) and parts.port != 0,
+            "https": bool(parts.hostname) and parts.port != 0,
+            "file": bool(parts.path.strip("/")),
+            "sqlite": uri.startswith("sqlite:///") and bool(parts.path.strip("/")),
+        }.get(parts.scheme, False)
+    except ValueError:  # a port that is no number
+        right = False
+    if not right:
+        hint = f" For a folder: file:{uri}" if uri and re.fullmatch(r"[\w./~-]+", uri) else ""
+        raise UsageError(f"--mlflow {without_password(uri)!r}: expected {FORMS}.{hint}")
 
 
 class Tracker:
@@ -140,8 +158,14 @@ class Tracker:
         """The MLflow run of RUN/mlflow.json, set to running, where it is at this address and still there."""
         if not self._path.is_file():
             return None
-        stored = json.loads(self._path.read_text(encoding="utf-8"))
-        if stored["uri"] != self._where:
+        try:
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict) or not isinstance(stored.get("run_id"), str):
+            say(f"{self._path}: is damaged; a new MLflow run takes over.")
+            return None
+        if stored.get("uri") != self._where:
             return None
         try:
             if self._client.get_run(stored["run_id"]).info.lifecycle_stage != "active":
@@ -217,7 +241,10 @@ def metric_name(name: str) -> str:
 
 def without_password(uri: str) -> str:
     """`uri` without user and password, as it may be shown and stored."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return re.sub(r"//[^/]*@", "//", uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 

@@ -7,6 +7,8 @@ Numbers like 4.3 are the paper's sections; `PAGE.md#…` are headings of the pag
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +106,8 @@ PAPER_SETS: dict[str, tuple[set[str], dict[str, Any]]] = {
     ),
 }
 """The paper's data sets: the kinds of store that each is, and its settings over those of PAPER, each beside its source."""
+NEEDS_NORMAL_CLASSES = tuple(name for name, (_, of_set) in PAPER_SETS.items() if "data.k_l" in of_set)
+"""Presets that need data.normal_classes: one class is normal, the others are anomalies."""
 
 BY_KIND: dict[str, dict[str, Any]] = {
     "table": TABLE,
@@ -200,7 +204,30 @@ def published_tiles(listed: bool, protocol: str | None) -> dict[str, Any]:
 
 def run_settings(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> RunSettings:
     """The settings of a run on `store`: its kind's, the preset's, the method's, then `overrides` (later ones win)."""
-    return resolve(RunSettings, *preset_layers(store, preset, overrides))
+    settings = resolve(RunSettings, *preset_layers(store, preset, overrides))
+    if preset in NEEDS_NORMAL_CLASSES and settings.data.normal_classes is None:
+        raise UsageError(_which_is_normal(store, str(preset)))
+    return settings
+
+
+CLASSES_SHOWN = 12
+
+
+def _which_is_normal(store: Store, preset: str) -> str:
+    """What to say where a one-class preset lacks the normal class: the setting, the store's classes, a command."""
+    stated = store.manifest["class_name"].dropna().astype(str) if "class_name" in store.manifest else None
+    names = sorted(stated.unique()) if stated is not None else []
+    more = f" and {len(names) - CLASSES_SHOWN} more" if len(names) > CLASSES_SHOWN else ""
+    there = (
+        f"the store has the classes {', '.join(names[:CLASSES_SHOWN])}{more}"
+        if names
+        else "the store has no classes (class_name)"
+    )
+    value = shlex.quote(json.dumps([names[0] if names else "0"], ensure_ascii=False))
+    return (
+        f"--preset {preset} takes one class as normal, and data.normal_classes does not say which; {there}. For example: "
+        f"esad train {shlex.quote(str(store.root))} --out RUN --preset {preset} --set data.normal_classes={value}"
+    )
 
 
 def preset_layers(

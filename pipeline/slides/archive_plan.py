@@ -17,6 +17,7 @@ from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress, say, show_table
 
 if TYPE_CHECKING:
+    from esad.pipeline.slides.cutting import SlideTask
     from esad.preprocessing.slides.headers import LevelHeader
     from esad.preprocessing.slides.reading import Slide
     from esad.preprocessing.slides.tile_reader import TileReader
@@ -298,3 +299,55 @@ def _duration(minutes: float) -> str:
     if minutes < 1:
         return "less than a minute"
     return f"about {minutes:.0f} min" if minutes < 120 else f"about {minutes / 60:.1f} h"
+
+
+STAINTOOLS_SECONDS = {64: 1.011, 512: 1.226, 2048: 3.561}
+"""Side of a tile in pixels -> seconds that staintools takes for it, be the machine as fast as it may
+(docs/explanation/measurements.md#vahadane)."""
+
+
+def staintools_time(task: SlideTask, sources: Sequence[str], out: Path, workers: int) -> list[str]:
+    """How many tiles staintools will normalise for the store at `out`, and how long that takes, for people.
+
+    Nothing for another `--stain`, or where all is done. Looks at the overview of every slide that is left, as the stage will.
+    """
+    if task.settings.stain != "staintools":
+        return []
+    import numpy as np
+
+    from esad.preprocessing.store.store import Parts
+
+    known = Parts(out).sources()
+    left = sorted(set(sources) - set(known.loc[known["state"] == "done", "source"]))
+    with progress("count tiles", len(left)) as bar:
+        tiles = 0
+        for source in left:
+            tiles += _tiles_of(task, source)
+            bar.advance()
+    if not tiles:
+        return []
+    sides, measured = list(STAINTOOLS_SECONDS), list(STAINTOOLS_SECONDS.values())
+    seconds = float(np.interp(task.settings.tile_size, sides, measured))
+    together = max(1, min(workers, len(left)))
+    return [
+        f"--stain staintools: {tiles:,} tiles of {len(left)} slides at about {seconds:.1f} s each (measured, whatever the "
+        f"machine), {together} at a time: {_duration(tiles * seconds / together / 60)}. --stain vahadane is the same method by "
+        "a solver that takes a small part of that."
+    ]
+
+
+def _tiles_of(task: SlideTask, source: str) -> int:
+    """How many tiles the stage will read of a slide; 0 where it will be refused or holds nothing."""
+    from esad.pipeline.slides.cutting import grid_plan, places_of_tiles, slide_overview
+    from esad.preprocessing.slides.reading import Slide
+
+    settings = task.settings
+    try:
+        with Slide(task.archive / source, settings.slide_mpp) as slide:
+            if task.protocol is not None:
+                plan = slide.plan_downsample(task.protocol.rule.span // settings.tile_size)
+            else:
+                plan = grid_plan(slide, settings)
+            return len(places_of_tiles(task, source, slide, plan, slide_overview(slide))[0])
+    except (InputError, NothingToKeep):
+        return 0

@@ -44,7 +44,7 @@ def write_durably(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
 
     try:
-        write_atomically(path, write)
+        write_atomically(path, write, len(content))
         flush(path.parent)
     except OSError as error:
         error.filename = str(path)

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import esad.pipeline.training.engine
 from esad.pipeline.cli.app import call
-from esad.pipeline.monitoring.tracking import Tracker, metric_name, without_password
+from esad.pipeline.monitoring.tracking import Tracker, check_address, metric_name, without_password
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
@@ -119,6 +120,42 @@ def test_an_address_where_nothing_answers_is_an_error_before_training(tmp_path, 
     error = capsys.readouterr().err
     assert "--mlflow http://127.0.0.1:9: cannot be used" in error
     assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["foo", "", "mlruns/here", "localhost:5000", "http://", "http:///x", "http://host:port", "ftp://host", "sqlite://a",
+     "sqlite:///", "file:", "databricks", "http://[::1", "C:\\mlruns"],
+)  # fmt: skip
+def test_a_word_that_is_no_address_is_refused_before_anything_is_read(tmp_path, capsys, word):
+    assert call(["train", str(tmp_path), "--out", str(tmp_path / "run"), "--mlflow", word]) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"--mlflow {word!r}: expected http://HOST:PORT, https://HOST:PORT, file:FOLDER or sqlite:///FILE."
+        in error
+    )
+    assert not (tmp_path / "run").exists()
+    assert not list(Path.cwd().glob("foo"))
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["http://127.0.0.1:5000", "https://user:secret@mlflow.example.org/base", "file:mlruns", "file:///tmp/mlruns", "sqlite:///m.db",
+     "sqlite:////tmp/m.db", "HTTP://host:1"],
+)  # fmt: skip
+def test_the_forms_that_the_manual_names_are_addresses(word):
+    check_address(word)
+
+
+def test_a_damaged_note_of_the_mlflow_run_costs_the_note(tmp_path, capsys):
+    make_store(tmp_path)
+    uri = (tmp_path / "mlruns").as_uri()
+    command = ["train", str(tmp_path / "store"), "--out", str(tmp_path / "run"), "--mlflow", uri]
+    assert call([*command, *options(QUICK_TABLE)]) == 0
+    (tmp_path / "run" / "mlflow.json").write_text("{}")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert call([*command, *options(QUICK_TABLE)]) == 0
+    assert "mlflow.json: is damaged; a new MLflow run takes over" in capsys.readouterr().err
 
 
 def test_a_server_that_fails_while_a_model_trains_costs_the_metrics_alone(tmp_path, monkeypatch, capsys):

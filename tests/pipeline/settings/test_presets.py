@@ -6,6 +6,7 @@ Numbers like 6.3 are the paper's sections; `PAGE.md#…` are headings of the pag
 from __future__ import annotations
 
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from esad.models.methods.registry import build
 from esad.models.networks import table6_widths
 from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.units import run_job, source_row
-from esad.pipeline.settings.config import RadiographSettings, RunSettings, TileSettings, resolve
+from esad.pipeline.settings.config import (
+    RadiographSettings,
+    RunSettings,
+    TileSettings,
+    parse_assignments,
+    resolve,
+)
 from esad.pipeline.settings.presets import BY_KIND, PAPER_SETS, preset_settings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.train import train
@@ -158,3 +165,18 @@ def test_two_steps_of_each_data_sets_preset(name, tmp_path):
         assert (table["part"] == "test").sum() == 16
     if name in {"paper-camelyon16", "paper-nih-subset"}:
         assert (trained["semi_label"] == -1).sum() == 8
+
+
+@pytest.mark.parametrize("name", ["paper-mnist", "paper-fashion-mnist", "paper-cifar10"])
+def test_a_one_class_preset_without_its_class_names_the_setting_the_classes_and_a_command(name, tmp_path):
+    store = small_store(tmp_path, name)
+    first = sorted(store.manifest["class_name"].unique())[0]
+    with pytest.raises(UsageError) as raised:
+        train(store.root, tmp_path / "run", name, [])
+    told = str(raised.value)
+    assert f"--preset {name} takes one class as normal, and data.normal_classes does not say which" in told
+    assert f"the store has the classes {first}, " in told
+    command = shlex.split(told.split("For example: ")[1])
+    assert command[:3] == ["esad", "train", str(store.root)]
+    assert parse_assignments([command[-1]]) == {"data.normal_classes": [first]}
+    assert not (tmp_path / "run").exists()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import tifffile
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.slides.archive_plan import _duration
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.slides.archive_plan import _duration, staintools_time
+from esad.pipeline.slides.cutting import slide_task
+from esad.pipeline.slides.listing import list_slides
+from esad.pipeline.tile import tile
 from esad.preprocessing.slides.reading import Slide
 from esad.preprocessing.store.store import Store
 from tests.pipeline.test_tile import stained, write_slide
@@ -153,3 +159,31 @@ def test_durations_are_said_in_words():
     assert [_duration(minutes) for minutes in (0.2, 3.4, 119, 150)] == [
         "less than a minute", "about 3 min", "about 119 min", "about 2.5 h"
     ]  # fmt: skip
+
+
+def test_staintools_says_how_many_tiles_and_how_long_before_it_starts(archive, tmp_path, capsys, monkeypatch):
+    """The count is the number of tiles of the same call without staintools; a store that is done is not counted again."""
+    made = tiles_made(archive, tmp_path / "none")
+    settings = TileSettings(stain="staintools")
+    listing = list_slides([archive], settings, tmp_path / "out")
+    task = slide_task(listing, 2)
+    (told,) = staintools_time(task, listing.sources, tmp_path / "out", 2)
+    assert (
+        f"--stain staintools: {sum(made.values()):,} tiles of {len(listing.sources)} slides at about 1.0 s each"
+        in told
+    )
+    assert "2 at a time: " in told
+    assert staintools_time(task, listing.sources, tmp_path / "none", 2) == []
+    other = replace(task, settings=TileSettings())
+    assert staintools_time(other, listing.sources, tmp_path / "out", 2) == []
+
+    class Begun(Exception):
+        pass
+
+    def begun(*_):
+        raise Begun
+
+    monkeypatch.setattr("esad.pipeline.ingest.units._plan", begun)
+    with pytest.raises(Begun):
+        tile([archive], settings, IngestOptions(tmp_path / "out"))
+    assert "--stain staintools: " in capsys.readouterr().err
