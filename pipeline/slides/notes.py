@@ -31,8 +31,8 @@ def with_slide_notes(outcome: Outcome, outlined: Outlined | None = None) -> Outc
         say(f"{source}: {note}")
     for source, reason in guarded[["source", "stain_guard"]].head(5).itertuples(index=False):
         say(f"{source}: stain: {reason}")
-    lines, understood = outline_notes(sources, outlined) if outlined else ([], None)
-    for line in lines:
+    line, understood = outline_notes(sources, outlined) if outlined else ("", None)
+    if line:
         say(line)
     counts = {
         "outlines": understood,

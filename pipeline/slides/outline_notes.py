@@ -53,8 +53,8 @@ def about_others(files: Sequence[Path], may_name: bool) -> list[str]:
     ]
 
 
-def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[list[str], dict[str, Any]]:
-    """Lines on what was understood of the outlines of a store's slides, and the same as figures for `--json`.
+def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[str, dict[str, Any]]:
+    """A line on what was understood of the outlines of a store's slides, and the same as figures for `--json`.
 
     `sources` is sources.parquet, whose column `outlines` has each slide's counts.
     """
@@ -68,21 +68,15 @@ def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[list[str],
         for kind, names in understood.items():
             counts[kind].update(names)
     said = [MEANING[kind].format(_named(names)) for kind, names in counts.items() if names]
-    lines = [f"Outlines of {len(stated)} slides: {'; '.join(said) or 'none'}."]
+    line = f"Outlines of {len(stated)} slides: {'; '.join(said) or 'nothing is outlined'}."
     if without_lesion:
-        lines.append(
-            f"{len(without_lesion)} of them outline no lesion (first: {without_lesion[0]}): their tiles are normal where "
+        line += (
+            f" {len(without_lesion)} of them outline no lesion (first: {without_lesion[0]}): their tiles are normal where "
             "nothing else is outlined."
         )
     if outlined.without:
-        lines.append(
-            f"{outlined.without} slides have no outline file: "
-            + (
-                "their tiles are normal (--set labels.without_outlines=unknown leaves them without label)."
-                if outlined.without_are == "normal"
-                else "their tiles have no label."
-            )
-        )
+        normal = outlined.without_are == "normal"
+        line += f" {outlined.without} slides have no outline file: their tiles {'are normal' if normal else 'have no label'}."
     figures = {
         **{kind: dict(names) for kind, names in counts.items() if names},
         "slides": len(stated),
@@ -90,7 +84,7 @@ def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[list[str],
         "without_file": outlined.without,
         "without_file_are": outlined.without_are,
     }
-    return lines, figures
+    return line, figures
 
 
 def _named(names: Counter[str]) -> str:

@@ -102,7 +102,7 @@ def test_what_was_understood_is_said_once_and_stored(slides, tmp_path, capsys):
     ) in told.err
     assert "2 outline files match no slide and are not used (first: ghost.xml, slide_2.xml)" in told.err
     assert (
-        "1 slides have no outline file: their tiles are normal (--set labels.without_outlines=unknown"
+        "1 slides have no outline file: their tiles are normal."
         in told.err
     )
     figures = json.loads(told.out)["outlines"]
