@@ -8,6 +8,9 @@ import numpy as np
 
 from esad.preprocessing.stain.kernels import compiled
 
+LARGE_FACTOR = 64
+"""Beyond it one sum over the blocks is faster than one over each of factor² pictures."""
+
 
 def reduce_whole(picture: np.ndarray, factor: int) -> np.ndarray:
     """Mean of factor x factor pixels, rounded half up: uint8 (H, W, C) -> uint8 (ceil(H / f), ceil(W / f), C).
@@ -20,10 +23,14 @@ def reduce_whole(picture: np.ndarray, factor: int) -> np.ndarray:
     if down or across:
         picture = np.pad(picture, ((0, down), (0, across), (0, 0)), mode="edge")
     rows, columns = picture.shape[0] // factor, picture.shape[1] // factor
-    sums = np.zeros((rows, columns, picture.shape[2]), dtype=np.uint16 if factor <= 11 else np.uint64)
-    for top in range(factor):
-        for left in range(factor):
-            sums += picture[top::factor, left::factor]
+    if factor > LARGE_FACTOR:
+        blocks = picture.reshape(rows, factor, columns, factor, -1)
+        sums = blocks.sum((1, 3), dtype=np.uint64)
+    else:
+        sums = np.zeros((rows, columns, picture.shape[2]), dtype=np.uint16 if factor <= 11 else np.uint64)
+        for top in range(factor):
+            for left in range(factor):
+                sums += picture[top::factor, left::factor]
     area = factor**2  # 2 * 255 * 11² + 11² is the largest that 16 bits hold
     return ((2 * sums + sums.dtype.type(area)) // sums.dtype.type(2 * area)).astype(np.uint8)
 

@@ -200,12 +200,14 @@ class TileReader:
             for member in members:
                 yield from self._through_slide(np.array([member]), corners)
             return
+        if self._whole:
+            tiles = np.empty((len(members), self.tile_size, self.tile_size, 3), dtype=np.uint8)
+            lefts, tops = offsets.astype(np.int64).T
+            cut_tiles(block, lefts, tops, int(plan.reduction), np.arange(len(members)), tiles)
+            yield from zip(members.tolist(), tiles, strict=True)
+            return
         for member, (left, top) in zip(members, offsets, strict=True):
-            if self._whole:
-                x, y, side = int(left), int(top), int(extent)
-                yield int(member), reduce_whole(block[y : y + side, x : x + side], int(plan.reduction))
-            else:
-                yield int(member), resample_area(block, left, top, self.tile_size, plan.reduction)
+            yield int(member), resample_area(block, left, top, self.tile_size, plan.reduction)
 
     def _own_slide(self) -> Slide:
         """A handle for this thread alone: a failed read closes it and opens it anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,12 @@ from PIL import Image
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.slides.readers.ome import is_ome
 from esad.preprocessing.slides.readers.tiff_handle import TiffHandle
-from esad.preprocessing.slides.readers.tiff_layout import Refused
+from esad.preprocessing.slides.readers.tiff_layout import (
+    MOST_DIRECTORIES,
+    MOST_SEGMENT_BYTES,
+    MOST_SIDE,
+    Refused,
+)
 
 Opened = TypeVar("Opened", openslide.AbstractSlide, TiffHandle)
 Handle = openslide.AbstractSlide | TiffHandle
@@ -31,7 +37,7 @@ WHAT_IS_READ = (
     "bfconvert)."
 )
 PIXELS_PER_BYTE = 20_000
-MANY_PIXELS = 1 << 32
+MANY_PIXELS = 1 << 28
 MOST_PIXELS = 1 << 38
 """2.7e11: eight times the largest slides. A smaller one, too, is not believed if its file has a byte for 20 000 pixels of it,
 ten times what empty tiles of 512 pixels as JPEG take."""
@@ -45,7 +51,12 @@ def open_handle(path: Path) -> Handle:
     """
     vendor = _vendor(path)
     is_tiff = _starts_as_tiff(path)
-    if is_tiff and (vendor is None or (vendor == GENERIC and _needs_tifffile(path))):
+    needs_tifffile, giant = _look(path) if is_tiff else (False, None)
+    if giant is not None:
+        raise InputError(
+            f"{path.name}: declares tiles of {giant[0]} x {giant[1]} pixels, which is not believed. {WHAT_IS_READ}"
+        )
+    if is_tiff and (vendor is None or (vendor == GENERIC and needs_tifffile)):
         return _by_tifffile(path, None if vendor else "Unsupported or missing image file")
     try:
         return _checked(_by_openslide(path), path)
@@ -79,7 +90,11 @@ def _checked(handle: Opened, path: Path) -> Opened:
     """`handle`, closed and InputError where no file of this size can hold so many pixels."""
     width, height = handle.dimensions
     pixels, size = width * height, path.stat().st_size
-    if pixels > MOST_PIXELS or (pixels > MANY_PIXELS and pixels > PIXELS_PER_BYTE * size):
+    if (
+        pixels > MOST_PIXELS
+        or max(width, height) > MOST_SIDE
+        or (pixels > MANY_PIXELS and pixels > PIXELS_PER_BYTE * size)
+    ):
         handle.close()
         raise InputError(
             f"{path.name}: declares {width} x {height} pixels in {size} bytes, which is not believed. {WHAT_IS_READ}"
@@ -104,12 +119,21 @@ def _starts_as_tiff(path: Path) -> bool:
         return False
 
 
-def _needs_tifffile(path: Path) -> bool:
-    """Whether OpenSlide would open the file and miss what it is: OME-TIFF, SubIFDs, or samples of more than 8 bits."""
+def _look(path: Path) -> tuple[bool, tuple[int, int] | None]:
+    """(whether OpenSlide would open the TIFF and miss what it is: OME-TIFF, SubIFDs, samples of more than 8 bits; a tile's
+    size that cannot be: OpenSlide ends the process where it finds no memory for one)."""
+    needs_tifffile = False
     try:
         with tifffile.TiffFile(path, is_ome=False, is_svs=False, is_philips=False, is_imagej=False) as file:
-            page = file.pages.first
-            deep = isinstance(page.bitspersample, int) and page.bitspersample > 8
-            return is_ome(page.description) or bool(page.subifds) or deep
+            for number, page in enumerate(itertools.islice(file.pages, MOST_DIRECTORIES)):
+                if not isinstance(page, tifffile.TiffPage):
+                    continue
+                if number == 0:
+                    deep = isinstance(page.bitspersample, int) and page.bitspersample > 8
+                    needs_tifffile = is_ome(page.description) or bool(page.subifds) or deep
+                size = (int(page.tilewidth), int(page.tilelength))
+                if page.is_tiled and 4 * size[0] * size[1] > MOST_SEGMENT_BYTES:
+                    return needs_tifffile, size
     except Exception:  # noqa: BLE001  any structure may be damaged in any way; OpenSlide decides
-        return False
+        pass
+    return needs_tifffile, None

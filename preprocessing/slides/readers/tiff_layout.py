@@ -26,7 +26,7 @@ JPEGS = (6, 7, 34892, 33007)
 SIXTEEN = 16
 MOST_DIRECTORIES = 1 << 12
 MOST_SUBLEVELS = 64
-MOST_SIDE = 1 << 22
+MOST_SIDE = 1 << 20
 MOST_SEGMENT_BYTES = 1 << 29
 """A tile or strip that decodes to more than 512 MiB is not decoded."""
 STRIP_BYTES = 1 << 20
