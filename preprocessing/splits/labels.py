@@ -52,6 +52,12 @@ def read_labels(path: Path) -> pd.DataFrame:
         table = plain_table(pd.read_csv(path, dtype="string", skipinitialspace=True)).astype("string")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
+    if (
+        table.index.nlevels > 1 or (table.index != range(len(table))).any()
+    ):  # pandas takes the first cells for an index
+        raise UsageError(
+            f"{path}: its rows have more cells than its header has names ({len(table.columns)})."
+        )
     keys = [name for name in ("item_id", "source") if name in table]
     if not keys or "label" not in table:
         columns = ", ".join(table.columns)
