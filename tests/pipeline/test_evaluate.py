@@ -25,7 +25,9 @@ def fabricate(folder, kind="radiographs", **columns):
         "shape": [16, 16, 1],
         "settings": {},
     }
-    (run / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "method": "esad", "store": store}))
+    sections = {name: {} for name in ("data", "network", "loss", "train", "score")}
+    config = {"seed": 0, "method": "esad", **sections, "store": {"inputs": "", **store}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
     label = pd.array([0, 1] * 20, dtype="Int8")
     table = pd.DataFrame(
         {"item_id": [f"i{n}" for n in range(40)], "score": np.arange(40.0) + 40 * (np.arange(40) % 2)}
@@ -37,6 +39,7 @@ def fabricate(folder, kind="radiographs", **columns):
     table["part"] = table["part"].astype("string")
     table.to_parquet(scores / "scores.parquet")
     marker = {"kind": kind, "run": str(run), "store": str(folder / "store"), "score": "eq9"}
+    marker |= {"model": "", "inputs": "", "items": len(table), "overlays": "none"}
     (scores / "scores.json").write_text(json.dumps(marker))
     return run
 

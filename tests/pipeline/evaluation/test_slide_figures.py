@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
@@ -14,10 +15,12 @@ from esad.pipeline.evaluation.metrics import separated_interval
 from esad.pipeline.report import report
 from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.synthesis.slides import write_outline
+from esad.preprocessing.slides.outlines.frame import SlideFrame
 from esad.preprocessing.store.store import Store
 from tests.pipeline.slide_scores_folder import SIDE, TILE, scores_folder, tiles_of, write_boxes
 from tests.pipeline.test_report import complete
 from tests.pipeline.test_tile import stained, write_slide
+from tests.preprocessing.slides.outlines.same_outline import ndpa
 
 A, B, CELLS = (1024, 1024, 1024, 1024), (2816, 2816, 1024, 512), (256, 3584, 128, 64)
 """Two lesions, far apart and larger than 275 um, and a cluster of isolated tumour cells."""
@@ -245,7 +248,9 @@ def test_listed_tiles_and_older_scores_have_no_froc(tmp_path, capsys):
     path = older / "scores/store/slides.parquet"
     pd.read_parquet(path).drop(columns="slide_mpp").to_parquet(path)
     assert call(["evaluate", str(older), "--annotations", str(tmp_path / "outlines")]) == 1
-    assert "column 'slide_mpp' is missing; make the scores anew" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "column 'slide_mpp' is missing" in told
+    assert "make the scores anew" in told
 
 
 @pytest.mark.filterwarnings("ignore:.*major_axis_length:FutureWarning")  # MONAI's own
@@ -293,3 +298,42 @@ def test_monai_agrees_from_candidates_to_the_figure(seed, tmp_path):
     curve = pd.read_csv(run / "scores/store/froc.csv")
     assert curve["false_positives"].to_numpy() == pytest.approx(rate)
     assert curve["sensitivity"].to_numpy() == pytest.approx(sensitivity)
+
+
+def test_outlines_in_nanometres_and_of_other_slides_are_measured_as_they_are_tiled(tmp_path, capsys):
+    """The slides' place on the glass comes from the scores; the same lesion by NDPA and by JSON has the same figures."""
+    frame = SlideFrame((SIDE, SIDE), (0.25, 0.25), (1e6, -2e6), "t")
+    run = scores_folder(
+        tmp_path, *(tiles_of(f"{name}.tif", {IN_A: 6, OUTSIDE: 1}) for name in ("t", "n", "far"))
+    )
+    write_boxes(tmp_path / "plain", "t", A)
+    write_boxes(tmp_path / "plain", "far", [9 * SIDE, 0, 99, 99])
+    expected, said = run_evaluate(capsys, run, "--annotations", tmp_path / "plain")
+    assert list(expected["slides"]["froc"]["left_out"]) == ["far.tif"]
+    assert f"the slide is {SIDE} x {SIDE}" in said
+    left, top, width, height = A
+    ring = [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]
+    (tmp_path / "glass").mkdir()
+    hole = [(left, top)] * 3
+    (tmp_path / "glass" / "t.ndpi.ndpa").write_text(ndpa([ring], hole, frame=frame))
+    write_boxes(tmp_path / "glass", "far", [9 * SIDE, 0, 99, 99])
+    content, said = run_evaluate(capsys, run, "--annotations", tmp_path / "glass")
+    assert "need the slide's hamamatsu.XOffsetFromSlideCentre" in said
+    path = run / "scores/store/slides.parquet"
+    table = pd.read_parquet(path)
+    for column, value in frame.columns().items():
+        table[column] = value
+    table.to_parquet(path)
+    content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "glass")
+    assert content["slides"]["froc"] == expected["slides"]["froc"]
+
+
+def test_slides_without_outlines_are_normal_only_where_their_store_says_so(tmp_path, capsys):
+    tables = [tiles_of(f"{name}.tif", {IN_A: 6}) for name in ("t", "n")]
+    run = scores_folder(tmp_path, *tables)
+    write_boxes(tmp_path / "outlines", "t", A)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["store"]["settings"] = {"labels": {"without_outlines": "unknown"}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
+    assert (content["slides"]["normal"], content["slides"]["tumour"]) == (0, 1)
