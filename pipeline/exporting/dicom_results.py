@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.exporting.source_archive import SourceArchive
-from esad.pipeline.scoring.open_scores import Scores
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError, InputError
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress
-from esad.preprocessing.store.reading import read_object, read_table
+from esad.preprocessing.store.reading import check_entries, read_object, read_table
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -63,6 +63,7 @@ def write_dicom_overlays(
     from esad.preprocessing.radiographs.dicom import FAULTS, quiet
     from esad.preprocessing.store.store import write_atomically
 
+    check_entries(scores.root / "scores.json", scores.marker, SCORE_AGAIN, {"model": str})
     table = scores.table.sort_values(["score", "item_id"], ascending=[False, True], kind="stable")
     shown = [
         row

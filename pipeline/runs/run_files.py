@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Entries = dict[str, type | tuple[type, ...]]
 
-CONFIG: Entries = {
-    "store": dict, "method": str, "seed": int, "data": dict, "network": dict, "loss": dict, "train": dict, "score": dict,
-}  # fmt: skip
-STORE: Entries = {"path": str, "name": str, "kind": str, "shape": list, "settings": dict, "inputs": str}
-"""What config.yaml, and its part on the store, hold at least."""
+CONFIG: Entries = {"store": dict, "method": str, "seed": int, "data": dict}
+STORE: Entries = {"path": str, "name": str, "kind": str, "shape": list, "settings": dict}
+"""What config.yaml, and its part on the store, hold at least,"""
+OF_A_MODEL: Entries = {"network": dict, "loss": dict, "train": dict, "score": dict}
+"""and what a model is built and described by."""
 PROVENANCE: Entries = {"seed": int, "device": str, "steps": int, "versions": dict}
 
 
@@ -46,6 +46,13 @@ def read_config(run: Path) -> dict[str, Any]:
     if not all(type(side) is int for side in content["store"]["shape"]):
         raise damaged(path, f"is damaged (store.shape = {content['store']['shape']!r})", remedy)
     return content
+
+
+def check_config(run: Path, content: dict[str, Any]) -> None:
+    """EsadError where config.yaml lacks what a model is built of, or which inputs its store was made of."""
+    path, remedy = run / "config.yaml", train_again(run)
+    check_entries(path, content, remedy, OF_A_MODEL)
+    check_entries(path, content["store"], remedy, {"inputs": str})
 
 
 def read_provenance(run: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.runs.run_files import (
+    check_config,
     check_weights,
     read_assignments,
     read_config,
@@ -202,6 +203,7 @@ class Run:
 def open_run(root: Path) -> Run:
     """Open a finished run; EsadError where training has not ended."""
     config = read_config(root)
+    check_config(root, config)
     store, path = config.pop("store"), root / "config.yaml"
     if not (root / "model.safetensors").is_file():
         raise EsadError(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-NEEDED = ("item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised", "label", "part")
-MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str, "model": str}
+NEEDED = ("item_id", "score", "reconstruction", "norm", "percentile", "label", "part")
+MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str}
 SCORE_AGAIN = "make the scores anew with: esad score RUN --force"
 """What to do about damaged scores, at the end of a sentence."""
 

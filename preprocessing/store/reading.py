@@ -91,7 +91,7 @@ def read_table(path: Path, remedy: str, needed: Sequence[str] = ()) -> pd.DataFr
         raise damaged(path, "is damaged (it is no Parquet file, or cut off)", remedy) from error
     missing = [name for name in needed if name not in table]
     if missing:
-        raise damaged(path, f"is damaged (column {missing[0]!r} is missing)", remedy)
+        raise damaged(path, f"column {missing[0]!r} is missing", remedy)
     return table
 
 
