@@ -273,6 +273,17 @@ def _check_lists(page: tifffile.TiffPage, level: TiffLevel) -> None:
     found = min(len(page.dataoffsets), len(page.databytecounts))
     if found < needed:
         raise Refused(f"{needed} tiles or strips are needed and {found} are listed; is the copy complete?")
+    size = page.parent.filehandle.size
+    ends = [
+        offset + count
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+        if offset and count
+    ]
+    beyond = sum(end > size for end in ends)
+    if beyond:
+        raise Refused(
+            f"the file ends before {beyond} of its {len(ends)} tiles or strips: the copy is incomplete"
+        )
 
 
 def _part(rows: int, height: int, most: int) -> int:

@@ -196,17 +196,13 @@ def test_a_single_huge_strip_is_refused_and_one_of_plain_rows_is_not(tmp_path, m
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("tile", [(64, 64), None])
-def test_a_truncated_file_is_refused_or_loses_tiles_in_words(tmp_path, share, tile):
+def test_a_truncated_file_is_refused_in_words(tmp_path, share, tile):
     path = write(tmp_path / "a.tif", noise(512, 512), tile=tile, compression="zlib")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-
-    def read():
-        handle = TiffHandle(path)
-        whole(handle)
-
-    with pytest.raises((Refused, ValueError), match=r"\w+ \w+") as caught:
-        read()
+    with pytest.raises(Refused, match=r"\w+ \w+") as caught:
+        TiffHandle(path)
+    assert share < 0.1 or "the copy is incomplete" in str(caught.value)
     assert not str(caught.value).endswith(("Error", "Exception"))
 
 
