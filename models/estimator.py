@@ -126,6 +126,10 @@ class ESAD(OutlierMixin, BaseEstimator):
             anomalies = np.zeros(len(rows), bool)
         else:
             rows, signs = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, y_numeric=True)
+            if np.asarray(signs).dtype.kind not in "biuf":
+                raise ValueError(
+                    "y holds text; expected numbers by their sign: -1 a labelled anomaly, 0 unlabelled, 1 normal."
+                )
             anomalies = np.asarray(signs) < 0
             if set(np.unique(signs)) == {0, 1}:
                 warnings.warn(

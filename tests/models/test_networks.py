@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from esad.models.networks import (
     ColumnScaler,
@@ -12,6 +16,7 @@ from esad.models.networks import (
     PerceptronStack,
     PictureScaler,
     SeedBatchNorm,
+    column_medians,
     table_widths,
 )
 from esad.models.settings import NetworkSettings
@@ -86,3 +91,29 @@ def test_several_seeds_at_once_start_as_each_seed_alone():
 )
 def test_deep_sads_widths(columns, widths):
     assert table_widths(columns, NetworkSettings()) == widths
+
+
+@given(
+    arrays(
+        np.float32,
+        array_shapes(min_dims=2, max_dims=2),
+        elements=st.sampled_from([np.nan, -1.5, 0, 2, 7, 8.5]),
+    )
+)
+def test_missing_values_become_the_median_of_the_training_rows(rows):
+    scaler, tensor = ColumnScaler(1, rows.shape[1]), torch.from_numpy(rows)
+    scaler.fit(0, tensor)
+    known = ~np.isnan(rows).all(0)
+    assert np.array_equal(
+        column_medians(tensor)[known], np.nanmedian(rows[:, known], axis=0).astype(np.float32)
+    )
+    filled = torch.where(tensor.isnan(), column_medians(tensor), tensor)
+    assert torch.equal(scaler(tensor[None]), scaler(filled[None]))
+    assert not scaler(tensor[None]).isnan().any()
+
+
+def test_a_scaler_without_medians_loads_with_the_middles_of_its_ranges():
+    older = {"minimum": torch.full((1, 1, 2), -1.0), "range": torch.full((1, 1, 2), 4.0)}
+    scaler = ColumnScaler(1, 2)
+    scaler.load_state_dict(older)
+    assert scaler.median.flatten().tolist() == [1, 1]

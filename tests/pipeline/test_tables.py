@@ -7,12 +7,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
+from esad.pipeline.cli.app import call
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import TableSettings
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.tables import tables
 from esad.preprocessing.store.store import Store
+from tests.pipeline.stores import QUICK_TABLE
 
 
 def write(folder, **files):
@@ -72,6 +75,77 @@ def test_no_usable_table_fails_and_names_the_first_reason(tmp_path):
     with pytest.raises(EsadError, match=r"none of 1 inputs gave an item.*'red' is text"):
         tables([tmp_path / "one.csv"], TableSettings(), IngestOptions(tmp_path / "out"))
     assert "one.csv" in (tmp_path / "out" / "failures.csv").read_text()
+
+
+def people(seed, count=120):
+    """A table as a person has it: names, text, holes, an outlier in ten."""
+    numbers = np.random.default_rng(seed)
+    y = np.arange(count) % 10 == 0
+    frame = pd.DataFrame(numbers.normal(size=(count, 3)) + 3 * y[:, None], columns=list("abc"))
+    frame.insert(0, "name", [f"row {n}" for n in range(count)])
+    frame["sex"] = numbers.choice(["F", "M"], count)
+    frame.loc[3, "a"], frame.loc[4, "b"], frame.loc[5, "sex"] = np.nan, np.inf, None
+    return frame.assign(y=np.where(y, "outlier", "normal"))
+
+
+def test_a_table_with_names_text_and_holes_goes_from_file_to_scores(tmp_path, capsys):
+    first, second, run = tmp_path / "t.csv", tmp_path / "n.parquet", tmp_path / "run"
+    people(0).to_csv(first, index=False)
+    words = ["--id", "name", "--categorical", "sex", "--missing", "median"]
+    assert call(["tables", str(first), "--out", str(tmp_path / "store"), *words]) == 0
+    said = capsys.readouterr().err
+    assert "labels in column 'y': normal (108) as normal, outlier (12) as anomaly." in said
+    assert "2 missing values" in said
+    store = Store(tmp_path / "store")
+    assert store.columns == ["a", "b", "c", "sex=F", "sex=M"]
+    settings = [word for name, value in QUICK_TABLE.items() for word in ("--set", f"{name}={value}")]
+    assert call(["train", str(store.root), "--out", str(run), *settings]) == 0
+    used = pd.read_parquet(run / "assignments.parquet")
+    rows = store.read(
+        np.flatnonzero(store.manifest["item_id"].isin(used.loc[used["part"] == "train", "item_id"]))
+    )
+    medians = load_file(run / "model.safetensors")["scaler.median"].flatten()
+    assert np.allclose(medians, np.nanmedian(rows, axis=0), atol=1e-6)
+
+    frame = people(1)[["sex", "c", "b", "name", "a"]].assign(more="x")
+    frame.loc[9, "sex"] = "other"
+    frame.to_parquet(second)
+    assert (
+        call(["tables", str(second), "--out", str(tmp_path / "new"), "--like", str(run), "--id", "name"]) == 0
+    )
+    said = capsys.readouterr().err
+    assert "1 values of 'sex' that training did not have" in said
+    assert "1 other columns left out" in said
+    assert call(["score", str(run), str(tmp_path / "new"), "--out", str(tmp_path / "scores")]) == 0
+    scores = pd.read_parquet(tmp_path / "scores" / "scores.parquet")
+    assert scores["id"].tolist() == frame["name"].tolist()
+    assert np.isfinite(scores["score"]).all()
+    assert call(["audit", str(run)]) == 0
+
+
+def test_labels_that_are_not_understood_are_asked_about_and_then_applied_without_reading_again(
+    tmp_path, capsys
+):
+    path, out = tmp_path / "t.csv", str(tmp_path / "out")
+    path.write_text("a,y\n1,2\n2,4\n3,2\n")
+    assert call(["tables", str(path), "--out", out]) == 2
+    assert "--anomaly-value=4" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "store.json").exists()
+    assert call(["tables", str(path), "--out", out, "--anomaly-value", "4"]) == 0
+    assert Store(tmp_path / "out").manifest["label"].tolist() == [0, 1, 0]
+    assert call(["tables", str(path), "--out", out, "--anomaly-value", "2"]) == 1
+    assert (
+        call(["tables", str(path), "--out", out, "--class", "2=anomaly", "--class", "*=normal", "--force"])
+        == 0
+    )
+    assert Store(tmp_path / "out").manifest["label"].tolist() == [1, 0, 1]
+    assert call(["tables", str(path), "--out", out, "--class", "2=ill"]) == 2
+
+
+def test_a_categorical_column_that_no_table_has_is_a_usage_error(tmp_path, capsys):
+    write(tmp_path, one="a,y\n1,0\n")
+    assert call(["tables", str(tmp_path), "--out", str(tmp_path / "o"), "--categorical", "sex"]) == 2
+    assert "no table has such a column" in capsys.readouterr().err
 
 
 @pytest.mark.data
