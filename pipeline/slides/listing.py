@@ -14,7 +14,7 @@ from esad.pipeline.ingest.inputs import by_stem, find_sources
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.settings.ignored import warnings_of_tiles
 from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive, with_protocol_target
-from esad.pipeline.slides.outline_notes import Outlined, about_others, about_outlines
+from esad.pipeline.slides.notes import Outlined, about_others, about_outlines
 from esad.pipeline.slides.stain_target import target_digest
 from esad.pipeline.stage.errors import EsadError, UsageError
 

@@ -29,7 +29,8 @@ def slides(tmp_path_factory):
 
 def tile(slides, out, folder, *words):
     return call(
-        ["tile", str(slides), "--annotations", str(folder), "--stain", "none", "--set", "min_tissue=0.3", "--out", str(out), "--workers", "1",
+        ["tile", str(slides), "--annotations", str(folder), "--stain", "none", "--set", "min_tissue=0.3", "--out",
+         str(out), "--workers", "1",
          "--json", *map(str, words)]
     )  # fmt: skip
 
@@ -101,10 +102,7 @@ def test_what_was_understood_is_said_once_and_stored(slides, tmp_path, capsys):
         "without label)."
     ) in told.err
     assert "2 outline files match no slide and are not used (first: ghost.xml, slide_2.xml)" in told.err
-    assert (
-        "1 slides have no outline file: their tiles are normal."
-        in told.err
-    )
+    assert "1 slides have no outline file: their tiles are normal." in told.err
     figures = json.loads(told.out)["outlines"]
     assert figures == {
         "anomaly": {"Tumor": 1}, "hole": {"Stroma": 1}, "ignore": {"Ignore*": 1}, "region": {"Region*": 1},
