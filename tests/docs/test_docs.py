@@ -202,3 +202,14 @@ def test_the_readme_stays_short():
 def test_pictures_are_small():
     large = {path.name for path in (DOCS / "images").iterdir() if path.stat().st_size > 200_000}
     assert large == set()
+
+
+def test_every_row_about_determinism_names_a_test_that_exists():
+    """One test a row, so that nothing is claimed that is not held."""
+    text = (DOCS / "explanation" / "determinism.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows]
+    assert rows
+    assert [row for row, tests in zip(rows, named, strict=True) if len(tests) != 1] == []
+    for ((path, name),) in named:
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), name
