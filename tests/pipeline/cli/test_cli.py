@@ -49,7 +49,9 @@ class FakeStage:
 
 def write_run(folder: Path, kind: str, **settings: object) -> Path:
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump({"store": {"kind": kind, "settings": settings}}))
+    store = {"path": "s", "name": "s", "kind": kind, "shape": [64, 64, 3], "settings": settings}
+    config = {"method": "esad", "seed": 0, "data": {}, "store": store}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
