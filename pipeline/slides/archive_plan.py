@@ -112,6 +112,7 @@ def _plan_slide(
 
     `refused`: why the slide is not opened at all.
     """
+    from esad.preprocessing.slides.readers.probe import probe_slide
     from esad.preprocessing.slides.reading import Slide, UnknownScale
 
     planned = SlidePlan(source, (archive / source).stat().st_size)
@@ -119,6 +120,7 @@ def _plan_slide(
         planned.problem, planned.reason = "same UIDs", refused
         return planned
     try:
+        probe_slide(archive / source)
         with Slide(archive / source, settings.slide_mpp) as slide:
             _describe(planned, slide, settings, probes)
             if planned.problem is None:

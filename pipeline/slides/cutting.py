@@ -19,6 +19,7 @@ from esad.pipeline.slides.stain_dpa import DpaStain, area_plan, from_level_0
 from esad.pipeline.slides.stain_sheet import sample_places, stain_sheet
 from esad.pipeline.slides.stream import Stain, Streamed, stream_tiles
 from esad.pipeline.stage.errors import InputError, NothingToKeep
+from esad.preprocessing.gate.refusals import refusing
 from esad.preprocessing.store.store import Unit, write_atomically, write_unit
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def slide_task(listing: SlideListing, workers: int) -> SlideTask:
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
     """Tile one slide into its unit; a fault of the slide becomes its refused row."""
+    from esad.preprocessing.slides.readers.probe import probe_slide
+
     (source,) = unit.sources
     if task.series is not None and source in task.series.refused:
         row = refused_row(task.archive, source, f"{Path(source).name}: {task.series.refused[source]}")
@@ -107,7 +110,9 @@ def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
         write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
         return
     try:
-        items, described = _tile_slide(task, source, root, unit.number)
+        with refusing(Path(source).name, "slide"):
+            probe_slide(task.archive / source)
+            items, described = _tile_slide(task, source, root, unit.number)
     except InputError as error:
         write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
         return

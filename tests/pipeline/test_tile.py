@@ -203,7 +203,7 @@ def test_a_stage_stopped_at_any_write_continues_to_the_same_bytes(slides, tmp_pa
 
         out = tmp_path / f"cut{stop}"
         with monkeypatch.context() as patch:
-            patch.setattr("esad.preprocessing.store.store.os.replace", stopping)
+            patch.setattr("esad.preprocessing.store.writing.os.replace", stopping)
             with pytest.raises(KeyboardInterrupt):
                 run(slides, out, settings)
         run(slides, out, settings)
