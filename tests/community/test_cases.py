@@ -152,7 +152,7 @@ def test_what_openslide_cannot_open_is_read_all_the_same(case, tmp_path):
     whole = tifffile.imread(case / "jp2k.tif")
     assert len(store) > 0
     assert store.read().mean() == pytest.approx(whole.mean(), abs=3)
-    assert "tifffile" in sources["notes"][0]
+    assert "tifffile" in sources["reader_note"][0]
 
 
 @of("slide-ome-tiff-mpp")

@@ -277,10 +277,18 @@ def test_each_ending_has_its_status_and_its_words(result, status, told, monkeypa
     assert json.loads(captured.out)["status"] == status
 
 
-def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+def test_a_fault_of_the_program_is_one_line_and_with_debug_a_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("ESAD_DEBUG", "")  # put back when the test ends
     FakeStage(monkeypatch, "evaluate", ZeroDivisionError("a bug"))
-    with pytest.raises(ZeroDivisionError):
-        call(["evaluate", "r"])
+    assert call(["evaluate", "r"]) == 1
+    told = capsys.readouterr().err
+    assert "a fault of esad itself" in told
+    assert "ZeroDivisionError: a bug" in told
+    assert "--debug" in told
+    assert "Traceback" not in told
+    for words in (["--debug", "evaluate", "r"], ["evaluate", "r", "--debug"]):
+        assert call(words) == 1
+        assert "Traceback" in capsys.readouterr().err
 
 
 def test_main_leaves_the_process_with_the_status(monkeypatch):
