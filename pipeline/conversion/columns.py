@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esad.pipeline.ingest.inputs import parse_kinds
 from esad.pipeline.settings.config import ImageSettings, ItemSettings, TableSettings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
@@ -25,15 +26,7 @@ Classes = Annotated[
 
 def parse_classes(pairs: Sequence[str]) -> dict[str, str]:
     """`["good=normal"]` -> {"good": "normal"}; UsageError for another form or another meaning."""
-    found = {}
-    for pair in pairs:
-        name, equals, meaning = pair.rpartition("=")
-        if not equals or not name.strip() or meaning.strip() not in MEANINGS:
-            raise UsageError(
-                f"--class {pair!r}: expected NAME=normal or NAME=anomaly, for example good=normal."
-            )
-        found[name.strip()] = meaning.strip()
-    return found
+    return parse_kinds("--class", pairs, MEANINGS, "good=normal")
 
 
 def columns_of(settings: TableSettings | ImageSettings) -> Columns:

@@ -121,7 +121,10 @@ def items_exist(table: pd.DataFrame, known: pd.Series) -> Check:
 
 
 def scaling_on_training(stored: tuple[np.ndarray, ...], rows: np.ndarray, columns: list[str]) -> Check:
-    """The model's column minima, ranges and (if it is no older one) medians, each (D,), are those of the training rows (N, D) alone, to float32's rounding."""
+    """The model's column minima, ranges and medians (which older ones lack), each (D,), are those of the training rows (N, D).
+
+    To float32's rounding.
+    """
     import torch
 
     from esad.models.networks import ColumnScaler

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from esad.pipeline.stage.errors import EsadError, UsageError
@@ -57,6 +57,19 @@ def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for source in sources:
         found.setdefault(Path(source).stem.lower(), []).append(source)
+    return found
+
+
+def parse_kinds(option: str, pairs: Iterable[str], kinds: Collection[str], example: str) -> dict[str, str]:
+    """`["good=normal"]` -> {"good": "normal"}; UsageError, naming the option, for another form or a kind that is none."""
+    found = {}
+    for pair in pairs:
+        name, equals, kind = (part.strip() for part in pair.rpartition("="))
+        if not equals or not name or kind not in kinds:
+            raise UsageError(
+                f"{option} {pair!r}: expected NAME=KIND with KIND one of {', '.join(kinds)}, for example {example}."
+            )
+        found[name] = kind
     return found
 
 

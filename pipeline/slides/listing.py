@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from esad.pipeline.ingest.inputs import by_stem, find_sources
+from esad.pipeline.ingest.inputs import by_stem, find_sources, parse_kinds
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.settings.ignored import warnings_of_tiles
 from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive, with_protocol_target
@@ -143,16 +143,7 @@ def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
     """`["DCIS=anomaly"]` -> {"DCIS": "anomaly"}; UsageError for another form or another kind."""
     from esad.preprocessing.slides.outlines.areas import OF_CLASSES
 
-    found = {}
-    for pair in pairs:
-        name, equals, kind = pair.rpartition("=")
-        if not equals or not name.strip() or kind.strip() not in OF_CLASSES:
-            raise UsageError(
-                f"--outline-class {pair!r}: expected NAME=KIND with KIND one of {', '.join(OF_CLASSES)}, for example "
-                "DCIS=anomaly."
-            )
-        found[name.strip()] = kind.strip()
-    return found
+    return parse_kinds("--outline-class", pairs, OF_CLASSES, "DCIS=anomaly")
 
 
 def outlines_of(folder: Path, sources: Sequence[str]) -> tuple[dict[str, Path], tuple[Path, ...]]:
