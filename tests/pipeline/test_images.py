@@ -180,7 +180,9 @@ def test_like_takes_the_colour_of_the_runs_store(mixed, tmp_path):
     images([mixed], ImageSettings(), IngestOptions(tmp_path / "out"))
     store = {"kind": "images", "settings": Store(tmp_path / "out").settings}
     known = {**store, "path": "out", "name": "out", "shape": [16, 16, 3], "inputs": ""}
-    (run / "config.yaml").write_text(yaml.safe_dump({**RunSettings().model_dump(mode="json"), "store": known}))
+    (run / "config.yaml").write_text(
+        yaml.safe_dump({**RunSettings().model_dump(mode="json"), "store": known})
+    )
     grey = tmp_path / "grey"
     grey.mkdir()
     Image.new("L", (16, 16), 5).save(grey / "a.png")

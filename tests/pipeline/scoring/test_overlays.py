@@ -94,7 +94,8 @@ def test_the_colours_are_those_that_the_report_names():
     """From black to bright yellow; orange-red is what one in a thousand pixels of normal items reaches."""
     template = (ROOT / "pipeline" / "reporting" / "templates" / "report.html.j2").read_text()
     assert (
-        "black to bright yellow: orange-red is what one in a thousand pixels of normal items reaches" in template
+        "black to bright yellow: orange-red is what one in a thousand pixels of normal items reaches"
+        in template
     )
     values = np.array([[0.0, 1.0, HEADROOM]])
     black, middle, yellow = heat_colours(with_headroom(values, (0, 1)), (0, 1))[0].astype(int)
