@@ -14,6 +14,26 @@ from esad.preprocessing.slides.outlines.geometry import corners_of, ellipse_in, 
 MARK_TYPES = ("Point", "MultiPoint", "LineString", "MultiLineString")
 ELLIPSE_POINTS = 5
 """QuPath marks ellipses (isEllipse); one of so few points states the box, and not the curve."""
+DETECTIONS = ("detection", "cell", "tile", "tma_core", "tma core", "root", "unknown")
+"""Types of QuPath's objects that nobody drew as an outline,"""
+DETECTION_IDS = ("PathDetectionObject", "PathCellObject", "PathTileObject", "TMACoreObject", "PathRootObject")
+"""and what QuPath 0.2 wrote as their `id`."""
+CLASS_KEYS = ("classification", "class", "label", "category", "class_name", "classname")
+"""Properties, in any case, that are a class: QuPath's, and what other programs and scripts write."""
+NAME_KEYS = ("type", "name")
+"""Properties that may say what an outline is where no class does."""
+SHAPE_WORDS = (
+    "feature",
+    "annotation",
+    "polygon",
+    "multipolygon",
+    "rectangle",
+    "ellipse",
+    "freehand",
+    "brush",
+    "roi",
+)
+"""A `type` of these is that of the shape."""
 
 
 def features_of(content: Any) -> list[Any]:
@@ -44,24 +64,52 @@ def geojson_outlines(features: list[Any]) -> tuple[list[Outline], int]:
         if not isinstance(feature, dict):
             raise ValueError("a feature is not an object")
         properties = feature.get("properties") or {}
-        if properties.get("objectType", "annotation") != "annotation":
+        if _is_detection(feature.get("id"), properties):
             detections += 1
         else:
-            outlines.append(Outline(_group(properties), _shape(feature.get("geometry", feature))))
+            geometry = feature.get("geometry", feature)
+            shape = shapely.GeometryCollection() if geometry is None else _shape(geometry)
+            outlines.append(Outline(_group(properties), shape))
     return outlines, detections
 
 
+def _is_detection(identifier: Any, properties: dict[str, Any]) -> bool:
+    """By objectType (QuPath 0.4), else object_type (0.3), else the id (0.2); ValueError for a type that QuPath does not have."""
+    stated = properties.get("objectType", properties.get("object_type"))
+    if stated is None:
+        return identifier in DETECTION_IDS if isinstance(identifier, str) else False
+    kind = str(stated).strip().lower()
+    if kind not in (*DETECTIONS, "annotation"):
+        raise ValueError(f"an object of type {kind[:20]!r}, which QuPath does not have")
+    return kind in DETECTIONS
+
+
 def _group(properties: dict[str, Any]) -> str:
-    """The class, the first of QuPath's derived ones (Tumor: Positive); empty where there is none."""
-    classification = properties.get("classification")
-    if isinstance(classification, dict):
-        names = classification.get("names")
-        classification = names[0] if isinstance(names, list) and names else classification.get("name")
-    if classification is None:
+    """The class, the first of QuPath's derived ones (Tumor: Positive); else a name, which is then asked about; or empty.
+
+    ValueError where two classes of one outline contradict each other and no `classification` decides.
+    """
+    lower = {str(name).lower(): value for name, value in properties.items()}
+    classes = [name for name in (_class_in(lower.get(key)) for key in CLASS_KEYS) if name]
+    other = next((name for name in classes if name.lower() != classes[0].lower()), None)
+    if other is not None and not _class_in(lower.get(CLASS_KEYS[0])):
+        raise ValueError(f"an outline of two classes, {classes[0][:20]!r} and {other[:20]!r}")
+    if classes:
+        return classes[0]
+    told = [str(lower[key]).strip() for key in NAME_KEYS if isinstance(lower.get(key), str | int)]
+    return next((name for name in told if name and name.lower() not in SHAPE_WORDS), "")
+
+
+def _class_in(value: Any) -> str:
+    """The class in `classification` or what stands for it; empty where there is none, ValueError where it is no text."""
+    if isinstance(value, dict):
+        names = value.get("names")
+        value = names[0] if isinstance(names, list) and names else value.get("name")
+    if value is None:
         return ""
-    if not isinstance(classification, str):
+    if not isinstance(value, str):
         raise ValueError("a classification is not a text")
-    return classification.split(":")[0].strip()
+    return value.split(":")[0].strip()
 
 
 def _shape(geometry: dict[str, Any]) -> BaseGeometry:
