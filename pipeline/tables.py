@@ -41,11 +41,13 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     that was named and is not there and for labels that are not understood, EsadError for tables of different columns, and
     what `run_job` raises.
     """
+    from dataclasses import replace
     from functools import partial
 
     from esad.pipeline.conversion.columns import reading_of
     from esad.pipeline.conversion.tables import (
         finish_tables,
+        first_order,
         process_table,
         with_categories,
         with_table_notes,
@@ -57,8 +59,9 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
 
     archive, sources = find_sources(inputs, is_table, options.out)
     settings = with_categories(archive, sources, settings)
+    reading = replace(reading_of(settings), order=first_order(archive, sources, settings))
     job = Job(
-        "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading_of(settings)),
+        "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading),
         dtype="float32", finish=partial(finish_tables, settings),
     )  # fmt: skip
     return with_table_notes(run_job(job, options))

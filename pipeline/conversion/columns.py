@@ -39,16 +39,16 @@ def columns_of(settings: TableSettings | ImageSettings) -> Columns:
 def reading_of(settings: TableSettings) -> TableReading:
     """How the tables of a store are read."""
     return TableReading(
-        columns_of(settings),
-        None if settings.columns is None else tuple(settings.columns),
-        tuple(settings.drop),
-        settings.categories,
-        settings.missing,
-        settings.delimiter,
-        settings.decimal,
-        settings.thousands,
-        settings.encoding,
-        settings.sheet,
+        columns=columns_of(settings),
+        only=None if settings.columns is None else tuple(settings.columns),
+        drop=tuple(settings.drop),
+        categories=settings.categories,
+        missing=settings.missing,
+        delimiter=settings.delimiter,
+        decimal=settings.decimal,
+        thousands=settings.thousands,
+        encoding=settings.encoding,
+        sheet=settings.sheet,
     )
 
 

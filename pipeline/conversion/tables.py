@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.store.store import Unit, read_sources, write_unit
 from esad.preprocessing.tables.columns import TableReading, split_names
-from esad.preprocessing.tables.reading import categories_of, read_table
+from esad.preprocessing.tables.reading import categories_of, feature_columns, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,14 @@ def with_categories(archive: Path, sources: Sequence[str], settings: TableSettin
             )
     categories = {**settings.categories, **{name: sorted(found[name]) for name in wanted}}
     return settings.model_copy(update={"categories": categories, "categorical": sorted(categories)})
+
+
+def first_order(archive: Path, sources: Sequence[str], settings: TableSettings) -> tuple[str, ...] | None:
+    """The feature columns of the first table that can be read, which gives their order to others of the same names."""
+    for source in sources if len(sources) > 1 and settings.columns is None else ():
+        with contextlib.suppress(InputError, UsageError):  # told where it is read
+            return feature_columns(archive / source, reading_of(settings))
+    return None
 
 
 def finish_tables(settings: TableSettings, items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,9 @@ from esad.preprocessing.errors import UsageError
 from esad.preprocessing.store.csv_cells import plain_table
 
 SPLITS = ("train", "validation", "test")
-SPLIT_WORDS = {"train_val": "train", "trainval": "train", "val": "validation", "valid": "validation"}
+SPLIT_WORDS = {
+    "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
+}  # fmt: skip
 LABEL_COLUMNS = ("label", "split", "group", "semi_label")
 
 

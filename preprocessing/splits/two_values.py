@@ -6,6 +6,7 @@ understood is told in a line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
@@ -28,19 +29,13 @@ ANOMALY_WORDS = frozenset({
 CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
 """Values, and names of folders, that say what is in them, be they alone."""
 NO_LABEL_WORDS = frozenset(
-    {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "-", "unsure"}
+    {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure"}
 )
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
-NORMAL_COLUMNS = NORMAL_WORDS | {
-    "is_normal",
-    "is_good",
-    "is_ok",
-    "is_healthy",
-    "isnormal",
-    "is_inlier",
-    "valid",
-}
-"""Names of label columns in which 1 or yes would say that a row is normal."""
+NORMAL_COLUMN_WORDS = NORMAL_WORDS - {"negative", "neg", "control", "regular"} | {"isnormal", "ishealthy", "valid"}
+"""Words in the name of a label column in which 1 or yes would say that a row is normal: `Is Normal`, `healthy?`."""
+TURNING_WORDS = frozenset({"not", "non", "un", "in", "ab"})
+"""Beside such a word they turn it round: `not_ok`."""
 REST = "*"
 """In `--class`: all other values."""
 MOST_NAMED = 12
@@ -141,9 +136,9 @@ def _understood(
 ) -> dict[str, Meaning] | None:
     """Meanings that need no word from the person; None where the values stay classes."""
     words = set(counts)
-    column = where.split("'")[1].casefold() if "'" in where else ""
+    column = where.split("'")[1] if "'" in where else ""
     if words <= {"0", "1"} or words <= YES | NO:
-        if words and ask and column in NORMAL_COLUMNS:
+        if words and ask and _means_normal(column):
             _ask(counts, names, where, "by its name the higher value may mean normal")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
     if words <= {"-1", "0", "1"} and "-1" in words:
@@ -155,6 +150,12 @@ def _understood(
     if ask and len(words) <= 2:
         _ask(counts, names, where, "which of them is normal is not known")
     return None
+
+
+def _means_normal(column: str) -> bool:
+    """Whether the name of a label column says what is normal rather than what is not."""
+    words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
+    return bool(words & NORMAL_COLUMN_WORDS) and not words & TURNING_WORDS
 
 
 def _signs(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> dict[str, Meaning]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,11 @@ from esad.preprocessing.errors import UsageError
 RESERVED = ("item_id", "source", "shard", "index", "semi_label", "label", "group", "split", "place", "stated")
 IGNORED = "none"
 """A column name that stands for no column."""
+LABEL_NAMES = frozenset({
+    "y", "label", "labels", "class", "classes", "target", "targets", "outlier", "is_outlier", "anomaly", "is_anomaly", "anomalous",
+    "diagnosis", "ground_truth", "gt", "y_true",
+})  # fmt: skip
+"""What labels are called elsewhere, as `fold_name` writes it."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +36,46 @@ class Columns:
         """All four names."""
         return (self.label, self.group, self.split, self.id)
 
+    def __post_init__(self) -> None:
+        """UsageError where one column is to be two things."""
+        used = [name for name in self.known if name != IGNORED]
+        twice = next((name for name in used if used.count(name) > 1), None)
+        if twice:
+            raise UsageError(
+                f"column {twice!r} is named as two of label, group, split and id: give each its own."
+            )
+
+    def found_in(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:
+        """These columns, the label's as the table spells it (`Y`, ` y `) where it was not asked for by name.
+
+        UsageError where there is none and one of the `features` is called as labels are: it would tell what is to be found.
+        """
+        if self.label in present or self.label == IGNORED or self.label in self.named:
+            return self
+        alike = [name for name in present if name.strip().casefold() == self.label.casefold()]
+        if len(alike) == 1:
+            return replace(self, label=alike[0])
+        suspect = next((name for name in features if fold_name(name) in LABEL_NAMES), None)
+        if suspect is not None:
+            raise UsageError(
+                f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {_shell(suspect)}, or "
+                f"leave it out with --drop {_shell(suspect)} (tables), or say --label none if it is a value like others."
+            )
+        return self
+
     def check(self, present: Sequence[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""
         for name in sorted(self.named - {IGNORED}):
             check_present(name, present, path)
+
+
+def fold_name(name: str) -> str:
+    """A column's name without case, and with one underscore for what parts its words."""
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+
+
+def _shell(name: str) -> str:
+    return shlex.quote(name)
 
 
 def check_present(name: str, present: Sequence[str], path: Path) -> None:
@@ -49,6 +92,8 @@ class TableReading:
     only: tuple[str, ...] | None = None
     """Feature columns, in order; None = all that are not known or dropped."""
     drop: tuple[str, ...] = ()
+    order: tuple[str, ...] | None = None
+    """Of the feature columns in the first table of a store: others of the same names are brought into it."""
     categories: dict[str, list[str]] = field(default_factory=dict)
     """Text column -> its values, each of which becomes a column of 0 and 1."""
     missing: Literal["refuse", "drop", "median"] = "refuse"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
 
-HOLES = ["?"]
-"""Beside what pandas takes for a missing value: older collections write it so."""
+NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)*")
+"""No name, and what pandas wrote in its place the last time that it read and wrote the table."""
 
 
 def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
@@ -25,25 +27,48 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
     """
     dialect = find_dialect(path, reading)
     names, width = _header(path, dialect)
+    if not names:
+        raise InputError(f"{path.name}: not a readable csv: it is empty; expected a line of names and rows.")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
     counted = [[str(n + first) for n in range(len(names))] for first in (0, 1)]
-    if names and pd.to_numeric(pd.Series(names), errors="coerce").notna().all() and names not in counted:
+    if pd.to_numeric(pd.Series(names), errors="coerce").notna().all() and names not in counted:
         raise InputError(f"{path.name}: the first line holds numbers ({names[0]}, …); expected column names.")
-    with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
-        table = pd.read_csv(
-            text, sep=dialect.delimiter, decimal=dialect.decimal, thousands=dialect.thousands, low_memory=False,
-            skipinitialspace=True, na_values=HOLES,
-        )  # fmt: skip
+    table = _read(path, dialect, len(names))
     table, unfit, notes = _without_counts(table, names, width, path)
     return table, unfit, [*dialect.told, *notes]
+
+
+def _read(path: Path, dialect: Dialect, names: int) -> pd.DataFrame:
+    """pandas' frame; InputError for a line with more cells than the header has names, in our words."""
+    by_pandas = dialect.thousands if dialect.thousands and dialect.thousands.isascii() else None
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
+            table = pd.read_csv(
+                text, sep=dialect.delimiter, decimal=dialect.decimal, thousands=by_pandas, low_memory=False,
+                skipinitialspace=True, skiprows=int(dialect.has_separator_line),
+            )  # fmt: skip
+    except pd.errors.ParserError as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        told = f"line {found[2]} has {found[3]} cells, its header {names} names" if found else in_words(error)
+        raise InputError(
+            f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
+        ) from error
+    if dialect.thousands and by_pandas is None:
+        texts = [name for name in table if pd.api.types.is_string_dtype(table[name].dtype)]
+        for name in texts:
+            plain = table[name].str.replace(dialect.thousands, "").str.replace(dialect.decimal, ".")
+            table[name] = table[name].mask(pd.to_numeric(plain, errors="coerce").notna(), plain)
+    return table
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
     """(names in the first line that holds anything, number of cells in the next)."""
     with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
         rows = (row for row in csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True) if row)
+        if dialect.has_separator_line:
+            next(rows, None)
         return next(rows, []), len(next(rows, []))
 
 
@@ -57,7 +82,7 @@ def _without_counts(
         notes.append(note)
     dropped, unfit = [], {}
     for place, name in enumerate(names):
-        if name.strip():
+        if not NAMELESS.fullmatch(name):
             continue
         column, called = table.iloc[:, place], str(table.columns[place])
         if column.isna().all() and place == len(names) - 1:

@@ -24,9 +24,13 @@ SAMPLE = 1 << 20
 """Characters that delimiter and marks are found from; the encoding is found from the whole file."""
 SAMPLE_ROWS = 2000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " "}
-"""Words for delimiters that are awkward to type."""
+NAMED = {
+    "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " ", "point": ".",
+    "apostrophe": "'",
+}  # fmt: skip
+"""Words for marks that are awkward to type."""
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+SEPARATOR = re.compile(r'"?sep=(.)"?')
 SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
 GROUPED = re.compile(
@@ -42,6 +46,8 @@ class Dialect:
     delimiter: str
     decimal: str = "."
     thousands: str | None = None
+    has_separator_line: bool = False
+    """The first line says `sep=` for Excel, and is no header."""
 
     @property
     def told(self) -> list[str]:
@@ -71,11 +77,20 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
     with open_bytes(path) as file:
         text = file.read(SAMPLE).decode(encoding, "ignore")
     whole = len(text.encode(encoding, "ignore")) < SAMPLE - 16
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     lines = (lines if whole else lines[:-1])[:SAMPLE_ROWS]
-    delimiter = _stated_delimiter(reading.delimiter) or _find_delimiter(lines, path)
+    said = SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    if said:  # a first line for Excel
+        lines = lines[1:]
+    elif lines and lines[0].lstrip().startswith("#"):
+        raise InputError(
+            f"{path.name}: its first line is a remark ({lines[0][:20]!r}); expected the names of columns."
+        )
+    delimiter = _stated_delimiter(reading.delimiter) or (
+        said[1] if said else _find_delimiter(lines, path, reading)
+    )
     dialect = _find_marks(_cells(lines, delimiter), delimiter, path, reading)
-    return replace(dialect, encoding=encoding)
+    return replace(dialect, encoding=encoding, has_separator_line=bool(said))
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -121,9 +136,13 @@ def _encoding(path: Path, stated: str) -> str:
 def _stated_delimiter(stated: str) -> str | None:
     if stated == "auto":
         return None
+    return _mark("--delimiter", stated)
+
+
+def _mark(option: str, stated: str) -> str:
     mark = NAMED.get(stated.lower(), stated)
     if len(mark) != 1:
-        raise UsageError(f"--delimiter {stated!r}: expected one character, or one of {', '.join(NAMED)}.")
+        raise UsageError(f"{option} {stated!r}: expected one character, or one of {', '.join(NAMED)}.")
     return mark
 
 
@@ -131,7 +150,7 @@ def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     return list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
 
 
-def _find_delimiter(lines: Sequence[str], path: Path) -> str:
+def _find_delimiter(lines: Sequence[str], path: Path, reading: TableReading) -> str:
     """The mark that parts every line into as many cells as the header; InputError where two do equally well."""
     able: dict[str, float] = {}
     for mark in DELIMITERS:
@@ -151,7 +170,29 @@ def _find_delimiter(lines: Sequence[str], path: Path) -> str:
         )
     if able:
         return next(iter(able))
+    first = lines[0] if lines else ""
+    if not any(mark in first for mark in DELIMITERS) and any("," in line for line in lines[1:]):
+        return ";" if reading.decimal == "," else _of_one_column(lines, path)
     return "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _in_header(lines)
+
+
+def _of_one_column(lines: Sequence[str], path: Path) -> str:
+    """A mark that parts nothing, where a header of one name stands over numbers with decimal commas.
+
+    InputError where what stands before the commas counts the rows: these may be row names as well.
+    """
+    numbers = [
+        part for part in map(UNGROUPED.fullmatch, map(str.strip, lines[1:])) if part and part[2] == ","
+    ]
+    if len(numbers) < len(lines) - 1:
+        return ","
+    before = [int(part[1] or 0) for part in numbers]
+    if before in (list(range(len(before))), list(range(1, len(before) + 1))):
+        raise InputError(
+            f"{path.name}: {lines[1].strip()} may be one number or a row's name and a number; say which with --decimal , or "
+            "--delimiter ,"
+        )
+    return ";"
 
 
 def _in_header(lines: Sequence[str]) -> str:
@@ -184,7 +225,9 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
             elif plain:
                 decimals.add(plain[2])
     decimal = _decimal(decimals, groups, either, delimiter, path, reading)
-    thousands = None if reading.thousands == "none" else reading.thousands
+    thousands = None if reading.thousands == "none" else "auto"
+    if reading.thousands not in ("auto", "none"):
+        thousands = _mark("--thousands", reading.thousands)
     if thousands == "auto":
         found = (groups | set(either)) - {decimal}
         if len(found) > 1:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esad.preprocessing.errors import InputError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading, check_present, split_names
 from esad.preprocessing.tables.items import as_words
 
+HOLES = ("?", "-", "\u2013", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!")
+"""Texts for a missing value, beside what pandas takes for one."""
 AS_0_AND_1 = "{column}={value}"
 """Name of the feature that is 1 where a text column has a value."""
 
@@ -38,12 +40,16 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
     for name in (*dropped, *(only or ()), *reading.categories):
         check_present(name, present, path)
     known = {name for name in reading.columns.known if name in present}
+    both = [name for name in only or () if name in known or name in dropped]
+    if both:
+        other = "--drop" if both[0] in dropped else "a column of labels, groups, splits or names"
+        raise UsageError(f"--columns {both[0]}: it is also {other}: give it one use.")
     rest = [name for name in present if name not in known and name not in dropped]
     if only is None:
-        return rest, []
+        in_order = set(rest) == set(reading.order or ())
+        return (list(reading.order), []) if in_order and reading.order else (rest, [])
     others = [name for name in rest if name not in only]
-    notes = [f"{len(others)} other columns left out"] if others else []
-    return [name for name in only if name not in dropped], notes
+    return list(only), [f"{len(others)} other columns left out"] if others else []
 
 
 def make_features(
@@ -67,7 +73,8 @@ def make_features(
                 f"{path.name}: column {name!r} {unfit[name]}, or leave it out with --drop {_shell(name)}."
             )
         else:
-            columns[name] = _numbers(frame[name], path, reading.missing != "refuse")
+            columns[name], rounded = _numbers(frame[name], path)
+            notes += [f"{rounded} values of {name!r} rounded to float32"] if rounded else []
     if not columns or not len(frame):
         raise InputError(f"{path.name}: has no rows or no feature columns.")
     values = np.empty((len(frame), len(columns)), dtype=np.float32)
@@ -104,8 +111,13 @@ def _zeros_and_ones(
     return made, notes
 
 
-def _numbers(column: pd.Series, path: Path, holes_allowed: bool) -> np.ndarray:
-    """float32 (N,), not finite where the cell is missing or infinite; InputError naming the first cell that is no number."""
+def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
+    """float32 (N,), not finite where the cell is missing or infinite, and how many whole numbers float32 does not hold.
+
+    InputError naming the first cell that is no number.
+    """
+    if pd.api.types.is_string_dtype(column.dtype):
+        column = column.mask(column.isin(HOLES)).str.replace("\u2212", "-", regex=False)
     if column.dtype.kind in "mMc":
         raise InputError(
             f"{path.name}: column {column.name!r}, row 1: {str(column.iloc[0])!r} is of type {column.dtype}; "
@@ -128,7 +140,9 @@ def _numbers(column: pd.Series, path: Path, holes_allowed: bool) -> np.ndarray:
             f"{path.name}: column {column.name!r}, row {row + 1}: {_plain(column.iloc[row])!r} is not finite as float32; "
             "replace it or drop the row."
         )
-    return narrow
+    whole = pd.api.types.is_integer_dtype(column.dtype)
+    rounded = int((narrow[~np.isnan(narrow)] != numbers[~np.isnan(narrow)]).sum()) if whole else 0
+    return narrow, rounded
 
 
 def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path) -> None:

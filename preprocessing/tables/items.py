@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esad.preprocessing.errors import InputError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.splits.labels import normalise_split
 from esad.preprocessing.tables.columns import IGNORED, RESERVED, Columns
 
@@ -51,7 +51,10 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
     if columns.group in values:
         out["group"] = as_words(values[columns.group])
     if columns.split in values:
-        out["split"] = normalise_split(values[columns.split], f"{path.name}, column {columns.split}")
+        try:
+            out["split"] = normalise_split(values[columns.split], f"{path.name}, column {columns.split}")
+        except UsageError as error:  # of this file alone: others may be in order
+            raise InputError(str(error)) from error
     if columns.id != IGNORED and columns.id in values:
         out["id"] = as_words(values[columns.id])
     taken = {*columns.known, *RESERVED}

@@ -15,26 +15,45 @@ from esad.preprocessing.gate.limits import check_size
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 
 
-def load_mat(path: str) -> dict[str, np.ndarray]:
-    """The arrays of numbers and texts of a mat file by name; whatever SciPy and h5py raise, and InputError by `check_size`."""
+def load_mat(path: str) -> list[dict[str, Any]]:
+    """[arrays of numbers and texts by name, what others are]; cells of texts count as texts.
+
+    Whatever SciPy and h5py raise, and InputError by `check_size`.
+    """
     with open(path, "rb") as file:
         head = file.read(520)
     if HDF5_MARK in (head[:8], head[512:520]) or b"MATLAB 7.3" in head[:128]:
         return _load_hdf5(Path(path))
-    content = loadmat(path)
-    return {name: _plain(value) for name, value in content.items() if name[:2] != "__" and _is_plain(value)}
+    arrays, others = {}, {}
+    for name, value in loadmat(path).items():
+        plain = None if name.startswith("__") else _plain(value)
+        if plain is not None:
+            arrays[name] = plain
+        elif not name.startswith("__"):
+            others[name] = (
+                "struct" if getattr(value, "dtype", None) is not None and value.dtype.names else "cell"
+            )
+    return [arrays, others]
 
 
-def _is_plain(value: Any) -> bool:
-    return hasattr(value, "toarray") or (isinstance(value, np.ndarray) and value.dtype.kind in "biufSU")
+def _plain(value: Any) -> np.ndarray | None:
+    """Numbers and texts as they are, sparse ones filled, cells of one text each as texts; None for anything else."""
+    if hasattr(value, "toarray"):
+        return value.toarray()
+    if not isinstance(value, np.ndarray):
+        return None
+    if value.dtype.kind in "biufcSU":
+        return value
+    if value.dtype != object or not all(
+        isinstance(each, np.ndarray) and each.dtype.kind == "U" for each in value.flat
+    ):
+        return None
+    texts = ["" if not each.size else str(each.flat[0]) for each in value.flat if each.size < 2]
+    return np.array(texts, dtype=str).reshape(value.shape) if len(texts) == value.size else None
 
 
-def _plain(value: Any) -> np.ndarray:
-    return value if isinstance(value, np.ndarray) else value.toarray()
-
-
-def _load_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """The root's data sets of numbers; MATLAB writes columns first, so axes are turned round."""
+def _load_hdf5(path: Path) -> list[dict[str, Any]]:
+    """The same of an HDF5 file's root; MATLAB writes columns first, so axes are turned round."""
     try:
         import h5py  # noqa: PLC0415  an extra
     except ImportError as error:
@@ -42,17 +61,39 @@ def _load_hdf5(path: Path) -> dict[str, np.ndarray]:
             f"{path.name}: a MATLAB 7.3 file; save it with -v7 or as csv, or install esad[tables]."
         ) from error
 
-    out = {}
+    arrays, others = {}, {}
     with h5py.File(path, "r") as file:
         sets = {name: value for name, value in file.items() if isinstance(value, h5py.Dataset)}
-        numbers = {name: value for name, value in sets.items() if value.dtype.kind in "biuf"}
-        stated = sum(math.prod(value.shape) * value.dtype.itemsize for value in numbers.values())
+        stated = sum(math.prod(value.shape) * value.dtype.itemsize for value in sets.values())
         check_size(path.name, stated, path.stat().st_size)
-        for name, value in numbers.items():
-            kind = value.attrs.get("MATLAB_class", b"")
-            array = np.asarray(value[()]).T
-            if value.attrs.get("MATLAB_empty"):
-                array = np.empty((0, 0))
-            text = kind in (b"char", "char")
-            out[name] = np.array(["".join(map(chr, array.ravel()))]) if text else array
-    return out
+        for name, value in file.items():
+            if name.startswith("#"):  # where MATLAB keeps what cells refer to
+                continue
+            if name not in sets:
+                others[name] = "struct"
+            elif value.attrs.get("MATLAB_class") in (b"cell", "cell"):
+                texts = [_characters(file[reference]) for reference in value[()].T.flat]
+                shape = value.shape[::-1]
+                arrays[name] = np.array(texts, dtype=str).reshape(shape)
+            elif value.dtype.kind in "biuf":
+                arrays[name] = _numbers_or_text(value)
+            else:
+                others[name] = "complex array" if value.dtype.names else str(value.dtype)
+    return [arrays, others]
+
+
+def _numbers_or_text(value: Any) -> np.ndarray:
+    if value.attrs.get("MATLAB_empty"):
+        return np.empty((0, 0))
+    if value.attrs.get("MATLAB_class") in (b"char", "char"):
+        return np.array([_characters(value)])
+    return np.asarray(value[()]).T
+
+
+def _characters(value: Any) -> str:
+    """The text of a set of characters; what is none raises."""
+    if value.attrs.get("MATLAB_empty"):
+        return ""
+    if value.attrs.get("MATLAB_class") not in (b"char", "char"):
+        raise ValueError("a cell that holds other than texts")
+    return "".join(map(chr, np.asarray(value[()]).T.ravel()))

@@ -76,8 +76,10 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.nd
 
 
 def as_text(array: np.ndarray) -> np.ndarray:
-    """An array of bytes as text; any other array as it is."""
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    """An array of bytes as text; any other array as it is, in this machine's order of bytes."""
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

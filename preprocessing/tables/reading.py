@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,9 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.gate.refusals import refusing
 from esad.preprocessing.tables.arrow import load_arrow
-from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.tables.columns import IGNORED, TableReading
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.features import make_features
+from esad.preprocessing.tables.features import choose, make_features
 from esad.preprocessing.tables.items import as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz
@@ -50,6 +50,11 @@ def read_table(path: Path, reading: TableReading) -> Table:
     column that was asked for by name and is absent is a UsageError.
     """
     frame, unfit, notes = _load(path, reading)
+    present = [str(name) for name in frame.columns]
+    used = [name for name in choose(frame, reading, path)[0] if name not in reading.categories]
+    reading = replace(reading, columns=reading.columns.found_in(present, used, path))
+    if reading.columns.label not in (*present, IGNORED):
+        notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
     known = [name for name in reading.columns.known if name in frame]
     items = describe_items(frame[known], reading.columns, path)
@@ -63,6 +68,11 @@ def categories_of(path: Path, names: tuple[str, ...], reading: TableReading) -> 
     return {name: set(as_words(frame[name]).dropna()) for name in names if name in frame}
 
 
+def feature_columns(path: Path, reading: TableReading) -> tuple[str, ...]:
+    """Names of the columns of a table that are features, before text is turned into columns of 0 and 1."""
+    return tuple(choose(_load(path, reading)[0], reading, path)[0])
+
+
 def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """(columns, why some can be no features, notes); formats of C libraries that can die are read in a process of their own."""
     name = path.name.lower()
@@ -71,8 +81,13 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         if name.endswith(".npz"):
             return _from_arrays(load_npz(path), path, reading), {}, []
         if name.endswith(".mat"):
-            arrays = own_process().call(load_mat, path.name, str(path), packed=packed)
+            arrays, others = own_process().call(load_mat, path.name, str(path), packed=packed)
             arrays = {key: as_text(array) for key, array in arrays.items()}
+            for key in (*reading.columns.known, "x", "X"):
+                if key in others:
+                    raise InputError(
+                        f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts."
+                    )
             return _from_arrays(join_halves(arrays, path), path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
             frame, unfit, notes = own_process().call(load_arrow, path.name, str(path), packed=packed)
@@ -101,7 +116,6 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReadin
     if rows.ndim != 2:
         raise InputError(f"{path.name}: x is {rows.shape}; a table is rows x columns. Pictures: esad images.")
     frame = pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])])
-    others = {
-        name: values for name, values in known.items() if name in reading.columns.known and name not in frame
-    }
+    columns = reading.columns.found_in(list(arrays), list(known), path)
+    others = {name: values for name, values in known.items() if name in columns.known and name not in frame}
     return frame.assign(**others)

@@ -47,8 +47,28 @@ def load_workbook(path: str, sheet: str | None) -> list[Any]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(f"{place.name}: has two columns named {twice!r}; rename or drop one.")
-    columns = {name: _column([row[n] for row in padded]) for n, name in enumerate(names)}
+    if any(value is None for row in padded for value in row):
+        _check_formulas(place, title)
+    kept = [
+        n for n, name in enumerate(header) if name is not None or any(row[n] is not None for row in padded)
+    ]
+    columns = {names[n]: _column([row[n] for row in padded]) for n in kept}
     return [pd.DataFrame(columns, index=range(len(rows))), [f"sheet {title!r}"]]
+
+
+def _check_formulas(path: Path, title: str) -> None:
+    """InputError for a formula whose value the file does not hold: it would pass for an empty cell."""
+    import openpyxl  # noqa: PLC0415  an extra
+
+    with_values = openpyxl.load_workbook(path, read_only=True, data_only=True)[title].iter_rows()
+    formulas = openpyxl.load_workbook(path, read_only=True)[title].iter_rows()
+    for row, others in zip(with_values, formulas, strict=False):
+        for cell, other in zip(row, others, strict=False):
+            if cell.value is None and isinstance(other.value, str) and other.value.startswith("="):
+                raise InputError(
+                    f"{path.name}: sheet {title!r}, cell {other.coordinate}: a formula without a stored value; open and save the "
+                    "workbook in a spreadsheet program first."
+                )
 
 
 def _rows(sheet: Any) -> list[list[Any]]:

@@ -57,6 +57,13 @@ def test_tables_of_other_columns_are_named(tmp_path, second, told):
         tables([tmp_path / "one.csv", tmp_path / "two.csv"], TableSettings(), IngestOptions(tmp_path / "out"))
 
 
+def test_the_same_columns_in_another_order_are_brought_into_the_first_ones(tmp_path):
+    write(tmp_path, a="", one="a,b,y\n1,2,0\n", two="b,y,a\n4,1,3\n")
+    assert call(["tables", str(tmp_path), "--out", str(tmp_path / "out")]) == 3
+    store = Store(tmp_path / "out")
+    assert (store.columns, store.read().tolist()) == (["a", "b"], [[1, 2], [3, 4]])
+
+
 def test_named_columns_are_used_and_missed(tmp_path):
     write(tmp_path, one="a,sick,who,part\n1,0,p1,train_val\n2,1,p2,test\n")
     settings = TableSettings(label="sick", group="who", split="part")

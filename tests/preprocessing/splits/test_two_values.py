@@ -53,6 +53,10 @@ def test_two_values_of_usual_spellings_are_labels(values, labels):
         (["1", "0", "-1"], "y", "semi-labels"),
         (["0", "1", "1"], "healthy", "by its name the higher value may mean normal"),
         (["yes", "no"], "Normal", "by its name"),
+        (["0", "1", "0"], "Is Normal", "by its name"),
+        (["0", "1", "0"], "is-healthy", "by its name"),
+        (["0", "1", "0"], "IsGood", "by its name"),
+        (["+", "-", "-"], "y", "which of them is normal"),
     ],
 )
 def test_what_can_be_read_either_way_is_asked_about(values, column, told):
@@ -67,6 +71,7 @@ def test_what_can_be_read_either_way_is_asked_about(values, column, told):
         (["2"], [], {}, ["2", "4", "2"], [0, 1, 0]),
         (["A"], ["B"], {}, ["a", "b", "c"], [0, 1, None]),
         ([], ["-1"], {}, ["1", "-1", "-1"], [0, 1, 1]),
+        ([], ["+"], {}, ["+", "-", "-"], [1, 0, 0]),
         ([], [], {"good": "normal", "*": "anomaly"}, ["good", "crack", "hole"], [0, 1, 1]),
         (["1"], ["-1"], {}, ["1", "0", "-1"], [0, None, 1]),
         ([], ["1"], {}, ["0", "0"], None),
@@ -87,6 +92,11 @@ def test_values_that_were_not_said_are_asked_about():
         read(["a", "b", "c"], stated=Stated.of(["a"], []))
     with pytest.raises(UsageError, match="one meaning"):
         Stated.of(["a"], ["A"])
+
+
+@pytest.mark.parametrize("column", ["y", "abnormal", "not_ok", "Anomaly", "positive"])
+def test_other_columns_of_0_and_1_are_read(column):
+    assert read(["0", "1"], column)[0] == [0, 1]
 
 
 def test_more_values_stay_classes_and_so_do_two_folders_of_any_name():

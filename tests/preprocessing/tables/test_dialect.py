@@ -14,6 +14,7 @@ from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.delimited import load_text
 from esad.preprocessing.tables.dialect import find_dialect
+from esad.preprocessing.tables.reading import read_table
 
 NUMBERS = st.lists(
     st.tuples(*[st.floats(-1e4, 1e4).map(lambda number: round(number, 2)) for _ in range(3)]),
@@ -60,6 +61,8 @@ def test_what_a_spreadsheet_writes_is_read_back(folder, rows, delimiter, decimal
         ("a,b\n1.234,2.345\n", (",", ".", None)),
         ("a;b\n0,123;0,456\n", (";", ",", None)),
         ("a b\n1 2\n", (",", ".", None)),
+        ("a\n0,5\n1,25\n2,75\n0,5\n", (";", ",", None)),
+        ("sep=;\na;b\n1;2\n", (";", ".", None)),
         ("a\n1\n2\n", (",", ".", None)),
     ],
 )
@@ -94,12 +97,43 @@ def test_what_can_be_read_two_ways_is_asked_about(tmp_path, text, told):
         ({"delimiter": "ab"}, "--delimiter 'ab'"),
         ({"encoding": "klingon"}, "--encoding 'klingon'"),
         ({"decimal": ",", "thousands": ","}, "must differ"),
+        ({"thousands": "blank"}, "--thousands 'blank'"),
     ],
 )
 def test_what_is_stated_wrong_is_a_usage_error(tmp_path, options, told):
     (tmp_path / "t.csv").write_text("a;b\n1;2\n")
     with pytest.raises(UsageError, match=told):
         find_dialect(tmp_path / "t.csv", TableReading(**options))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a\n1,5\n2,5\n3,1\n", "may be one number or a row's name and a number"),
+        ("# from the lab\na,b\n1,2\n", "its first line is a remark"),
+        ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, its header 2 names"),
+        ("", "it is empty"),
+    ],
+)
+def test_what_is_no_table_is_told_in_words(tmp_path, text, told):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=told):
+        load_text(tmp_path / "t.csv", TableReading())
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a;b\n1\u00a0234,5;2\n2,5;3\n", [[1234.5, 2], [2.5, 3]]),
+        ("a;b\n1\u202f234;2,5\n17;3,5\n", [[1234, 2.5], [17, 3.5]]),
+        ("sep=;\na;b\n1,5;2\n", [[1.5, 2]]),
+        ("a,b\n\u22121.5,2\n-,3\n#DIV/0!,4\n?,5\n", [[-1.5, 2], [np.nan, 3], [np.nan, 4], [np.nan, 5]]),
+    ],
+)
+def test_what_spreadsheets_of_other_countries_write(tmp_path, text, values):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    read = read_table(tmp_path / "t.csv", TableReading(missing="median")).values
+    assert np.array_equal(read, np.array(values, np.float32), equal_nan=True)
 
 
 def test_what_is_stated_is_taken(tmp_path):
@@ -121,6 +155,7 @@ def test_a_packed_table_is_read_and_a_bomb_is_not(tmp_path):
     ("text", "names", "note"),
     [
         (",a,b\n7,1,2\n3,4,5\n", ["a", "b"], "numbers the rows"),
+        ("Unnamed: 0,a,b\n0,1,2\n1,4,5\n", ["a", "b"], "numbers the rows"),
         ("a,b,\n1,2,\n4,5,\n", ["a", "b"], "empty last column"),
         ("a,b\n1,1,2\n2,4,5\n", ["a", "b"], "row names"),
         ("a,b\nr1,1,2\nr2,4,5\n", ["a", "b"], "row names"),

@@ -82,3 +82,51 @@ def test_all_rows_with_holes_leave_nothing_to_keep(tmp_path):
     pd.DataFrame({"a": [np.nan, 1], "b": [1, np.nan]}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(InputError, match="every row has a missing value"):
         read_table(tmp_path / "t.csv", TableReading(missing="drop"))
+
+
+@pytest.mark.parametrize("name", ["Y", " y "])
+def test_the_label_is_found_in_any_spelling(tmp_path, name):
+    pd.DataFrame({"a": [1, 2], name: [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
+    read = read_table(tmp_path / "t.csv", TableReading())
+    assert (read.names, read.items["stated"].tolist()) == (["a"], ["0", "1"])
+    np.savez(tmp_path / "t.npz", x=np.eye(2), **{name.strip(): [0, 1]})
+    assert read_table(tmp_path / "t.npz", TableReading()).items["stated"].tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["Label", "class", "Is Outlier", "target"])
+def test_a_feature_that_is_called_as_labels_are_is_asked_about(tmp_path, name):
+    pd.DataFrame({"a": [1, 2], name: [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(UsageError, match=rf"one called '{name}': say --label"):
+        read_table(tmp_path / "t.csv", TableReading())
+    np.savez(tmp_path / "t.npz", x=np.eye(2), **{name: [0, 1]})
+    with pytest.raises(UsageError, match="say --label"):
+        read_table(tmp_path / "t.npz", TableReading())
+    assert read_table(tmp_path / "t.csv", TableReading(Columns(label="none"))).names == ["a", name]
+    assert read_table(tmp_path / "t.csv", TableReading(drop=(name,))).names == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"only": ("y", "a")}, "a column of labels"), ({"only": ("a",), "drop": ("a",)}, "--drop")],
+)
+def test_one_use_a_column(table, options, told):
+    with pytest.raises(UsageError, match=rf"--columns [ya]: it is also {told}"):
+        read_table(table, TableReading(**options))
+    with pytest.raises(UsageError, match="column 'y' is named as two"):
+        Columns(label="y", group="y")
+
+
+def test_whole_numbers_that_float32_does_not_hold_are_noted(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n16777217,0.1\n1,0.2\n")
+    assert "1 values of 'a' rounded to float32" in read_table(tmp_path / "t.csv", TableReading()).notes
+
+
+def test_a_wrong_split_refuses_its_own_table(tmp_path):
+    (tmp_path / "t.csv").write_text("a,split\n1,foo\n")
+    with pytest.raises(InputError, match="split 'foo' is unknown"):
+        read_table(tmp_path / "t.csv", TableReading())
+
+
+def test_big_endian_arrays_are_read(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.eye(2, dtype=">f8"), y=np.array([0, 1], ">i2"))
+    assert read_table(tmp_path / "t.npz", TableReading()).items["stated"].tolist() == ["0", "1"]

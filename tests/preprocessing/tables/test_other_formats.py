@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.io import savemat
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.tables.columns import Columns, TableReading
@@ -35,7 +36,8 @@ BAD = {
     "durations": (pa.array([1, 2, 3], pa.duration("s")), "is a time"),
     "structs": (pa.array([{"a": 1}] * 3), "is of type struct"),
     "maps": (pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int8())), "is of type map"),
-    "bytes": (pa.array([b"a"] * 3), "is of type binary"),
+    "bytes that are no text": (pa.array([b"\xff\xfe"] * 3), "is of type binary"),
+    "bytes": (pa.array([b"a"] * 3), "row 1: 'a' is text"),
     "lists of texts": (pa.array([["a"]] * 3), "lists of string"),
     "uneven lists": (pa.array([[1], [1, 2], [1]]), r"several lengths \(row 1: 1, row 2: 2\)"),
     "texts": (pa.array(["a", "b", "c"]), "row 1: 'a' is text"),
@@ -68,7 +70,7 @@ def test_an_index_of_pandas_is_no_feature(tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     read = read_table(tmp_path / "t.parquet", TableReading())
     assert read.names == ["a"]
-    assert read.notes == ["index 'patient' left out"]
+    assert "index 'patient' left out" in read.notes
 
 
 def test_a_sheet_is_the_only_filled_one_or_named(tmp_path):
@@ -97,6 +99,53 @@ def test_matlab_7_3_is_read_as_matlab_means_it(tmp_path):
     read = read_table(tmp_path / "t.mat", TableReading())
     assert read.values.tolist() == x.tolist()
     assert read.items["stated"].tolist() == ["0", "1", "0"]
+
+
+def test_a_formula_without_a_value_is_refused_and_an_empty_column_is_none(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["a", None, "b"], [1, None, 2], [3, None, 4]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert read_table(tmp_path / "t.xlsx", TableReading()).names == ["a", "b"]
+    book.active["A3"] = "=1+1"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="cell A3: a formula without a stored value"):
+        read_table(tmp_path / "t.xlsx", TableReading(missing="median"))
+
+
+def test_labels_of_matlab_in_cells_are_texts(tmp_path):
+    labels = np.empty((3, 1), dtype=object)
+    labels[:, 0] = ["normal", "abnormal", "normal"]
+    savemat(tmp_path / "t.mat", {"X": np.eye(3), "y": labels})
+    assert read_table(tmp_path / "t.mat", TableReading()).items["stated"].tolist() == labels[:, 0].tolist()
+    with h5py.File(tmp_path / "t73.mat", "w", userblock_size=512) as file:
+        file["X"] = np.eye(3)
+        references = np.empty((1, 3), dtype=h5py.ref_dtype)
+        for place, text in enumerate(labels[:, 0]):
+            word = file.create_dataset(
+                f"#refs#/{place}", data=np.array([[ord(letter)] for letter in text], np.uint16)
+            )
+            word.attrs["MATLAB_class"] = b"char"
+            references[0, place] = word.ref
+        file.create_dataset("y", data=references, dtype=h5py.ref_dtype).attrs["MATLAB_class"] = b"cell"
+    with (tmp_path / "t73.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    assert read_table(tmp_path / "t73.mat", TableReading()).items["stated"].tolist() == labels[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"X": np.array([[{"a": 1}]], object), "y": [1]}, "X is a "),
+        ({"data": {"X": np.eye(2)}}, "expected an array x"),
+        ({"X": np.eye(2), "y": np.array([[1], [np.array([1, 2])]], object)}, "y is a cell"),
+        ({"X": np.eye(2) * 1j}, "expected numbers"),
+    ],
+)
+def test_what_is_no_array_of_numbers_in_matlab_is_named(tmp_path, content, told):
+    savemat(tmp_path / "t.mat", content)
+    with pytest.raises(InputError, match=told):
+        read_table(tmp_path / "t.mat", TableReading())
 
 
 def test_a_label_in_a_name_of_the_persons_choice(tmp_path):
