@@ -15,6 +15,8 @@ KINDS = ("tiles", "radiographs", "images", "table")
 REMEDY = "run the ingest stage with --force."
 """What to do about a damaged store: nothing of it is lost that its inputs do not have."""
 MANIFEST_COLUMNS = ("item_id", "source", "shard", "index", "split", "label", "semi_label", "group")
+LABELS = {"label": (0, 1), "semi_label": (-1, 0, 1)}
+"""The values of the manifest's labels beside empty ones; see docs/reference/folders.md."""
 SOURCE_COLUMNS = ("source", "state", "reason", "attempts", "items", "bytes", "fingerprint")
 
 
@@ -38,25 +40,67 @@ def read_description(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_manifest(path: Path, table: pd.DataFrame) -> None:
-    """EsadError where the manifest has no items, a place that is no whole number, or a label that is none."""
+def check_manifest(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
+    """EsadError where the manifest has no items, a place that is no whole number, or a label that is none (`check_labels`)."""
     if table.empty:
         raise damaged(path, "is damaged (it has no items)", REMEDY)
     for name in ("shard", "index"):
         if not pd.api.types.is_integer_dtype(table[name].dtype) or table[name].isna().any():
             raise damaged(path, f"is damaged (column {name!r} holds other than whole numbers)", REMEDY)
-    for name in ("label", "semi_label"):
+    check_labels(path, table, whole)
+    if table["source"].isna().any():
+        raise damaged(path, "is damaged (an item without source)", REMEDY)
+
+
+def check_labels(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
+    """EsadError where a value of `label` or `semi_label` is none of LABELS; not `whole`: only where no int8 holds it."""
+    for name, known in LABELS.items():
         values = table[name]
         if not (pd.api.types.is_numeric_dtype(values.dtype) or values.isna().all()):
             raise damaged(path, f"is damaged (column {name!r} holds other than numbers)", REMEDY)
-    if table["source"].isna().any():
-        raise damaged(path, "is damaged (an item without source)", REMEDY)
+        for value in values.dropna().unique():
+            held = -128 <= value < 128 and value == int(value)
+            if value not in known and (whole or not held):
+                expected = ", ".join(map(str, known))
+                raise damaged(path, f"column {name!r} holds {value:g}; expected {expected} or empty", REMEDY)
+
+
+def check_apart(path: Path, table: pd.DataFrame) -> None:
+    """EsadError where two items of the manifest have one name, or lie at one place of a shard."""
+    names = pd.Index(table["item_id"])
+    if not names.is_unique:
+        raise damaged(path, f"item_id {names[names.duplicated()][0]!r} is there twice", REMEDY)
+    places = table["shard"].to_numpy(np.int64) << 32 | table["index"].to_numpy(np.int64)
+    if (np.diff(places) <= 0).any():  # else they ascend, as an ingest stage writes them
+        twice = np.flatnonzero(pd.Series(places).duplicated().to_numpy())
+        if twice.size:
+            shard, index = (int(table[name].iloc[twice[0]]) for name in ("shard", "index"))
+            raise damaged(path, f"has items at the same place (index {index} of shard {shard})", REMEDY)
+
+
+def check_count(path: Path, table: pd.DataFrame, description: dict[str, Any]) -> None:
+    """EsadError where the manifest has another number of items than store.json states; older ones state none."""
+    stated = description.get("items", len(table))
+    if stated != len(table):
+        raise damaged(path, f"has {len(table)} items, store.json states {stated}", REMEDY)
+
+
+def check_finite(values: np.ndarray, missing: bool, where: Callable[[int], tuple[Path, str]]) -> None:
+    """EsadError where a row of a table's `values` (N, D) is infinite or, unless `missing` cells are to be filled, has none.
+
+    `where` of a row's number: the shard's file and the item's name.
+    """
+    wrong = np.isinf(values) if missing else ~np.isfinite(values)
+    if wrong.any():
+        path, name = where(int(wrong.any(axis=1).argmax()))
+        raise damaged(path, f"item {name!r} is not finite (an infinite or missing value)", REMEDY)
 
 
 def check_shard(path: Path, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
     """EsadError where a shard's array is not of the store's type and shape."""
     if array.dtype != np.dtype(dtype) or array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        found, wanted = " x ".join(map(str, array.shape[1:])), " x ".join(map(str, shape))
+        found, wanted = (" x ".join(map(str, sides)) for sides in (array.shape[1:], shape))
+        found = found or "single numbers,"
         raise damaged(path, f"holds items of {found} {array.dtype}, the store of {wanted} {dtype}", REMEDY)
 
 

@@ -26,6 +26,8 @@ def damaged(path: Path, what: str, remedy: str) -> EsadError:
 def _state(path: Path) -> str | None:
     """What is wrong with the file before its content is looked at, or None."""
     try:
+        if path.is_dir():
+            return "is a folder, expected a file"
         if not path.is_file():
             return "is missing"
         return None if path.stat().st_size else "is empty"

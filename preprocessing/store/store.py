@@ -31,6 +31,9 @@ from esad.preprocessing.store.opening import (
     MANIFEST_COLUMNS,
     REMEDY,
     SOURCE_COLUMNS,
+    check_apart,
+    check_count,
+    check_finite,
     check_manifest,
     check_places,
     check_shard,
@@ -302,7 +305,8 @@ class Store:
     def __init__(self, root: Path, whole: bool = True) -> None:
         """Open the store at `root`; UsageError where no such folder is, EsadError where it is no finished store or damaged.
 
-        `whole`: every item must be at a place of its shard. Without it, what is not is for the caller to find.
+        `whole`: items must have known labels, a name and a place of its shard each, be as many as store.json states,
+        and a table's be finite when it is read. Without it, what is not so is for the caller to find.
         """
         self.root = Path(root)
         if not self.root.exists():
@@ -320,10 +324,13 @@ class Store:
         self.description: dict[str, Any] = read_description(marker)
         path = self.root / "manifest.parquet"
         self.manifest = read_table(path, REMEDY, MANIFEST_COLUMNS)
-        check_manifest(path, self.manifest)
+        check_manifest(path, self.manifest, whole)
         self._check_names()
         self._shards: dict[int, np.ndarray] = {}
+        self._whole = whole
         if whole:
+            check_count(path, self.manifest, self.description)
+            check_apart(path, self.manifest)
             self.sources  # noqa: B018 - opened now, so that a damaged one is not found in the middle of a stage
             check_places(self.manifest, path, lambda number: len(self.shard(number)))
 
@@ -387,7 +394,10 @@ class Store:
         return self._shards[number]
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:
-        """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D)."""
+        """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D).
+
+        EsadError, naming the item, for a table's that is not finite (`check_finite`), in a store opened whole.
+        """
         shards, places = self._places
         if positions is not None:
             shards, places = shards[positions], places[positions]
@@ -395,4 +405,11 @@ class Store:
         for number in np.unique(shards):
             mask = shards == number
             out[mask] = self.shard(int(number))[places[mask]]
+        if self._whole and self.kind == "table":
+
+            def where(row: int) -> tuple[Path, str]:
+                position = row if positions is None else int(np.arange(len(self))[positions][row])
+                return shard_path(self.root, int(shards[row])), str(self.manifest["item_id"].iloc[position])
+
+            check_finite(out, self.settings.get("missing") == "median", where)
         return out
