@@ -15,9 +15,10 @@ def find_sources(
     """The archive (one folder) and the inputs' paths relative to it, sorted.
 
     A folder is searched in depth for files that `accepts`; hidden ones and what lies in `out`, the store to be
-    written, are left out. A file that was named is always taken, so that its fault is reported. Paths are relative to
-    the one folder given, else to the deepest folder that holds all inputs. Raises UsageError for a missing input,
-    EsadError for folders without any input.
+    written, are left out. A file that was named is always taken, so that its fault is reported, and so is a link to
+    nothing whose name is accepted: it is refused where it is read. Paths are relative to the one folder given, else to
+    the deepest folder that holds all inputs. Raises UsageError for a missing input, EsadError for folders without any
+    input.
     """
     missing = [path for path in inputs if not path.exists()]
     if missing:
@@ -36,13 +37,12 @@ def find_sources(
         for candidate in sorted(path.rglob("*")):
             relative = candidate.relative_to(path)
             if (
-                candidate.is_file()
+                (candidate.is_file() or leads_nowhere(candidate))
                 and not (written is not None and candidate.is_relative_to(written))
                 and not any(part.startswith(".") for part in relative.parts)
-                and accepts(candidate)
+                and _accepted(candidate, accepts)
             ):
-                inside = candidate.resolve().is_relative_to(archive)
-                if not inside:
+                if not leads_nowhere(candidate) and not candidate.resolve().is_relative_to(archive):
                     say(f"{candidate}: left out, it is a link to a place outside {archive}.")
                     continue
                 found.add(candidate.relative_to(archive).as_posix())
@@ -50,6 +50,18 @@ def find_sources(
         names = ", ".join(str(path) for path in inputs)
         raise EsadError(f"{names}: nothing in it that this stage reads. Check the path and the file endings.")
     return archive, sorted(found)
+
+
+def _accepted(path: Path, accepts: Callable[[Path], bool]) -> bool:
+    try:
+        return accepts(path)
+    except FileNotFoundError:  # a link to nothing, whose name does not say what it is
+        return False
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether `path` is a link whose target is not there, or that leads to itself; git-annex and DVC leave such."""
+    return path.is_symlink() and not path.exists()
 
 
 def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:
@@ -61,15 +73,20 @@ def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:
 
 
 def parse_kinds(option: str, pairs: Iterable[str], kinds: Collection[str], example: str) -> dict[str, str]:
-    """`["good=normal"]` -> {"good": "normal"}; UsageError, naming the option, for another form or a kind that is none."""
-    found = {}
+    """`["good=normal"]` -> {"good": "normal"}; UsageError, naming the option, for another form, a kind that is none, or
+    one name (in any case) of two kinds."""
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, kind = (part.strip() for part in pair.rpartition("="))
         if not equals or not name or kind not in kinds:
             raise UsageError(
                 f"{option} {pair!r}: expected NAME=KIND with KIND one of {', '.join(kinds)}, for example {example}."
             )
-        found[name] = kind
+        before = next((one for one in found if one.lower() == name.lower()), name)
+        if found.setdefault(before, kind) != kind:
+            raise UsageError(
+                f"{option}: {name!r} stands twice, as {found[before]} and as {kind}; give one of them."
+            )
     return found
 
 

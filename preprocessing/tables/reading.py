@@ -76,7 +76,7 @@ def feature_columns(path: Path, reading: TableReading) -> tuple[str, ...]:
 def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """(columns, why some can be no features, notes); formats of C libraries that can die are read in a process of their own."""
     name = path.name.lower()
-    packed = path.stat().st_size
+    packed = path.stat().st_size if path.is_file() else 0  # a link to nothing is refused by the reader
     with refusing(path.name, name.rsplit(".", 1)[-1]):
         if name.endswith(".npz"):
             return _from_arrays(load_npz(path), path, reading), {}, []
