@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.store.store import finished_units, shard_digest, shard_path
+from esad.preprocessing.store.store import file_digest, finished_units, shard_path
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -48,6 +48,7 @@ def store_rules(store: Store) -> list[Rule]:
         _places_apart(store),
         _shards_used(store),
         _counts_agree(store),
+        _manifest_unchanged(store),
         _shards_unchanged(store, lengths),
     ]
     return [*rules, _values_finite(store, lengths)] if store.kind == "table" else rules
@@ -111,6 +112,18 @@ def _counts_agree(store: Store) -> Rule:
     )  # fmt: skip
 
 
+def _manifest_unchanged(store: Store) -> Rule:
+    """The manifest is, byte by byte, what the ingest stage wrote: its labels and places, too."""
+    name, path = "manifest_unchanged", store.root / "manifest.parquet"
+    remedy = (
+        f"this file is not what the ingest stage wrote; labels are changed by its --labels alone: {FORCE}"
+    )
+    if "manifest_digest" not in store.description:
+        return Rule(name, (), remedy, "store.json has no digest of it (an older esad wrote it)")
+    same = file_digest(path) == store.description["manifest_digest"]
+    return Rule(name, () if same else (path.name,), remedy)
+
+
 def _shards_unchanged(store: Store, lengths: dict[int, int]) -> Rule:
     """Each shard is, byte by byte, what was written; stores older than the digests cannot tell."""
     digest = store.sources.set_index(store.sources["source"].astype(str))["shard_digest"]
@@ -123,7 +136,7 @@ def _shards_unchanged(store: Store, lengths: dict[int, int]) -> Rule:
     changed = [
         shard_path(store.root, number).name
         for number, value in sorted(known.items())
-        if shard_digest(shard_path(store.root, number)) != value
+        if file_digest(shard_path(store.root, number)) != value
     ]
     lacking = len(lengths) - len(known)
     told = (

@@ -51,8 +51,8 @@ from esad.preprocessing.store.writing import (
 )
 
 __all__ = [
-    "KINDS", "MANIFEST_TYPES", "SOURCE_TYPES", "Parts", "Store", "Unit", "finalise", "fingerprint", "finished_units",
-    "item_id", "read_sources", "remove_temporaries", "shard_digest", "shard_path", "temporary_path", "with_types",
+    "KINDS", "MANIFEST_TYPES", "SOURCE_TYPES", "Parts", "Store", "Unit", "file_digest", "finalise", "fingerprint",
+    "finished_units", "item_id", "read_sources", "remove_temporaries", "shard_path", "temporary_path", "with_types",
     "write_array", "write_atomically", "write_csv", "write_failures", "write_json", "write_table", "write_unit",
 ]  # fmt: skip
 MANIFEST_TYPES = {
@@ -73,7 +73,7 @@ SOURCE_TYPES = {
     "items": "int32",
     "bytes": "int64",
     "fingerprint": "str",
-    "shard_digest": "str",  # of the shard that has the source's items, see `shard_digest`
+    "shard_digest": "str",  # of the shard that has the source's items, see `file_digest`
 }
 
 
@@ -148,8 +148,8 @@ def shard_path(root: Path, number: int) -> Path:
     return root / "shards" / f"{number:05d}.npy"
 
 
-def shard_digest(path: Path) -> str:
-    """32 hex digits of BLAKE2b over a shard's file: what a store's audit knows a changed shard by.
+def file_digest(path: Path) -> str:
+    """32 hex digits of BLAKE2b over a file: what a store's audit knows a changed shard or manifest by.
 
     A gigabyte takes a second (one core of docs/explanation/measurements.md); it was just written, and is in memory.
     """
@@ -177,7 +177,7 @@ def write_unit(
     items["shard"] = np.int32(unit.number)
     items["index"] = np.arange(len(items), dtype=np.int32)
     parts, shard = root / "parts", shard_path(root, unit.number)
-    digest = shard_digest(shard) if len(items) and shard.is_file() else None
+    digest = file_digest(shard) if len(items) and shard.is_file() else None
     sources = sources.assign(shard_digest=[digest if count else None for count in sources["items"]])
     write_table(parts / f"items-{unit.number:05d}.parquet", items)
     write_table(parts / f"sources-{unit.number:05d}.parquet", with_types(sources, SOURCE_TYPES))
@@ -276,11 +276,12 @@ class Parts:
 
 
 def finalise(root: Path, manifest: pd.DataFrame, description: dict[str, Any], sources: pd.DataFrame) -> None:
-    """Write the tables and `store.json` (last), which make the folder a store."""
-    write_table(root / "manifest.parquet", with_types(manifest, MANIFEST_TYPES))
+    """Write the tables and `store.json` (last, with the manifest's `manifest_digest`), which make the folder a store."""
+    path = root / "manifest.parquet"
+    write_table(path, with_types(manifest, MANIFEST_TYPES))
     write_table(root / "sources.parquet", sources)
     write_failures(root, sources)
-    write_json(root / "store.json", description)
+    write_json(root / "store.json", {**description, "manifest_digest": file_digest(path)})
 
 
 def write_failures(root: Path, sources: pd.DataFrame) -> None:

@@ -20,11 +20,12 @@ from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.scoring.scores_table import parts_of
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
-from esad.preprocessing.store.store import Store
+from esad.preprocessing.store.store import Store, file_digest
 from tests.pipeline.stores import QUICK_TABLE, make_store
 
 FILE_CHECKS = [
-    "shards_fit", "places_fit", "places_apart", "shards_used", "counts_agree", "shards_unchanged", "values_finite",
+    "shards_fit", "places_fit", "places_apart", "shards_used", "counts_agree", "manifest_unchanged", "shards_unchanged",
+    "values_finite",
 ]  # fmt: skip
 RUN_CHECKS = [
     "items_exist", "parts_known", "one_part", "groups_apart", "identical_apart", "labels_agree", "scaling_on_training",
@@ -64,7 +65,10 @@ def failed(summary: dict) -> list[str]:
 
 
 def change(path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """`edit` made to a table; a manifest's digest is stated anew, so that other rules are tried on their own."""
     edit(pd.read_parquet(path)).to_parquet(path, index=False)
+    if path.name == "manifest.parquet":
+        set_description("manifest_digest", file_digest(path))(path.parent)
 
 
 def one_of(table: pd.DataFrame, part: str, label: int) -> int:
@@ -79,7 +83,7 @@ def test_a_clean_run_passes_and_says_what_was_checked(clean, capsys):
     assert {check["name"] for check in summary["checks"]} == {*FILE_CHECKS, "store_unchanged", *RUN_CHECKS}
     assert summary["unchecked"] == []
     assert all(check["count"] == 0 and check["examples"] == [] for check in summary["checks"])
-    assert "all 15 checks passed" in told
+    assert "all 16 checks passed" in told
 
 
 def unknown_item(folder: Path) -> None:
@@ -204,7 +208,7 @@ def test_a_stores_stated_split_is_checked(copy, capsys, column, value, name):
 
 def test_a_store_without_a_stated_split_says_what_it_could_not_check(clean, tmp_path, capsys):
     make_store(tmp_path, "images")
-    for store, count in ((clean / "store", 9), (tmp_path / "store", 8)):
+    for store, count in ((clean / "store", 10), (tmp_path / "store", 9)):
         status, summary, told = audited(store, capsys)
         assert status == 3
         assert summary["passed"] is True
@@ -306,6 +310,46 @@ def test_a_store_older_than_the_digests_says_that_its_shards_could_not_be_checke
     status, summary, told = audited(copy / "store", capsys)
     assert (status, failed(summary)) == (3, [])
     assert "Not checked: shards_unchanged (1 of 1 shards have no digest" in told
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda table: table.assign(index=table["index"].to_numpy()[::-1]),
+        lambda table: table.assign(label=1 - table["label"]),
+        lambda table: table.assign(group="one"),
+        lambda table: table[::-1],
+    ],
+    ids=["index", "label", "group", "order"],
+)
+def test_a_manifest_that_is_not_what_was_written_is_found(copy, capsys, edit):
+    path = copy / "store" / "manifest.parquet"
+    edit(pd.read_parquet(path)).to_parquet(path, index=False)
+    status, summary, told = audited(copy / "store", capsys)
+    assert (status, failed(summary)) == (1, ["manifest_unchanged"])
+    assert "manifest.parquet): this file is not what the ingest stage wrote" in told
+    assert "--labels" in told
+
+
+def test_a_store_older_than_the_manifests_digest_says_so(copy, capsys):
+    state_a_split(copy / "store")
+    path = copy / "store" / "store.json"
+    content = json.loads(path.read_text())
+    del content["manifest_digest"]
+    path.write_text(json.dumps(content))
+    status, summary, told = audited(copy / "store", capsys)
+    assert (status, failed(summary)) == (3, [])
+    assert "Not checked: manifest_unchanged (store.json has no digest of it" in told
+
+
+@pytest.mark.parametrize("value", [None, 5, "", []])
+def test_a_digest_that_is_none_is_no_agreement(copy, capsys, value):
+    set_description("manifest_digest", value)(copy / "store")
+    status = call(["audit", str(copy / "store"), "--json"])
+    told = capsys.readouterr()
+    assert status == 1
+    assert "manifest_" in told.out
+    assert "a fault of esad itself" not in told.err
 
 
 def test_copies_are_told(copy, capsys):
