@@ -66,6 +66,8 @@ class SlideTask:
     """The rule that then takes the place of grid and tissue mask."""
     series: SlideSeries | None = None
     """Which DICOM files are copies of others, or refused for sharing UIDs."""
+    unread: frozenset[str] = frozenset()
+    """Slides whose outlines seem to lie in a file that is not read."""
 
     def areas_of(self, source: str, frame: SlideFrame) -> Areas | None:
         """The outlined areas of the slide; None where it has no outlines. InputError where they cannot be read, or are not its."""
@@ -89,8 +91,9 @@ def slide_task(listing: SlideListing, workers: int) -> SlideTask:
     threads = max(1, workers // max(1, min(workers, len(listing.sources))))
     protocol = listing.protocol if listing.listed is None else None
     return SlideTask(
-        listing.archive, listing.settings, listing.outlines, threads, listing.listed, protocol, listing.series
-    )
+        listing.archive, listing.settings, listing.outlines, threads, listing.listed, protocol, listing.series,
+        listing.unread,
+    )  # fmt: skip
 
 
 def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
@@ -256,7 +259,7 @@ def _items(
     items["mpp"] = mpp
     for name, values in measured.items():
         items[name] = values.to_numpy()
-    _label(items, boxes, task, areas)
+    _label(items, boxes, task, areas, source)
     return items
 
 
@@ -344,11 +347,12 @@ def _corners(slide: Slide, plan: ReadPlan, settings: TileSettings, listed: pd.Da
     return corners
 
 
-def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, areas: Areas | None) -> None:
+def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, areas: Areas | None, source: str) -> None:
     """`tumour_fraction` and `label` from the outlines: 0 without tumour, 1 from `labels.min_fraction`, else null.
 
     Null, too, where a tile is less than that in tumour and touches an ignored area, or is not wholly inside the regions
-    where the slide has some, or where it has no outlines and `labels.without_outlines` says unknown.
+    where the slide has some, or where it has no outlines and `labels.without_outlines` says unknown or a file
+    that is not read may hold them.
     """
     import numpy as np
 
@@ -366,7 +370,7 @@ def _label(items: pd.DataFrame, boxes: np.ndarray, task: SlideTask, areas: Areas
         )
         if areas.regions is not None:
             unknown |= outline_fractions(areas.regions, boxes) < 1 - 1e-9
-    elif task.settings.labels.without_outlines == "unknown":
+    elif task.settings.labels.without_outlines == "unknown" or source in task.unread:
         fraction, unknown = np.full(len(items), np.nan), ~unknown
     least = task.settings.labels.min_fraction - 1e-9
     label = np.select([fraction >= least, (fraction == 0) & ~unknown], [1, 0], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from esad.pipeline.ingest.inputs import by_stem, find_sources, parse_kinds
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.settings.ignored import warnings_of_tiles
 from esad.pipeline.slides.camelyon16 import Camelyon16, read_archive, with_protocol_target
-from esad.pipeline.slides.notes import Outlined, about_others, about_outlines
+from esad.pipeline.slides.notes import Outlined, about_others, about_outlines, about_unread
 from esad.pipeline.slides.stain_target import target_digest
-from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 
 if TYPE_CHECKING:
     from esad.preprocessing.slides.series import SlideSeries
@@ -36,6 +37,8 @@ class SlideListing:
     """Slide -> its rows of the published tile lists, if these were given."""
     protocol: Camelyon16 | None
     warnings: list[str]
+    unread: frozenset[str]
+    """Slides that have a file of outlines, it seems, of an ending that is not read: their labels are unknown."""
     series: SlideSeries
     """Which DICOM files are copies, or share UIDs by mistake."""
 
@@ -43,7 +46,8 @@ class SlideListing:
         """What notes on outlines need to know; None where labels come from elsewhere, or there are no outlines."""
         if not self.outlines or self.listed is not None or self.protocol is not None:
             return None
-        return Outlined(len(self.sources) - len(self.outlines), self.settings.labels.without_outlines)
+        without = len(self.sources) - len(self.outlines) - len(self.unread)
+        return Outlined(without, self.settings.labels.without_outlines)
 
     def resolved_settings(self) -> dict[str, Any]:
         """The settings as a store keeps them: of files not their names but what they hold."""
@@ -93,19 +97,24 @@ def list_slides(
     elif protocol is not None:
         warnings += protocol.told()
     outlines: dict[str, Path] = {}
+    unread: dict[str, Path] = {}
     if annotations is not None or (protocol is not None and listed is None):
         place = annotations or archive
-        outlines, others = outlines_of(place, sources)
+        outlines, others, unread = outlines_of(place, sources)
         if protocol is not None:
+            unread = {}  # lists and names of the archive say which slides are normal
             warnings.append(f"{place}: outlines for {len(outlines)} slides.")
         else:
             warnings += about_outlines(place, len(outlines), len(sources), settings.labels.without_outlines)
             warnings += about_others(others, not anonymous)
+            warnings += about_unread(unread.values(), not anonymous)
     warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened
     if settings.stain_target is not None:
         settings = settings.model_copy(update={"stain_target": str(Path(settings.stain_target).resolve())})
-    return SlideListing(archive, sources, settings, outlines, listed, protocol, warnings, series)
+    return SlideListing(
+        archive, sources, settings, outlines, listed, protocol, warnings, frozenset(unread), series
+    )
 
 
 def listed_tiles(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
@@ -146,9 +155,11 @@ def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
     return parse_kinds("--outline-class", pairs, OF_CLASSES, "DCIS=anomaly")
 
 
-def outlines_of(folder: Path, sources: Sequence[str]) -> tuple[dict[str, Path], tuple[Path, ...]]:
-    """Slide -> outline file of the same stem (any case), and the files that are of no slide; UsageError where two slides have
-    the stem of one file."""
+def outlines_of(
+    folder: Path, sources: Sequence[str]
+) -> tuple[dict[str, Path], tuple[Path, ...], dict[str, Path]]:
+    """(slide -> outline file of the same stem (any case), the files that are of no slide, slide -> file of its name that is
+    not read); UsageError where two slides have the stem of one file."""
     from esad.preprocessing.slides.outlines.finding import match_outlines
 
     named, found = by_stem(sources), {}
@@ -161,14 +172,17 @@ def outlines_of(folder: Path, sources: Sequence[str]) -> tuple[dict[str, Path], 
                 "their folders apart, each with its own outlines."
             )
         found[slides[0]] = path.absolute()
-    return found, matches.others
+    unread = {slide: path for stem, path in matches.unread.items() for slide in named[stem]}
+    return found, matches.others, unread
 
 
 def outlines_digest(paths: Iterable[Path]) -> str:
-    """16 hex digits over names and bytes."""
+    """16 hex digits over names and bytes; a file that cannot be read, whose slide is refused, counts by its name."""
     from esad.preprocessing.slides.outlines.reading import outline_bytes
 
     whole = hashlib.sha256()
     for path in sorted(set(paths)):
-        whole.update(path.name.encode() + outline_bytes(path))
+        whole.update(path.name.encode())
+        with contextlib.suppress(InputError):
+            whole.update(outline_bytes(path))
     return whole.hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,18 @@ def about_others(files: Sequence[Path], may_name: bool) -> list[str]:
     return [
         f"{len(files)} outline files match no slide and are not used{f' (first: {names})' if may_name else ''}; the outlines "
         "of a slide are named as the slide."
+    ]
+
+
+def about_unread(files: Iterable[Path], may_name: bool) -> list[str]:
+    """What to say of files that are called as slides without outlines, and of endings that are not read."""
+    names = sorted({path.name for path in files})
+    if not names:
+        return []
+    first = f" (first: {', '.join(names[:MOST_NAMED])})" if may_name else ""
+    return [
+        f"{len(names)} files are named as slides that have no outline file, and are not read{first}: if they are outlines, "
+        "export them as XML, NDPA, GeoJSON or JSON, else put them elsewhere. These slides have no label."
     ]
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.slides.outlines.frame import same_name
 from esad.preprocessing.slides.outlines.labelme_coco import coco_stems, is_coco
 from esad.preprocessing.slides.outlines.reading import FAULTS, json_of, outline_bytes
 from esad.preprocessing.slides.reading import SUFFIXES as SLIDE_SUFFIXES
+from esad.preprocessing.slides.reading import is_slide
 from esad.preprocessing.zips import file_names
 
 SUFFIXES = (".xml", ".ndpa", ".geojson", ".json")
+NO_OUTLINES = (".zip", ".md5", ".sha1", ".sha256", ".sha512", ".dvc")
+"""Endings of files beside a slide that cannot be its outlines: what is looked into, and check sums."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +28,36 @@ class Matches:
     files: dict[str, Path]
     """Lower-case stem of the slide -> its file; a COCO file may be that of several."""
     others: tuple[Path, ...]
+    unread: Mapping[str, Path] = field(default_factory=dict)
+    """Lower-case stem of a slide without outline file -> a file of its name whose ending is of no format that is read."""
 
 
-def _outline_files(folder: Path) -> Iterator[Path]:
-    """All outline files below `folder`, and those in its zips as ARCHIVE.zip/MEMBER; UsageError for a broken zip."""
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, and those in its zips as ARCHIVE.zip/MEMBER; UsageError for a broken zip.
+
+    Links to nothing are among them, and folders that are called as an outline file and hold none: they are refused where a
+    slide has them.
+    """
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-        if not path.is_file() or path.name.startswith("."):
+        if path.name.startswith("."):
             continue
-        found = [path]
-        if path.suffix.lower() == ".zip":
+        if path.is_dir():
+            if is_outline(path) and not any(is_outline(inner) for inner in path.rglob("*")):
+                yield path
+        elif path.suffix.lower() == ".zip":
             if not zipfile.is_zipfile(path):
                 raise UsageError(
                     f"{path}: not a readable zip, and it may hold outlines. Copy it anew, or take it away."
                 )
-            found = [path / name for name in file_names(path)]
-        yield from (one for one in found if one.suffix.lower() in SUFFIXES and not one.name.startswith("."))
+            inner_paths = (path / name for name in file_names(path))
+            yield from (inner for inner in inner_paths if not inner.name.startswith("."))
+        else:
+            yield path
+
+
+def is_outline(path: Path) -> bool:
+    """Whether the name is that of an outline file of a format that is read."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def _stems(path: Path) -> list[str]:
@@ -61,30 +80,69 @@ def _coco(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _slides_of(path: Path, wanted: set[str] | None) -> list[str]:
+def _slides_of(path: Path, wanted: _Wanted | None) -> list[str]:
     """Lower-case stems of the slides that the file outlines, among `wanted` or at all."""
     own = _stems(path)
-    of_own = [own[-1]] if wanted is None else [stem for stem in own if stem in wanted][:1]
+    of_own = [own[-1]] if wanted is None else wanted.of(own)[:1]
     content = _coco(path)
     if content is None:
         return of_own
     try:
-        told = set(coco_stems(content))
+        told = coco_stems(content)
     except FAULTS:
         return of_own
-    return sorted(told if wanted is None else told & wanted) or of_own
+    return sorted(set(told) if wanted is None else set(wanted.of(told))) or of_own
+
+
+class _Wanted:
+    """The lower-case stems of slides, by how outline files may write them."""
+
+    def __init__(self, stems: Iterable[str]) -> None:
+        self._stems = {stem.lower() for stem in stems}
+        self._alike: dict[str, list[str]] = {}
+        for stem in sorted(self._stems):
+            self._alike.setdefault(same_name(stem), []).append(stem)
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """The stems that `names` mean, in their order: the very one, else the one that differs only as `same_name` allows."""
+        found = []
+        for name in names:
+            if name.lower() in self._stems:
+                found.append(name.lower())
+                continue
+            alike = self._alike.get(same_name(name), [])
+            if len(alike) > 1:
+                raise UsageError(
+                    f"an outline file of {name!r} may be of {alike[0]!r} or {alike[1]!r}; rename one slide."
+                )
+            found += alike
+        return found
+
+    def named_by(self, path: Path) -> list[str]:
+        """The stem that the file's name begins with, before a point, the longest; [] where there is none."""
+        parts = path.name.split(".")
+        return self.of(".".join(parts[:count]) for count in range(len(parts), 0, -1))[:1]
 
 
 def match_outlines(folder: Path, stems: Iterable[str] | None = None) -> Matches:
     """The outline files below `folder` (or in a zip there) for the slides `stems` (any case), or for all there are.
 
     Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_areas` understands. Raises UsageError where two files outline
-    the same slide, or a zip cannot be read.
+    the same slide, a file may be of two, or a zip cannot be read.
     """
-    wanted = None if stems is None else {stem.lower() for stem in stems}
+    wanted = None if stems is None else _Wanted(stems)
     found: dict[str, Path] = {}
+    unread: dict[str, Path] = {}
     others = []
-    for path in _outline_files(folder):
+    for path in _files(folder):
+        if not is_outline(path):
+            if (
+                wanted is not None
+                and path.suffix.lower() not in (*NO_OUTLINES, *SLIDE_SUFFIXES)
+                and not is_slide(path)
+            ):
+                unread |= dict.fromkeys(wanted.named_by(path), path)
+            continue
         slides = _slides_of(path, wanted)
         if not slides:
             others.append(path)
@@ -92,7 +150,8 @@ def match_outlines(folder: Path, stems: Iterable[str] | None = None) -> Matches:
             if stem in found:
                 raise UsageError(f"{found[stem]} and {path} both outline the slide {stem}; keep one of them.")
             found[stem] = path
-    return Matches(found, tuple(others))
+    unread = {stem: path for stem, path in unread.items() if stem not in found}
+    return Matches(found, tuple(others), unread)
 
 
 def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:

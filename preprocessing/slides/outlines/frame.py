@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,12 @@ LARGEST_OFFSET = 1e9
 """Nanometres; a glass is 7.6 cm long."""
 COLUMNS = ("slide_mpp_x", "slide_mpp_y", "slide_offset_x", "slide_offset_y")
 """Of sources.parquet and slides.parquet: microns a pixel, and nm from the centre of the glass; NaN where not known."""
+
+
+def same_name(stem: str) -> str:
+    """The stem of a slide or of its outlines as they are compared: whatever the case, blanks around it, how its accents are
+    composed (file systems of macOS take them apart), and whether the slide is an `.ome.tif`."""
+    return unicodedata.normalize("NFC", stem).strip().lower().removesuffix(".ome").strip()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from esad.preprocessing.slides.outlines.areas import Outline
-from esad.preprocessing.slides.outlines.frame import SlideFrame
+from esad.preprocessing.slides.outlines.frame import SlideFrame, same_name
 from esad.preprocessing.slides.outlines.geometry import (
     corners_of,
     ellipse,
@@ -104,7 +104,9 @@ def coco_outlines(content: dict[str, Any], frame: SlideFrame | None) -> Iterator
     if frame is None or not frame.name:
         raise ValueError("it is about several images, and the slide is not known")
     stems = coco_stems(content)
-    mine = [image for image, stem in zip(content["images"], stems, strict=True) if stem == frame.name.lower()]
+    own, name = frame.name.lower(), same_name(frame.name)
+    alike = own if own in stems else next((stem for stem in stems if same_name(stem) == name), own)
+    mine = [image for image, stem in zip(content["images"], stems, strict=True) if stem == alike]
     if len(mine) != 1:
         first = f" (first: {stems[0][:60]!r})" if stems else ""
         raise ValueError(f"{len(mine)} of its {len(stems)} images{first} have the slide's name; expected one")

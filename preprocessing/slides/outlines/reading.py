@@ -19,6 +19,7 @@ from defusedxml.ElementTree import fromstring
 from shapely.geometry.base import BaseGeometry
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.slides.outlines.areas import OF_CLASSES, Areas, Stated, collect
 from esad.preprocessing.slides.outlines.asap import asap_outlines
 from esad.preprocessing.slides.outlines.frame import SlideFrame
@@ -165,4 +166,10 @@ def outline_bytes(path: Path) -> bytes:
         with zipfile.ZipFile(archive) as members:
             return read_member(members, path.relative_to(archive).as_posix())
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path.name}: cannot be read ({error}).") from error
+        raise InputError(f"{path.name}: cannot be read ({_why_unreadable(path, error)}).") from error
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that is not there; fetch it, or take the link away"
+    return in_words(error) if isinstance(error, OSError) else str(error)

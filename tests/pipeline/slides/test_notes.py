@@ -213,3 +213,22 @@ def test_hamamatsus_outlines_need_a_slide_that_says_where_it_lies(tmp_path):
     assert np.isfinite(
         Store(tmp_path / "store").sources.set_index("source").loc["other.ndpi", "slide_offset_x"]
     )
+
+
+def test_a_slide_whose_outlines_cannot_be_read_is_never_normal(slides, tmp_path, capsys):
+    folder = write(tmp_path / "outlines", slide__xml=asap())
+    (folder / "other.xml").symlink_to("nowhere")
+    assert tile(slides, tmp_path / "refused", folder) == ExitStatus.SOME_REFUSED
+    refused = pd.read_csv(tmp_path / "refused" / "failures.csv").set_index("source")["reason"]
+    assert "other.xml: cannot be read (a link to a file that is not there" in refused["other.ndpi"]
+    (folder / "other.xml").unlink()
+    (folder / "other.svg").write_text("<svg/>")
+    capsys.readouterr()
+    assert tile(slides, tmp_path / "unread", folder) == 0
+    told = capsys.readouterr().err
+    assert (
+        "1 files are named as slides that have no outline file, and are not read (first: other.svg)" in told
+    )
+    assert "slides have no outline file: their tiles are normal" not in told
+    assert set(labels(tmp_path / "unread", "other").values()) == {None}
+    assert set(labels(tmp_path / "unread", "slide").values()) >= {0}

@@ -7,8 +7,9 @@ import zipfile
 
 import pytest
 
-from esad.preprocessing.errors import UsageError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.slides.outlines.finding import find_outlines, match_outlines
+from esad.preprocessing.slides.outlines.reading import read_areas
 
 
 def test_outlines_are_found_by_stem_in_sub_folders_whatever_the_case(tmp_path):
@@ -70,3 +71,47 @@ def test_a_zip_that_cannot_be_read_is_not_a_folder_without_outlines(tmp_path):
     (tmp_path / "outlines.zip").write_bytes(content[: len(content) // 2])
     with pytest.raises(UsageError, match=r"outlines\.zip: not a readable zip"):
         find_outlines(tmp_path)
+
+
+def test_a_link_to_nothing_and_a_folder_of_an_outlines_name_are_found_and_refused(tmp_path):
+    (tmp_path / "a.xml").symlink_to("nowhere")
+    (tmp_path / "b.geojson").mkdir()
+    (tmp_path / "c.xml").mkdir()
+    (tmp_path / "c.xml" / "c.xml").write_text("<a/>")
+    (tmp_path / "d.xml").symlink_to("d.xml")
+    found = find_outlines(tmp_path, "abcd")
+    assert found == {stem: tmp_path / f"{stem}.xml" for stem in "ad"} | {
+        "b": tmp_path / "b.geojson", "c": tmp_path / "c.xml" / "c.xml"
+    }  # fmt: skip
+    for stem, told in (("a", "a link to a file that is not there"), ("b", "is a directory"), ("d", "link")):
+        with pytest.raises(InputError, match=rf"{stem}\..*cannot be read \(.*{told}"):
+            read_areas(found[stem])
+    assert match_outlines(tmp_path, "z").others
+    (tmp_path / "e.zip").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"e\.zip: not a readable zip"):
+        find_outlines(tmp_path)
+
+
+def test_files_of_a_slides_name_that_are_not_read_are_told_where_the_slide_has_no_other(tmp_path):
+    for name in ("a.svg", "b.geojson.gz", "b.v2.csv", "C.qpdata", "d.txt", "d.xml", "e.tif", "e.md5", "f.svs.json.bak", "g",
+                 "other.txt"):  # fmt: skip
+        (tmp_path / name).write_text("")
+    found = match_outlines(tmp_path, ["a", "b", "b.v2", "c", "d", "e", "f", "g"])
+    assert {stem: path.name for stem, path in found.unread.items()} == {
+        "a": "a.svg", "b": "b.geojson.gz", "b.v2": "b.v2.csv", "c": "C.qpdata", "f": "f.svs.json.bak", "g": "g"
+    }  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "h.zip", "w") as archive:
+        archive.writestr("deep/h.svg", "")
+    assert set(match_outlines(tmp_path, ["h"]).unread) == {"h"}
+
+
+def test_names_that_differ_in_composition_blanks_or_ome_are_the_same(tmp_path):
+    for name in ("om.geojson", "Tum\u00f6r.xml", "lead .xml", "both.xml", "qp.ome.xml"):
+        (tmp_path / name).write_text("<a/>")
+    (tmp_path / "export.json").write_text(coco("Gef\u00e4\u00df.ome.tif"))
+    stems = ["om.ome", "tumo\u0308r", "lead", "both", "both.ome", "qp", "gefa\u0308\u00df"]
+    found = match_outlines(tmp_path, stems)
+    assert set(found.files) == set(stems) - {"both.ome"}
+    assert found.others == ()
+    with pytest.raises(UsageError, match="may be of"):
+        match_outlines(tmp_path, ["om ", " om"])

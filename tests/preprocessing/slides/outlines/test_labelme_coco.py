@@ -109,3 +109,9 @@ def test_boxes_parts_and_crowds_of_coco(tmp_path):
 def test_annotations_of_coco_that_are_refused(tmp_path, annotation, told):
     with pytest.raises(InputError, match=told):
         read(tmp_path, changed(**annotation))
+
+
+def test_a_coco_image_may_leave_out_ome_and_compose_accents_otherwise(tmp_path):
+    content = coco(names=("other.tif", "Gefa\u0308\u00df.tif"))
+    named = replace(FRAME, name="Gef\u00e4\u00df.ome")
+    assert read(tmp_path, content, named).tumour.area == read(tmp_path, coco()).tumour.area
