@@ -12,7 +12,7 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.tables.columns import TableReading
-from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
+from esad.preprocessing.tables.dialect import END, SIGN, Dialect, find_dialect, open_bytes
 
 NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)*")
 """No name, and what pandas wrote in its place the last time that it read and wrote the table."""
@@ -42,12 +42,11 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
 
 def _read(path: Path, dialect: Dialect, names: int) -> pd.DataFrame:
     """pandas' frame; InputError for a line with more cells than the header has names, in our words."""
-    by_pandas = dialect.thousands if dialect.thousands and dialect.thousands.isascii() else None
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
             table = pd.read_csv(
-                text, sep=dialect.delimiter, decimal=dialect.decimal, thousands=by_pandas, low_memory=False,
-                skipinitialspace=True, skiprows=int(dialect.has_separator_line),
+                text, sep=dialect.delimiter, decimal=dialect.decimal, low_memory=False, skipinitialspace=True,
+                skiprows=int(dialect.has_separator_line),
             )  # fmt: skip
     except pd.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
@@ -55,12 +54,24 @@ def _read(path: Path, dialect: Dialect, names: int) -> pd.DataFrame:
         raise InputError(
             f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
         ) from error
-    if dialect.thousands and by_pandas is None:
-        texts = [name for name in table if pd.api.types.is_string_dtype(table[name].dtype)]
-        for name in texts:
-            plain = table[name].str.replace(dialect.thousands, "").str.replace(dialect.decimal, ".")
-            table[name] = table[name].mask(pd.to_numeric(plain, errors="coerce").notna(), plain)
+    for name in table if dialect.thousands else ():
+        if pd.api.types.is_string_dtype(table[name].dtype):
+            table[name] = _without_groups(table[name], dialect)
     return table
+
+
+def _without_groups(column: pd.Series, dialect: Dialect) -> pd.Series:
+    """Texts that are numbers of grouped thousands as plain ones; others stay.
+
+    Not pandas' `thousands`: that takes 1,5 for 15.
+    """
+    mark, point = re.escape(str(dialect.thousands)), re.escape(dialect.decimal)
+    number = rf"{SIGN}(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d*)(?:{point}\d+)?{END}"
+    fits = column.str.fullmatch(number).fillna(False).astype(bool)
+    plain = column.str.replace(str(dialect.thousands), "", regex=False).str.replace(
+        dialect.decimal, ".", regex=False
+    )
+    return column.where(~fits, plain)
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:

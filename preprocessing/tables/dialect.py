@@ -229,7 +229,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
     if reading.thousands not in ("auto", "none"):
         thousands = _mark("--thousands", reading.thousands)
     if thousands == "auto":
-        found = (groups | set(either)) - {decimal}
+        found = (groups | set(either)) - {decimal} - decimals
         if len(found) > 1:
             raise InputError(
                 f"{path.name}: numbers are grouped by {' and by '.join(map(repr, sorted(found)))}; say which with --thousands."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from esad.preprocessing.tables.items import as_words
 
 HOLES = ("?", "-", "\u2013", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!")
 """Texts for a missing value, beside what pandas takes for one."""
+LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 AS_0_AND_1 = "{column}={value}"
 """Name of the feature that is 1 where a text column has a value."""
 
@@ -129,8 +131,14 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
     text = np.isnan(numbers) & column.notna().to_numpy()
     if text.any():
         row = int(np.flatnonzero(text)[0])
+        value = str(column.iloc[row])
+        marks = (
+            "say how numbers are written with --decimal and --thousands, "
+            if LIKE_NUMBER.fullmatch(value)
+            else ""
+        )
         raise InputError(
-            f"{path.name}: column {column.name!r}, row {row + 1}: {column.iloc[row]!r} is text; leave the column out with "
+            f"{path.name}: column {column.name!r}, row {row + 1}: {column.iloc[row]!r} is text; {marks}leave the column out with "
             f"--drop {_shell(column.name)}, or turn its values into columns of 0 and 1 with --categorical {_shell(column.name)}."
         )
     too_large = np.isfinite(numbers) & ~np.isfinite(narrow)

@@ -127,6 +127,7 @@ def test_what_is_no_table_is_told_in_words(tmp_path, text, told):
         ("a;b\n1\u00a0234,5;2\n2,5;3\n", [[1234.5, 2], [2.5, 3]]),
         ("a;b\n1\u202f234;2,5\n17;3,5\n", [[1234, 2.5], [17, 3.5]]),
         ("sep=;\na;b\n1,5;2\n", [[1.5, 2]]),
+        ('a,b\n"1,234.5",2\n"12,345",0.5\n7,1\n', [[1234.5, 2], [12345, 0.5], [7, 1]]),
         ("a,b\n\u22121.5,2\n-,3\n#DIV/0!,4\n?,5\n", [[-1.5, 2], [np.nan, 3], [np.nan, 4], [np.nan, 5]]),
     ],
 )
@@ -134,6 +135,13 @@ def test_what_spreadsheets_of_other_countries_write(tmp_path, text, values):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     read = read_table(tmp_path / "t.csv", TableReading(missing="median")).values
     assert np.array_equal(read, np.array(values, np.float32), equal_nan=True)
+
+
+@pytest.mark.parametrize("text", ['a,b\n"1,234.5",2\n"1,5",3\n', 'a,b\n"1,234",2.5\n"1,5",3\n'])
+def test_a_comma_that_groups_nothing_is_no_thousands(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"'1,[\d.]+' is text; .*--decimal and --thousands"):
+        read_table(tmp_path / "t.csv", TableReading())
 
 
 def test_what_is_stated_is_taken(tmp_path):
