@@ -60,16 +60,28 @@ def corners_of(ring: Any) -> np.ndarray:
 def polygon(rings: Iterable[Sequence[Any] | np.ndarray]) -> BaseGeometry:
     """The area of an outer ring and the rings of its holes, float (N, 2) each, closed or not.
 
-    One that crosses itself is repaired. A ring that encloses nothing (fewer than three corners, all on a line) comes back as
+    One that crosses itself encloses whatever it goes around, once or several times (the nonzero winding rule), since hands that
+    draw a contour overlap where they began. A ring that encloses nothing (fewer than three corners, all on a line) comes back as
     a `mark`, so that it is known where it lies; a hole that encloses nothing is none.
     """
     outer, *holes = [np.asarray(ring, dtype=float).reshape(-1, 2) for ring in rings] or [np.empty((0, 2))]
     if len(outer) >= 3:
         holes = [hole for hole in holes if len(hole) >= 3]
-        area = _polygons(shapely.make_valid(shapely.Polygon(outer, holes)))
+        area = shapely.Polygon(outer, holes)
+        if not area.is_valid:
+            area = shapely.difference(_inside(outer), shapely.union_all([_inside(hole) for hole in holes]))
+        area = _polygons(area)
         if not area.is_empty:
             return area
     return mark(outer)
+
+
+def _inside(ring: np.ndarray) -> BaseGeometry:
+    """What a ring (N, 2), N > 2, goes around. GEOS' `structure` counts turns, but two of opposite direction as none; these
+    `linework` has."""
+    bare = shapely.Polygon(ring)
+    found = [shapely.make_valid(bare), shapely.make_valid(bare, method="structure", keep_collapsed=False)]
+    return shapely.union_all([_polygons(one) for one in found])
 
 
 def mark(corners: np.ndarray) -> BaseGeometry:

@@ -1,6 +1,6 @@
 """Aperio ImageScope's XML: Annotations / Annotation (Name) / Regions / Region (Type, NegativeROA) / Vertices / Vertex (X, Y).
 
-After what ImageScope 12 writes; level-0 pixels. An `Annotation` is a layer, and its name the class.
+After what ImageScope 12 writes; level-0 pixels. An `Annotation` is a layer, and its name the class; where it has none, its Description or its regions' Text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from esad.preprocessing.slides.outlines.areas import Outline
-from esad.preprocessing.slides.outlines.geometry import ellipse_in, mark, number, polygon, rectangle
+from esad.preprocessing.slides.outlines.geometry import NUMBER, ellipse_in, mark, number, polygon, rectangle
 
 REGION_TYPES = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
 """Of the regions those that have an area,"""
@@ -44,7 +44,24 @@ def imagescope_outlines(root: Element) -> Iterator[Outline]:
                 raise ValueError(
                     f"an element {region.tag[:20]!r} among the regions, which ImageScope does not have"
                 )
-            yield _outline(region, layer.get("Name", "").strip())
+            yield _outline(region, layer.get("Name", "").strip() or _text_of(layer) or _text_of(region))
+
+
+def is_lone_layer(root: Element) -> bool:
+    """Whether but one layer has regions or a name: without any text it can only be what the slide was outlined for."""
+    used = [
+        layer for layer in root if layer.get("Name", "").strip() or layer.find("Regions/Region") is not None
+    ]
+    return len(used) == 1
+
+
+def _text_of(element: Element) -> str:
+    """What an unnamed layer or its region says in Text or an attribute (Description, ...); figures (Area, Length) say nothing."""
+    told = [
+        element.get("Text", ""),
+        *(one.get("Value", "") for one in element.findall("Attributes/Attribute")),
+    ]
+    return next((text.strip() for text in told if text.strip() and not NUMBER.fullmatch(text.strip())), "")
 
 
 def _outline(region: Element, group: str) -> Outline:

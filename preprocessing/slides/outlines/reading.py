@@ -24,7 +24,7 @@ from esad.preprocessing.slides.outlines.areas import OF_CLASSES, Areas, Stated, 
 from esad.preprocessing.slides.outlines.asap import asap_outlines
 from esad.preprocessing.slides.outlines.frame import SlideFrame
 from esad.preprocessing.slides.outlines.geojson import camelyon16_outlines, features_of, geojson_outlines
-from esad.preprocessing.slides.outlines.imagescope import imagescope_outlines, is_imagescope
+from esad.preprocessing.slides.outlines.imagescope import imagescope_outlines, is_imagescope, is_lone_layer
 from esad.preprocessing.slides.outlines.labelme_coco import (
     coco_outlines,
     is_coco,
@@ -101,7 +101,8 @@ def _read_xml(path: Path, stated: Stated, frame: SlideFrame | None) -> Areas:
     if root.tag == "ASAP_Annotations":
         return collect(asap_outlines(root), path, stated, frame, ungrouped=("unknown", "ignored"))
     if is_imagescope(root):
-        return collect(imagescope_outlines(root), path, stated, frame, ungrouped=("tumour", "unknown"))
+        alone = "tumour" if is_lone_layer(root) else "unknown"
+        return collect(imagescope_outlines(root), path, stated, frame, ungrouped=(alone, "unknown"))
     if is_ndpa(root, path.suffix.lower()):
         return collect(ndpa_outlines(root, frame), path, stated, frame)
     raise InputError(
