@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.slides.readers.opening import READ_ERRORS, open_handle
+from esad.preprocessing.slides.readers.opening import GENERIC, READ_ERRORS, mpp_by_description, open_handle
 from esad.preprocessing.slides.readers.stated_scale import microscopic, mpp_in_words
 from esad.preprocessing.slides.readers.tiff_handle import TiffHandle
 from esad.preprocessing.slides.resampling import reduce_whole
@@ -101,6 +101,8 @@ class Slide:
         mean = microscopic(sum(values) / len(values) if values else 0.0)
         if mean is not None and max(values) / min(values) > 1 + EXACT_TOLERANCE:
             self.notes.append(f"pixels of {values[0]:.4g} x {values[1]:.4g} um; the mean is taken")
+        if mean is None and self.format == GENERIC:
+            return mpp_by_description(self.path)
         return mean or mpp_in_words(properties.get("tiff.ImageDescription", ""))
 
     def __enter__(self) -> Slide:

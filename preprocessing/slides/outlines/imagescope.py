@@ -1,6 +1,7 @@
 """Aperio ImageScope's XML: Annotations / Annotation (Name) / Regions / Region (Type, NegativeROA) / Vertices / Vertex (X, Y).
 
-After what ImageScope 12 writes; level-0 pixels. An `Annotation` is a layer, and its name the class; where it has none, its Description or its regions' Text.
+After what ImageScope 12 writes; level-0 pixels. An `Annotation` is a layer, and its name the class; where it has none,
+its Description or its regions' Text.
 """
 
 from __future__ import annotations

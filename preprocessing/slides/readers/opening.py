@@ -18,7 +18,10 @@ from esad.preprocessing.slides.readers.tiff_layout import (
     MOST_DIRECTORIES,
     MOST_SEGMENT_BYTES,
     MOST_SIDE,
+    YCBCR,
     Refused,
+    check_colour,
+    described_mpp,
 )
 
 Opened = TypeVar("Opened", openslide.AbstractSlide, TiffHandle)
@@ -46,8 +49,9 @@ ten times what empty tiles of 512 pixels as JPEG take."""
 def open_handle(path: Path) -> Handle:
     """`path` opened by the reader that fits it; InputError, with what each reader says, where none can.
 
-    OME-TIFF, pyramids in SubIFDs and samples of more than 8 bits go to tifffile also where OpenSlide opens them: it takes
-    the first image for the slide, one level, and a channel for the whole.
+    OME-TIFF, pyramids in SubIFDs, samples of more than 8 bits, turned pictures and those without red, green and blue go to
+    tifffile also where OpenSlide opens them: it takes the first image for the slide, one level, a channel for the whole, and
+    makes colours of any values. The answer does not hang on whether the picture is tiled.
     """
     vendor = _vendor(path)
     is_tiff = _starts_as_tiff(path)
@@ -120,7 +124,7 @@ def _starts_as_tiff(path: Path) -> bool:
 
 
 def _look(path: Path) -> tuple[bool, tuple[int, int] | None]:
-    """(whether OpenSlide would open the TIFF and miss what it is: OME-TIFF, SubIFDs, samples of more than 8 bits; a tile's
+    """(whether OpenSlide would open the TIFF and miss what it is, see `open_handle`; a tile's
     size that cannot be: OpenSlide ends the process where it finds no memory for one)."""
     needs_tifffile = False
     try:
@@ -130,10 +134,30 @@ def _look(path: Path) -> tuple[bool, tuple[int, int] | None]:
                     continue
                 if number == 0:
                     deep = isinstance(page.bitspersample, int) and page.bitspersample > 8
-                    needs_tifffile = is_ome(page.description) or bool(page.subifds) or deep
+                    needs_tifffile = is_ome(page.description) or bool(page.subifds) or deep or _is_odd(page)
                 size = (int(page.tilewidth), int(page.tilelength))
                 if page.is_tiled and 4 * size[0] * size[1] > MOST_SEGMENT_BYTES:
                     return needs_tifffile, size
     except Exception:  # noqa: BLE001  any structure may be damaged in any way; OpenSlide decides
         pass
     return needs_tifffile, None
+
+
+def _is_odd(page: tifffile.TiffPage) -> bool:
+    """Whether tifffile's reader refuses the page for its colours or its orientation; plain YCbCr is OpenSlide's."""
+    try:
+        check_colour(page, stated=False)
+    except Refused:
+        return int(page.photometric) != YCBCR or page.tags.valueof(274, default=1) not in (0, 1)
+    return False
+
+
+def mpp_by_description(path: Path) -> float | None:
+    """Microns per pixel by the descriptions of a plain TIFF's first image, as tifffile's reader finds them; else None."""
+    if not _starts_as_tiff(path):
+        return None
+    try:
+        with tifffile.TiffFile(path, is_ome=False, is_svs=False, is_philips=False, is_imagej=False) as file:
+            return described_mpp(file.pages.first)
+    except Exception:  # noqa: BLE001  any structure may be damaged in any way; then it states nothing
+        return None

@@ -157,7 +157,7 @@ def _ome_candidate(file: tifffile.TiffFile, image: OmeImage) -> _Candidate:
         )
     pages = [_page(file, plane) for plane in image.planes if plane is not None]
     if len(pages) == 1:
-        _check_colour(pages[0], stated=True)
+        check_colour(pages[0], stated=True)
         return _Candidate(pages, image, image.bits)
     if len(pages) != 3 or any(page.samplesperpixel != 1 for page in pages):
         raise Refused(f"{image.channels} channels in {len(pages)} planes; a slide has red, green and blue")
@@ -177,7 +177,7 @@ def _of_pages(file: tifffile.TiffFile) -> tuple[list[_Candidate], list[str]]:
     candidates, reasons = [], []
     for page in _pages(file):
         try:
-            _check_colour(page, stated=False)
+            check_colour(page, stated=False)
         except Refused as error:
             reasons.append(str(error))
             continue
@@ -204,8 +204,8 @@ def _page(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
     return page
 
 
-def _check_colour(page: tifffile.TiffPage, stated: bool) -> None:
-    """Refused where the page has no red, green and blue; `stated`: other words say that its samples are these."""
+def check_colour(page: tifffile.TiffPage, stated: bool) -> None:
+    """Refused where the page has no red, green and blue, or is turned; `stated`: other words say that its samples are these."""
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     _check_samples(page)
     if photometric == YCBCR and samples == 3:
@@ -230,6 +230,11 @@ def _check_samples(page: tifffile.TiffPage) -> None:
         raise Refused(f"samples are {kind} numbers of {bits} bits; a slide has whole numbers of 8 to 16")
     if page.imagedepth != 1 or page.tiledepth > 1:
         raise Refused("it is a volume")
+    orientation = page.tags.valueof(274, default=1)
+    if orientation not in (0, 1):  # 0 is no value of TIFF 6.0, and writers that leave it mean none
+        raise Refused(
+            f"its picture is stored turned or mirrored (Orientation {str(orientation)[:20]}), which is not undone"
+        )
 
 
 def _level(candidate: _Candidate, pages: list[tifffile.TiffPage]) -> TiffLevel:
@@ -304,7 +309,7 @@ def _levels(
     for pages in below:
         try:
             if len(pages) == 1:
-                _check_colour(pages[0], stated=True)
+                check_colour(pages[0], stated=True)
             else:
                 for page in pages:
                     _check_samples(page)
@@ -365,15 +370,38 @@ def _downsample(base: TiffLevel, level: TiffLevel) -> float:
 def _scale(candidate: _Candidate) -> tuple[tuple[float | None, float | None], float | None, str | None]:
     """(mpp of x and y, mpp by the objective, what the file says instead)."""
     page, image = candidate.pages[0], candidate.image
+    if image is not None and (image.width, image.height) != candidate.size:
+        return _of_page(page), None, _other_size(candidate)
     mpp = image.mpp if image is not None else (None, None)
     if mpp == (None, None):
-        mpp = _of_resolution(page)
-    if mpp == (None, None):
-        stated = mpp_in_words(page.description, _rational(page, 282))
-        mpp = (stated, stated)
+        mpp = _of_page(page)
     power = image.magnification if image is not None else None
     by_power = microscopic(UM_PER_PIXEL_AT_1X / power) if power else None
     return mpp, by_power, image.told if image is not None else None
+
+
+def _other_size(candidate: _Candidate) -> str | None:
+    """What to say of OME-XML of another picture: one that was reduced keeps the words, and not the pixel size; else None."""
+    image, (width, height) = candidate.image, candidate.size
+    if image is None or (image.width, image.height) == (width, height):
+        return None
+    return f"its OME-XML is of {image.width} x {image.height} pixels, the picture {width} x {height}: its pixel size is not used"
+
+
+def _of_page(page: tifffile.TiffPage) -> tuple[float | None, float | None]:
+    """Microns per pixel of x and y by the directory's resolution, else its descriptions."""
+    mpp = _of_resolution(page)
+    if mpp != (None, None):
+        return mpp
+    stated = described_mpp(page)
+    return stated, stated
+
+
+def described_mpp(page: tifffile.TiffPage) -> float | None:
+    """Microns per pixel by the first of the page's descriptions that states them; some writers add one of their own."""
+    texts = [str(text) for text in page.tags.getall(270, default=[]) or [] if isinstance(text, str | bytes)]
+    found = (mpp_in_words(text, _rational(page, 282)) for text in [page.description, *texts])
+    return next((mpp for mpp in found if mpp is not None), None)
 
 
 def _of_resolution(page: tifffile.TiffPage) -> tuple[float | None, float | None]:
@@ -395,6 +423,9 @@ def _notes(candidate: _Candidate, base: TiffLevel) -> list[str]:
     """What was assumed of the pixels."""
     page, notes = candidate.pages[0], []
     bits = int(page.bitspersample)
+    other = _other_size(candidate)
+    if other is not None:
+        notes.append(other)
     if bits > 8:
         notes.append(f"{base.down_by + 8} bits a sample, of which the upper 8 are kept")
     if len(candidate.pages) == 3:
