@@ -47,7 +47,8 @@ class SlideListing:
         if not self.outlines or self.listed is not None or self.protocol is not None:
             return None
         without = len(self.sources) - len(self.outlines) - len(self.unread)
-        return Outlined(without, self.settings.labels.without_outlines)
+        labels = self.settings.labels
+        return Outlined(without, labels.without_outlines, tuple(labels.outline_classes))
 
     def resolved_settings(self) -> dict[str, Any]:
         """The settings as a store keeps them: of files not their names but what they hold."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Outlined:
 
     without: int
     without_are: str
+    classes: Sequence[str] = ()
+    """Names that a person said something of (`--outline-class`)."""
 
 
 def with_slide_notes(outcome: Outcome, outlined: Outlined | None = None) -> Outcome:
@@ -133,6 +135,9 @@ def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[str, dict[
     if outlined.without:
         normal = outlined.without_are == "normal"
         line += f" {outlined.without} slides have no outline file: their tiles {'are normal' if normal else 'have no label'}."
+    absent = _absent(outlined.classes, counts)
+    if absent:
+        line += f" No outline that was read is of {', '.join(map(repr, absent))} (--outline-class): is it spelt as in the files?"
     figures = {
         **{kind: dict(names) for kind, names in counts.items() if names},
         "slides": len(stated),
@@ -141,6 +146,12 @@ def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[str, dict[
         "without_file_are": outlined.without_are,
     }
     return line, figures
+
+
+def _absent(classes: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Of the names that a person gave those that no outline has, in any case."""
+    there = {name.strip().lower() for names in counts.values() for name in names}
+    return [name for name in classes if name.strip().lower() not in there]
 
 
 def _named(names: Counter[str]) -> str:

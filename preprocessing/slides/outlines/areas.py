@@ -52,6 +52,8 @@ class Outline:
     """The kind that it has where its group means tumour: `hole` for a negative region, `ignored` for a crowd."""
     open: bool = False
     """A line that its program did not close: it may stand for an area, or not."""
+    free: bool = False
+    """Its group is a free text, not a class: only a person says what it is."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _kind(one: Outline, stated: Stated, ungrouped: str) -> str:
         return one.kind
     group = (one.group or UNGROUPED).strip().lower()
     known = next((kind for kind, groups in KNOWN.items() if group in groups), "unknown")
-    kind = stated.get(group) or (known if one.group else ungrouped)
+    kind = stated.get(group) or ("unknown" if one.free else known if one.group else ungrouped)
     return one.as_tumour if kind == "tumour" else kind
 
 

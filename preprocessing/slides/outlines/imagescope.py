@@ -1,12 +1,13 @@
 """Aperio ImageScope's XML: Annotations / Annotation (Name) / Regions / Region (Type, NegativeROA) / Vertices / Vertex (X, Y).
 
 After what ImageScope 12 writes; level-0 pixels. An `Annotation` is a layer, and its name the class; where it has none,
-its Description or its regions' Text.
+its Description or its regions' Text, which a person is asked about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -45,7 +46,9 @@ def imagescope_outlines(root: Element) -> Iterator[Outline]:
                 raise ValueError(
                     f"an element {region.tag[:20]!r} among the regions, which ImageScope does not have"
                 )
-            yield _outline(region, layer.get("Name", "").strip() or _text_of(layer) or _text_of(region))
+            name = layer.get("Name", "").strip()
+            text = "" if name else _text_of(layer) or _text_of(region)
+            yield replace(_outline(region, name or text), free=bool(text))
 
 
 def is_lone_layer(root: Element) -> bool:

@@ -232,3 +232,15 @@ def test_a_slide_whose_outlines_cannot_be_read_is_never_normal(slides, tmp_path,
     assert "slides have no outline file: their tiles are normal" not in told
     assert set(labels(tmp_path / "unread", "other").values()) == {None}
     assert set(labels(tmp_path / "unread", "slide").values()) >= {0}
+
+
+def test_a_class_that_no_outline_has_is_told(slides, tmp_path, capsys):
+    folder = write(tmp_path / "outlines", slide__geojson=squares(("DCIS", 256, 256, 256)))
+    words = ("--outline-class", "dcis=anomaly", "--outline-class", "Fold=ignore")
+    assert tile(slides, tmp_path / "store", folder, *words) == 0
+    told = capsys.readouterr().err
+    assert "No outline that was read is of 'Fold' (--outline-class)" in told
+    assert "is of 'dcis'" not in told
+    words = ("--outline-class", "DCIS=anomaly", "--outline-class", "dcis=hole")
+    assert tile(slides, tmp_path / "other", folder, *words) == ExitStatus.WRONG_USE
+    assert "stands twice" in capsys.readouterr().err
