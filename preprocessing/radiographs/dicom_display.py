@@ -1,12 +1,14 @@
 """What a DICOM file says of how its values are shown: VOI look-up tables and windows (PS3.3 C.11.2), rescaling, padding.
 
-An element that cannot be used counts as absent, and is noted: archives are full of windows of width 0. Nothing that a file
+An element that cannot be used counts as absent, and is noted: archives are full of windows of width 0. So does a
+window in which nothing of the picture is seen. Nothing that a file
 says reaches a note.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -16,6 +18,7 @@ import pydicom
 from esad.preprocessing.radiographs.dicom_faults import FAULTS, UnusablePixels
 
 BAD_WINDOW = "unusable window taken as absent"
+OTHER_WINDOW = "first usable of several windows"
 BAD_TABLE = "unusable VOI look-up table taken as absent"
 BAD_PADDING = "unusable padding value taken as absent"
 
@@ -68,18 +71,33 @@ def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float] | None:
     return found if all(math.isfinite(each) for each in found) else None
 
 
-def usable_window(dataset: pydicom.Dataset) -> tuple[Window | None, list[str]]:
-    """The first of the file's windows that can be used, and the note of those that cannot."""
+def stated_windows(dataset: pydicom.Dataset) -> list[Window | None] | None:
+    """The file's windows in their order, None for one that cannot be used; None where they are no windows at all."""
     centres, widths = _parts(dataset, "WindowCenter"), _parts(dataset, "WindowWidth")
     if not centres and not widths:
-        return None, []
+        return []
     function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
     if len(centres) != len(widths) or function not in FUNCTIONS:
-        return None, [BAD_WINDOW]
-    for place, (centre, width) in enumerate(zip(centres, widths, strict=True)):
-        fits = width >= 1 if function == "LINEAR" else width > 0
-        if math.isfinite(centre) and math.isfinite(width) and fits:
-            return Window(centre, width, cast(Function, function)), [BAD_WINDOW] if place else []
+        return None
+    least = 1 if function == "LINEAR" else math.ulp(0)
+    return [
+        Window(centre, width, cast(Function, function))
+        if math.isfinite(centre) and math.isfinite(width) and width >= least
+        else None
+        for centre, width in zip(centres, widths, strict=True)
+    ]
+
+
+def usable_window(
+    dataset: pydicom.Dataset, shows: Callable[[Window], bool]
+) -> tuple[Window | None, list[str]]:
+    """The first of the file's windows that can be used and `shows` the picture, and the note of those before it."""
+    stated = stated_windows(dataset)
+    if stated == []:
+        return None, []
+    for place, window in enumerate(stated or []):
+        if window is not None and shows(window):
+            return window, [OTHER_WINDOW] if place else []
     return None, [BAD_WINDOW]
 
 

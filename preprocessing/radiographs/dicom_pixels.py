@@ -2,9 +2,10 @@
 
 From stored bits to grey, each step where the file has it:
 
-    unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1)
+    unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1); set ones above are noted
     modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1)
-    VOI            its first usable VOI LUT, else its first usable window, of any VOILUTFunction (PS3.3 C.11.2)
+    VOI            its first usable VOI LUT, else its first usable window, of any VOILUTFunction (PS3.3 C.11.2), in
+                   which the picture has three grey levels, or as many as it has values
     8 bit          the ends of the VOI LUT's table, or of the range that a window maps onto (C.11.2.1.2), become 0 and
                    255; without either, the ends of 8 stored bits, and for wider ones those of `grey_range`
     sense          MONOCHROME1 is turned round (PS3.3 C.7.6.3.1.2)
@@ -25,6 +26,8 @@ import pydicom
 from pydicom.uid import RLELossless
 
 from esad.preprocessing.radiographs.dicom_display import (
+    OTHER_WINDOW,
+    Window,
     padding_range,
     read_table,
     rescaled,
@@ -35,6 +38,7 @@ from esad.preprocessing.radiographs.dicom_faults import UnusablePixels
 from esad.preprocessing.radiographs.grey_range import centre_of, grey_range
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's convert("L")
+BITS_ABOVE = "bits above the stored ones ignored"
 FROM_PERCENTILES = "no window, grey range from percentiles"
 
 
@@ -46,8 +50,12 @@ class GreyPicture:
     notes: tuple[str, ...] = ()
 
 
-Counts = Callable[[], tuple[np.ndarray, np.ndarray]]
-"""Of each value: whether the picture has it (bool), and how often its centre has."""
+@dataclass(frozen=True)
+class Counts:
+    """Of each value: whether the picture has it (bool), and how often its centre has; counted when asked for."""
+
+    occurs: Callable[[], np.ndarray]
+    central: Callable[[], np.ndarray]
 
 
 def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
@@ -65,12 +73,12 @@ def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
     if not np.isfinite(stored).all():
         raise UnusablePixels("values that are not finite")
 
-    def counts() -> tuple[np.ndarray, np.ndarray]:
-        central = np.zeros(stored.shape, dtype=np.int64)
-        centre_of(central)[:] = 1
-        return np.ones(stored.shape, dtype=bool), central
+    def central() -> np.ndarray:
+        inside = np.zeros(stored.shape, dtype=np.int64)
+        centre_of(inside)[:] = 1
+        return inside
 
-    return _grey(dataset, stored, stored, counts)
+    return _grey(dataset, stored, stored, Counts(lambda: np.ones(stored.shape, dtype=bool), central))
 
 
 def _luma(stored: np.ndarray, bits: int) -> np.ndarray:
@@ -82,43 +90,51 @@ def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> GreyPicture:
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     patterns = stored.view(f"u{stored.dtype.itemsize}")
     every = np.arange(int(patterns.max()) + 1, dtype=patterns.dtype)
-    values = _meaning(dataset, every.astype(np.int32), signed=stored.dtype.kind == "i")
-
-    def counts() -> tuple[np.ndarray, np.ndarray]:
-        inside, whole = (
-            np.bincount(part.reshape(-1), minlength=len(every)) for part in (centre_of(patterns), patterns)
-        )
-        return whole > 0, inside
-
+    values, beyond = _meaning(dataset, every.astype(np.int32), signed=stored.dtype.kind == "i")
+    found = np.zeros(len(every), dtype=bool)
+    found[patterns.reshape(-1)] = True
+    counts = Counts(lambda: found, lambda: np.bincount(centre_of(patterns).reshape(-1), minlength=len(every)))
     table = _grey(dataset, values, every.view(stored.dtype), counts)
-    return GreyPicture(table.pixels.take(patterns), table.notes)
+    wrapped = found & beyond & ~_padding(dataset, every.view(stored.dtype))[0]
+    return GreyPicture(table.pixels.take(patterns), (*table.notes, *([BITS_ABOVE] if wrapped.any() else [])))
 
 
-def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> np.ndarray:
-    """int32: the number that each pattern stands for, by BitsStored, HighBit and sign."""
+def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(int32: the number that each pattern stands for, by BitsStored, HighBit and sign; bool: has it bits above these).
+
+    Those of a negative number that go on with its sign are none.
+    """
     bits, syntax = int(dataset.BitsStored), dataset.file_meta.TransferSyntaxUID
     as_stored = not syntax.is_encapsulated or syntax == RLELossless  # others' decoders bring the bits down
     shift = max(int(dataset.get("HighBit", bits - 1)) + 1 - bits, 0) if as_stored else 0
     values = (patterns >> shift) & (2**bits - 1)
-    return np.where(values >= 2 ** (bits - 1), values - 2**bits, values) if signed else values
+    above = patterns >> (shift + bits)
+    if not signed:
+        return values, above != 0
+    negative = values >= 2 ** (bits - 1)
+    extended = above == (2 ** (int(dataset.BitsAllocated) - shift - bits) - 1)
+    return np.where(negative, values - 2**bits, values), (above != 0) & ~(negative & extended)
 
 
 def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, counts: Counts) -> GreyPicture:
     """uint8 of the shape of `values`, which `stored` stand for; padding becomes 0."""
-    named, notes = padding_range(dataset)
-    padding = np.zeros(stored.shape, bool) if named is None else (stored >= named[0]) & (stored <= named[1])
+    padding, notes = _padding(dataset, stored)
     values, low, high = _by_modality(dataset, values)
     table, bad_tables = usable_table(dataset)
-    window, bad_windows = usable_window(dataset)
-    notes += bad_tables + bad_windows
+
+    def shows(window: Window) -> bool:
+        seen = values[counts.occurs() & ~padding]
+        return _levels(to_eight_bit(window.apply(seen, low, high), low, high)) >= _levels(seen)
+
+    window, bad_windows = usable_window(dataset, shows if table is None else lambda _: True)
+    notes += bad_tables + [note for note in bad_windows if table is None or note != OTHER_WINDOW]
     if table is not None:
         values = table.apply(values)
         low, high = _ends(table.entries)
     elif window is not None:
         values = window.apply(values, low, high)
     elif int(dataset.get("BitsStored", 16)) != 8:
-        occurs, central = counts()
-        occurs = occurs & ~padding
+        occurs, central = counts.occurs() & ~padding, counts.central()
         low, high, cut = grey_range(
             values.reshape(-1), occurs.reshape(-1), np.where(occurs, central, 0).reshape(-1)
         )
@@ -128,6 +144,23 @@ def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, coun
         grey = 255 - grey
     grey[padding] = 0
     return GreyPicture(grey, tuple(notes))
+
+
+def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Which of the `stored` values are padding (bool), and the note of what names none."""
+    named, notes = padding_range(dataset)
+    if named is None:
+        return np.zeros(stored.shape, dtype=bool), notes
+    return (stored >= named[0]) & (stored <= named[1]), notes
+
+
+def _levels(values: np.ndarray) -> int:
+    """How many different values there are, 3 for more."""
+    if not values.size:
+        return 0
+    least, greatest = values.min(), values.max()
+    between = ((values != least) & (values != greatest)).any()
+    return 3 if between else 1 + int(greatest > least)
 
 
 def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float]:
