@@ -38,13 +38,17 @@ WIDE_NOTE = 4095
 """Values of 16 bits that reach no more than this may be 8 or 12 bits that were stored without scaling."""
 DOWNSIZED = 1
 """Of TIFF's NewSubfileType: the page is a smaller copy of another one (TIFF 6.0, 254)."""
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""TIFF 6.0, section 2, and BigTIFF."""
+SAMPLE_KINDS = {1: "whole", 2: "signed", 3: "floating"}
+"""SampleFormat (TIFF 6.0, 339)."""
 
 TURNED = "turned as its EXIF orientation says"
 TO_GREY, TO_RGB = "colour converted to grey", "grey converted to rgb"
 FROM_CMYK = "CMYK converted to RGB"
 OPAQUE = "transparency dropped"
 FIRST_FRAME = "first of several frames"
-DIM = f"16 bits that reach {WIDE_NOTE} at most, read by their full range"
+DIM = f"16 bits that reach {WIDE_NOTE} at most, read by their full range (of 12 bits: multiply the values by 16)"
 SHARES, LEVELS = "floating values of 0 to 1 brought to 0 to 255", "floating values taken as 0 to 255"
 NOTES = (TO_GREY, TO_RGB, TURNED, FROM_CMYK, OPAQUE, FIRST_FRAME, DIM, SHARES, LEVELS)
 """All that is noted, in the order in which it is told."""
@@ -76,7 +80,7 @@ def decode(content: bytes, name: str, colour: Colour | None = None) -> Picture:
     Refused: more than MOST_PIXELS (before decoding), TIFF of several pages, values that are no grey levels (not finite,
     negative, floating beyond 255, whole numbers beyond 65535).
     """
-    with _faults_in_words(name):
+    with _faults_in_words(name, content):
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_size(image, name)
             notes = _frames(image, name)
@@ -131,7 +135,7 @@ def _formats() -> list[str]:
 
 
 @contextmanager
-def _faults_in_words(name: str) -> Iterator[None]:
+def _faults_in_words(name: str, content: bytes = b"") -> Iterator[None]:
     """InputError, in words of our own, for whatever a decoder raises; its warnings are not shown."""
     try:
         with warnings.catch_warnings():
@@ -140,7 +144,7 @@ def _faults_in_words(name: str) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError as error:  # its text holds an address in memory
-        raise InputError(f"{name}: not a readable picture ({_unknown(name)}).") from error
+        raise InputError(f"{name}: not a readable picture ({_unknown(name, content)}).") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: more than {MOST_PIXELS} pixels; no more are read.") from error
     except MemoryError as error:
@@ -151,11 +155,32 @@ def _faults_in_words(name: str) -> Iterator[None]:
         raise InputError(f"{name}: not a readable picture ({told}).") from error
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, content: bytes) -> str:
+    """Why Pillow knows none of its formats in `content`."""
     library, called = CODECS.get(PurePosixPath(name).suffix.lower(), ("", ""))
     if library and not features.check(library):
         return f"this installation of Pillow reads no {called}; convert it to PNG"
-    return "no known format"
+    return _unread_tiff(content) if content[:4] in TIFF_MARKS else "no known format"
+
+
+def _unread_tiff(content: bytes) -> str:
+    """What the samples of a TIFF's first page are, which Pillow does not read; numbers of its tags alone."""
+    try:
+        big = content[2:4] in (b"\x2b\0", b"\0\x2b")
+        with warnings.catch_warnings(), io.BytesIO(content) as file:
+            warnings.simplefilter("ignore")
+            tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if big else 8])
+            file.seek(tags.next)
+            tags.load(file)
+            tags[256]  # its width: Pillow passes over what a damaged directory lacks
+        samples, compression = int(tags.get(277, 1)), int(tags.get(259, 1))
+        bits, kinds = (int(max(tags.get(tag, (1,)))) for tag in (258, 339))
+    except Exception:  # noqa: BLE001  whatever a damaged directory ends in
+        return "a damaged TIFF, or of a kind that is not read"
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        return f"a TIFF of compression {compression}, which is not read; save it without compression"
+    told = f"a TIFF of {samples} {SAMPLE_KINDS.get(kinds, 'other')} samples of {bits} bits a pixel, which is not read"
+    return f"{told}; save 8 or 16 bits a sample, or one sample of 32 bits"
 
 
 def _check_size(image: Image.Image, name: str) -> None:

@@ -35,6 +35,9 @@ from esad.preprocessing.tables.columns import IGNORED, Columns
 
 CONTAINERS = (".npz", ".zip")
 IMAGES_PER_SHARD = 4096
+MASKS = ("ground_truth", "ground-truth", "ground truth", "groundtruth")
+"""Folders of masks beside the pictures, as in MVTec AD (https://www.mvtec.com/company/research/datasets/mvtec-ad):
+`train/good`, `test/hole`, `ground_truth/hole`."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,15 @@ def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
             return None
 
 
+def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(`sources` but for those below a folder of MASKS, what to say of these); EsadError where no other is there."""
+    kept = [source for source in sources if not any(part.lower() in MASKS for part in source.split("/")[:-1])]
+    left = len(sources) - len(kept)
+    if left and not kept:
+        raise EsadError(f"all {left} pictures lie in {MASKS[0]}/ and are masks; name the folder above it.")
+    return kept, [f"{left} masks in {MASKS[0]}/ are left out."] if left else []
+
+
 def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Job:
     """The pictures of `inputs` as a job: npz files one by one, or picture files, members of zips and npz files in shards.
 
@@ -163,14 +175,16 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
     archive, sources = find_sources(
         inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), options.out
     )
-    npz = [source for source in sources if is_npz(source)]
     columns = columns_of(settings)
+    npz = [source for source in sources if is_npz(source)]
     asked = columns.named - {IGNORED}
     if asked and not npz:
         raise UsageError(
             f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
         )
     sources, members = with_members(archive, sources, zip_members)
+    sources, masks = without_masks(sources)
+    members = {source: members[source] for source in sources if source in members}
     survey = survey_images(archive, sources, members, settings, None if options.force else options.out)
     task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members))
     if settings.size is None:
@@ -180,5 +194,5 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
         "images", "images", archive, sources, {**settings.model_dump(), "colour": survey.colour},
         partial(process_images, task), 1 if alone else IMAGES_PER_SHARD, versions=("pillow",), finish=partial(finish_images, settings),
         fingerprints={source: member.fingerprint for source, member in members.items()},
-        warnings=[*warnings_of_images(settings, not npz), *survey.told],
+        warnings=[*warnings_of_images(settings, not npz), *masks, *survey.told],
     )  # fmt: skip

@@ -277,3 +277,34 @@ def test_real_npz_files(data, tmp_path):
     assert chosen["label"].value_counts().to_dict() == {0: 342, 1: 225}
     assert set(chosen["split"]) == {"train", "test"}
     assert "patient" not in chosen
+
+
+@pytest.fixture
+def mvtec(tmp_path):
+    """Two pictures each of MVTec's folders, and a mask for each anomaly."""
+    for number in range(2):
+        for place in ("train/good", "test/good", "test/hole", "ground_truth/hole"):
+            name = f"{number:03d}_mask.png" if place.startswith("ground") else f"{number:03d}.png"
+            path = tmp_path / "bottle" / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), 90 + 10 * len(place) + number).save(path)
+    return tmp_path / "bottle"
+
+
+@pytest.mark.parametrize("below", [None, "", "bottle/"])
+def test_masks_of_a_ground_truth_are_left_out_and_counted(mvtec, tmp_path, capsys, below):
+    given = mvtec if below is None else zipped(mvtec, tmp_path / "a.zip", below)
+    assert call(["images", str(given), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("2 masks in ground_truth/ are left out.") == 1
+    table = Store(tmp_path / "out").manifest
+    assert not table["source"].str.contains("ground_truth").any()
+    assert table.groupby("split")["label"].apply(sorted).to_dict() == {"test": [0, 0, 1, 1], "train": [0, 0]}
+
+
+def test_masks_alone_are_no_pictures(mvtec, tmp_path, capsys):
+    for name in ("train", "test"):
+        (mvtec / name).rename(tmp_path / name)
+    assert call(["images", str(mvtec), "--out", str(tmp_path / "out")]) == 1
+    assert "all 2 pictures lie in ground_truth/ and are masks" in capsys.readouterr().err
+    assert call(["images", str(mvtec / "ground_truth"), "--out", str(tmp_path / "masks")]) == 0  # named
+    assert len(Store(tmp_path / "masks")) == 2

@@ -288,3 +288,38 @@ def test_channels_become_others_as_pillow_does_it_and_grey_stays_itself(value):
     assert np.array_equal(to_channels(back, "grey")[0], grey)
     for unchanged in (None, "rgb"):
         assert to_channels(colour, unchanged) == (colour, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "told"),
+    [
+        (np.zeros((8, 8, 3), np.float32), {"photometric": "rgb"}, "3 floating samples of 32 bits a pixel"),
+        (np.zeros((8, 8, 3), np.float32), {"photometric": "rgb", "bigtiff": True}, "3 floating samples"),
+        (np.zeros((8, 8, 3), np.float32), {"photometric": "rgb", "byteorder": ">"}, "3 floating samples"),
+        (np.zeros((8, 8), np.float64), {}, "1 floating samples of 64 bits"),
+        (np.zeros((8, 8, 3), np.int32), {"photometric": "rgb"}, "3 signed samples of 32 bits"),
+    ],
+)
+def test_a_tiff_whose_samples_are_not_read_says_which_they_are(values, options, told):
+    with pytest.raises(InputError, match=f"a TIFF of {told}.*, which is not read; save 8 or 16 bits"):
+        decode(tiff(values, **options), "a.tif")
+
+
+def test_a_tiff_of_an_unread_compression_or_a_damaged_directory_says_so():
+    whole = tiff(np.zeros((8, 8, 3), np.float32), photometric="rgb")
+    entry = struct.pack("<HHIHH", 259, 3, 1, 1, 0)
+    assert whole.count(entry) == 1
+    with pytest.raises(InputError, match="a TIFF of compression 50002, which is not read"):
+        decode(whole.replace(entry, struct.pack("<HHIHH", 259, 3, 1, 50002, 0)), "a.tif")
+    with pytest.raises(InputError, match="a damaged TIFF"):
+        decode(whole[:4] + b"\xff" * 4 + whole[8:], "a.tif")
+
+
+def test_values_of_12_bits_say_what_to_do():
+    assert "multiply the values by 16" in pictures.DIM
+    grey = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    dim, scaled = (decode(tiff(values), "a.tif") for values in (grey, grey * 16))
+    assert dim.notes == (pictures.DIM,)
+    assert scaled.notes == ()
+    assert (dim.pixels.max(), scaled.pixels.max()) == (16, 255)
+    assert all("; " not in note for note in pictures.NOTES)  # which parts them in sources.parquet
