@@ -66,7 +66,7 @@ def read_truth(
     Raises UsageError for a missing folder or file, or where two slides share a stem that is outlined or labelled.
     """
     from esad.preprocessing.slides.camelyon16 import read_reference
-    from esad.preprocessing.slides.outlines.finding import find_outlines
+    from esad.preprocessing.slides.outlines.finding import match_outlines
 
     named = by_stem(sources)
     tumours = outlines = None
@@ -78,7 +78,11 @@ def read_truth(
     if annotations is not None:
         if not annotations.exists():
             raise UsageError(f"--annotations {annotations}: no such folder or zip.")
-        files = find_outlines(annotations, named)
+        found = match_outlines(annotations, named)
+        files = {
+            **found.files,
+            **(found.unread if found.files else {}),
+        }  # these are refused where they are read
         outlines = {_only(named[stem], path): path for stem, path in files.items()}
     return Truth(tumours, outlines, missing, classes, without)
 

@@ -11,12 +11,11 @@ from typing import Any
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.slides.outlines.frame import same_name
 from esad.preprocessing.slides.outlines.labelme_coco import coco_stems, is_coco
-from esad.preprocessing.slides.outlines.reading import FAULTS, json_of, outline_bytes
+from esad.preprocessing.slides.outlines.reading import FAULTS, SUFFIXES, json_of, outline_bytes
 from esad.preprocessing.slides.reading import SUFFIXES as SLIDE_SUFFIXES
 from esad.preprocessing.slides.reading import is_slide
 from esad.preprocessing.zips import file_names
 
-SUFFIXES = (".xml", ".ndpa", ".geojson", ".json")
 NO_OUTLINES = (".zip", ".md5", ".sha1", ".sha256", ".sha512", ".dvc")
 """Endings of files beside a slide that cannot be its outlines: what is looked into, and check sums."""
 

@@ -35,6 +35,7 @@ from esad.preprocessing.slides.outlines.ndpa import is_ndpa, ndpa_outlines
 from esad.preprocessing.zips import read_member
 
 XML_SUFFIXES = (".xml", ".ndpa")
+SUFFIXES = (*XML_SUFFIXES, ".geojson", ".json")
 FAULTS = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError,
     ParseError, shapely.errors.ShapelyError,
@@ -59,9 +60,14 @@ def read_areas(
 
     `classes` says what groups (ASAP), layers (ImageScope), titles (NDPA), classes, labels or categories, in any case, are: a
     key of OF_CLASSES each, before what this module knows of them. `frame` is the slide: all outlines must lie on it, and NDPA,
-    labelme and COCO cannot be read without. Raises InputError, naming the file, where it cannot be read, is of another schema,
+    labelme and COCO cannot be read without. Raises InputError, naming the file, where it cannot be read, is of another ending or schema,
     is not of this slide, outlines an unknown group or no area at all, or does not say what is a lesion.
     """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{path.name}: outlines are not read from a file of this ending; expected {', '.join(SUFFIXES)}. Export it as one of "
+            "these, or put it elsewhere if it holds no outlines."
+        )
     stated = {name.strip().lower(): OF_CLASSES[kind] for name, kind in (classes or {}).items()}
     is_xml = path.suffix.lower() in XML_SUFFIXES
     try:
