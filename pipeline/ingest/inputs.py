@@ -8,6 +8,8 @@ from pathlib import Path
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import say
 
+NOWHERE = "a link to a file that is not there; fetch it (git-annex, DVC), or take the link away."
+
 
 def find_sources(
     inputs: Sequence[Path], accepts: Callable[[Path], bool], out: Path | None = None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.ingest.anonymous import anonymous_job, anonymous_labels, names_withheld
-from esad.pipeline.ingest.inputs import leads_nowhere
+from esad.pipeline.ingest.inputs import NOWHERE, leads_nowhere
 from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.workers import process_here
 from esad.pipeline.settings.config import first_difference
@@ -164,7 +164,7 @@ def _of_pixels(stated: dict[str, Any]) -> dict[str, Any]:
 def _refused_row(source: str, path: Path, reason: str) -> dict[str, Any]:
     size = path.stat().st_size if path.is_file() else 0
     if leads_nowhere(path):
-        reason = f"{path.name}: a link to a file that is not there; fetch it (git-annex, DVC), or take the link away."
+        reason = f"{path.name}: {NOWHERE}"
     return {
         "source": source,
         "state": "refused",

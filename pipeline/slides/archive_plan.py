@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.ingest.inputs import find_sources
+from esad.pipeline.ingest.inputs import NOWHERE, find_sources, leads_nowhere
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.stage.errors import InputError, NothingToKeep
 from esad.pipeline.stage.outcome import Outcome
@@ -115,7 +115,11 @@ def _plan_slide(
     from esad.preprocessing.slides.readers.probe import probe_slide
     from esad.preprocessing.slides.reading import Slide, UnknownScale
 
-    planned = SlidePlan(source, (archive / source).stat().st_size)
+    path = archive / source
+    planned = SlidePlan(source, path.stat().st_size if path.is_file() else 0)
+    if leads_nowhere(path):
+        planned.problem, planned.reason = "unreadable", f"{path.name}: {NOWHERE}"
+        return planned
     if refused is not None:
         planned.problem, planned.reason = "same UIDs", refused
         return planned

@@ -126,6 +126,13 @@ def test_readers_and_compressions_are_told_apart(archive, capsys):
     assert per_slide(summary, "level")["b.tif"] == 1
 
 
+def test_a_link_to_nothing_is_a_problem_of_the_plan_and_stops_nothing(archive, capsys):
+    (archive / "gone.tif").symlink_to("nowhere")
+    status, summary, said = planned(capsys, archive)
+    assert (status, summary["usable"]) == (3, 4)
+    assert "gone.tif: a link to a file that is not there" in said
+
+
 @pytest.mark.data
 def test_the_real_slides(data, capsys):
     status, summary, _ = planned(capsys, data / "slides")
