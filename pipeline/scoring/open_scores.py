@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
-from esad.preprocessing.store.opening import KINDS
+from esad.preprocessing.store.opening import KINDS, check_label_column
 from esad.preprocessing.store.reading import check_entries, damaged, read_object, read_table
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def read_scores_table(folder: Path) -> pd.DataFrame:
     table = read_table(path, SCORE_AGAIN, NEEDED)
     if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
         raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
+    check_label_column(path, table["label"], SCORE_AGAIN)
     return table
 
 

@@ -54,15 +54,20 @@ def check_manifest(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
 
 def check_labels(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
     """EsadError where a value of `label` or `semi_label` is none of LABELS; not `whole`: only where no int8 holds it."""
-    for name, known in LABELS.items():
-        values = table[name]
-        if not (pd.api.types.is_numeric_dtype(values.dtype) or values.isna().all()):
-            raise damaged(path, f"is damaged (column {name!r} holds other than numbers)", REMEDY)
-        for value in values.dropna().unique():
-            held = -128 <= value < 128 and value == int(value)
-            if value not in known and (whole or not held):
-                expected = ", ".join(map(str, known))
-                raise damaged(path, f"column {name!r} holds {value:g}; expected {expected} or empty", REMEDY)
+    for name in LABELS:
+        check_label_column(path, table[name], REMEDY, whole)
+
+
+def check_label_column(path: Path, values: pd.Series, remedy: str, whole: bool = True) -> None:
+    """`check_labels` of one column of a table of ours, the file `path`."""
+    name = str(values.name)
+    if not (pd.api.types.is_numeric_dtype(values.dtype) or values.isna().all()):
+        raise damaged(path, f"is damaged (column {name!r} holds other than numbers)", remedy)
+    for value in values.dropna().unique():
+        held = -128 <= value < 128 and value == int(value)
+        if value not in LABELS[name] and (whole or not held):
+            expected = ", ".join(map(str, LABELS[name]))
+            raise damaged(path, f"column {name!r} holds {value:g}; expected {expected} or empty", remedy)
 
 
 def check_apart(path: Path, table: pd.DataFrame) -> None:

@@ -167,6 +167,32 @@ def test_a_damaged_store_is_made_anew_with_force(pictures, tmp_path, capsys, nam
     assert files_of(tmp_path / "store") == undisturbed
 
 
+@pytest.mark.parametrize("value", [0.5, 7, "normal"])
+@pytest.mark.parametrize("stage", ["evaluate", "report", "dicom", "score"])
+def test_scores_with_a_label_that_is_none_are_refused(clean, copy, capsys, stage, value):
+    path = copy / "scores" / "store" / "scores.parquet"
+    table = pd.read_parquet(path)
+    labels = table["label"].astype(object)
+    labels.iloc[:] = value
+    table.assign(label=labels.infer_objects()).to_parquet(path, index=False)
+    words = [
+        word.replace(str(clean / "new"), str(copy.parent / "new")) for word in words_of(stage, copy, clean)
+    ]
+    if stage == "score":
+        words = ["score", str(copy), str(clean / "store"), "--overlays", "worst:3"]
+    assert "column 'label' holds" in refused(words, path, capsys)
+
+
+@pytest.mark.parametrize("value", [0.5, 7])
+def test_a_store_with_a_label_that_is_none_is_refused_by_every_stage(clean, tmp_path, capsys, value):
+    shutil.copytree(clean / "store", tmp_path / "store")
+    path = tmp_path / "store" / "manifest.parquet"
+    pd.read_parquet(path).assign(label=value).to_parquet(path, index=False)
+    for words in (["score", str(clean / "run"), str(tmp_path / "store")], ["train", str(tmp_path / "store")]):
+        told = refused([*words, "--out", str(tmp_path / "new")], path, capsys)
+        assert f"column 'label' holds {value}; expected 0, 1 or empty" in told
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
