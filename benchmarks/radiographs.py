@@ -8,6 +8,9 @@ two_workers_vs_one     images a second of `esad radiographs` with two workers ov
 images_112120_hours    NIH's number of images times the seconds that one more image costs with two workers
 dicom_ms_SYNTAX        a DICOM radiograph of 1760 x 1760 to 64 px, for each transfer syntax
 
+The stage decodes in a process of its own, which a damaged file may end; its figures have the way there and back, those of
+single images have not.
+
 PNGs are NIH's (1024 x 1024) where `--data` has them, else drawn; the DICOM radiograph, too. What is compared takes turns,
 image by image or call by call; figures are medians. Single images are timed by the CPU time of one thread, the stage by
 the clock, so that its figures mean something only on an idle machine (`load_average` is the load before the start). The
@@ -65,7 +68,7 @@ def pictures(data: Path, count: int, side: int) -> list[bytes]:
 
 
 def ours(content: bytes) -> np.ndarray:
-    """A file's bytes to its square, in the way of the stage."""
+    """A file's bytes to its square: what the stage does in a process of its own, without the way there and back."""
     return small_square(read_radiograph(content, "a").pixels(), Squaring(), "a")
 
 
