@@ -130,7 +130,9 @@ def test_a_link_to_nothing_is_a_problem_of_the_plan_and_stops_nothing(archive, c
     (archive / "gone.tif").symlink_to("nowhere")
     status, summary, said = planned(capsys, archive)
     assert (status, summary["usable"]) == (3, 4)
-    assert "gone.tif: a link to a file that is not there" in said
+    (problem,) = summary["problems"]
+    assert (problem["source"], problem["problem"]) == ("gone.tif", "unreadable")
+    assert "gone.tif: unreadable: a link to a file that is not there" in said
 
 
 @pytest.mark.data
