@@ -32,7 +32,11 @@ NO_LABEL_WORDS = frozenset(
     {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure"}
 )
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
-NORMAL_COLUMN_WORDS = NORMAL_WORDS - {"negative", "neg", "control", "regular"} | {"isnormal", "ishealthy", "valid"}
+NORMAL_COLUMN_WORDS = NORMAL_WORDS - {"negative", "neg", "control", "regular"} | {
+    "isnormal",
+    "ishealthy",
+    "valid",
+}
 """Words in the name of a label column in which 1 or yes would say that a row is normal: `Is Normal`, `healthy?`."""
 TURNING_WORDS = frozenset({"not", "non", "un", "in", "ab"})
 """Beside such a word they turn it round: `not_ok`."""
