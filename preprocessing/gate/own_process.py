@@ -6,7 +6,10 @@ Not `multiprocessing`: workers of a cluster are daemons, which may have no such 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from esad.preprocessing.errors import EsadError, InputError
 from esad.preprocessing.gate.refusals import debugging
 from esad.preprocessing.gate.wire import receive, send
 
+PIPE_BYTES = 1 << 20
 SECONDS = 600.0
 """A reader that takes longer than this for one file is stopped."""
 
@@ -51,20 +55,21 @@ class ReadingProcess:
         request = {"module": function.__module__, "function": function.__qualname__, "values": values}
         with self._lock:
             child = self._started()
-            alarm = threading.Timer(seconds, child.kill)
-            alarm.start()
+            questions, answers = cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
             try:
-                send(cast(BinaryIO, child.stdin), {**request, "name": name, "packed": packed})
-                answer = receive(cast(BinaryIO, child.stdout))
+                send(questions, {**request, "name": name, "packed": packed})
+                if not select.select([answers], [], [], seconds)[0]:
+                    self._end()
+                    raise InputError(
+                        f"{name}: reading it took more than {seconds:g} seconds; it is damaged, or too large."
+                    )
+                answer = receive(answers)
             except (OSError, EOFError):
-                late = not alarm.is_alive()
                 self._end()
-                raise InputError(f"{name}: {_death(child, seconds if late else None)}") from None
+                raise InputError(f"{name}: {_death(child)}") from None
             except BaseException:  # stopped between question and answer: the next answer would be this one's
                 self._end()
                 raise
-            finally:
-                alarm.cancel()
         if "error" in answer:
             kind = getattr(errors, answer["kind"], InputError)
             raise (kind if issubclass(kind, EsadError) else InputError)(answer["error"])
@@ -80,6 +85,7 @@ class ReadingProcess:
                 stdout=subprocess.PIPE,
                 stderr=None if debugging() else subprocess.DEVNULL,  # C libraries remark on damaged files
             )
+            _widen(self._child)
         return self._child
 
     def _end(self) -> None:
@@ -95,10 +101,15 @@ class ReadingProcess:
             self._child = None
 
 
-def _death(child: subprocess.Popen[bytes], seconds: float | None) -> str:
+def _widen(child: subprocess.Popen[bytes]) -> None:
+    """Let a whole picture lie in the pipes, so that neither side waits for the other's turn at the processor."""
+    for stream in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError, AttributeError):  # another system, or its limit is lower
+            fcntl.fcntl(cast(BinaryIO, stream).fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _death(child: subprocess.Popen[bytes]) -> str:
     """Why there was no answer."""
-    if seconds is not None:
-        return f"reading it took more than {seconds:g} seconds; it is damaged, or too large."
     code = child.returncode or 0
     how = f" ({signal.Signals(-code).name})" if code < 0 and -code in set(signal.Signals) else ""
     return f"the program that reads it died of it{how}; the file is damaged, or the memory was not enough."

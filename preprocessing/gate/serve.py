@@ -19,18 +19,21 @@ from esad.preprocessing.gate.wire import receive, send
 PACKAGE = "esad.preprocessing."
 """Only functions from here are called."""
 
+STATM = os.open("/proc/self/statm", os.O_RDONLY) if Path("/proc/self/statm").exists() else None
+"""Where Linux tells how much address space this process has; elsewhere there is no limit."""
+
 
 def allowance(packed: int) -> int:
     """Bytes of address space that the reading of a file of `packed` bytes may add: what it may claim, four times, since
     a decoder and our float32 hold copies; no more than the memory at hand."""
-    return int(min(max(4 * ALWAYS, 4 * MOST_INFLATION * packed), max(memory_at_hand() * SHARE, 4 * ALWAYS)))
+    wanted = max(4 * ALWAYS, 4 * MOST_INFLATION * packed)
+    return int(wanted if wanted == 4 * ALWAYS else min(wanted, max(memory_at_hand() * SHARE, 4 * ALWAYS)))
 
 
 def _limit_memory(packed: int) -> None:
     """A bomb then ends in MemoryError here, not in the death of another process of the machine."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():  # Linux
-        now = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    if STATM is not None:
+        now = int(os.pread(STATM, 64, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         wanted = now + allowance(packed)
         resource.setrlimit(
