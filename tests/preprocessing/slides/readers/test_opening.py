@@ -11,11 +11,12 @@ import tifffile
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.slides.headers import level_headers
+from esad.preprocessing.slides.readers.probe import probe_slide
 from esad.preprocessing.slides.reading import Slide, UnknownScale, UnreadableRegion
 from esad.preprocessing.slides.tile_reader import TileReader
 from esad.preprocessing.slides.tiling import ReadPlan, tile_grid
 
-MUTATIONS = 60
+MUTATIONS = 150
 """Of each of the seed files below."""
 
 
@@ -300,6 +301,7 @@ def test_mutated_files_are_read_or_refused_in_words(tmp_path, kind):
     for number in range(MUTATIONS):
         path.write_bytes(mutate(content, np.random.default_rng([kind, number])))
         try:
+            probe_slide(path)  # as the stage does: a death there is a refusal here
             with Slide(path, 0.5) as slide:
                 slide.region(0, 0, len(slide.handle.level_dimensions) - 1, 50, 50)
                 slide.thumbnail(64)
