@@ -16,7 +16,7 @@ import tifffile
 
 from esad.pipeline.cli.app import call
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.slides.outlines.reading import read_areas
+from esad.preprocessing.slides.annotations import read_areas, read_outlines
 from esad.preprocessing.store.store import Store, read_sources
 
 CASES = Path(os.environ.get("ESAD_CASES", Path(__file__).resolve().parents[3] / "shared" / "cases"))
@@ -128,12 +128,12 @@ def test_a_bomb_is_refused_in_little_memory(case, tmp_path):
 
 @of("outlines-decimal-comma")
 def test_decimal_commas_of_asap(case):
-    assert read_areas(case / "asap_comma.xml").tumour.bounds[0] == 100.5
+    assert read_outlines(case / "asap_comma.xml").bounds[0] == 100.5
 
 
 @of("outlines-imagescope")
 def test_imagescope_outlines_have_an_area(case):
-    assert read_areas(case / "imagescope.xml").tumour.area == 640000
+    assert read_outlines(case / "imagescope.xml").area == 640000
 
 
 @of("outlines-unknown-class")
