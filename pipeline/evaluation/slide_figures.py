@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from esad.data_manifests.loader import load_manifest
 from esad.pipeline.evaluation.froc import (
@@ -30,8 +31,7 @@ from esad.preprocessing.slides.outlines.frame import stored_frame
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
-
+    from esad.preprocessing.slides.outlines.areas import Areas
     from esad.preprocessing.slides.outlines.frame import SlideFrame
 
 NO_OUTLINES = "it needs the lesions' outlines: give --annotations FOLDER"
@@ -156,24 +156,24 @@ def _groups(tiles: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     return table["source"].map(first.astype("string")).astype("string").fillna(table["source"])
 
 
-def _read(path: Path, classes: Mapping[str, str] | None, frame: SlideFrame) -> BaseGeometry | InputError:
-    """The outlined area, or why it cannot be read or is not the slide's."""
-    from esad.preprocessing.slides.outlines.reading import read_outlines
+def _read(path: Path, classes: Mapping[str, str] | None, frame: SlideFrame) -> Areas | InputError:
+    """The outlined areas, or why they cannot be read or are not the slide's."""
+    from esad.preprocessing.slides.outlines.reading import read_areas
 
     try:
-        return read_outlines(path, classes, frame)
+        return read_areas(path, classes, frame)
     except InputError as error:
         return error
 
 
-def _labels(table: pd.DataFrame, truth: Truth, areas: dict[str, BaseGeometry | InputError]) -> pd.Series:
+def _labels(table: pd.DataFrame, truth: Truth, areas: dict[str, Areas | InputError]) -> pd.Series:
     """0, 1 or null a slide (Int8)."""
     if truth.tumours is not None:
         return table["source"].map(truth.tumours).astype("Int8")
     if not truth.outlines:
         return table["label"]
     labels = {
-        source: None if isinstance(area, InputError) else int(not area.is_empty)
+        source: None if isinstance(area, InputError) else int(not area.tumour.is_empty)
         for source, area in areas.items()
     }
     other = 0 if truth.without == "normal" else None
@@ -233,7 +233,7 @@ def _highest_tiles(tiles: pd.DataFrame, least: float, normal: set[str]) -> dict[
 
 def _hits(
     table: pd.DataFrame,
-    areas: dict[str, BaseGeometry | InputError],
+    areas: dict[str, Areas | InputError],
     places: pd.DataFrame,
     candidates: pd.DataFrame,
 ) -> tuple[dict[str, SlideHits], dict[str, str]]:
@@ -255,10 +255,27 @@ def _hits(
             size = int(slide["width"]), int(slide["height"])
             lesions = None
             if label == 1 and area is not None:
-                lesions = outlined_lesions(area, *size, float(slide["slide_mpp"]))
+                lesions = outlined_lesions(area.tumour, *size, float(slide["slide_mpp"]))
             points = found[["x", "y"]].to_numpy(dtype=float)
-            slides[source] = sort_detections(found["score"].to_numpy(dtype=float), points, lesions)
+            known = _known_places(points, area)
+            slides[source] = sort_detections(
+                found["score"].to_numpy(dtype=float)[known], points[known], lesions
+            )
     return slides, left_out
+
+
+def _known_places(points: np.ndarray, areas: Areas | None) -> np.ndarray:
+    """Which of `points` (N, 2), level-0 pixels, count, bool (N,).
+
+    Not those under ignored outlines, or beyond the regions that were looked at, unless a lesion is outlined there.
+    """
+    if areas is None:
+        return np.ones(len(points), dtype=bool)
+    x, y = points.T
+    known = ~shapely.contains_xy(areas.ignored, x, y)
+    if areas.regions is not None:
+        known &= shapely.contains_xy(areas.regions, x, y)
+    return known | shapely.contains_xy(areas.tumour, x, y)
 
 
 def _lacking(slides: dict[str, SlideHits], outlines: dict[str, Path], left_out: dict[str, str]) -> str | None:
@@ -276,14 +293,14 @@ def _stored(root: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
     return read_table(root / f"{name}.parquet", SCORE_AGAIN, ("source", *columns))
 
 
-def _unfit(source: str, label: int, area: BaseGeometry | InputError | None) -> str | None:
+def _unfit(source: str, label: int, area: Areas | InputError | None) -> str | None:
     """Why a slide is no part of the FROC, or None."""
     rule = load_manifest("camelyon16").protocol
     if rule and Path(source).stem.lower() in rule.not_exhaustive:
         return "its outlines are not exhaustive"
     if isinstance(area, InputError):
         return str(area)
-    outlined = area is not None and not area.is_empty
+    outlined = area is not None and not area.tumour.is_empty
     if label == 1 and not outlined:
         return "has a tumour but no outlines"
     return "outlined, but normal by the reference" if label == 0 and outlined else None

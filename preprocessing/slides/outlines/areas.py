@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import shapely
@@ -108,6 +108,13 @@ def collect(
     _check_known(unknown, path)
     if detections:
         counts["detection"] = Counter({"cells": detections})
+    cut_out = [one for one in outlines if one.shape.area and one.as_tumour == "hole"]
+    of_lesions = [_kind(replace(one, as_tumour="tumour"), stated, ungrouped[grouped]) for one in cut_out]
+    if "tumour" in of_lesions and not found["tumour"]:
+        raise InputError(
+            f"{path.name}: outlines only what is cut out of a lesion (negative regions), and no lesion around it. Draw the "
+            "lesion, or say what the outlines are with --outline-class."
+        )
     _check_says_something(found, counts, stated, short, path)
     _check_place([*(shape for shapes in found.values() for shape in shapes), *marks], frame, path)
     whole = shapely.union_all(found["tumour"])

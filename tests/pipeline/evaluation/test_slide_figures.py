@@ -17,7 +17,7 @@ from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.synthesis.slides import write_outline
 from esad.preprocessing.slides.outlines.frame import SlideFrame
 from esad.preprocessing.store.store import Store
-from tests.pipeline.slide_scores_folder import SIDE, TILE, scores_folder, tiles_of, write_boxes
+from tests.pipeline.slide_scores_folder import SIDE, TILE, box, scores_folder, tiles_of, write_boxes
 from tests.pipeline.test_report import complete
 from tests.pipeline.test_tile import stained, write_slide
 from tests.preprocessing.slides.outlines.same_outline import ndpa
@@ -67,6 +67,32 @@ def test_froc_by_hand(shift, tmp_path, capsys):
     assert table.loc["normal_1.tif", ["label", "lesions", "false_positives"]].tolist() == [0, 0, 2]
     assert len(table) == 2
     assert "FROC 0.417 (2 lesions, 1 ITC, 2 slides)" in said
+
+
+@pytest.mark.parametrize(("group", "false"), [("Ignore*", 0), ("Region*", 0), ("Stroma", 1)])
+def test_detections_where_nothing_is_known_are_no_false_alarms(group, false, tmp_path, capsys):
+    """Ignored tissue around the false alarm, or a region that leaves it out; on tissue that is said to be normal it counts."""
+    around = {
+        "Ignore*": (30 * TILE, 0, 256, 512),
+        "Region*": (0, 0, 2048, 4096),
+        "Stroma": (30 * TILE, 0, 256, 512),
+    }[group]
+    run = scores_folder(tmp_path, tiles_of("tumor_1.tif", {IN_A: 6, OUTSIDE: 5}))
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[*box(*sides), box(*sides)[0]]]},
+            "properties": {"classification": {"name": name}},
+        }
+        for name, sides in (("Tumor", A), (group, around))
+    ]
+    (tmp_path / "outlines").mkdir()
+    (tmp_path / "outlines" / "tumor_1.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": features})
+    )
+    run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
+    table = pd.read_csv(run / "scores/store/slides.csv").set_index("source")
+    assert table.loc["tumor_1.tif", ["found", "false_positives"]].tolist() == [1, false]
 
 
 def test_the_report_shows_what_was_evaluated_and_does_not_evaluate_again(tmp_path, monkeypatch):

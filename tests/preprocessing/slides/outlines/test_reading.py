@@ -210,6 +210,17 @@ def test_imagescope_layers_of_other_names_are_refused_and_ignored_ones_have_no_a
     assert read_areas(path, {"exclusion": "ignore"}).tumour.is_empty
 
 
+def test_negative_regions_without_a_lesion_around_them_are_refused(tmp_path):
+    path = tmp_path / "a.xml"
+    square, hole = vertices(ring(0, 0, 9)), vertices(ring(2, 2, 2))
+    content = IMAGESCOPE.format(name="Tumor", kind="0", outer=square, hole=hole)
+    path.write_text(content.replace('NegativeROA="0"', 'NegativeROA="1"'))
+    with pytest.raises(InputError, match="only what is cut out of a lesion"):
+        read_areas(path)
+    path.write_text(content)
+    assert read_areas(path).tumour.area == 81 - 4
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
