@@ -1,0 +1,90 @@
+"""The trainer is MONAI's: handlers of MONAI and of a person's own are attached, see what they look for, and change no weight."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from ignite.engine import Events
+from monai.engines import Trainer
+from monai.handlers import StatsHandler
+
+import esad
+from esad.models.detector import Method
+from tests.pipeline.stores import QUICK_TABLE, make_store
+
+SETTINGS = {**QUICK_TABLE, "train.steps": 30, "train.warmup.steps": 20}
+
+
+class Noting:
+    """Notes what an engine is, and the steps and losses that it goes through; stops it after `last`."""
+
+    def __init__(self, last=None):
+        self.engine, self.steps, self.losses, self.last = None, [], {}, last
+
+    def attach(self, engine):
+        self.engine = engine
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.note)
+
+    def note(self, engine):
+        self.steps.append(engine.state.iteration)
+        if engine.state.output:
+            self.losses[engine.state.iteration] = engine.state.output["loss"]
+        if engine.state.iteration == self.last:
+            engine.terminate()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("stores"))
+
+
+def test_a_handler_sees_every_step_of_a_monai_trainer_and_changes_no_weight(store, tmp_path):
+    seen = Noting()
+    with_it = esad.train(store, tmp_path / "with", settings=SETTINGS, handlers=[seen])
+    without = esad.train(store, tmp_path / "without", settings=SETTINGS)
+    assert isinstance(seen.engine, Trainer)
+    assert isinstance(seen.engine.network, Method)
+    assert seen.steps == list(range(1, 51))
+    assert set(seen.losses) >= {1, 21, 41}
+    assert with_it.digest == without.digest
+    history = (tmp_path / "with" / "history.csv").read_text()
+    assert history == (tmp_path / "without" / "history.csv").read_text()
+    assert f"0,warmup,loss,{seen.losses[1]:.8g}\n" in history
+
+
+def test_a_training_that_a_handler_stopped_goes_on_to_the_same_weights(store, tmp_path):
+    with pytest.raises(esad.EsadError, match="Stopped at step 25 of 50"):
+        esad.train(
+            store,
+            tmp_path / "run",
+            settings={**SETTINGS, "checkpoint_seconds": 0},
+            handlers=[Noting(last=25)],
+        )
+    rest = Noting()
+    run = esad.train(store, tmp_path / "run", settings={**SETTINGS, "checkpoint_seconds": 0}, handlers=[rest])
+    assert rest.steps == list(range(26, 51))
+    whole = esad.train(store, tmp_path / "whole", settings=SETTINGS)
+    assert run.digest == whole.digest
+
+
+def test_monais_own_handler_reads_the_terms(store, tmp_path):
+    said = []
+    listening = logging.Handler()
+    listening.emit = lambda record: said.append(record.getMessage())
+    handler = StatsHandler(
+        name="terms",
+        iteration_log=lambda engine, _: bool(engine.state.output),
+        epoch_log=False,
+        output_transform=lambda output: output["loss"],
+    )
+    logger = logging.getLogger("terms")  # MONAI's loggers tell nothing to the root
+    logger.addHandler(listening)
+    logger.setLevel(logging.INFO)
+    run = esad.train(store, tmp_path / "run", settings=SETTINGS, handlers=[handler])
+    losses = [
+        line.split(",")[3] for line in (run.root / "history.csv").read_text().splitlines() if ",loss," in line
+    ]
+    told = [float(line.split("Loss: ")[1]) for line in said if "Loss: " in line]
+    assert told == pytest.approx([float(loss) for loss in losses], abs=1e-4)
+    assert len(told) > 2
