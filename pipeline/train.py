@@ -28,6 +28,7 @@ from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.training.request import RunRequest
 
 if TYPE_CHECKING:
+    from esad.pipeline.training.engine import Handler
     from esad.preprocessing.store.store import Store
 
 
@@ -60,11 +61,13 @@ def train(
     overrides: Sequence[dict[str, Any]] = (),
     force: bool = False,
     mlflow: str | None = None,
+    handlers: Sequence[Handler] = (),
 ) -> Outcome:
     """Train on `store` and write the run to `out`; `overrides` are layers of settings, later ones win.
 
-    `mlflow` is the address of an MLflow tracking store that follows the training. Raises UsageError (settings),
-    EsadError (data, non-finite loss, other settings in `out`, no space, no memory), Stopped (SIGTERM).
+    `mlflow` is the address of an MLflow tracking store that follows the training; `handlers` are MONAI's or ignite's, attached
+    to the trainer (`esad.pipeline.training.engine.run_engine`). Raises UsageError (settings), EsadError (data, non-finite loss,
+    other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
     from esad.pipeline.monitoring.tracking import check_address
     from esad.pipeline.settings.ignored import warnings_of_run
@@ -83,10 +86,17 @@ def train(
     if several() and opened.kind == "table":
         raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
     with failures_in_words(out, settings):
-        return _train(opened, settings, out, force, mlflow)
+        return _train(opened, settings, out, force, mlflow, handlers)
 
 
-def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: str | None) -> Outcome:
+def _train(
+    store: Store,
+    settings: RunSettings,
+    out: Path,
+    force: bool,
+    mlflow: str | None,
+    handlers: Sequence[Handler],
+) -> Outcome:
     """Of several processes each trains its share; the first alone writes the run."""
     import time
     from contextlib import ExitStack
@@ -114,7 +124,7 @@ def _train(store: Store, settings: RunSettings, out: Path, force: bool, mlflow: 
             return Outcome(out, "Trained.")
         write_start(out, store, assignments, config)
         tracker = following.enter_context(tracked(mlflow, out, shown_config(config)))
-        method, training = fit_method(store, items, assignments, settings, out, tracker, ranks)
+        method, training = fit_method(store, items, assignments, settings, out, tracker, ranks, handlers)
         write_references(out, store, items, assignments, method, settings)
         training["processes"] = ranks.count if ranks else 1
         seconds = time.monotonic() - clock + training.pop("earlier")

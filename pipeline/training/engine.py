@@ -1,4 +1,4 @@
-"""The one training step inside an ignite engine, with MONAI's handler for TensorBoard.
+"""The one training step as the iteration of a `monai.engines.Trainer`, with MONAI's handler for TensorBoard and a person's own.
 
 It goes on from the last checkpoint, writes one every so often and on SIGTERM, and keeps RUN/history.csv. How long it
 took stands in RUN/log alone.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from esad.pipeline.monitoring.watch import TrainingWatch, reports_at
 from esad.pipeline.settings.config import RunSettings
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from esad.pipeline.monitoring.tracking import Tracker
 
 LOG_EVERY_STEPS = 20
+
+
+class Handler(Protocol):
+    """What MONAI and ignite call a handler: it adds itself to an engine's events."""
+
+    def attach(self, engine: Any) -> None:
+        """Called once, before training begins or goes on."""
 
 
 class Diverged(CannotTrain):
@@ -88,16 +95,24 @@ class _Checkpoints:
 
 
 def run_engine(
-    step: TrainingStep, settings: RunSettings, out: Path, checkpoints: Path, tracker: Tracker | None = None
+    step: TrainingStep,
+    settings: RunSettings,
+    out: Path,
+    checkpoints: Path,
+    tracker: Tracker | None = None,
+    handlers: Sequence[Handler] = (),
 ) -> float:
-    """Drive `step` from the last checkpoint to the end inside an ignite engine with MONAI's handlers.
+    """Drive `step` from the last checkpoint to the end inside a MONAI Trainer.
 
-    Returns the seconds that training had taken up to that checkpoint.
+    `handlers` are attached to it after ours: `engine.network` is the method, `engine.state.iteration` the steps done, of all
+    phases, and `engine.state.output` the terms of the loss (`CommonKeys.LOSS` their sum) of a logged step, else empty. Of several
+    processes the first alone has them. Returns the seconds that training had taken up to that checkpoint.
 
     Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
     """
     import torch
     from ignite.engine import Engine, Events
+    from monai.utils import CommonKeys
 
     state = _Checkpoints(checkpoints, step, settings, out)
     if state.next >= step.steps:
@@ -113,22 +128,21 @@ def run_engine(
         state.next = number + 1
         due = number % LOG_EVERY_STEPS == 0 or reports_at(step, number)
         values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
-        if values and not torch.isfinite(terms["loss"]).all():
+        if values and not torch.isfinite(terms[CommonKeys.LOSS]).all():
             phase = step.phase_at(number)[0].name
             raise Diverged(f"The loss is not finite at step {number} ({phase})", state)
         if values:
-            note = f"loss {values['loss']:.4g}"
+            note = f"loss {values[CommonKeys.LOSS]:.4g}"
         if watch and history and values:
             present = {name: value for name, value in values.items() if value == value}  # noqa: PLR0124, NaN: no such group
             values = watch.observe(number, present)
             history.add(number, step.phase_at(number)[0].name, values)
         return values
 
-    engine = Engine(update)
-    engine.logger.setLevel("CRITICAL")  # an error is said once, by the command line
-    engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", state.next))
+    engine = _trainer(step, state, update)
     if watch:
-        watch.attach(engine)
+        for handler in (watch, *handlers):
+            handler.attach(engine)
     last_saved = time.monotonic()
     with progress(f"train {out.name}", step.steps - state.next) as bar, _stop_signals() as stop:
 
@@ -144,12 +158,25 @@ def run_engine(
             if stopping:
                 engine.terminate()
 
-        engine.run(range(state.next, step.steps), max_epochs=1, epoch_length=step.steps)
+        engine.run()
     if watch and history:
         history.close()
         watch.close()
     _end(state, out)
     return state.earlier
+
+
+def _trainer(step: TrainingStep, state: _Checkpoints, update: Callable[[Any, int], dict[str, float]]) -> Any:
+    """A `monai.engines.Trainer` whose iterations are the steps that are left, counted from the first of all."""
+    from ignite.engine import Events
+    from monai.engines import Trainer
+
+    steps = range(state.next, step.steps)
+    engine: Any = Trainer(step.device, 1, steps, step.steps, iteration_update=update, decollate=False)
+    engine.network = step.method  # where MONAI's own trainers have it, and its handlers look for it
+    engine.logger.setLevel("CRITICAL")  # an error is said once, by the command line
+    engine.add_event_handler(Events.STARTED, lambda: setattr(engine.state, "iteration", state.next))
+    return engine
 
 
 def _end(state: _Checkpoints, out: Path) -> None:

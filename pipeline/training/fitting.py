@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from esad.models.training.fit import Items, TrainingStep
     from esad.models.training.ranks import Ranks
     from esad.pipeline.monitoring.tracking import Tracker
+    from esad.pipeline.training.engine import Handler
     from esad.preprocessing.store.store import Store
 
 
@@ -28,6 +30,7 @@ def fit_method(
     out: Path,
     tracker: Tracker | None = None,
     ranks: Ranks | None = None,
+    handlers: Sequence[Handler] = (),
 ) -> tuple[Method, dict[str, Any]]:
     """The trained method; its steps, how often training started anew, its seconds before this process, what is explained."""
     from esad.models.methods.classic.shallow import CannotFit
@@ -63,7 +66,7 @@ def fit_method(
             f"{step.steps} steps."
         )
         try:
-            earlier = run_engine(step, settings, out, _checkpoints(out, restart), tracker)
+            earlier = run_engine(step, settings, out, _checkpoints(out, restart), tracker, handlers)
             method.eval()
             said = _reconstructions(step) if step.ranks is None or step.ranks.first else None
             return method, {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from esad.pipeline.ingest.job import IngestOptions
     from esad.pipeline.runs.run_folder import Run
+    from esad.pipeline.training.engine import Handler
     from esad.preprocessing.store.store import Store
 
     PathLike = str | os.PathLike[str]
@@ -124,16 +125,21 @@ def train(
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    handlers: Sequence[Handler] = (),
     force: bool = False,
 ) -> Run:
     """Train a detector on a STORE: a RUN at `out`, opened.
 
     `preset`: paper, cpu or demo; None = what works best here for the kind of data. `settings`: dotted names, for example
-    {"seed": 1, "train.epochs": 5, "device": "cpu"}. Raises EsadError where the data or settings give no model.
+    {"seed": 1, "train.epochs": 5, "device": "cpu"}. `handlers`: MONAI's or ignite's, attached to the `monai.engines.Trainer`
+    that trains, with `engine.network` the method and `engine.state.output` the terms of the loss of a logged step. Raises
+    EsadError where the data or settings give no model.
     """
     from esad.pipeline.train import train as stage
 
-    return open_run(stage(_root(store), Path(out), preset, [dict(settings or {})], force).out)
+    return open_run(
+        stage(_root(store), Path(out), preset, [dict(settings or {})], force, handlers=handlers).out
+    )
 
 
 def score(
