@@ -41,6 +41,8 @@ class EpochTable:
             terms["rank", " / ".join(ranks)] = _numbers(ranks.values())
         if "explained" in figures:
             terms["explained", "model / PCA"] = _numbers([figures["explained"], figures["explained_pca"]])
+        if "validation_auc" in figures:
+            terms["validation", "AUC / AP"] = _numbers([figures["validation_auc"], figures["validation_ap"]])
         if sys.stderr.isatty():
             self._row({("phase", ""): phase, ("epoch", ""): place, **terms, ("s", ""): f"{seconds:.0f}"})
         elif epoch == epochs or time.monotonic() - self._spoken >= LOG_EVERY_SECONDS:

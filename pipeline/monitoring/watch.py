@@ -17,6 +17,7 @@ from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
 from esad.pipeline.monitoring.epoch_table import EpochTable
 from esad.pipeline.monitoring.explained import ReconstructionWatch
 from esad.pipeline.monitoring.picture_grid import picture_grid
+from esad.pipeline.monitoring.validation import ValidationWatch
 from esad.pipeline.stage.log import log_path
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def _epoch(step: TrainingStep, number: int) -> int:
 class TrainingWatch:
     """Reports on one training; only the process that writes the run has one. It changes nothing of the training."""
 
-    def __init__(self, step: TrainingStep, out: Path, start: int, tracker: Tracker | None = None) -> None:
-        """`start` is the step that training goes on from: what was logged from there on is void."""
+    def __init__(
+        self, step: TrainingStep, out: Path, start: int, tracker: Tracker | None = None, score: str = "eq9"
+    ) -> None:
+        """`start` is the step that training goes on from: what was logged from there on is void; `score` the kind of the run."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.step, self.tracker = step, tracker
@@ -69,6 +72,7 @@ class TrainingWatch:
         self._began = time.monotonic()
         self._probe: Any = None
         self._reconstructions: ReconstructionWatch | None = None
+        self._validation = ValidationWatch(step, score)
         if tracker:
             for number, values in before.items():  # what a kill kept from being sent
                 tracker.log(number + 1, values)
@@ -143,12 +147,13 @@ class TrainingWatch:
             if self._reconstructions is None:
                 self._reconstructions = ReconstructionWatch(self.step)
             explained = self._reconstructions.figures(PROBE_ITEMS[method.pictures])
+            validation = {} if self.step.phase_at(number)[0].name == "warmup" else self._validation.figures()
         if grid is not None:
             self.writer.add_image("input, target, reconstruction", grid, number + 1)
         figures: dict[str, float] = {}
         for name, code in codes.items():
             figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
-        return figures | explained
+        return figures | explained | validation
 
     def _draws_at(self, number: int) -> bool:
         if not self.step.method.pictures:

@@ -118,7 +118,7 @@ def run_engine(
     if state.next >= step.steps:
         return state.earlier
     first = step.ranks is None or step.ranks.first
-    watch = TrainingWatch(step, out, state.next, tracker) if first else None
+    watch = TrainingWatch(step, out, state.next, tracker, settings.score.kind) if first else None
     history = _History(out, state.next) if first else None
     note = ""
 

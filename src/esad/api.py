@@ -221,4 +221,6 @@ def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
 
 def _root(given: Any) -> Path:
     """The folder of a path, or of an opened STORE or RUN."""
-    return Path(getattr(given, "root", given))
+    import os
+
+    return Path(given if isinstance(given, (str, os.PathLike)) else given.root)  # a Path has a root, too

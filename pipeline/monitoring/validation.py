@@ -1,0 +1,103 @@
+"""AUC and average precision of the validation part while a model trains: a curve for the person, by a MONAI Evaluator.
+
+Labels of the test part are never read, and nothing of the training is changed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from esad.pipeline.evaluation.metrics import auc, average_precision
+from esad.pipeline.runs.items import evenly
+from esad.pipeline.scoring.scores import TERMS, score_formula
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from esad.models.training.fit import TrainingStep
+
+MOST_ITEMS = {True: 256, False: 4096}
+"""Validation items that are scored at a report, at most: pictures, table rows. It costs about as much as two steps."""
+BATCH = {True: 64, False: 4096}
+AUC, AP = "validation_auc", "validation_ap"
+
+
+class ValidationWatch:
+    """Scores validation items of both labels by the run's own score, again and again."""
+
+    def __init__(self, step: TrainingStep, kind: str) -> None:
+        """`kind` of the score: eq9 or standardised (by the validation normals). Without both labels there is no figure."""
+        self.step, self.kind = step, kind
+        nothing = np.empty(0, dtype=np.int64)
+        held, labels = step.data.validation[0] if step.data.validation else (nothing, nothing)
+        most = MOST_ITEMS[step.method.pictures]
+        normal, anomalies = evenly(held[labels == 0], most), evenly(held[labels == 1], most)
+        self.positions = np.concatenate([normal, anomalies])
+        self.labels = np.repeat(np.array([0, 1], np.int64), [len(normal), len(anomalies)])
+        self.known = bool(len(normal) and len(anomalies))
+        self._evaluator: Any = None
+
+    def figures(self) -> dict[str, float]:
+        """`validation_auc` and `validation_ap`, in [0, 1]; empty where there is nothing to measure by.
+
+        The method must be set to score.
+        """
+        if not self.known:
+            return {}
+        if self._evaluator is None:
+            self._evaluator = self._made()
+        self._evaluator.run()
+        return {name: float(self._evaluator.state.metrics[name]) for name in (AUC, AP)}
+
+    def _made(self) -> Any:
+        from ignite.metrics import EpochMetric
+        from monai.engines import Evaluator
+        from monai.handlers import from_engine
+        from monai.utils import CommonKeys
+
+        size = BATCH[self.step.method.pictures]
+        places = [slice(start, start + size) for start in range(0, len(self.positions), size)]
+        metrics = {
+            name: EpochMetric(
+                self._measured_by(figure),
+                output_transform=from_engine([CommonKeys.PRED, CommonKeys.LABEL], first=False),
+                check_compute_fn=False,
+            )
+            for name, figure in ((AUC, auc), (AP, average_precision))
+        }
+        evaluator = Evaluator(
+            self.step.device, places, iteration_update=self._score, key_val_metric={AUC: metrics[AUC]},
+            additional_metrics={AP: metrics[AP]}, decollate=False,
+        )  # fmt: skip
+        evaluator.logger.setLevel("CRITICAL")  # the table of epochs says it
+        return evaluator
+
+    def _score(self, engine: Any, place: slice) -> dict[str, Tensor]:
+        import torch
+        from monai.utils import CommonKeys
+
+        method, positions = self.step.method, self.positions[place]
+        x = self.step.read(np.repeat(positions[None], len(method.seeds), axis=0))
+        terms = method.score_terms(x)
+        rows = [(terms[name] if method.pictures else terms[name][0]).double().cpu() for name in TERMS]
+        return {
+            CommonKeys.PRED: torch.stack(rows, dim=1),
+            CommonKeys.LABEL: torch.from_numpy(self.labels[place]),
+        }
+
+    def _measured_by(
+        self, figure: Callable[[np.ndarray, np.ndarray], float | None]
+    ) -> Callable[[Tensor, Tensor], float]:
+        """A figure of all items' terms, (N, 3), and labels (N,), by the run's score."""
+
+        def measured(terms: Tensor, labels: Tensor) -> float:
+            table, known = pd.DataFrame(terms.numpy(), columns=list(TERMS)), labels.numpy()
+            formula = score_formula(self.kind, table[known == 0])
+            scores = sum((table[name] - centre) / scale for name, (centre, scale) in formula.items())
+            return float(figure(np.asarray(scores), known) or 0.0)
+
+        return measured
