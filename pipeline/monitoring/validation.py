@@ -54,19 +54,15 @@ class ValidationWatch:
         return {name: float(self._evaluator.state.metrics[name]) for name in (AUC, AP)}
 
     def _made(self) -> Any:
-        from ignite.metrics import EpochMetric
         from monai.engines import Evaluator
         from monai.handlers import from_engine
         from monai.utils import CommonKeys
 
         size = BATCH[self.step.method.pictures]
         places = [slice(start, start + size) for start in range(0, len(self.positions), size)]
+        output = from_engine([CommonKeys.PRED, CommonKeys.LABEL], first=False)
         metrics = {
-            name: EpochMetric(
-                self._measured_by(figure),
-                output_transform=from_engine([CommonKeys.PRED, CommonKeys.LABEL], first=False),
-                check_compute_fn=False,
-            )
+            name: _figure_of_this_process(self._measured_by(figure), output)
             for name, figure in ((AUC, auc), (AP, average_precision))
         }
         evaluator = Evaluator(
@@ -101,3 +97,23 @@ class ValidationWatch:
             return float(figure(np.asarray(scores), known) or 0.0)
 
         return measured
+
+
+def _figure_of_this_process(compute: Callable[[Tensor, Tensor], float], output: Callable[[Any], Any]) -> Any:
+    """A metric over all items of an evaluation. Not ignite's EpochMetric: that waits for the other processes of a training, and
+    the first alone has a watch."""
+    import torch
+    from ignite.metrics import Metric
+
+    class Figure(Metric):
+        def reset(self) -> None:
+            self.seen: list[tuple[Tensor, Tensor]] = []
+
+        def update(self, output: tuple[Tensor, Tensor]) -> None:
+            self.seen.append(output)
+
+        def compute(self) -> float:
+            predictions, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
+            return compute(predictions, labels)
+
+    return Figure(output_transform=output)

@@ -147,7 +147,9 @@ class TrainingWatch:
             if self._reconstructions is None:
                 self._reconstructions = ReconstructionWatch(self.step)
             explained = self._reconstructions.figures(PROBE_ITEMS[method.pictures])
-            validation = {} if self.step.phase_at(number)[0].name == "warmup" else self._validation.figures()
+            # before its last phase a method has no score
+            last = self.step.phase_at(number)[0] is self.step.plan[-1][0]
+            validation = self._validation.figures() if last else {}
         if grid is not None:
             self.writer.add_image("input, target, reconstruction", grid, number + 1)
         figures: dict[str, float] = {}
