@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,7 @@ from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
 from esad.preprocessing.splits.two_values import CLASS_WORDS
 from esad.preprocessing.tables.columns import Columns
 from esad.preprocessing.tables.items import describe_items, take_items
-from esad.preprocessing.tables.npz import load_npz
+from esad.preprocessing.tables.npz import load_npz, npz_shapes
 from esad.preprocessing.zips import file_names
 
 PICTURE_SUFFIXES = (
@@ -81,22 +79,12 @@ def npz_colours(path: Path) -> Counter[str]:
     """How many pictures of an npz are grey and how many rgb, by the headers of x, X or x_train and x_test; {} if unknown."""
     votes: Counter[str] = Counter()
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.lower() in ("x.npy", "x_train.npy", "x_test.npy"):
-                    with archive.open(name) as member:
-                        shape = _npy_shape(member)
-                    votes["rgb" if len(shape) == 4 and shape[-1] == 3 else "grey"] += shape[0]
+        for name, shape in npz_shapes(path).items():
+            if name.lower() in ("x", "x_train", "x_test"):
+                votes["rgb" if len(shape) == 4 and shape[-1] == 3 else "grey"] += shape[0]
     except Exception:  # noqa: BLE001  a damaged file has no vote; it is refused in words where it is read
         return Counter()
     return votes
-
-
-def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
-    """Of the array whose .npy the open `file` is, by its header alone."""
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return header(file)[0]
 
 
 def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:

@@ -65,11 +65,11 @@ def with_labels(items: pd.DataFrame, settings: ItemSettings) -> pd.DataFrame:
         words = items.pop(STATED)
         if "class_name" in items:  # pictures in folders beside npz files
             words = words.fillna(items["class_name"])
-        reading = read_values(words, f"labels in column '{settings.label}'", stated)
+        reading = read_values(words, settings.label, stated)
         if reading.classes:
             items["class_name"] = words
     elif "class_name" in items and items["class_name"].notna().any():
-        reading = read_values(items["class_name"], "class folders", stated, ask=False)
+        reading = read_values(items["class_name"], None, stated)
     elif stated.meanings:
         raise UsageError(
             f"{min(stated.meanings)!r} is said to be {stated.meanings[min(stated.meanings)]}, and there is neither a label "

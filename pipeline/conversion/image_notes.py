@@ -13,13 +13,15 @@ SUMMARY = {
 }  # fmt: skip
 
 
-def count_notes(outcome: Outcome, notes: tuple[str, ...]) -> dict[str, int]:
-    """How many sources of the store carry each of `notes`, as far as there are any."""
+def count_notes(outcome: Outcome, notes: tuple[str, ...] | None = None) -> dict[str, int]:
+    """How many sources of the store carry each of `notes` (None: each that there is, sorted), as far as there are any."""
     table = read_sources(outcome.out)
     if "notes" not in table:  # a store that is older than notes
         return {}
     told = table["notes"].dropna().astype(str).str.split("; ").explode().value_counts()
-    return {note: int(told[note]) for note in notes if note in told}
+    return {
+        note: int(told[note]) for note in (sorted(told.index) if notes is None else notes) if note in told
+    }
 
 
 def with_image_notes(outcome: Outcome) -> Outcome:

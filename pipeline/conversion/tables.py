@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from esad.pipeline.conversion.columns import reading_of, with_labels
+from esad.pipeline.conversion.image_notes import count_notes
 from esad.pipeline.ingest.units import refused_row, source_row
 from esad.pipeline.settings.config import TableSettings
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
@@ -109,18 +110,14 @@ def check_columns(sources: pd.DataFrame) -> None:
 
 def with_table_notes(outcome: Outcome) -> Outcome:
     """`outcome`, which also tells what was found out or left out of the tables, and of how many."""
-    notes = read_sources(outcome.out)
-    if "notes" not in notes:
+    counts = count_notes(outcome)
+    if not counts:
         return outcome
-    counts = notes["notes"].dropna().str.split("; ").explode().value_counts(sort=False).sort_index()
-    if counts.empty:
-        return outcome
-    files = int(notes["notes"].notna().sum())
+    files = int(read_sources(outcome.out)["notes"].notna().sum())
     if len(counts) > 6:
         told = f"{files} tables have notes, see sources.parquet"
     else:
-        told = "; ".join(
-            str(note) if files == 1 else f"{note} ({count} files)" for note, count in counts.items()
-        )
-    message = f"{outcome.message} Notes: {told}."
-    return replace(outcome, message=message, summary={**outcome.summary, "notes": counts.to_dict()})
+        told = "; ".join(note if files == 1 else f"{note} ({count} files)" for note, count in counts.items())
+    return replace(
+        outcome, message=f"{outcome.message} Notes: {told}.", summary={**outcome.summary, "notes": counts}
+    )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from esad.pipeline.evaluation.metrics import auc, average_precision
 from esad.pipeline.runs.items import evenly
-from esad.pipeline.scoring.scores import TERMS, score_formula
+from esad.pipeline.scoring.scores import TERMS, score_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,9 +92,7 @@ class ValidationWatch:
 
         def measured(terms: Tensor, labels: Tensor) -> float:
             table, known = pd.DataFrame(terms.numpy(), columns=list(TERMS)), labels.numpy()
-            formula = score_formula(self.kind, table[known == 0])
-            scores = sum((table[name] - centre) / scale for name, (centre, scale) in formula.items())
-            return float(figure(np.asarray(scores), known) or 0.0)
+            return float(figure(score_of(self.kind, table, table[known == 0]), known) or 0.0)
 
         return measured
 

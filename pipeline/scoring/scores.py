@@ -40,10 +40,10 @@ def raw_scores(
     )
 
 
-def standardised(table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
-    """Sum over the terms of each term's distance above its median over normals, in median absolute deviations."""
+def score_of(kind: str, table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:
+    """The score of `kind` of the rows of TERMS in `table`, float64 (N,), by those of `normals` (see `score_formula`)."""
     total = np.zeros(len(table))
-    for name, (centre, scale) in score_formula("standardised", normals).items():
+    for name, (centre, scale) in score_formula(kind, normals).items():
         total += (table[name].to_numpy(dtype=float) - centre) / scale
     return total
 
@@ -55,7 +55,7 @@ def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.Data
     normals that holds for a new one, and never all of them (method.md#percentile).
     """
     table = raw.copy()
-    table["standardised"] = standardised(table, normals)
+    table["standardised"] = score_of("standardised", table, normals)
     table["score"] = table[kind]
     reference = normals["score"] if "score" in normals else table["score"]
     ordered = np.sort(reference.to_numpy(dtype=float))

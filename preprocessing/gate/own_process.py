@@ -6,8 +6,6 @@ Not `multiprocessing`: workers of a cluster are daemons, which may have no such 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -22,7 +20,6 @@ from esad.preprocessing.errors import EsadError, InputError
 from esad.preprocessing.gate.refusals import debugging
 from esad.preprocessing.gate.wire import receive, send
 
-PIPE_BYTES = 1 << 20
 SECONDS = 600.0
 """A reader that takes longer than this for one file is stopped."""
 
@@ -85,7 +82,6 @@ class ReadingProcess:
                 stdout=subprocess.PIPE,
                 stderr=None if debugging() else subprocess.DEVNULL,  # C libraries remark on damaged files
             )
-            _widen(self._child)
         return self._child
 
     def _end(self) -> None:
@@ -99,13 +95,6 @@ class ReadingProcess:
                 except OSError:  # what was still to be sent to the dead
                     continue
             self._child = None
-
-
-def _widen(child: subprocess.Popen[bytes]) -> None:
-    """Let a whole picture lie in the pipes, so that neither side waits for the other's turn at the processor."""
-    for stream in (child.stdin, child.stdout):
-        with contextlib.suppress(OSError, AttributeError):  # another system, or its limit is lower
-            fcntl.fcntl(cast(BinaryIO, stream).fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _death(child: subprocess.Popen[bytes]) -> str:

@@ -87,15 +87,16 @@ def fold(word: str) -> str:
     return text
 
 
-def read_values(values: pd.Series, where: str, stated: Stated, ask: bool = True) -> Reading:
-    """The meaning of `values`, text with nulls, of the label column (or the folders) called `where`.
+def read_values(values: pd.Series, column: str | None, stated: Stated) -> Reading:
+    """The meaning of `values`, text with nulls, of the label `column`, or (None) of the names of class folders.
 
     Without a word from the person: 0 and 1 (1 an anomaly); 1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no;
     of exactly two values one of NORMAL_WORDS, then the other is an anomaly; one value that is a word for either. Three or
-    more values stay classes, and so do two that are not understood where `ask` is off (folders of any names). Raises
+    more values stay classes, and so do two folders that are not understood. Raises
     UsageError, naming values and options, for what else there is, for what can be read either way, and for a
     stated value that is not there while others have no meaning.
     """
+    where = "class folders" if column is None else f"labels in column '{column}'"
     folded = values.astype("string").map(fold, na_action="ignore").astype("string")
     folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
@@ -103,7 +104,7 @@ def read_values(values: pd.Series, where: str, stated: Stated, ask: bool = True)
         word: str(values[folded == word].iloc[0]).strip() for word in counts
     }  # as the person wrote them first
     told = stated.meanings
-    meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, ask)
+    meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
         return Reading(labels, True, _told_classes(counts, names, where))
@@ -136,13 +137,12 @@ def _as_stated(
 
 
 def _understood(
-    counts: Mapping[str, int], names: Mapping[str, str], where: str, ask: bool
+    counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None
 ) -> dict[str, Meaning] | None:
     """Meanings that need no word from the person; None where the values stay classes."""
     words = set(counts)
-    column = where.split("'")[1] if "'" in where else ""
     if words <= {"0", "1"} or words <= YES | NO:
-        if words and ask and _means_normal(column):
+        if words and column is not None and _means_normal(column):
             _ask(counts, names, where, "by its name the higher value may mean normal")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
     if words <= {"-1", "0", "1"} and "-1" in words:
@@ -151,7 +151,7 @@ def _understood(
     of_two_one_is_normal = len(words) == 2 and len(words & NORMAL_WORDS) == 1
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
-    if ask and len(words) <= 2:
+    if column is not None and len(words) <= 2:
         _ask(counts, names, where, "which of them is normal is not known")
     return None
 

@@ -90,24 +90,24 @@ def _column(values: pa.ChunkedArray, kind: pa.DataType) -> tuple[pd.Series, str 
     elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
         column = values.cast(pa.large_string()).to_pandas().astype("string")
         reason = f"is a {_word(kind)}; expected numbers. Turn it into a number"
-    elif _is_text(values, kind):
-        column = values.cast(pa.large_binary()).cast(pa.large_string()).to_pandas().astype("string")
+    elif (text := _text_of_bytes(values, kind)) is not None:
+        column = text.to_pandas().astype("string")
     else:
         column = pd.Series([None] * len(values), dtype="string")
         reason = f"is of type {_word(kind)}; expected numbers"
     return column, reason
 
 
-def _is_text(values: pa.ChunkedArray, kind: pa.DataType) -> bool:
-    """Whether bytes are UTF-8, as texts of older writers are."""
+def _text_of_bytes(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+    """Bytes that are UTF-8, as texts of older writers are, as text; None for others, and for other types."""
     if not (
         pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
     ):
-        return False
+        return None
     try:
-        return values.cast(pa.large_binary()).cast(pa.large_string()) is not None
+        return values.cast(pa.large_binary()).cast(pa.large_string())
     except pa.ArrowInvalid:
-        return False
+        return None
 
 
 def _word(kind: pa.DataType) -> str:

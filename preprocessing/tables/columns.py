@@ -58,8 +58,8 @@ class Columns:
         suspect = next((name for name in features if fold_name(name) in LABEL_NAMES), None)
         if suspect is not None:
             raise UsageError(
-                f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {_shell(suspect)}, or "
-                f"leave it out with --drop {_shell(suspect)} (tables), or say --label none if it is a value like others."
+                f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {shlex.quote(suspect)}, or "
+                f"leave it out with --drop {shlex.quote(suspect)} (tables), or say --label none if it is a value like others."
             )
         return self
 
@@ -72,10 +72,6 @@ class Columns:
 def fold_name(name: str) -> str:
     """A column's name without case, and with one underscore for what parts its words."""
     return re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
-
-
-def _shell(name: str) -> str:
-    return shlex.quote(name)
 
 
 def check_present(name: str, present: Sequence[str], path: Path) -> None:

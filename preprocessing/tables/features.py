@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def make_features(
             notes += said
         elif name in unfit:
             raise InputError(
-                f"{path.name}: column {name!r} {unfit[name]}, or leave it out with --drop {_shell(name)}."
+                f"{path.name}: column {name!r} {unfit[name]}, or leave it out with --drop {shlex.quote(name)}."
             )
         else:
             columns[name], rounded = _numbers(frame[name], path)
@@ -123,7 +124,7 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
     if column.dtype.kind in "mMc":
         raise InputError(
             f"{path.name}: column {column.name!r}, row 1: {str(column.iloc[0])!r} is of type {column.dtype}; "
-            f"expected numbers. Turn it into a number, or leave it out with --drop {_shell(column.name)}."
+            f"expected numbers. Turn it into a number, or leave it out with --drop {shlex.quote(str(column.name))}."
         )
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -131,7 +132,7 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
     text = np.isnan(numbers) & column.notna().to_numpy()
     if text.any():
         row = int(np.flatnonzero(text)[0])
-        value = str(column.iloc[row])
+        value, named = str(column.iloc[row]), shlex.quote(str(column.name))
         marks = (
             "say how numbers are written with --decimal and --thousands, "
             if LIKE_NUMBER.fullmatch(value)
@@ -139,7 +140,7 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
         )
         raise InputError(
             f"{path.name}: column {column.name!r}, row {row + 1}: {column.iloc[row]!r} is text; {marks}leave the column out with "
-            f"--drop {_shell(column.name)}, or turn its values into columns of 0 and 1 with --categorical {_shell(column.name)}."
+            f"--drop {named}, or turn its values into columns of 0 and 1 with --categorical {named}."
         )
     too_large = np.isfinite(numbers) & ~np.isfinite(narrow)
     if too_large.any():
@@ -170,8 +171,3 @@ def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _shell(name: object) -> str:
-    text = str(name)
-    return f"'{text}'" if " " in text or "'" in text else text

@@ -38,6 +38,17 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     return join_halves({name: as_text(array) for name, array in arrays.items()}, path)
 
 
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of an npz's arrays by name, by their headers alone; whatever zipfile and numpy raise on a damaged one."""
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as member:
+                    shapes[name.removesuffix(".npy")] = _header(member)[0]
+    return shapes
+
+
 def _check_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], path: Path) -> None:
     """InputError where the arrays' headers and the sizes of the members differ, or all are too large."""
     for entry in members:

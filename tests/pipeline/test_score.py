@@ -15,7 +15,7 @@ from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.report import report
 from esad.pipeline.score import score
-from esad.pipeline.scoring.scores import standardised
+from esad.pipeline.scoring.scores import score_of
 from esad.pipeline.scoring.slide_maps import slide_names
 from esad.pipeline.settings.config import ImageSettings, TableSettings
 from esad.pipeline.stage.errors import EsadError, UsageError
@@ -195,7 +195,7 @@ def test_without_a_test_part_the_highest_scores_of_all_are_shown(folder, tmp_pat
 def test_one_reference_normal_gives_finite_standardised_scores():
     normals = pd.DataFrame({"reconstruction": [2.0], "norm": [0.0]})
     table = pd.DataFrame({"reconstruction": [3.0, 2.0], "norm": [0.5, 0.0]})
-    assert standardised(table, normals) == pytest.approx([(3 - 2) / 2 + 0.5, 0])
+    assert score_of("standardised", table, normals) == pytest.approx([(3 - 2) / 2 + 0.5, 0])
 
 
 def test_slides_that_would_share_a_name_have_maps_of_their_own():
@@ -219,4 +219,4 @@ def test_overlays_option_is_checked(folder):
 def test_standardised_scores_by_hand():
     normals = pd.DataFrame({"reconstruction": [1.0, 2, 3, 4, 5], "norm": [0.0, 10, 20, 30, 40]})
     table = pd.DataFrame({"reconstruction": [5.0], "norm": [0.0]})
-    assert standardised(table, normals) == pytest.approx([(5 - 3) / 1 + (0 - 20) / 10])
+    assert score_of("standardised", table, normals) == pytest.approx([(5 - 3) / 1 + (0 - 20) / 10])

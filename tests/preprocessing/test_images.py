@@ -139,7 +139,7 @@ def test_a_folder_alone_is_the_class_that_it_is_named_after():
     ],
 )
 def test_class_folders_are_labels_where_they_tell(classes, labels):
-    found = read_values(pd.Series(classes, dtype="string"), "class folders", Stated(), ask=False).labels
+    found = read_values(pd.Series(classes, dtype="string"), None, Stated()).labels
     assert [None if pd.isna(label) else int(label) for label in found] == labels
 
 

@@ -11,8 +11,8 @@ from esad.preprocessing.splits.two_values import Stated, read_values
 NOTHING = Stated()
 
 
-def read(values, column="y", stated=NOTHING, ask=True):
-    reading = read_values(pd.Series(values, dtype="string"), f"labels in column '{column}'", stated, ask)
+def read(values, column="y", stated=NOTHING):
+    reading = read_values(pd.Series(values, dtype="string"), column, stated)
     return [None if pd.isna(label) else int(label) for label in reading.labels], reading
 
 
@@ -103,7 +103,7 @@ def test_more_values_stay_classes_and_so_do_two_folders_of_any_name():
     _, reading = read(["good", "crack", "hole"])
     assert reading.classes
     assert "--class good=normal --class '*=anomaly'" in reading.told
-    assert read(["cat", "dog"], ask=False)[1].classes
+    assert read(["cat", "dog"], None)[1].classes
 
 
 def test_what_was_understood_is_told_with_counts():
