@@ -7,8 +7,7 @@ from pathlib import Path
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import say
-
-NOWHERE = "a link to a file that is not there; fetch it (git-annex, DVC), or take the link away."
+from esad.preprocessing.gate.refusals import leads_nowhere
 
 
 def find_sources(
@@ -59,11 +58,6 @@ def _accepted(path: Path, accepts: Callable[[Path], bool]) -> bool:
         return accepts(path)
     except FileNotFoundError:  # a link to nothing, whose name does not say what it is
         return False
-
-
-def leads_nowhere(path: Path) -> bool:
-    """Whether `path` is a link whose target is not there, or that leads to itself; git-annex and DVC leave such."""
-    return path.is_symlink() and not path.exists()
 
 
 def by_stem(sources: Iterable[str]) -> dict[str, list[str]]:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.ingest.anonymous import anonymous_job, anonymous_labels, names_withheld
-from esad.pipeline.ingest.inputs import NOWHERE, leads_nowhere
 from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.workers import process_here
-from esad.pipeline.settings.config import first_difference
+from esad.pipeline.settings.config import OF_LABELS, first_difference
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
+from esad.preprocessing.gate.refusals import NOWHERE, leads_nowhere
 from esad.preprocessing.splits.labels import apply_labels, read_labels
 from esad.preprocessing.splits.where import no_match
 from esad.preprocessing.store.integrity import inputs_digest
@@ -47,7 +47,7 @@ from esad.preprocessing.store.store import (
 if TYPE_CHECKING:
     from esad.pipeline.ingest.cluster import Cluster
 
-APPLIED_LAST = ("where", "labels_file", "normal_value", "anomaly_value", "classes")
+APPLIED_LAST = ("where", *OF_LABELS)
 
 
 def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.runs.run_files import train_again
-from esad.pipeline.settings.config import first_difference
+from esad.pipeline.settings.config import OF_LABELS, first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import say
 
@@ -16,14 +16,11 @@ if TYPE_CHECKING:
     from esad.pipeline.runs.run_folder import Run
     from esad.preprocessing.store.store import Store
 
-LABELS_ONLY = ("labels_file", "normal_value", "anomaly_value", "classes")
-"""Settings of a store that change its items' labels alone: a run takes labels as the store has them now."""
-
 
 def store_changes(run: Run, store: Store) -> list[str]:
     """What is other in the store at the path of the run's own than when the run was trained on it, in words.
 
-    Empty for a store elsewhere: new data are another store. Labels may change.
+    Empty for a store elsewhere: new data are another store. Labels may change: a run takes them as the store has them now.
     """
     if store.root.resolve() != Path(run.store["path"]):
         return []
@@ -31,7 +28,7 @@ def store_changes(run: Run, store: Store) -> list[str]:
     if not run.is_own(store):
         found.append(f"inputs ({_inputs_that_differ(run.sources, store.sources)})")
     before, now = (
-        {name: value for name, value in settings.items() if name not in LABELS_ONLY}
+        {name: value for name, value in settings.items() if name not in OF_LABELS}
         for settings in (run.store["settings"], store.settings)
     )
     both = before.keys() & now.keys()  # a later esad states more of them

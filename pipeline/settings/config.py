@@ -22,6 +22,8 @@ from esad.models.settings import MethodSettings, Settings
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
+OF_LABELS = ("labels_file", "normal_value", "anomaly_value", "classes")
+"""Settings of a store that change its items' labels alone, no item."""
 
 
 class LabelSettings(Settings):

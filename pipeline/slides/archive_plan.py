@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.ingest.inputs import NOWHERE, find_sources, leads_nowhere
+from esad.pipeline.ingest.inputs import find_sources
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.stage.errors import InputError, NothingToKeep
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress, say, show_table
+from esad.preprocessing.gate.refusals import NOWHERE, leads_nowhere
 
 if TYPE_CHECKING:
     from esad.pipeline.slides.cutting import SlideTask

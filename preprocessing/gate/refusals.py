@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from esad.preprocessing.errors import EsadError, InputError
 
@@ -16,6 +17,13 @@ DEBUG = "ESAD_DEBUG"
 
 OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE}
 """Errors of the system that are no fault of the file that is read."""
+
+NOWHERE = "a link to a file that is not there; fetch it (git-annex, DVC), or take the link away."
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether `path` is a link whose target is not there, or that leads to itself; git-annex and DVC leave such."""
+    return path.is_symlink() and not path.exists()
 
 
 def debugging() -> bool:

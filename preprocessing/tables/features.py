@@ -156,7 +156,6 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
 
 def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path) -> None:
     """InputError that names the first cell and counts all."""
-    row, place = (int(n) for n in np.argwhere(holes)[0])
     place = int(np.flatnonzero(holes.any(0))[0])
     row = int(np.flatnonzero(holes[:, place])[0])
     value = _plain(frame[names[place]].iloc[row]) if names[place] in frame else float("nan")

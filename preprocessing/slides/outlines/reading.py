@@ -19,7 +19,7 @@ from defusedxml.ElementTree import fromstring
 from shapely.geometry.base import BaseGeometry
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.gate.refusals import in_words
+from esad.preprocessing.gate.refusals import NOWHERE, in_words, leads_nowhere
 from esad.preprocessing.slides.outlines.areas import OF_CLASSES, Areas, Stated, collect
 from esad.preprocessing.slides.outlines.asap import asap_outlines
 from esad.preprocessing.slides.outlines.frame import SlideFrame
@@ -177,6 +177,6 @@ def outline_bytes(path: Path) -> bytes:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    if path.is_symlink() and not path.exists():
-        return "a link to a file that is not there; fetch it, or take the link away"
+    if leads_nowhere(path):
+        return NOWHERE.rstrip(".")
     return in_words(error) if isinstance(error, OSError) else str(error)
