@@ -41,19 +41,22 @@ class ValidationWatch:
         self.known = bool(len(normal) and len(anomalies))
         self._evaluator: Any = None
 
-    def figures(self) -> dict[str, float]:
-        """`validation_auc` and `validation_ap`, in [0, 1]; empty where there is nothing to measure by.
-
-        The method must be set to score.
-        """
-        if not self.known:
-            return {}
+    @property
+    def evaluator(self) -> Any:
+        """The `monai.engines.Evaluator` that scores the items; AUC and AP, in [0, 1], are its metrics after each run."""
         if self._evaluator is None:
             self._evaluator = self._made()
-        self._evaluator.run()
-        return {name: float(self._evaluator.state.metrics[name]) for name in (AUC, AP)}
+        return self._evaluator
+
+    def figures(self) -> dict[str, float]:
+        """`validation_auc` and `validation_ap` of the evaluator's last run; empty where it had none."""
+        if self._evaluator is None:
+            return {}
+        found = self._evaluator.state.metrics
+        return {name: float(found[name]) for name in (AUC, AP) if name in found}
 
     def _made(self) -> Any:
+        from ignite.engine import Events
         from monai.engines import Evaluator
         from monai.handlers import from_engine
         from monai.utils import CommonKeys
@@ -70,6 +73,8 @@ class ValidationWatch:
             additional_metrics={AP: metrics[AP]}, decollate=False,
         )  # fmt: skip
         evaluator.logger.setLevel("CRITICAL")  # the table of epochs says it
+        method = self.step.method
+        evaluator.add_event_handler(Events.STARTED, method.eval)  # the next step sets it to train again
         return evaluator
 
     def _score(self, engine: Any, place: slice) -> dict[str, Tensor]:
@@ -77,8 +82,9 @@ class ValidationWatch:
         from monai.utils import CommonKeys
 
         method, positions = self.step.method, self.positions[place]
-        x = self.step.read(np.repeat(positions[None], len(method.seeds), axis=0))
-        terms = method.score_terms(x)
+        with torch.no_grad():
+            x = self.step.read(np.repeat(positions[None], len(method.seeds), axis=0))
+            terms = method.score_terms(x)
         rows = [(terms[name] if method.pictures else terms[name][0]).double().cpu() for name in TERMS]
         return {
             CommonKeys.PRED: torch.stack(rows, dim=1),

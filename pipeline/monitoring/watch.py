@@ -1,27 +1,30 @@
-"""What a person sees of a training while it runs: an epoch table, TensorBoard, MLflow, and a watch on collapse.
+"""What a person sees of a training while it runs: an epoch table, a log, TensorBoard, MLflow, and a watch on collapse.
 
-Every logged step's terms go to TensorBoard and MLflow. At the end of an epoch, at least REPORT_EVERY_STEPS after the
-last such report, come a row of the table, figures of the latent codes and the reconstructions of a fixed probe, and now
-and then a picture.
+Every logged step's terms go to RUN/history.csv, RUN/log/training.log, TensorBoard and MLflow. At the end of an epoch, at
+least REPORT_EVERY_STEPS after the last such report, come a row of the table, figures of the latent codes and the
+reconstructions of a fixed probe and of the validation part, and now and then pictures.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
 from esad.pipeline.monitoring.epoch_table import EpochTable
 from esad.pipeline.monitoring.explained import ReconstructionWatch
-from esad.pipeline.monitoring.picture_grid import picture_grid
+from esad.pipeline.monitoring.history import History
+from esad.pipeline.monitoring.picture_rows import picture_rows
 from esad.pipeline.monitoring.validation import ValidationWatch
 from esad.pipeline.stage.log import log_path
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
+    from torch import Tensor
 
     from esad.models.training.fit import TrainingStep
     from esad.pipeline.monitoring.tracking import Tracker
@@ -67,40 +70,82 @@ class TrainingWatch:
         self.writer = SummaryWriter(str(log_path(out, "events")), purge_step=start + 1)
         self.collapse = CollapseWatch(step.method.settings)
         self.table = EpochTable(f"train {out.name}")
+        self.history = History(out, start)
         before, last = _logged_before(out, start), self._last_report(start)
         self._since = [values for number, values in before.items() if number >= last]
         self._began = time.monotonic()
         self._probe: Any = None
         self._reconstructions: ReconstructionWatch | None = None
-        self._validation = ValidationWatch(step, score)
+        self._pictures: list[Tensor] = []
+        self.validation = ValidationWatch(step, score)
+        self.log = _log_of(log_path(out, "training.log"))
         if tracker:
             for number, values in before.items():  # what a kill kept from being sent
                 tracker.log(number + 1, values)
 
     def attach(self, engine: Engine) -> None:
-        """MONAI's TensorBoard handler for the engine's output of the logged steps."""
-        from monai.handlers import TensorBoardStatsHandler
+        """Handlers for the logged steps of `engine`: those whose output is not empty; a report adds its figures to it."""
+        from ignite.engine import Events
+        from monai.handlers import (
+            StatsHandler,
+            TensorBoardImageHandler,
+            TensorBoardStatsHandler,
+            ValidationHandler,
+        )
 
-        handler = TensorBoardStatsHandler(
+        def logged(engine: Engine, _: int) -> bool:
+            return bool(engine.state.output)
+
+        def validated(engine: Engine, number: int) -> bool:
+            return logged(engine, number) and self._scores_after(number - 1)
+
+        after = Events.ITERATION_COMPLETED
+        if self.validation.known:
+            engine.add_event_handler(
+                after(event_filter=validated), ValidationHandler(1, self.validation.evaluator)
+            )
+        engine.add_event_handler(after(event_filter=logged), self._observe)
+        TensorBoardStatsHandler(
             summary_writer=self.writer,
-            iteration_log=lambda engine, iteration: bool(engine.state.output),
+            iteration_log=logged,
             epoch_log=False,
             output_transform=lambda output: output,
+        ).attach(engine)
+        StatsHandler(
+            name=self.log.name, iteration_log=logged, epoch_log=False, output_transform=lambda output: output
+        ).attach(engine)
+        pictures = TensorBoardImageHandler(
+            summary_writer=self.writer, epoch_level=False, max_channels=3,
+            batch_transform=lambda _: self._pictures[:2], output_transform=lambda _: self._pictures[2],
+        )  # fmt: skip
+        engine.add_event_handler(
+            after(event_filter=lambda engine, number: logged(engine, number) and bool(self._pictures)),
+            pictures,
         )
-        handler.attach(engine)
 
-    def observe(self, number: int, values: dict[str, float]) -> dict[str, float]:
-        """Take note of a logged step; returns `values` with what a report adds to them. Called after the step."""
-        self._since.append(values)
-        if reports_at(self.step, number):
-            values = {**values, **self._report(number)}
+    def _scores_after(self, number: int) -> bool:
+        """Whether the validation part is scored after step `number`: before its last phase a method has no score."""
+        return reports_at(self.step, number) and self.step.phase_at(number)[0] is self.step.plan[-1][0]
+
+    def _observe(self, engine: Engine) -> None:
+        """Take note of a logged step's terms; those of a report get its figures."""
+        number, values = engine.state.iteration - 1, cast("dict[str, float]", engine.state.output)
+        self._since.append(dict(values))
+        self._pictures = []
+        reports = reports_at(self.step, number)
+        if reports:
+            values |= self._report(number)
         if self.tracker:
-            self.tracker.log(number + 1, values, flush=reports_at(self.step, number))
-        return values
+            self.tracker.log(number + 1, values, flush=reports)
+        self.history.add(number, self.step.phase_at(number)[0].name, values)
 
     def close(self) -> None:
         """Write what is buffered."""
+        self.history.close()
         self.writer.close()
+        for handler in list(self.log.handlers):
+            self.log.removeHandler(handler)
+            handler.close()
         if self.tracker:
             self.tracker.flush()
 
@@ -129,9 +174,9 @@ class TrainingWatch:
         return figures
 
     def _looked_at(self, number: int) -> dict[str, float]:
-        """Figures of the probe's codes and reconstructions; the picture grid is drawn on the way.
+        """Figures of the probe's codes and reconstructions, and of the validation part.
 
-        All while the networks are set to score.
+        All while the networks are set to score. The rows of pictures are made on the way.
         """
         import torch
 
@@ -143,15 +188,12 @@ class TrainingWatch:
                 self._probe = self.step.read(positions[None]), torch.from_numpy(anomaly).to(self.step.device)
             x, anomaly = self._probe
             codes = method.latents(x)
-            grid = picture_grid(self.step, GRID_ITEMS) if self._draws_at(number) else None
+            if self._draws_at(number):
+                self._pictures = picture_rows(self.step, GRID_ITEMS)
             if self._reconstructions is None:
                 self._reconstructions = ReconstructionWatch(self.step)
             explained = self._reconstructions.figures(PROBE_ITEMS[method.pictures])
-            # before its last phase a method has no score
-            last = self.step.phase_at(number)[0] is self.step.plan[-1][0]
-            validation = self._validation.figures() if last else {}
-        if grid is not None:
-            self.writer.add_image("input, target, reconstruction", grid, number + 1)
+        validation = self.validation.figures() if self._scores_after(number) else {}
         figures: dict[str, float] = {}
         for name, code in codes.items():
             figures |= latent_figures(name, code if method.pictures else code[0], anomaly)
@@ -192,3 +234,19 @@ def _logged_before(out: Path, start: int) -> dict[int, dict[str, float]]:
             if len(parts) == 4 and int(parts[0]) < start:
                 rows.setdefault(int(parts[0]), {})[parts[2]] = float(parts[3])
     return rows
+
+
+def _log_of(path: Path) -> logging.Logger:
+    """A logger of its own for one training, into one file; nothing of it on the terminal, which has the table.
+
+    The file is appended to: a training that goes on goes on in it.
+    """
+    logger = logging.getLogger(
+        f"esad.training.{path.resolve()}"
+    )  # known before MONAI's handler asks for it by name, which
+    logger.setLevel(logging.INFO)  # else would print, too
+    logger.propagate = False
+    file = logging.FileHandler(path, encoding="utf-8", delay=True)
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.handlers = [file]
+    return logger

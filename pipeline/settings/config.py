@@ -205,6 +205,20 @@ class ScoreSettings(Settings):
     """Eq. 9, or each term's distance from its median over held-out normals in median absolute deviations, summed."""
 
 
+class SelectionSettings(Settings):
+    """What figures of the validation part decide while a model trains. The paper's way, and the default: nothing."""
+
+    weights: Literal["last", "best"] = "last"
+    """best: keep the weights of the report with the highest figure, not those of the last step (decisions.md#a33)."""
+    early_stop: int | None = Field(None, ge=1)
+    """Reports in a row without a gain after which training ends, by MONAI's EarlyStopHandler; null = never
+    (decisions.md#a33)."""
+    min_gain: float = Field(0.0, ge=0, lt=1)
+    """What the figure must rise by, and more, to count as a gain for `early_stop`."""
+    by: Literal["auc", "average_precision"] = "auc"
+    """The figure, of the run's own score on the validation part."""
+
+
 class RunSettings(MethodSettings):
     """`esad train`: everything that a run depends on."""
 
@@ -214,6 +228,7 @@ class RunSettings(MethodSettings):
     """Where to compute: auto, cpu, cuda or cuda:N."""
     data: DataSettings = DataSettings()
     score: ScoreSettings = ScoreSettings()
+    selection: SelectionSettings = SelectionSettings()
     checkpoint_seconds: float = Field(120, ge=0)
     """Seconds between checkpoints; 0 = after every step."""
 

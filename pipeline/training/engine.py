@@ -1,7 +1,8 @@
-"""The one training step as the iteration of a `monai.engines.Trainer`, with MONAI's handler for TensorBoard and a person's own.
+"""The one training step as the iteration of a `monai.engines.Trainer`, with MONAI's handlers and a person's own.
 
-It goes on from the last checkpoint, writes one every so often and on SIGTERM, and keeps RUN/history.csv. How long it
-took stands in RUN/log alone.
+It goes on from the last checkpoint, and writes one every so often and on SIGTERM. How long it took stands in RUN/log alone.
+The learning rate is no LrScheduleHandler's: it follows from the number of the step, in the step itself, so that there is no
+schedule's state that could be continued wrongly.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esad.pipeline.monitoring.watch import TrainingWatch, reports_at
 from esad.pipeline.settings.config import RunSettings
-from esad.pipeline.stage.errors import CannotTrain, EsadError, Stopped
-from esad.pipeline.stage.progress import progress, say
-from esad.pipeline.stage.ranks import any_of, same_everywhere
-from esad.pipeline.training.checkpoints import CheckpointSeconds, load_checkpoint, save_checkpoint
+from esad.pipeline.stage.errors import CannotTrain, Stopped
+from esad.pipeline.stage.progress import progress
+from esad.pipeline.stage.ranks import any_of
+from esad.pipeline.training.selection import selection_of
+from esad.pipeline.training.state import TrainingState
 
 if TYPE_CHECKING:
     from esad.models.training.fit import TrainingStep
@@ -37,7 +39,7 @@ class Handler(Protocol):
 class Diverged(CannotTrain):
     """The loss or a weight is not finite."""
 
-    def __init__(self, what: str, state: _Checkpoints) -> None:
+    def __init__(self, what: str, state: TrainingState) -> None:
         phase, *_ = state.step.phase_at(max(state.next - 1, 0))
         rate = state.step.rate * phase.optimiser.learning_rate
         setting = "train.warmup.learning_rate" if phase.name != "train" else "train.learning_rate"
@@ -49,51 +51,6 @@ class Diverged(CannotTrain):
         super().__init__(f"{what}: lower {setting} (now {rate:g}).{kept}")
 
 
-class _Checkpoints:
-    """Where training stands, in and out of the files of one folder.
-
-    `next` is the next step, `earlier` the seconds that training took before this process, up to the checkpoint.
-    """
-
-    def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings, out: Path) -> None:
-        self.folder, self.step, self.settings = folder, step, settings.model_dump()
-        self.seconds = CheckpointSeconds(out, folder)
-        self.arithmetic = f"{step.device.type} in {step.mixed or 'torch.float32'}"
-        found = load_checkpoint(folder, step.device, self.settings, self.arithmetic)
-        self.next = int(found["next"]) if found else 0
-        self.earlier = self.seconds.before(self.next, found) if found else 0.0
-        self.began = time.monotonic()
-        if not same_everywhere(
-            step.ranks, self.next
-        ):  # before `restore`, which waits for the other processes
-            raise EsadError(
-                f"{folder}: the processes found different checkpoints; all of them must see the same RUN."
-            )
-        if found:
-            step.method.load_state_dict(found["method"])
-            step.restore(self.next, found["optimiser"])
-            say(f"Continuing from step {self.next} of {step.steps}.")
-
-    def save(self) -> None:
-        """Write a checkpoint, unless a weight, a buffer or the optimiser's state is not finite."""
-        if self.is_finite():
-            state = {
-                "next": self.next,
-                "method": self.step.method.state_dict(),
-                "optimiser": self.step.state(),
-            }
-            self.seconds.add(self.next, self.earlier + time.monotonic() - self.began)
-            save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
-
-    def is_finite(self) -> bool:
-        import torch
-
-        optimiser = self.step.state() or {"state": {}}
-        held = [value for entry in optimiser["state"].values() for value in entry.values()]
-        values = [*self.step.method.state_dict().values(), *(v for v in held if isinstance(v, torch.Tensor))]
-        return all(bool(torch.isfinite(value).all()) for value in values)
-
-
 def run_engine(
     step: TrainingStep,
     settings: RunSettings,
@@ -101,12 +58,13 @@ def run_engine(
     checkpoints: Path,
     tracker: Tracker | None = None,
     handlers: Sequence[Handler] = (),
-) -> float:
+) -> tuple[float, dict[str, Any] | None]:
     """Drive `step` from the last checkpoint to the end inside a MONAI Trainer.
 
     `handlers` are attached to it after ours: `engine.network` is the method, `engine.state.iteration` the steps done, of all
     phases, and `engine.state.output` the terms of the loss (`CommonKeys.LOSS` their sum) of a logged step, else empty. Of several
-    processes the first alone has them. Returns the seconds that training had taken up to that checkpoint.
+    processes the first alone has them. Returns the seconds that training had taken up to that checkpoint, and what the validation
+    part decided, if anything (`Selection.finish`).
 
     Raises Diverged where the loss or a weight is not finite, Stopped on SIGTERM or SIGINT.
     """
@@ -114,59 +72,58 @@ def run_engine(
     from ignite.engine import Engine, Events
     from monai.utils import CommonKeys
 
-    state = _Checkpoints(checkpoints, step, settings, out)
-    if state.next >= step.steps:
-        return state.earlier
+    state = TrainingState(checkpoints, step, settings, out)
     first = step.ranks is None or step.ranks.first
     watch = TrainingWatch(step, out, state.next, tracker, settings.score.kind) if first else None
-    history = _History(out, state.next) if first else None
     note = ""
 
     def update(engine: Engine, number: int) -> dict[str, float]:
         nonlocal note
         terms = step(number)
         state.next = number + 1
-        due = number % LOG_EVERY_STEPS == 0 or reports_at(step, number)
-        values = {name: float(value.float().mean()) for name, value in terms.items()} if due else {}
-        if values and not torch.isfinite(terms[CommonKeys.LOSS]).all():
+        if number % LOG_EVERY_STEPS and not reports_at(step, number):
+            return {}
+        values = {name: float(value.float().mean()) for name, value in terms.items()}
+        if not torch.isfinite(terms[CommonKeys.LOSS]).all():
             phase = step.phase_at(number)[0].name
             raise Diverged(f"The loss is not finite at step {number} ({phase})", state)
-        if values:
-            note = f"loss {values[CommonKeys.LOSS]:.4g}"
-        if watch and history and values:
-            present = {name: value for name, value in values.items() if value == value}  # noqa: PLR0124, NaN: no such group
-            values = watch.observe(number, present)
-            history.add(number, step.phase_at(number)[0].name, values)
-        return values
+        note = f"loss {values[CommonKeys.LOSS]:.4g}"
+        return {name: value for name, value in values.items() if value == value}  # noqa: PLR0124, NaN: no such group
 
     engine = _trainer(step, state, update)
     if watch:
+        state.select(selection_of(settings.selection, step, watch.validation), engine)
         for handler in (watch, *handlers):
             handler.attach(engine)
     last_saved = time.monotonic()
-    with progress(f"train {out.name}", step.steps - state.next) as bar, _stop_signals() as stop:
+    with (
+        closing(watch) if watch else nullcontext(),
+        progress(f"train {out.name}", step.steps - state.next) as bar,
+        _stop_signals() as stop,
+    ):
 
         @engine.on(Events.ITERATION_COMPLETED)
         def after_step() -> None:
             nonlocal last_saved
             bar.advance(1, note)
             due = first and time.monotonic() - last_saved > settings.checkpoint_seconds
-            stopping, due = any_of(step.ranks, stop(), due)
-            if first and (stopping or due):
+            # of several processes one alone may have been stopped, by a handler, and the others must not wait for it
+            halt, due, state.ended = any_of(
+                step.ranks, bool(stop() or engine.should_terminate), due, state.chose_to_end()
+            )
+            if first and (halt or due):
                 state.save()
                 last_saved = time.monotonic()
-            if stopping:
+            if halt:
                 engine.terminate()
 
-        engine.run()
-    if watch and history:
-        history.close()
-        watch.close()
-    _end(state, out)
-    return state.earlier
+        if not state.finished:
+            engine.run()
+            _check_end(state, out)
+    return state.earlier, state.selection.finish() if state.selection else None
 
 
-def _trainer(step: TrainingStep, state: _Checkpoints, update: Callable[[Any, int], dict[str, float]]) -> Any:
+def _trainer(step: TrainingStep, state: TrainingState, update: Callable[[Any, int], dict[str, float]]) -> Any:
     """A `monai.engines.Trainer` whose iterations are the steps that are left, counted from the first of all."""
     from ignite.engine import Events
     from monai.engines import Trainer
@@ -179,10 +136,10 @@ def _trainer(step: TrainingStep, state: _Checkpoints, update: Callable[[Any, int
     return engine
 
 
-def _end(state: _Checkpoints, out: Path) -> None:
-    """Stopped where steps are left, Diverged where weights are not finite, else the last checkpoint."""
+def _check_end(state: TrainingState, out: Path) -> None:
+    """Write the last checkpoint; Stopped where steps are left, Diverged where weights are not finite."""
     step = state.step
-    if state.next < step.steps:
+    if not state.finished:
         raise Stopped(
             f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
         )
@@ -190,28 +147,6 @@ def _end(state: _Checkpoints, out: Path) -> None:
         raise Diverged("The weights are not finite after training", state)
     if step.ranks is None or step.ranks.first:
         state.save()
-
-
-class _History:
-    """RUN/history.csv: a row per logged step, in long form; a continued run cuts the rows after its checkpoint."""
-
-    def __init__(self, out: Path, start: int) -> None:
-        from esad.preprocessing.store.store import write_atomically
-
-        self.path = out / "history.csv"
-        kept = ["step,phase,term,value\n"]
-        if start and self.path.exists():
-            lines = self.path.read_text().splitlines(keepends=True)[1:]
-            kept += [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < start]
-        write_atomically(self.path, lambda temporary: temporary.write_text("".join(kept)))
-        self.file = self.path.open("a")
-
-    def add(self, step: int, phase: str, values: dict[str, float]) -> None:
-        self.file.writelines(f"{step},{phase},{name},{value:.8g}\n" for name, value in values.items())
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
 
 
 @contextmanager

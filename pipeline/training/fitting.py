@@ -66,7 +66,7 @@ def fit_method(
             f"{step.steps} steps."
         )
         try:
-            earlier = run_engine(step, settings, out, _checkpoints(out, restart), tracker, handlers)
+            earlier, selected = run_engine(step, settings, out, _checkpoints(out, restart), tracker, handlers)
             method.eval()
             said = _reconstructions(step) if step.ranks is None or step.ranks.first else None
             return method, {
@@ -74,6 +74,7 @@ def fit_method(
                 "restarts": restart,
                 "earlier": earlier,
                 "reconstruction": said,
+                **({"selection": selected} if selected else {}),
             }
         except Diverged as error:
             if restart == settings.train.restarts:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from esad.preprocessing.stain.vahadane import builtin_target as builtin_target
     from esad.preprocessing.stain.vahadane import fit_stain as fit_stain
     from esad.preprocessing.store.store import Store as Store
+    from esad.trainer import Trainer as Trainer
 
 _PLACES = {
     "ESAD": "esad.models.estimator", "EsadError": "esad.preprocessing.errors",
     "Run": "esad.pipeline.runs.run_folder", "Store": "esad.preprocessing.store.store",
+    "Trainer": "esad.trainer",
     **dict.fromkeys(("StainFit", "apply_stain", "builtin_target", "fit_stain"), "esad.preprocessing.stain.vahadane"),
     **dict.fromkeys(
         ("evaluate", "images", "open_run", "open_store", "radiographs", "report", "score", "tables", "tile", "train"),

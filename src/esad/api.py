@@ -128,18 +128,15 @@ def train(
     handlers: Sequence[Handler] = (),
     force: bool = False,
 ) -> Run:
-    """Train a detector on a STORE: a RUN at `out`, opened.
+    """Train a detector on a STORE: a RUN at `out`, opened. In short for `Trainer(store, settings, …).run(out)`.
 
     `preset`: paper, cpu or demo; None = what works best here for the kind of data. `settings`: dotted names, for example
-    {"seed": 1, "train.epochs": 5, "device": "cpu"}. `handlers`: MONAI's or ignite's, attached to the `monai.engines.Trainer`
-    that trains, with `engine.network` the method and `engine.state.output` the terms of the loss of a logged step. Raises
-    EsadError where the data or settings give no model.
+    {"seed": 1, "train.epochs": 5, "device": "cpu"}. `handlers`: MONAI's or ignite's. Raises EsadError where the data or
+    settings give no model.
     """
-    from esad.pipeline.train import train as stage
+    from esad.trainer import Trainer
 
-    return open_run(
-        stage(_root(store), Path(out), preset, [dict(settings or {})], force, handlers=handlers).out
-    )
+    return Trainer(store, settings, preset=preset, handlers=handlers).run(out, force=force)
 
 
 def score(

@@ -131,12 +131,12 @@ def test_a_loss_that_explodes_starts_training_anew_at_half_the_rate(tmp_path, mo
 
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, capsys, monkeypatch):
-    import esad.pipeline.training.engine
+    import esad.pipeline.monitoring.history
 
     make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "whole", None, [QUICK])
     settings = {**QUICK, "checkpoint_seconds": 0}
-    original = esad.pipeline.training.engine._History.add
+    original = esad.pipeline.monitoring.history.History.add
 
     def stops(self, number, *more):
         if number == 40:
@@ -144,7 +144,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caps
         original(self, number, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(esad.pipeline.training.engine._History, "add", stops)
+        patch.setattr(esad.pipeline.monitoring.history.History, "add", stops)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "store", tmp_path / "run", None, [settings])
     newest = max(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import esad.pipeline.training.engine
+import esad.pipeline.monitoring.history
 from esad.pipeline.cli.app import call
 from esad.pipeline.monitoring.tracking import Tracker, check_address, metric_name, without_password
 from esad.pipeline.stage.errors import EsadError
@@ -81,7 +81,7 @@ def test_a_stopped_training_goes_on_in_the_same_mlflow_run_without_a_gap_or_a_re
     make_store(tmp_path, "images")
     uri = (tmp_path / "mlruns").as_uri()
     settings = {**QUICK, "train.steps": 30, "train.warmup.steps": 10, "checkpoint_seconds": 0}
-    original = esad.pipeline.training.engine._History.add
+    original = esad.pipeline.monitoring.history.History.add
 
     def stops(self, number, *more):
         original(self, number, *more)
@@ -89,7 +89,7 @@ def test_a_stopped_training_goes_on_in_the_same_mlflow_run_without_a_gap_or_a_re
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(esad.pipeline.training.engine._History, "add", stops)
+        patch.setattr(esad.pipeline.monitoring.history.History, "add", stops)
         if not sent:  # as after kill -9
             patch.setattr(Tracker, "flush", lambda self: None)
         with pytest.raises(KeyboardInterrupt):

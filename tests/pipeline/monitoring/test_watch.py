@@ -127,27 +127,53 @@ def test_tensorboard_has_the_terms_and_pictures_of_inputs_targets_and_reconstruc
     ).Reload()
     assert {"loss", "reconstruction_anomaly", "z_rank"} <= set(events.Tags()["scalars"])
     assert [point.step for point in events.Scalars("z_rank")] == [10, 30]  # the ends of warm-up and training
-    pictures = events.Images("input, target, reconstruction")
-    assert [picture.step for picture in pictures] == [10, 30]
-    assert (pictures[0].width, pictures[0].height) == (16 * 18, 3 * 18)
+    for row in ("input_0_CHW", "input_1_CHW", "output_CHW"):
+        pictures = events.Images(row)
+        assert [picture.step for picture in pictures] == [10, 30]
+        assert (pictures[0].width, pictures[0].height) == (16 * 18, 16)
+
+
+def test_tensorboard_shows_grey_as_it_is_not_stretched(tmp_path):
+    import io
+
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    store = make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
+    events = EventAccumulator(str(tmp_path / "run" / "log" / "events"), size_guidance={"images": 0}).Reload()
+    shown = np.asarray(Image.open(io.BytesIO(events.Images("input_0_CHW")[0].encoded_image_string)))
+    stored = {item.tobytes() for item in store.read(np.arange(len(store)))[..., 0]}
+    assert all(shown[:, place : place + 16, 0].tobytes() in stored for place in range(0, shown.shape[1], 18))
+
+
+def test_a_log_of_lines_is_beside_the_events_and_nothing_is_printed_twice(tmp_path, capsys):
+    make_store(tmp_path, "images")
+    train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
+    lines = (tmp_path / "run" / "log" / "training.log").read_text().splitlines()
+    history = pd.read_csv(tmp_path / "run" / "history.csv").query("term == 'loss'")
+    assert [int(re.search(r"Iter: (\d+)/30", line)[1]) - 1 for line in lines] == history["step"].tolist()
+    told = [float(re.search(r" loss: (\S+)", line)[1]) for line in lines]
+    assert told == pytest.approx(history["value"].tolist(), abs=1e-4)
+    assert "Iter:" not in "".join(capsys.readouterr())
 
 
 def test_the_picture_shows_phi_of_labelled_anomalies_as_target(tmp_path, monkeypatch):
-    import esad.pipeline.monitoring.picture_grid as module
+    import esad.pipeline.monitoring.picture_rows as module
 
-    grids = []
-    original = module.picture_grid
+    drawn = []
+    original = module.picture_rows
     monkeypatch.setattr(
         esad.pipeline.monitoring.watch,
-        "picture_grid",
-        lambda *given: grids.append(original(*given)) or grids[-1],
+        "picture_rows",
+        lambda *given: drawn.append(original(*given)) or drawn[-1],
     )
     make_store(tmp_path, "images")
     train(tmp_path / "store", tmp_path / "run", None, [BRIEF])
-    cells = (
-        grids[-1].unfold(1, 18, 18).unfold(2, 18, 18)[..., :16, :16]
-    )  # channel, row, column, height, width
-    same = (cells[:, 0] == cells[:, 1]).flatten(2).all(-1)[0]
+    inputs, targets, _ = (
+        row[0].unfold(2, 18, 18)[..., :16] for row in drawn[-1]
+    )  # channel, height, item, width
+    same = (inputs == targets).permute(2, 0, 1, 3).flatten(1).all(1)
     assert same[:8].all()
     assert not same[8:].any()
 

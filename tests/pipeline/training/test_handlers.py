@@ -88,3 +88,18 @@ def test_monais_own_handler_reads_the_terms(store, tmp_path):
     told = [float(line.split("Loss: ")[1]) for line in said if "Loss: " in line]
     assert told == pytest.approx([float(loss) for loss in losses], abs=1e-4)
     assert len(told) > 2
+
+
+def test_a_trainer_checks_its_settings_first_and_takes_handlers_until_it_runs(store, tmp_path):
+    with pytest.raises(esad.EsadError, match=r"did you mean 'train\.steps'"):
+        esad.Trainer(store, {"train.stepps": 3})
+    trainer = esad.Trainer(store.root, SETTINGS)
+    assert trainer.settings.train.steps == 30
+    seen = Noting()
+    trainer.handlers.append(seen)
+    run = trainer.run(tmp_path / "run")
+    assert seen.steps == list(range(1, 51))
+    assert run.digest == esad.train(store, tmp_path / "plain", settings=SETTINGS).digest
+    columns = ["item_id", "part", "semi_label"]
+    found, written = trainer.assignments[columns], run.assignments[columns]
+    assert found.reset_index(drop=True).equals(written.reset_index(drop=True))

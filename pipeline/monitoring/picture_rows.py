@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 GAP = 2
 
 
-def picture_grid(step: TrainingStep, most: int) -> Tensor | None:
-    """float32 (C, H, W) in [0, 1]: a column an item, below each other input, target and reconstruction.
+def picture_rows(step: TrainingStep, most: int) -> list[Tensor]:
+    """Inputs, targets and reconstructions: float32 (1, 3, H, W) in [0, 1] each, a row of items beside each other.
 
     At most `most` unlabelled items and as many labelled anomalies, always the same ones; the target of an anomaly is
-    phi(x), of the others the input. None for a method that does not reconstruct. `step.method` must be set to score.
+    phi(x), of the others the input. Grey is repeated to three channels: of fewer MONAI's handler stretches the contrast, which
+    would make a faint reconstruction look like a strong one. Empty for a method that does not reconstruct. `step.method` must
+    be set to score.
     """
     import numpy as np
     import torch
@@ -31,9 +33,15 @@ def picture_grid(step: TrainingStep, most: int) -> Tensor | None:
     batch = Batch(x, torch.from_numpy(labels).to(x.device), [(method.seeds[0], 0)])
     outputs = method.reconstruct(x)
     if outputs is None:
-        return None
+        return []
     rows = [x, method.target(batch), outputs]
-    padded = [
-        torch.nn.functional.pad(row.float().clamp(0, 1).cpu(), (0, GAP, 0, GAP), value=1.0) for row in rows
-    ]
-    return torch.cat([torch.cat(list(row), dim=2) for row in padded], dim=1)
+    return [_side_by_side(row) for row in rows]
+
+
+def _side_by_side(pictures: Tensor) -> Tensor:
+    """(B, C, H, W) -> (1, 3, H, B * (W + GAP)), cut to [0, 1]."""
+    import torch
+
+    padded = torch.nn.functional.pad(pictures.float().clamp(0, 1).cpu(), (0, GAP, 0, 0), value=1.0)
+    row = torch.cat(list(padded), dim=2)
+    return row.expand(3, -1, -1)[None]
