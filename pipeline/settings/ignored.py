@@ -40,6 +40,16 @@ DATA_RULES: tuple[DataRule, ...] = (
         "a fit in one step has no checkpoints",
     ),
     (
+        ("selection.min_gain",),
+        lambda settings, _: settings.selection.early_stop is None,
+        "selection.early_stop = null: training ends with its last step",
+    ),
+    (
+        ("selection.by",),
+        lambda settings, _: settings.selection.early_stop is None and settings.selection.weights == "last",
+        "neither selection.weights nor selection.early_stop asks for a figure",
+    ),
+    (
         ("data.copies_together",),
         lambda settings, _: settings.data.split == "published",
         "data.split = published draws rows one by one",

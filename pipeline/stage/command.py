@@ -35,7 +35,7 @@ def run_stage(
     UsageError under torchrun for a stage that does not work in several processes (`in_several`).
     """
     if several() and not in_several:
-        raise UsageError("torchrun is for `esad train`; run this command without it.")
+        raise UsageError("torchrun is for `esad train` and `esad score`; run this command without it.")
     try:
         outcome = stage()
     except KeyboardInterrupt as error:

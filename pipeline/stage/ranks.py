@@ -80,6 +80,7 @@ def process_group(device: torch.device) -> Iterator[Ranks | None]:
     if not several():
         yield None
         return
+    import ignite.distributed as ignite_distributed
     from torch import distributed
 
     from esad.models.training.ranks import Ranks
@@ -94,11 +95,12 @@ def process_group(device: torch.device) -> Iterator[Ranks | None]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         distributed.init_process_group(backend, timeout=PATIENCE, **_meeting_place())
+        ignite_distributed.sync()  # all together now: a handler of the first process alone would wait for the others later
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error).lower():
             raise EsadError(
-                "Another process of this training is gone; see its message. The same command goes on from the checkpoint."
+                "Another process of this call is gone; see its message. The same command goes on where it was."
             ) from error
         raise
     distributed.destroy_process_group()

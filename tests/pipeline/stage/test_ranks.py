@@ -122,7 +122,7 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on_from_the_checkpoint(fo
     wait_for_checkpoint(run, 8)
     os.kill(numbers[1], signal.SIGKILL)
     assert ends(numbers) == [1, -signal.SIGKILL]
-    assert "Another process of this training is gone" in capfd.readouterr().err
+    assert "Another process of this call is gone" in capfd.readouterr().err
     assert ends(start([str(folder / "store"), "--out", str(run), *SET])) == [0, 0]
     assert "Continuing from step" in capfd.readouterr().err
     assert_same_weights(run, folder / "undisturbed")
@@ -201,3 +201,41 @@ def test_torchrun_stops_on_sigterm_restarts_after_a_kill_and_ends_with_the_same_
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert_same_weights(run, folder / "torchrun at once")
+
+
+def test_the_validation_part_ends_training_in_all_processes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("esad.pipeline.monitoring.watch._interval", lambda step, number: 6)
+    chosen = ["data.validation_share=0.4", "selection.early_stop=1", "selection.weights=best"]
+    arguments = [
+        str(folder / "store"),
+        "--out",
+        str(tmp_path / "run"),
+        *SET,
+        *(f"--set={each}" for each in chosen),
+    ]
+    assert ends(start(arguments)) == [0, 0]
+    selection = json.loads((tmp_path / "run" / "provenance.json").read_text())["selection"]
+    assert selection["ended_at"] == 18  # the second report of a score that is perfect from the first on
+    assert selection["weights_of_step"] == 12
+    assert pd.read_csv(tmp_path / "run" / "history.csv")["step"].max() == 17
+
+
+def test_a_handler_that_stops_the_first_process_stops_all(folder, tmp_path):
+    from ignite.engine import Events
+
+    import esad
+
+    class Stopping:
+        def attach(self, engine):
+            engine.add_event_handler(Events.ITERATION_COMPLETED(once=9), engine.terminate)
+
+    def train():
+        try:
+            esad.train(folder / "store", tmp_path / "run", settings=SETTINGS, handlers=[Stopping()])
+        except esad.EsadError as error:
+            os._exit(int(error.exit_status))
+        os._exit(0)
+
+    assert ends(start([], before=train)) == [75, 75]
+    assert ends(start([str(folder / "store"), "--out", str(tmp_path / "run"), *SET])) == [0, 0]
+    assert_same_weights(tmp_path / "run", folder / "undisturbed")

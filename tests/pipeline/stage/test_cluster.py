@@ -1,0 +1,67 @@
+"""What is asked of workers before any work: the same folders, this program, its versions, one thread each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from esad.pipeline.stage.cluster import Cluster, Probe
+from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.store.store import write_json
+
+
+class FakeClient:
+    """Answers for two workers what it is told to."""
+
+    def __init__(self, *answers):
+        self.answers = dict(zip(("tcp://a", "tcp://b"), answers, strict=True))
+        self.threads = {address: {"nthreads": 1} for address in self.answers}
+
+    def run(self, function, *_, **__):
+        return self.answers
+
+    def scheduler_info(self, **_):
+        return {"workers": self.threads}
+
+
+@pytest.fixture
+def probe(tmp_path):
+    mark = tmp_path / "out" / "parts" / "settings.json"
+    write_json(mark, {"stage": "test"})
+    np.save(tmp_path / "0.npy", np.zeros(2))
+    return Probe.here(
+        tmp_path / "out", mark, [tmp_path / "0.npy" / "member of a zip.png"], ["numpy", "absent"]
+    )
+
+
+def test_a_worker_that_sees_other_folders_is_told_apart(probe, tmp_path):
+    assert probe.look() == (None, {"numpy": np.__version__, "absent": "missing"})
+    assert "is another folder there" in replace(probe, content="{}").look()[0]
+    assert "No such file" in replace(probe, mark=tmp_path / "elsewhere" / "settings.json").look()[0]
+    np.save(tmp_path / "0.npy", np.zeros(3))
+    problem, _ = probe.look()
+    assert "0.npy is not there, or another file" in problem
+    cluster = Cluster(FakeClient((None, {}), (problem, {})), "tcp://s")
+    with pytest.raises(UsageError, match=r"worker tcp://b: .*0.npy is not there.*same paths"):
+        cluster.check(replace(probe, packages=()), "archive and store", "")
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [(ModuleNotFoundError("no module"), "no module"), (None, "an older esad")]
+)
+def test_a_worker_without_this_program_is_told_apart(found, told):
+    with pytest.raises(UsageError, match=rf"worker tcp://b does not have this program \({told}\)"):
+        Cluster(FakeClient(object(), found), "tcp://s").check_package()
+
+
+def test_other_versions_and_several_threads_are_said(probe, capsys):
+    ours = {"numpy": np.__version__, "absent": "missing"}
+    client = FakeClient((None, ours), (None, {**ours, "numpy": "1.0"}))
+    client.threads = {"tcp://a": {"nthreads": 4}, "tcp://b": {"nthreads": 1}}
+    Cluster(client, "tcp://s").check(probe, "archive and store", "and takes as many units at once")
+    said = capsys.readouterr().err
+    assert f"worker tcp://b has numpy 1.0 (here {np.__version__})" in said
+    assert "worker tcp://a has 4 threads" in said
+    assert said.count("worker tcp") == 2
