@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from esad.models.detector import Method
+from esad.models.folding import folded
 
 STEPS = 16
 """Points on the way from the baseline; 32 gave the same hit rate on synthetic radiographs, 8 a lower one."""
@@ -25,7 +26,7 @@ def contributions(
     the picture's departure from the baseline raises the score. The sum over pixels tends to score(x) -
     score(baseline) as `steps` grow (their completeness axiom; the midpoint rule is used).
     """
-    method.eval()
+    method = folded(method)
     start = baseline.to(x).expand_as(x)
     away = x - start
     total = torch.zeros_like(x)

@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from esad.models.detector import Method, Phase
+from esad.models.folding import folded
 from esad.models.networks import ColumnScaler, SeedBatchNorm
 from esad.models.training.augment import Augmentation
 from esad.models.training.batch import Batch, Share
 from esad.models.training.item_pool import ItemPool
+from esad.models.training.memory import keep_freed_memory
 from esad.models.training.ranks import OneProcessOnly, PhaseLosses, Ranks, with_global_statistics
 from esad.models.training.schedule import BatchOrder, learning_rate_factor, phase_steps
 
@@ -85,6 +87,8 @@ class TrainingStep:
         seeds would have batches of different sizes or train for different numbers of steps: seeds at once must not
         depend on each other; OneProcessOnly where several processes cannot train this.
         """
+        if method.pictures and device.type == "cpu":
+            keep_freed_memory()
         self.method, self.data, self.device, self.rate = method.to(device), data, device, rate
         self.mixed = mixed_precision(method.settings.train.precision, method.pictures, device)
         self.gradient_scaler = torch.amp.GradScaler(device.type, enabled=self.mixed is torch.float16)
@@ -339,9 +343,13 @@ def score_batches(
 ) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
     """Score items in order: yields (positions, scaled items, score terms) of each batch.
 
-    Terms are (B,) for pictures and (S, B) for tables.
+    Terms are (B,) for pictures and (S, B) for tables, of the `folded` method: whoever has several calls folds once before
+    them, to the same scores.
     """
     method.eval()
+    scored = folded(method)
+    if method.pictures and device.type == "cpu":
+        keep_freed_memory()
     data = TrainingData(items, [], [])
     for start in range(0, len(positions), batch_size):
         chosen = positions[start : start + batch_size]
@@ -351,4 +359,4 @@ def score_batches(
             scaled = method.scaler(x)
         else:
             scaled = method.scaler(x.expand(len(method.seeds), *x.shape))
-        yield chosen, scaled, method.score_terms(scaled)
+        yield chosen, scaled, scored.score_terms(scaled)

@@ -21,6 +21,7 @@ def write_references(
     out: Path, store: Store, items: Items, assignments: pd.DataFrame, method: Method, settings: RunSettings
 ) -> None:
     """normals.parquet from the validation part's normals (training's where there is none), and the heat's scales."""
+    from esad.models.folding import folded
     from esad.models.training.augment import Augmentation
     from esad.pipeline.runs.run_folder import resolve_device
     from esad.pipeline.scoring.heat import HeatMaps, mean_picture
@@ -32,7 +33,7 @@ def write_references(
     if held.empty:
         held = normal[normal["part"] == "train"]
         say("No normal item was held out (data.validation_share): reference scores come from training items.")
-    augmentation = Augmentation(settings.data.crop, settings.data.flip)
+    augmentation, method = Augmentation(settings.data.crop, settings.data.flip), folded(method)
     device = resolve_device(settings.device)
     positions = positions_of(store, held["item_id"])
     raw = raw_scores(method, items, positions, device, augmentation)

@@ -47,7 +47,9 @@ def test_pictures_as_stored_and_in_0_to_1_have_the_score_of_scoring(method):
     score, terms = expected(model, items, 20)
     found = StoredItemScorer(model, 20, FORMULA).eval()(items)
     assert torch.allclose(found[0].double(), score, rtol=1e-6)
-    assert torch.equal(found[2].double(), terms["norm"])
+    torch.testing.assert_close(
+        found[2].double(), terms["norm"], rtol=1e-5, atol=0.0
+    )  # scoring folds BatchNorm
     if method == "esad":
         assert found[3].shape == (40, 20, 20, 3)
         inside = items[:, 3:23, 1:21].float().expand(-1, -1, -1, 3)
