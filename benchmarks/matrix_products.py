@@ -21,6 +21,12 @@ def products(side: int, device: torch.device) -> dict[str, list[Task]]:
     found: dict[str, list[Task]] = {"torch": [lambda: a @ b, lambda: a @ b.T]}
     if device.type != "cpu":
         return found
+    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        # what torch.compile calls for a linear layer; a @ b is MKL's, which is slow on other makers' processors
+        linear = torch.ops.mkldnn._linear_pointwise
+        found["oneDNN"] = [
+            lambda: linear(a, b.T, None, "none", [], ""), lambda: linear(a, b, None, "none", [], "")
+        ]  # fmt: skip
     threadpool_limits(torch.get_num_threads(), user_api="blas")  # numpy's
     left, right = a.numpy(), b.numpy()
     found["numpy"] = [lambda: left @ right, lambda: left @ right.T]

@@ -27,17 +27,18 @@ def test_all_libraries_compute_the_same_two_products(module):
     pytest.importorskip("onnxruntime")
     with threadpool_limits(1):
         found = module.products(8, torch.device("cpu"))
-        assert list(found) == ["torch", "numpy", "ONNX Runtime"]
+        assert list(found) == ["torch", "oneDNN", "numpy", "ONNX Runtime"]
         for layout in (0, 1):
             expected = found["numpy"][layout]()
-            np.testing.assert_allclose(found["torch"][layout]().numpy(), expected, rtol=1e-5)
+            for name in ("torch", "oneDNN"):
+                np.testing.assert_allclose(found[name][layout]().numpy(), expected, rtol=1e-5)
             np.testing.assert_allclose(found["ONNX Runtime"][layout]()[0], expected, rtol=1e-5)
 
 
 def test_a_library_that_is_missing_is_named_and_the_others_are_measured(module, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with threadpool_limits(1):
-        assert list(module.products(8, torch.device("cpu"))) == ["torch", "numpy"]
+        assert list(module.products(8, torch.device("cpu"))) == ["torch", "oneDNN", "numpy"]
     assert "ONNX Runtime's product is not measured" in capsys.readouterr().out
 
 

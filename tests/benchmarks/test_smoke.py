@@ -20,7 +20,15 @@ NAMES = {
     "tiling_memory": {"peak_gib_large", "peak_gib_small", "peak_gib_many"},
     "stain": {"tile_vs_staintools", "apply_max_difference", "objective_vs_spams"},
     "radiographs": {"png_vs_decode", "two_workers_vs_one"},
-    "training": {"step_vs_sgemm", "trainer_overhead", "data_waiting", "scoring_vs_forward"},
+    "training": {
+        "step_vs_sgemm",
+        "trainer_overhead",
+        "data_waiting",
+        "scoring_vs_forward",
+        "images_per_second",
+        "camelyon16_hours",
+        "lowest",
+    },
     "tables": {"ten_seeds_vs_sequential", "ten_seeds_vs_dataloader"},
 }
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
