@@ -12,7 +12,7 @@ help:
 	@echo "make test-all  every test"
 	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
-	@echo "make gpu-check    the tests that need a GPU and the training benchmark, into gpu-check.json"
+	@echo "make gpu-check    all that wants a GPU, in ten minutes, into build/gpu (benchmarks/gpu.py)"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
 
 install: $(READY)
@@ -48,7 +48,7 @@ image-check:
 	$(PYTHON) deploy/image_check.py
 
 gpu-check: $(READY)
-	$(BIN)/python deploy/gpu_check.py
+	$(BIN)/python benchmarks/gpu.py --gpu-only --out build/gpu
 
 clean:
 	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,7 @@ from esad.models.detector import Method, Phase, group_mean, reduce_items
 from esad.models.settings import LossSettings, MethodSettings, PhiSettings
 from esad.models.training.batch import Batch, Share
 from esad.models.training.item_pool import ItemPool
-from esad.models.training.randomness import generator
+from esad.models.training.randomness import generator, sent
 from esad.models.training.ranks import draws_of
 
 GROUPS = ("unlabelled", "normal", "anomaly")
@@ -42,7 +42,7 @@ def phi(
 def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings, share: Share | None) -> Tensor:
     numbers = generator(key[0], "phi", key[1])
     count, own = draws_of(share, len(x))
-    turns = own(torch.randint(1, 4, (count, 1, 1, 1), generator=numbers)).to(x.device, non_blocking=True)
+    turns = sent(own(torch.randint(1, 4, (count, 1, 1, 1), generator=numbers)), x.device)
     out = x
     if settings.rearrange:
         out = torch.rot90(x, 2, (2, 3))
@@ -50,7 +50,8 @@ def _phi_pictures(x: Tensor, key: tuple[int, int], settings: PhiSettings, share:
             for turn in (1, 3):
                 out = torch.where(turns == turn, torch.rot90(x, turn, (2, 3)), out)
     if settings.noise:
-        out = out + settings.noise * own(torch.randn(count, *x.shape[1:], generator=numbers)).to(x)
+        noise = own(torch.randn(count, *x.shape[1:], generator=numbers))
+        out = out + settings.noise * sent(noise, x.device).to(x.dtype)
     return out
 
 

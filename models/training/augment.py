@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esad.models.training.batch import Share
-from esad.models.training.randomness import generator
+from esad.models.training.randomness import generator, sent
 from esad.models.training.ranks import draws_of
 
 
@@ -41,12 +41,12 @@ class Augmentation:
             down = own(torch.randint(0, x.shape[1] - self.crop + 1, (count,), generator=numbers))
             across = own(torch.randint(0, x.shape[2] - self.crop + 1, (count,), generator=numbers))
             side = torch.arange(self.crop)
-            rows, columns = ((start[:, None] + side).to(x.device) for start in (down, across))
+            rows, columns = (sent(start[:, None] + side, x.device) for start in (down, across))
             items = torch.arange(len(x), device=x.device)
             x = x[items[:, None, None], rows[:, :, None], columns[:, None, :]]
         axes = {"none": (), "horizontal": (2,), "both": (1, 2)}[self.flip]
         for axis in axes:
-            chosen = own(torch.rand(count, generator=numbers) < 0.5).to(x.device).reshape(-1, 1, 1, 1)
+            chosen = sent(own(torch.rand(count, generator=numbers) < 0.5), x.device).reshape(-1, 1, 1, 1)
             x = torch.where(chosen, x.flip(axis), x)
         return x
 

@@ -23,6 +23,7 @@ from esad.models.training.augment import Augmentation
 from esad.models.training.batch import Batch, Share
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.memory import keep_freed_memory
+from esad.models.training.randomness import sent
 from esad.models.training.ranks import OneProcessOnly, PhaseLosses, Ranks, with_global_statistics
 from esad.models.training.schedule import BatchOrder, learning_rate_factor, phase_steps
 
@@ -96,9 +97,9 @@ class TrainingStep:
         if ranks:
             self._check_ranks(ranks)
             with_global_statistics(method, device)
+        self.graphs = method.settings.train.compile and method.pictures and device.type == "cuda"
         if method.settings.train.compile:
-            for network in method.children():
-                network.compile()
+            self._compile()
         self.augmentation = augmentation or Augmentation()
         train = method.settings.train
         self.orders = [
@@ -127,6 +128,14 @@ class TrainingStep:
         self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
         self._phase: Phase | None = None
         self._ahead: tuple[Any, Tensor, Tensor, bool] = (None, torch.empty(0), torch.empty(0), False)
+
+    def _compile(self) -> None:
+        """Compile the networks; those of pictures on CUDA as CUDA graphs, since most of a step there is launching kernels."""
+        for network in self.method.children():
+            if not self.graphs:
+                network.compile()
+            elif network is not self.method.scaler:  # a batch must outlive the next one's scaling
+                network.compile(mode="reduce-overhead")
 
     def _check_ranks(self, ranks: Ranks) -> None:
         method, name = self.method, self.method.settings.method
@@ -245,7 +254,7 @@ class TrainingStep:
         return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch, self._ahead[3])
 
     def _to_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        return sent(torch.from_numpy(values), self.device)
 
     def _order(self, phase: Phase, start: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions and semi-labels (S, steps * B) of the batches from `start` on."""
@@ -276,10 +285,12 @@ class TrainingStep:
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
         if not self.method.training:
             self.method.train()
-        with torch.autocast(self.device.type, self.mixed) if self.mixed else nullcontext():
-            terms = self._losses(self.batch(step))
         for parameter in phase.parameters:  # zero_grad's own bookkeeping shows in a step of a small network
             parameter.grad = None
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        with torch.autocast(self.device.type, self.mixed) if self.mixed else nullcontext():
+            terms = self._losses(self.batch(step))
         self.gradient_scaler.scale(terms["loss"].sum()).backward()
         self.gradient_scaler.step(optimiser)
         self.gradient_scaler.update()

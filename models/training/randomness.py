@@ -18,3 +18,8 @@ def generator(seed: int, purpose: str, step: int = 0) -> torch.Generator:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
     return torch.Generator().manual_seed((value ^ (value >> 31)) & (2**63 - 1))
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`values` of the CPU on `device`, without waiting for what a CUDA device is still doing: by way of pinned memory."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)

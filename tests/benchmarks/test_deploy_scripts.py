@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from tests import ROOT
 
 SCRIPTS = sorted((ROOT / "deploy").rglob("*.py"))
-RUN_BELOW = {"gpu_check", "image_check"}
+RUN_BELOW = {"image_check"}
 
 
 def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,33 +32,6 @@ def test_help_names_what_a_script_does(path):
     done = run(path.stem, "--help")
     assert done.returncode == 0, done.stderr
     assert "make " in done.stdout
-
-
-def test_without_a_gpu_the_check_says_so_and_which_status_it_ends_with(tmp_path):
-    done = run("gpu_check", "--out", str(tmp_path / "found.json"))
-    assert done.returncode == 0, done.stderr
-    assert "no CUDA device; no GPU was checked" in done.stdout
-    assert done.stdout.rstrip().endswith("status 0")
-    assert json.loads((tmp_path / "found.json").read_text())["skipped"] == "no CUDA device"
-
-
-@pytest.mark.slow
-def test_the_parts_of_the_gpu_check_run_without_a_gpu(tmp_path):
-    done = run("gpu_check", "--smoke", "--out", str(tmp_path / "found.json"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "found.json").read_text())["smoke"]
-    assert found["benchmark"]["step_vs_sgemm"] > 0
-    assert set(found["tests"].values()) == {"skipped"}
-
-
-def test_a_part_of_the_gpu_check_that_fails_is_status_1(tmp_path, monkeypatch, capsys):
-    check = script("gpu_check")
-    monkeypatch.setattr(check, "device", lambda: None)
-    monkeypatch.setattr(check, "run_tests", lambda folder, below: {"a": "skipped"})
-    monkeypatch.setattr(check, "BENCHMARK", tmp_path / "gone.py")
-    monkeypatch.setattr(sys, "argv", ["gpu_check", "--smoke", "--out", str(tmp_path / "found.json")])
-    assert check.main() == 1
-    assert "its parts FAILED" in capsys.readouterr().out
 
 
 def test_without_an_engine_the_image_check_says_what_it_needs(tmp_path):

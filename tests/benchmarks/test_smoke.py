@@ -34,7 +34,7 @@ NAMES = {
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
 NEEDS = {"stain": ("staintools", "spams")}
 """Optional libraries that a script compares with."""
-LONG = {"real_data", "reconstruction", "tiling_memory"}
+LONG = {"real_data", "reconstruction", "tiling_memory", "gpu"}
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 
 

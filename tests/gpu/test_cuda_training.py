@@ -25,7 +25,7 @@ def small_pictures(side: int = 32) -> torch.Tensor:
 
 def training_step(
     device: torch.device, precision: str = "auto", width: float = 0.125, side: int = 32, batch: int = 16,
-    linear: int | None = None,
+    linear: int | None = None, compiled: bool = False,
 ) -> TrainingStep:  # fmt: skip
     """ESAD on pictures of which a few are labelled anomalies, with plain SGD at a low rate."""
     items = small_pictures(side=side)
@@ -37,6 +37,7 @@ def training_step(
         "learning_rate": 0.001,
         "schedule": "constant",
         "precision": precision,
+        "compile": compiled,
     }
     settings = MethodSettings(
         network={"width": width, "linear": linear}, train={**train, "warmup": {"steps": 0}}
@@ -123,6 +124,21 @@ def test_scores_are_those_of_the_cpu(cuda, without_tf32):
         batches = list(score_batches(method, items, positions, device))
         found[device.type] = torch.cat([terms["eq9"].float().cpu() for _, _, terms in batches])
     assert torch.allclose(found["cuda"], found["cpu"], rtol=1e-3)
+
+
+def test_compiled_steps_have_the_losses_of_plain_ones(cuda, without_tf32):
+    """CUDA graphs, over steps with and without labelled anomalies, and scores in between."""
+    plain, graphs = (
+        training_step(cuda, "float32", linear=16, compiled=compiled) for compiled in (False, True)
+    )
+    assert graphs.graphs
+    assert not plain.graphs
+    found: list[list[float]] = [[], []]
+    for number in range(STEPS):
+        for step, values in zip((plain, graphs), found, strict=True):
+            values.append(float(step(number)["loss"]))
+            list(score_batches(step.method, small_pictures(), np.arange(8), cuda))
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
 @pytest.mark.parametrize("stop", [2, 9])
