@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from esad.pipeline.stage.command import given_only, run_script, run_stage
-from esad.pipeline.stage.options import Device, Force, Json
+from esad.pipeline.stage.options import Device, Force, Json, Scheduler
 from esad.pipeline.stage.outcome import Outcome
+
+if TYPE_CHECKING:
+    from esad.pipeline.scoring.work import Crew, Opened
 
 
 def command(
@@ -22,15 +25,17 @@ def command(
         str | None, typer.Option(help="Which overlays to draw: none, worst:N or all (default worst:50).")
     ] = None,
     device: Device = None,
+    scheduler: Scheduler = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
     """Score every item; draw heat overlays and slide maps."""
 
     def stage() -> Outcome:
-        return score(run, store, out, device=device, force=force, **given_only(overlays=overlays))
+        more = given_only(overlays=overlays, scheduler=scheduler)
+        return score(run, store, out, device=device, force=force, **more)
 
-    return run_stage(stage, as_json)
+    return run_stage(stage, as_json, in_several=True)
 
 
 def score(
@@ -40,16 +45,34 @@ def score(
     overlays: str = "worst:50",
     device: str | None = None,
     force: bool = False,
+    scheduler: str | None = None,
 ) -> Outcome:
     """Score all items of `store` (default: the run's own) and write the SCORES folder.
 
-    Where only `overlays` differs from what is there, they alone are drawn anew; labels that the store got since then are
-    taken over. Raises EsadError where the store does not fit the run, or `out` holds scores of another run or store.
+    The workers of the Dask cluster at `scheduler` do the work, or the processes that torchrun started, or this one; the scores are
+    the same. Scoring that was stopped or killed goes on where it was. Where only `overlays` differs from what is there, they
+    alone are drawn anew; labels that the store got since then are taken over. Raises EsadError where the store does not fit the
+    run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
     """
-    from esad.pipeline.runs.items import in_memory
-    from esad.pipeline.runs.run_folder import open_run, resolve_device
+    from esad.pipeline.runs.run_folder import open_run
     from esad.pipeline.runs.store_changes import check_unchanged
-    from esad.pipeline.scoring.explanation import overlays_wanted, write_all_overlays
+    from esad.pipeline.scoring.explanation import overlays_wanted
+    from esad.pipeline.scoring.work import Opened, crew
+    from esad.preprocessing.store.store import Store
+
+    wanted = overlays_wanted(overlays)
+    opened = open_run(run)
+    target = Store(store) if store else opened.training_store()
+    opened.check(target)
+    check_unchanged(opened, target, force)
+    folder, chosen = out or run / "scores" / target.root.name, device or opened.settings.device
+    with crew(scheduler, folder, chosen) as hands:
+        return _score(Opened(opened, target, folder, chosen), hands, wanted, overlays, force)
+
+
+def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force: bool) -> Outcome:
+    """Of several processes each does its share; the first alone writes the tables."""
+    from esad.pipeline.scoring.explanation import write_all_overlays
     from esad.pipeline.scoring.scores_folder import (
         already_scored,
         begin_scores,
@@ -60,31 +83,29 @@ def score(
         scores_outcome,
         told_of_labels,
     )  # fmt: skip
-    from esad.pipeline.scoring.scores_table import scored_items
+    from esad.pipeline.scoring.scores_table import score_shards, scores_table
     from esad.pipeline.stage.log import now
-    from esad.preprocessing.store.store import Store
 
-    wanted = overlays_wanted(overlays)
-    opened = open_run(run)
-    target = Store(store) if store else opened.training_store()
-    opened.check(target)
-    check_unchanged(opened, target, force)
-    folder = out or run / "scores" / target.root.name
-    marker, began = scores_marker(opened, target, overlays, folder), now()
-    if already_scored(folder, marker, force):
-        return scores_outcome(folder, target, told_of_labels(folder, opened, target), len(opened.normals))
-    chosen = resolve_device(device or opened.settings.device)
-    method, items = opened.method(chosen), in_memory(target, chosen)
-    kept = scores_are_there(folder, marker)
-    if kept:
-        renew_labels(folder, opened, target)
-    else:
-        begin_scores(folder, target, scored_items(opened, target, method, items, chosen), marker)
-    if method.pictures:
-        write_all_overlays(folder, opened, method, items, wanted, chosen)
-    finish_scores(folder, marker, opened, began)
+    run, store, folder = opened.run, opened.store, opened.folder
+    marker, began = scores_marker(run, store, overlays, folder), now()
+    finished = crew.agreed(lambda: already_scored(folder, marker, force))
+    if finished and crew.first:
+        return scores_outcome(folder, store, told_of_labels(folder, run, store), len(run.normals))
+    kept = finished or crew.agreed(lambda: scores_are_there(folder, marker))
+    if kept and crew.first:
+        renew_labels(folder, run, store)
+    elif not kept:
+        scored = score_shards(opened, crew)
+        if crew.first:
+            begin_scores(folder, store, scores_table(opened, scored), marker)
+    if store.kind != "table" and not finished:
+        crew.meet()  # the others read what the first wrote
+        write_all_overlays(opened, crew, wanted)
+    if not crew.first:
+        return Outcome(folder, "Scored.")
+    finish_scores(folder, marker, run, began)
     said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
-    return scores_outcome(folder, target, said, len(opened.normals))
+    return scores_outcome(folder, store, said, len(run.normals))
 
 
 if __name__ == "__main__":

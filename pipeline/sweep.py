@@ -7,6 +7,7 @@ of the test part is read. OUT holds cells/ (a RUN each), sweep.parquet, sweep.md
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.command import given_only, run_script, run_stage
-from esad.pipeline.stage.options import Force, Json, Out, fields_as_options, settings_as_options
+from esad.pipeline.stage.options import Force, Json, Out, Scheduler, fields_as_options, settings_as_options
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.training.request import RunRequest
 
@@ -32,6 +33,7 @@ def command(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How often to train each combination, on one split (default 1).")
     ] = None,
+    scheduler: Scheduler = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:
@@ -39,7 +41,8 @@ def command(
 
     def stage() -> Outcome:
         layers = request.layers(given)
-        return sweep(store, out, over, request.preset, layers, force=force, **given_only(seeds=seeds))
+        more = given_only(seeds=seeds, scheduler=scheduler)
+        return sweep(store, out, over, request.preset, layers, force=force, **more)
 
     return run_stage(stage, as_json)
 
@@ -52,34 +55,44 @@ def sweep(
     overrides: Sequence[dict[str, Any]] = (),
     seeds: int = 1,
     force: bool = False,
+    scheduler: str | None = None,
 ) -> Outcome:
     """Train every combination of the values of `over` (`name=value,value,…`) with `seeds` seeds, and choose one.
 
     The best has the highest mean AUC over seeds on the validation part; ties go to the first in the grid. Cells that are there
-    are left alone; one that cannot be trained is counted as refused, with its reason. Raises UsageError (settings),
-    EsadError (no anomalies to validate on, an `out` of another sweep, no cell that could be trained), Stopped.
+    are left alone; one that cannot be trained is counted as refused, with its reason. The workers of the Dask cluster at
+    `scheduler` train the cells, or this process. Raises UsageError (settings, no cluster), EsadError (no anomalies to
+    validate on, an `out` of another sweep, no cell that could be trained), Stopped.
     """
+    from esad.pipeline.stage.cluster import perhaps_connected
     from esad.pipeline.sweeping.cells import cells_of, summary_of, train_cells
     from esad.pipeline.sweeping.folder import begin_sweep, sweep_outcome, validation_counts, write_results
     from esad.pipeline.sweeping.grid import best_of, checked_settings, parse_grid
-    from esad.pipeline.train import train
     from esad.preprocessing.store.store import Store
 
     grid = parse_grid(over)
     opened = Store(store)
     base = checked_settings(opened, grid, preset, overrides)
     counts = validation_counts(opened, base)
-    begin_sweep(out, opened, grid, seeds, base, force)
-    cells = cells_of(grid, base, seeds)
-
-    def train_cell(folder: Path, layer: dict[str, Any]) -> None:
-        train(store, folder, preset, [*overrides, layer])
-
-    rows, reasons = train_cells(cells, out, base, train_cell)
+    with perhaps_connected(scheduler, out) as cluster:
+        begin_sweep(out, opened, grid, seeds, base, force)
+        cells = cells_of(grid, base, seeds)
+        train_cell = partial(_train_cell, store.absolute(), preset, list(overrides))
+        reads = [store.absolute() / "store.json"]
+        rows, reasons = train_cells(cells, out, base, train_cell, cluster, reads)
     table = summary_of(rows, list(grid))
     chosen = best_of(table, grid, out, reasons)
     write_results(out, rows, table, opened, grid, preset, overrides, chosen, counts, reasons)
     return sweep_outcome(store, out, table, list(grid), chosen, counts, len(reasons))
+
+
+def _train_cell(
+    store: Path, preset: str | None, overrides: Sequence[dict[str, Any]], folder: Path, layer: dict[str, Any]
+) -> None:
+    """A cell is what `esad train` makes of its settings."""
+    from esad.pipeline.train import train
+
+    train(store, folder, preset, [*overrides, layer])
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells
 from esad.pipeline.benchmarking.measurement import AUDITED, SCALING, measured
 from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import now, write_log
 from esad.pipeline.stage.progress import progress, say
@@ -19,15 +21,26 @@ from esad.pipeline.training.failures import failures_in_words
 if TYPE_CHECKING:
     import pandas as pd
 
+PACKAGES = ("esad", "numpy", "torch", "scikit-learn")
+BUSY = "and trains one cell at a time all the same"
+
 
 def _file(out: Path, cell: Cell) -> Path:
     return out / "cells" / f"{cell.name}.json"
 
 
-def run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force: bool) -> str | None:
+def run_cell(
+    grid: Grid,
+    cell: Cell,
+    source: Path,
+    out: Path,
+    device: str,
+    force: bool,
+    tell: Callable[[str], None] = say,
+) -> str | None:
     """Train and measure a cell, and write its file, unless it is there; the reason in words where it cannot be trained.
 
-    EsadError where the file was made with other settings.
+    `tell` is called with what is to be said. EsadError where the file was made with other settings.
     """
     from esad.preprocessing.store.store import Store, fingerprint, write_json
 
@@ -46,11 +59,11 @@ def run_cell(grid: Grid, cell: Cell, source: Path, out: Path, device: str, force
             rows = measured(grid, cell, Store(store_folder(out, cell.dataset)), device)
     except (ValueError, FloatingPointError, EsadError) as error:
         return f"{cell.name} cannot be trained: {error}"
-    _warn(cell, rows)
+    _warn(cell, rows, tell)
     write_json(path, {"settings": settings, "rows": rows})
     seconds = time.monotonic() - clock
     write_log(out, cell.name, began, seconds=round(seconds, 1))
-    say(f"{cell.name}: {grid.seeds} seeds in {seconds:.0f} s.")
+    tell(f"{cell.name}: {grid.seeds} seeds in {seconds:.0f} s.")
     return None
 
 
@@ -86,11 +99,33 @@ def store_folder(out: Path, dataset: str) -> Path:
     return out / "stores" / dataset
 
 
-def _warn(cell: Cell, rows: list[dict[str, Any]]) -> None:
+def _warn(cell: Cell, rows: list[dict[str, Any]], tell: Callable[[str], None]) -> None:
     """Say what breaks the audit of a cell whose split is to be clean."""
     broken = [name for name in (*AUDITED, SCALING) if any(row[name] for row in rows)]
     if broken and cell.split != "published":
-        say(f"warning: {cell.name}: the split fails {', '.join(broken)} (`esad audit` says what that means).")
+        tell(
+            f"warning: {cell.name}: the split fails {', '.join(broken)} (`esad audit` says what that means)."
+        )
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What all cells of a call share."""
+
+    grid: Grid
+    sources: Mapping[str, Path]
+    out: Path
+    device: str
+    force: bool
+
+
+def _told(call: _Call, cell: Cell) -> tuple[str | None, list[str]]:
+    """(why the cell cannot be trained, what is to be said) of a cell on a worker."""
+    lines: list[str] = []
+    failure = run_cell(
+        call.grid, cell, call.sources[cell.dataset], call.out, call.device, call.force, lines.append
+    )
+    return failure, lines
 
 
 def run_cells(
@@ -101,22 +136,47 @@ def run_cells(
     device: str,
     force: bool,
     workers: int,
+    cluster: Cluster | None = None,
 ) -> list[str]:
-    """Run the cells `asked` for, `workers` at a time; why some could not be trained."""
+    """Run the cells `asked` for, `workers` at a time or on a `cluster`; why some could not be trained."""
     from sklearn.utils.parallel import Parallel, delayed
 
     failures: list[str] = []
     run = delayed(run_cell)
     with progress("benchmark", len(asked)) as bar:
-        tried = Parallel(n_jobs=workers, return_as="generator_unordered")(
-            run(grid, cell, sources[cell.dataset], out, device, force) for cell in asked
-        )
+        if cluster is not None:
+            tried = _on(cluster, _Call(grid, sources, out, device, force), asked)
+        else:
+            tried = Parallel(n_jobs=workers, return_as="generator_unordered")(
+                run(grid, cell, sources[cell.dataset], out, device, force) for cell in asked
+            )
         for failure in tried:
             if failure:
                 failures.append(failure)
                 say(failure)
             bar.advance()
     return failures
+
+
+def _on(cluster: Cluster, call: _Call, asked: Sequence[Cell]) -> Iterator[str | None]:
+    """Why each cell cannot be trained, or None, as workers end them, one at a time each."""
+    out = call.out.resolve()
+    sources = {dataset: path.resolve() for dataset, path in call.sources.items()}
+    mark = store_folder(out, asked[0].dataset) / "store.json"
+    cluster.check(Probe.here(out, mark, list(sources.values()), PACKAGES), "tables and OUT", BUSY)
+    tasks = {cell.name: cell for cell in asked}
+    done = set()
+    for ended in cluster.run(out, _told, replace(call, out=out, sources=sources), tasks, alone=True):
+        if ended.given_up:
+            yield f"{ended.name} cannot be trained: {ended.given_up}"
+            continue
+        failure, lines = ended.result
+        for line in lines:
+            say(line)
+        if not failure:
+            done.add(tasks[ended.name])
+        yield failure
+    wait_until_visible(out, "cells", lambda: {cell.name for cell in done if not _file(out, cell).is_file()})
 
 
 def read_results(grid: Grid, out: Path, failures: Sequence[str]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ from esad.preprocessing.store.store import (
 )
 
 if TYPE_CHECKING:
-    from esad.pipeline.ingest.cluster import Cluster
+    from esad.pipeline.stage.cluster import Cluster
 
 APPLIED_LAST = ("where", *OF_LABELS)
 
@@ -87,7 +87,9 @@ def _process_all(
 ) -> Iterator[Unit]:
     """Process the units, on a cluster or on this machine; yields each as it is finished, or refused as a whole."""
     if cluster is not None:
-        ending = cluster.process(root, units, job.process, job.archive, job.packages)
+        from esad.pipeline.ingest.cluster import process_on
+
+        ending = process_on(cluster, root, units, job.process, job.archive, job.packages)
     else:
         ending = process_here(root, units, job.process, workers)
     for unit, given_up in ending:
@@ -205,11 +207,9 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     Raises EsadError where all inputs were refused (after writing `failures.csv`), or the settings differ; UsageError
     where there is no cluster at `options.scheduler`, or its workers do not see the same folders.
     """
-    if options.scheduler is None:
-        return _run_job(job, options, None)
-    from esad.pipeline.ingest.cluster import connected
+    from esad.pipeline.stage.cluster import perhaps_connected
 
-    with connected(options.scheduler, options.out) as cluster:
+    with perhaps_connected(options.scheduler, options.out) as cluster:
         return _run_job(job, options, cluster)
 
 
@@ -335,11 +335,30 @@ def _finish(
     gave = int((sources["items"] > 0).sum())
     message = (
         f"{verb} {root}: {counts['items']} {items_of(job.kind)} from {gave} of {len(sources)} inputs "
-        f"({counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label)."
+        f"({_labels_told(items, counts)})."
     )
     if len(refused):
         message += f" {len(refused)} refused, see {root / 'failures.csv'}."
     run = root.with_name(f"{root.name}-run")
-    return Outcome(
-        root, message, shlex.join(["esad", "train", str(root), "--out", str(run)]), len(refused), counts
-    )
+    command = ["esad", "train", str(root), "--out", str(run)]
+    classes = _classes_alone(items)
+    if classes:
+        command += ["--set", f"data.normal_classes={json.dumps(classes[:1], ensure_ascii=False)}"]
+    return Outcome(root, message, shlex.join(command), len(refused), counts)
+
+
+def _classes_alone(items: pd.DataFrame) -> list[str]:
+    """The classes of items of which none has a label, sorted; [] where there are labels, or no classes."""
+    if "class_name" not in items or items["label"].notna().any():
+        return []
+    return sorted(items["class_name"].dropna().astype(str).unique())
+
+
+def _labels_told(items: pd.DataFrame, counts: dict[str, int]) -> str:
+    """What is known of the items, for the stage's last line."""
+    classes = _classes_alone(items)
+    if not classes:
+        return f"{counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label"
+    unnamed = int(items["class_name"].isna().sum())
+    rest = f", {unnamed} without a class" if unnamed else ""
+    return f"{len(classes)} classes{rest}; training is told which are normal"

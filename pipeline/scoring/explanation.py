@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +14,24 @@ import pandas as pd
 
 from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.heat import BATCH, HOT, KINDS, HeatMaps
+from esad.pipeline.scoring.batches import each_batch
+from esad.pipeline.scoring.heat import BATCH, BATCH_ON_CPU, HOT, KINDS, HeatMaps
 from esad.pipeline.scoring.open_scores import read_scores_table
 from esad.pipeline.scoring.scores import score_weights
+from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work, digest_of
 from esad.pipeline.stage.errors import UsageError
-from esad.pipeline.stage.progress import progress
 from esad.preprocessing.store.reading import damaged
 
 if TYPE_CHECKING:
     import torch
 
     from esad.models.detector import Method
-    from esad.models.training.fit import Items
 
 
 HEAT_QUANTILE = "0.999"
+OVERLAYS = "overlays"
+PIECE = 64
+"""Items of a piece of the work."""
 
 
 def overlays_wanted(text: str) -> int | None:
@@ -55,47 +61,65 @@ def items_to_show(table: pd.DataFrame, count: int) -> list[int]:
     return sorted({int(position) for pick in picks for position in pick.index})
 
 
-def write_overlays(
-    run: Run,
-    method: Method,
-    items: Items,
-    shown: np.ndarray,
-    table: pd.DataFrame,
-    device: torch.device,
-    folder: Path,
-) -> None:
-    """Write overlays of the `shown` positions; fill HOT in `table` for these and for items whose region is known.
+@dataclass(frozen=True)
+class Shown:
+    """A piece of the work: the items at `positions` of the store, ascending, and which of them get an overlay."""
+
+    positions: np.ndarray
+    drawn: np.ndarray
+
+
+def draw_items(opened: Opened, shown: Shown, advance: Advance) -> np.ndarray:
+    """Write the overlays of a piece; returns HOT of its items, float32 (n, 4), in pixels of the stored item.
 
     A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
     """
-    from esad.models.training.fit import score_batches
     from esad.pipeline.scoring.overlays import Heat, StripWriter, hot_point
 
-    marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)
-    positions = np.union1d(shown, np.flatnonzero(marked)).astype(np.int64)
-    draw = np.isin(positions, shown)
+    run, method = opened.run, opened.method
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
     scales = _colour_scales(run, maps)
-    names, hot, place = table["item_id"].to_numpy(), np.full((len(table), 4), np.nan), 0
-    with progress("overlays", len(positions)) as bar, StripWriter() as strips:
-        for chosen, x, terms in score_batches(method, items, positions, device, run.augmentation, BATCH):
-            inputs, kinds = _pictures(method, x), maps.kinds(x, terms.get("x_hat"))
-            outputs = _pictures(method, terms["x_hat"]) if "x_hat" in terms else [None] * len(inputs)
+    names = opened.store.manifest["item_id"].iloc[shown.positions].tolist()
+    hot, place = np.full((len(names), 4), np.nan), 0
+    size = BATCH_ON_CPU if opened.device.type == "cpu" else BATCH
+    work = partial(_seen, opened, maps)
+    with StripWriter() as strips:
+        for chosen, (inputs, outputs, kinds) in each_batch(shown.positions, size, work, opened.device):
             for item, (image, output) in enumerate(zip(inputs, outputs, strict=True)):
-                position = positions[place]
                 for name, values in kinds.items():
                     first = 2 * KINDS.index(name)
-                    hot[position, first : first + 2] = hot_point(values[item])
-                if draw[place]:
+                    hot[place, first : first + 2] = hot_point(values[item])
+                if shown.drawn[place]:
                     heats = [Heat(values[item], scales[name]) for name, values in kinds.items()]
                     picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
-                    strips.write(folder / f"{names[position]}.png", picture, output, heats)
+                    path = opened.folder / OVERLAYS / f"{names[place]}.png"
+                    strips.write(path, picture, output, heats)
                 place += 1
-            bar.advance(len(chosen))
+            advance(len(chosen))
+    opened.store.release()
+    return (hot + _corner(run)).astype(np.float32)
+
+
+def _seen(
+    opened: Opened, maps: HeatMaps, chosen: np.ndarray
+) -> tuple[np.ndarray, Sequence[np.ndarray | None], dict[str, np.ndarray]]:
+    """Scaled pictures of a batch, their reconstructions where the method has them, and the maps by KINDS."""
+    from esad.models.training.fit import score_batches
+
+    method, augmentation = opened.method, opened.run.augmentation
+    _, x, terms = next(score_batches(method, opened.items, chosen, opened.device, augmentation, len(chosen)))
+    outputs: Sequence[np.ndarray | None] = [None] * len(chosen)
+    if "x_hat" in terms:
+        outputs = list(_pictures(method, terms["x_hat"]))
+    return _pictures(method, x), outputs, maps.kinds(x, terms.get("x_hat"))
+
+
+def _corner(run: Run) -> np.ndarray:
+    """Where the central crop lies in the stored item: x, y, x, y."""
     height, width = (int(side) for side in run.store["shape"][:2])
     crop = run.settings.data.crop
     across, down = ((width - crop) // 2, (height - crop) // 2) if crop else (0, 0)
-    table[list(HOT)] = (hot + np.array([across, down, across, down])).astype(np.float32)
+    return np.array([across, down, across, down])
 
 
 def _colour_scales(run: Run, maps: HeatMaps) -> dict[str, tuple[float, float]]:
@@ -114,14 +138,48 @@ def _pictures(method: Method, x: torch.Tensor) -> np.ndarray:
     return method.scaler.unpad(x).permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[operator]
 
 
-def write_all_overlays(
-    folder: Path, run: Run, method: Method, items: Items, wanted: int | None, device: torch.device
-) -> None:
-    """Draw overlays anew: of the `wanted` highest scores and some others, or of all; the hottest points go into the table."""
-    from esad.preprocessing.store.store import write_table
+def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
+    """Draw overlays anew: of the `wanted` highest scores and some others, or of all; the hottest points go into the table.
 
+    Hottest points are computed for items whose region is known, too. Drawing that was stopped goes on.
+    """
+    from esad.preprocessing.store.store import write_table
+    from esad.preprocessing.store.writing import remove_temporaries
+
+    folder = opened.folder
+    positions, drawn = _to_show(folder, wanted)
+    starts = range(0, len(positions), PIECE)
+    shown = [Shown(positions[start : start + PIECE], drawn[start : start + PIECE]) for start in starts]
+    names = [f"heat-{number:06d}" for number in range(len(shown))]
+    pieces = Pieces(
+        folder / WORK / "heat",
+        dict(zip(names, shown, strict=True)),
+        {name: len(piece.positions) for name, piece in zip(names, shown, strict=True)},
+    )
+    of = described_work(
+        opened, crew.device_of(opened), shown=digest_of(positions, drawn), heat=[BATCH, BATCH_ON_CPU]
+    )
+    if crew.first and not pieces.begin(of):
+        shutil.rmtree(folder / OVERLAYS, ignore_errors=True)
+    crew.meet()
+    crew.work(opened, draw_items, pieces, "overlays")
+    if not crew.first:
+        return
+    if (folder / OVERLAYS).is_dir():
+        remove_temporaries(folder / OVERLAYS)
     table = read_scores_table(folder)
-    chosen = range(len(table)) if wanted is None else items_to_show(table, wanted)
-    shutil.rmtree(folder / "overlays", ignore_errors=True)
-    write_overlays(run, method, items, np.array(chosen, dtype=np.int64), table, device, folder / "overlays")
+    hot = np.full((len(table), len(HOT)), np.nan, np.float32)
+    for name, piece in pieces.arguments.items():
+        hot[piece.positions] = pieces.read(name)
+    table[list(HOT)] = hot
     write_table(folder / "scores.parquet", table)
+
+
+def _to_show(folder: Path, wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the items whose heat is wanted, ascending, and which of them get an overlay."""
+    table = read_scores_table(folder, ("region_x",))
+    chosen = range(len(table)) if wanted is None else items_to_show(table, wanted)
+    drawn = np.array(chosen, dtype=np.int64)
+    marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)
+    positions = np.union1d(drawn, np.flatnonzero(marked)).astype(np.int64)
+    return positions, np.isin(positions, drawn)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from esad.models.training.augment import Augmentation
     from esad.models.training.fit import Items
 
-BATCH = 32
+BATCH, BATCH_ON_CPU = 32, 8
+"""Items at once, by one thread each on a CPU: gradients keep what every layer gave."""
 MOST_AVERAGED = 2048
 MOST_REFERENCES = 128
 QUANTILES = (0.5, 0.9, 0.99, 0.999)

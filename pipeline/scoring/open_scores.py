@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,10 @@ def read_marker(folder: Path) -> dict[str, Any]:
     return marker
 
 
-def read_scores_table(folder: Path) -> pd.DataFrame:
-    """SCORES/scores.parquet; EsadError where it is missing or damaged."""
+def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.DataFrame:
+    """SCORES/scores.parquet, or of its columns NEEDED and those of `also` that are there; EsadError where it is missing or damaged."""
     path = folder / "scores.parquet"
-    table = read_table(path, SCORE_AGAIN, NEEDED)
+    table = read_table(path, SCORE_AGAIN, NEEDED, also)
     if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
         raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
     check_label_column(path, table["label"], SCORE_AGAIN)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.scoring.batches import batch_size, each_batch
 from esad.pipeline.stage.progress import progress
 
 if TYPE_CHECKING:
@@ -25,19 +27,39 @@ def raw_scores(
     method: Method, items: Items, positions: np.ndarray, device: torch.device, augmentation: Augmentation,
     description: str = "score",
 ) -> pd.DataFrame:  # fmt: skip
-    """Score terms (TERMS) of the items at `positions`, a row each."""
+    """Score terms (TERMS) of the items at `positions`, a row each: float32."""
+    with progress(description, len(positions)) as bar:
+        values = raw_terms(method, items, positions, device, augmentation, bar.advance)
+    return pd.DataFrame(values, columns=list(TERMS))
+
+
+def raw_terms(
+    method: Method,
+    items: Items,
+    positions: np.ndarray,
+    device: torch.device,
+    augmentation: Augmentation,
+    advance: Callable[[int], object],
+) -> np.ndarray:
+    """Score terms (TERMS) of the items at `positions`: float32 (N, 3); `advance` is told how many are done.
+
+    They follow from the positions, the weights and the processor, not from the number of threads (`batches`).
+    """
+    from esad.models.folding import folded
     from esad.models.training.fit import score_batches
 
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in TERMS}
-    batch = 64 if method.pictures else 8192
-    with progress(description, len(positions)) as bar:
-        for chosen, _, terms in score_batches(method, items, positions, device, augmentation, batch):
-            for name in TERMS:
-                rows[name].append(terms[name].float().cpu().numpy().reshape(-1))
-            bar.advance(len(chosen))
-    return pd.DataFrame(
-        {name: np.concatenate(values) if values else np.empty(0) for name, values in rows.items()}
-    )
+    method = folded(method)
+
+    def terms(chosen: np.ndarray) -> np.ndarray:
+        _, _, found = next(score_batches(method, items, chosen, device, augmentation, len(chosen)))
+        return np.stack([found[name].float().cpu().numpy().reshape(-1) for name in TERMS], axis=1)
+
+    values, done = np.empty((len(positions), len(TERMS)), np.float32), 0
+    for chosen, found in each_batch(positions, batch_size(method, device), terms, device):
+        values[done : done + len(chosen)] = found
+        done += len(chosen)
+        advance(len(chosen))
+    return values
 
 
 def score_of(kind: str, table: pd.DataFrame, normals: pd.DataFrame) -> np.ndarray:

@@ -18,6 +18,7 @@ from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
+from esad.pipeline.scoring.work import WORK
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import FOLDER as LOG
@@ -89,7 +90,9 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     finished, begun = folder / "scores.json", folder / BEGUN
     if not folder.exists():
         return False
-    if force and (finished.exists() or begun.exists() or not any(folder.iterdir())):
+    if force and (
+        finished.exists() or begun.exists() or (folder / WORK).exists() or not any(folder.iterdir())
+    ):
         shutil.rmtree(folder)
         return False
     if finished.exists():
@@ -180,3 +183,4 @@ def finish_scores(folder: Path, marker: dict[str, Any], run: Run, began: datetim
     write_log(folder, "score", began, run=str(run.root.resolve()))
     write_json(folder / "scores.json", marker)
     (folder / BEGUN).unlink(missing_ok=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +40,7 @@ VISIBLE_SECONDS = 90
 
 @dataclass(frozen=True)
 class Probe:
-    """What must be the same on a worker as here: a file `mark` beside which tasks write, and the `files` that they read."""
+    """What must be the same on a worker as here: the folder `root` that tasks write, by a file in it, and `files` that they read."""
 
     root: Path
     mark: Path
@@ -57,7 +59,7 @@ class Probe:
         try:
             if self.mark.read_text(encoding="utf-8") != self.content:
                 return f"{self.root} is another folder there", {}
-            with tempfile.TemporaryFile(dir=self.mark.parent) as file:
+            with tempfile.TemporaryFile(dir=self.root) as file:
                 file.write(b"probe")
             for path, known in self.files:
                 if _fingerprint(path) != known:
@@ -97,8 +99,16 @@ def _same(shared: Any) -> Any:
     return shared
 
 
+_ALONE = threading.Lock()
+
+
 def _apply(function: Callable[[Any, Any], Any], shared: Any, argument: Any) -> Any:
     return function(shared, argument)
+
+
+def _apply_alone(function: Callable[[Any, Any], Any], shared: Any, argument: Any) -> Any:
+    with _ALONE:
+        return function(shared, argument)
 
 
 def _tasks_of(prefix: str, dask_worker: Any) -> int:
@@ -123,39 +133,46 @@ class Cluster:
     address: str
 
     def run(
-        self, root: Path, function: Callable[[Any, Any], Any], shared: Any, tasks: Mapping[str, Any]
+        self,
+        root: Path,
+        function: Callable[[Any, Any], Any],
+        shared: Any,
+        tasks: Mapping[str, Any],
+        alone: bool = False,
     ) -> Iterator[Ended]:
         """Call `function(shared, argument)` for the argument of each of `tasks`, by name; yields each as it ends.
 
-        `root` is the folder that they write. A stop, or what `function` raises, cancels the rest. Raises EsadError where the
-        scheduler is lost.
+        `root` is the folder that they write. With `alone` a worker of several threads does one at a time: what torch computes
+        has the process's threads, settings and device for itself. A stop, or what `function` raises, cancels the rest. Raises
+        EsadError where the scheduler is lost.
         """
         from distributed import KilledWorker
 
         if not tasks:
             return
         held = self.client.submit(_same, shared, key=f"{_prefix(root)}{uuid.uuid4().hex}")
+        apply = partial(_apply_alone if alone else _apply, function)
         killed: list[str] = []
-        for name, found in self._run(root, function, held, tasks):
+        for name, found in self._run(root, apply, held, tasks):
             if isinstance(found, KilledWorker):
                 killed.append(name)
             else:
                 yield Ended(name, found)
         for name in killed:
-            for _, found in self._run(root, function, held, {name: tasks[name]}):
-                alone = isinstance(found, KilledWorker)
-                yield Ended(name, given_up=_reason(found)) if alone else Ended(name, found)
+            for _, found in self._run(root, apply, held, {name: tasks[name]}):
+                deadly = isinstance(found, KilledWorker)
+                yield Ended(name, given_up=_reason(found)) if deadly else Ended(name, found)
 
     def _run(
-        self, root: Path, function: Callable[[Any, Any], Any], shared: Future, tasks: Mapping[str, Any]
+        self, root: Path, apply: Callable[[Any, Any], Any], shared: Future, tasks: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
         """(name, what the task returned or KilledWorker) as they end; a stop or any other error cancels the rest."""
         from distributed import as_completed
 
         call = uuid.uuid4().hex[:8]
         name_of = {f"{_prefix(root)}{call}-{name}": name for name in tasks}
-        shares = ([function] * len(tasks), [shared] * len(tasks), list(tasks.values()))
-        futures = self.client.map(_apply, *shares, key=list(name_of), pure=False)
+        shares = ([shared] * len(tasks), list(tasks.values()))
+        futures = self.client.map(apply, *shares, key=list(name_of), pure=False)
         ending = as_completed(futures, loop=self.client.loop)
         held = {str(future.key): future for future in futures}
         del (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import EsadError
 
@@ -80,13 +81,20 @@ def check_entries(
             raise damaged(path, f"is damaged ({name} = {content[name]!r}, expected {words})", remedy)
 
 
-def read_table(path: Path, remedy: str, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """The table of a Parquet file, with at least the columns `needed`; EsadError, ending in `remedy`, otherwise."""
+def read_table(
+    path: Path, remedy: str, needed: Sequence[str] = (), also: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The table of a Parquet file, with at least the columns `needed`; EsadError, ending in `remedy`, otherwise.
+
+    With `also` no other columns than `needed` and those of `also` that are there are read.
+    """
     wrong = _state(path)
     if wrong:
         raise damaged(path, wrong, remedy)
     try:
-        table = pd.read_parquet(path)
+        wanted = None if also is None else [*needed, *also]
+        columns = wanted and [name for name in wanted if name in pq.read_schema(path).names]
+        table = pd.read_parquet(path, columns=columns)
     except PermissionError as error:
         raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error
     except (*FAULTS, pa.ArrowException) as error:

@@ -387,12 +387,17 @@ class Store:
 
     def shard(self, number: int) -> np.ndarray:
         """The memory-mapped array of a shard; EsadError where its file is missing, damaged or of another type or shape."""
-        if number not in self._shards:
+        array = self._shards.get(number)
+        if array is None:
             path = shard_path(self.root, number)
             array = read_array(path, REMEDY, mapped=True)
             check_shard(path, array, self.shape, self.description["dtype"])
             self._shards[number] = array
-        return self._shards[number]
+        return array
+
+    def release(self) -> None:
+        """Let go of the shards that are mapped, and of their pages in memory; they are mapped anew when asked for."""
+        self._shards = {}
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:
         """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D).

@@ -17,7 +17,8 @@ def _process(archive: Path, root: Path, unit: Unit, kind: str) -> None:
     content = np.load(archive / unit.sources[0])
     items = pd.DataFrame({"source": unit.sources[0], "place": [str(n) for n in range(len(content["x"]))]})
     items["label"] = content["y"].astype(int)
-    items["group"] = [f"g{n // 4}" for n in range(len(items))]
+    stem = unit.sources[0].removesuffix(".npz").removeprefix("a")
+    items["group"] = [f"g{stem}{n // 4}" for n in range(len(items))]
     if kind == "radiographs":
         items["view"] = ["AP", "PA"] * (len(items) // 2)
     sources = pd.DataFrame([source_row(archive, unit.sources[0], len(items))])
@@ -25,9 +26,17 @@ def _process(archive: Path, root: Path, unit: Unit, kind: str) -> None:
 
 
 def make_store(
-    folder: Path, kind: str = "table", name: str = "store", settings: dict | None = None, seed: int = 0
+    folder: Path,
+    kind: str = "table",
+    name: str = "store",
+    settings: dict | None = None,
+    seed: int = 0,
+    shards: int = 1,
 ) -> Store:
-    """80 normal and 40 abnormal items: rows of 5 columns, or 16-px grey pictures with a bright spot if abnormal."""
+    """80 normal and 40 abnormal items: rows of 5 columns, or 16-px grey pictures with a bright spot if abnormal.
+
+    They are in so many files, and `shards` of different sizes.
+    """
     archive = folder / f"archive-{name}"
     archive.mkdir(parents=True, exist_ok=True)
     numbers = np.random.default_rng(seed)
@@ -37,10 +46,13 @@ def make_store(
     else:
         x = numbers.integers(60, 120, (120, 16, 16, 1), dtype=np.uint8)
         x[y == 1, 4:9, 4:9] += 120
-    np.savez(archive / "a.npz", x=x, y=y)
+    ends = np.cumsum(np.arange(1, shards + 1) * 240 // (shards * (shards + 1)) // 2 * 2)[:-1]
+    names = [f"{'abcdefghij'[number]}.npz" for number in range(shards)]
+    for file, some, labels in zip(names, np.split(x, ends), np.split(y, ends), strict=True):
+        np.savez(archive / file, x=some, y=labels)
     dtype = "float32" if kind == "table" else "uint8"
     job = Job(
-        "test", kind, archive, ["a.npz"], settings or {}, partial(_process, archive, kind=kind), dtype=dtype
+        "test", kind, archive, names, settings or {}, partial(_process, archive, kind=kind), dtype=dtype
     )
     run_job(job, IngestOptions(folder / name))
     return Store(folder / name)

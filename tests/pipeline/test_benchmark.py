@@ -187,6 +187,32 @@ def test_a_clean_split_that_fails_its_audit_is_said(data, tmp_path, capsys):
     assert "tiny-1-cae-clean-0.05-0-all: the split fails identical_apart" in capsys.readouterr().err
 
 
+def test_a_cluster_gives_the_cells_of_one_process_and_tells_what_they_told(
+    data, tmp_path, dask_cluster, capsys, monkeypatch
+):
+    stored = np.load(data / "tiny.npz")
+    np.savez(data / "tiny.npz", X=np.repeat(stored["X"], 2, axis=0), y=np.repeat(stored["y"], 2))
+    broken = {"method": "esad", "train.learning_rate": 1e30, "train.restarts": 0}
+    settings = {**SHORT, "data.copies_together": False}
+    file = grid_file(
+        tmp_path, methods={"cae": {}, "esad": {}, "broken": broken}, splits=["clean"], settings=settings
+    )
+    monkeypatch.chdir(tmp_path)  # relative paths are of this folder, not of the workers'
+    words = ["benchmark", str(file), "--data", "data", "--json", "--out"]
+    scheduler = ["--scheduler", dask_cluster.scheduler_address]
+    assert call([*words, "here"]) == 3
+    here = capsys.readouterr()
+    assert call([*words, "there", *scheduler]) == 3
+    there = capsys.readouterr()
+    assert there.out == here.out
+    assert "tiny-1-broken-clean-0.05-0-all cannot be trained" in there.err
+    assert "tiny-1-cae-clean-0.05-0-all: the split fails identical_apart" in there.err
+    for name in ("results.parquet", "results.md", "cells/tiny-1-cae-clean-0.05-0-all.json"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    assert call([*words, "there", *scheduler, "--workers", "2"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
 def test_columns_scaled_by_other_rows_are_counted():
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
     data = TrainingData(rows, [np.arange(20), np.arange(10, 40)], [np.zeros(20), np.zeros(30)])

@@ -61,7 +61,7 @@ def test_other_overlays_are_drawn_without_scoring_again(folder, tmp_path, monkey
     score(folder / "run", out=at_once, overlays="worst:4")
     score(folder / "run", out=later, overlays="none")
     metrics = evaluate(later).out.read_bytes()
-    monkeypatch.setattr("esad.pipeline.scoring.scores_table.raw_scores", None)
+    monkeypatch.setattr("esad.pipeline.scoring.scores_table.score_shard", None)
     outcome = score(folder / "run", out=later, overlays="worst:4")
     assert "Drew overlays, scores kept" in outcome.message
     assert (later / "metrics.json").read_bytes() == metrics
@@ -81,7 +81,7 @@ def test_a_stop_while_overlays_are_drawn_costs_the_overlays_only(folder, tmp_pat
     monkeypatch.undo()
     with pytest.raises(EsadError, match="neither a run"):
         evaluate(tmp_path / "scores")
-    monkeypatch.setattr("esad.pipeline.scoring.scores_table.raw_scores", None)
+    monkeypatch.setattr("esad.pipeline.scoring.scores_table.score_shard", None)
     score(folder / "run", out=tmp_path / "scores", overlays="worst:4")
     monkeypatch.undo()
     score(folder / "run", out=tmp_path / "whole", overlays="worst:4")
@@ -116,7 +116,7 @@ def test_labels_given_after_scoring_reach_the_scores_without_scoring_again(folde
     before = pd.read_parquet(outcome.out / "scores.parquet")
     assert evaluate(outcome.out).summary["auc"] is None
     known.to_parquet(store.root / "manifest.parquet", index=False)
-    monkeypatch.setattr("esad.pipeline.scoring.scores_table.raw_scores", None)
+    monkeypatch.setattr("esad.pipeline.scoring.scores_table.score_shard", None)
     assert "Labels" not in score(folder / "run", store.root, overlays="worst:2").message
     assert pd.read_parquet(outcome.out / "scores.parquet")["label"].tolist() == known["label"].tolist()
     other = known.assign(label=1 - known["label"])

@@ -180,3 +180,41 @@ def test_a_full_disk_ends_the_sweep_instead_of_counting_as_a_cell(tmp_path, monk
     assert call(command(tmp_path / "store", tmp_path / "sweep", *OVER)) == 1
     assert "Free some space" in capsys.readouterr().err
     assert not (tmp_path / "sweep" / "sweep.md").exists()
+
+
+def test_a_cluster_trains_the_cells_that_one_process_does_and_refuses_the_same(
+    tmp_path, dask_cluster, monkeypatch, capsys
+):
+    make_store(tmp_path)
+    monkeypatch.chdir(tmp_path)  # relative paths are of this folder, not of the workers'
+    over = ["--over", "train.learning_rate=0.001,0.01,1e30", "--set", "train.restarts=0"]
+    scheduler = ["--scheduler", dask_cluster.scheduler_address]
+    assert call(command("store", "here", *over)) == 3
+    assert call(command("store", "there", *over, *scheduler)) == 3
+    assert "learning_rate=1e+30,seed=0 cannot be trained" in capsys.readouterr().err
+    for name in ("sweep.parquet", "sweep.md", "best.yaml"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    cells = sorted(path.parent.name for path in (tmp_path / "there" / "cells").glob("*/model.safetensors"))
+    assert len(cells) == 2
+    for cell in cells:
+        ours, theirs = (tmp_path / at / "cells" / cell for at in ("there", "here"))
+        for name in ("model.safetensors", "normals.parquet", "assignments.parquet", "config.yaml"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    times = {
+        cell: (tmp_path / "there/cells" / cell / "model.safetensors").stat().st_mtime_ns for cell in cells
+    }
+    assert call(command("store", "there", *over, *scheduler)) == 3
+    for cell, before in times.items():
+        assert (tmp_path / "there/cells" / cell / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_fault_on_a_worker_ends_the_sweep_as_it_does_here(tmp_path, dask_cluster, capsys):
+    make_store(tmp_path)
+    out = tmp_path / "sweep"
+    scheduler = ["--scheduler", dask_cluster.scheduler_address]
+    over = ["--over", "loss.lambda1=1"]
+    assert call(command(tmp_path / "store", out, *over)) == 0
+    cell = out / "cells" / "lambda1=1,seed=0"
+    (cell / "config.yaml").write_text((cell / "config.yaml").read_text().replace("lambda1: 1", "lambda1: 2"))
+    assert call(command(tmp_path / "store", out, *over, *scheduler)) == 1
+    assert "lambda1" in capsys.readouterr().err

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,22 +12,12 @@ import pandas as pd
 import pytest
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.ingest import cluster
-from esad.pipeline.ingest.cluster import Cluster, Probe
-from esad.pipeline.stage.errors import EsadError, UsageError
-from esad.preprocessing.store.store import Store, write_json
+from esad.pipeline.stage import cluster
+from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.store import Store
 from tests.pipeline.array_jobs import at_once, deadly, held, ingest, lost_when_done, once_for_a_minute
+from tests.pipeline.clusters import when
 from tests.pipeline.test_tile import contents, stained, write_slide
-
-
-@pytest.fixture(scope="module")
-def dask_cluster():
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as started:
-        yield started
 
 
 @pytest.fixture
@@ -39,20 +27,6 @@ def archive(tmp_path):
     for number in range(6):
         np.save(folder / f"{number}.npy", np.full((3, 8, 8, 1), number, np.uint8))
     return folder
-
-
-def when(condition, action):
-    """A thread that acts once the condition holds."""
-
-    def wait():
-        deadline = time.monotonic() + 60
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        action()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
 
 
 def test_slides_through_a_cluster_are_bit_equal(dask_cluster, tmp_path, monkeypatch):
@@ -157,53 +131,3 @@ def test_a_fault_of_the_stage_is_not_taken_for_the_workers(dask_cluster, archive
 
     with pytest.raises(EsadError, match="mixed sizes"):
         ingest(archive, tmp_path / "out", fault, dask_cluster.scheduler_address)
-
-
-class FakeClient:
-    """Answers for two workers what it is told to."""
-
-    def __init__(self, *answers):
-        self.answers = dict(zip(("tcp://a", "tcp://b"), answers, strict=True))
-        self.threads = {address: {"nthreads": 1} for address in self.answers}
-
-    def run(self, function, *_, **__):
-        return self.answers
-
-    def scheduler_info(self, **_):
-        return {"workers": self.threads}
-
-
-@pytest.fixture
-def probe(archive, tmp_path):
-    write_json(tmp_path / "out" / "parts" / "settings.json", {"stage": "test"})
-    return Probe.here(tmp_path / "out", archive / "0.npy" / "member of a zip.png", ["numpy", "absent"])
-
-
-def test_a_worker_that_sees_other_folders_is_told_apart(probe, archive, tmp_path):
-    assert probe.look() == (None, {"numpy": np.__version__, "absent": "missing"})
-    assert "is another folder there" in replace(probe, settings="{}").look()[0]
-    assert "No such file" in replace(probe, root=tmp_path / "elsewhere").look()[0]
-    np.save(archive / "0.npy", np.zeros(3))
-    problem, _ = probe.look()
-    assert "0.npy is not there, or another file" in problem
-    with pytest.raises(UsageError, match=r"worker tcp://b: .*0.npy is not there.*same paths"):
-        Cluster(FakeClient((None, {}), (problem, {})), "tcp://s")._check_workers(replace(probe, packages=()))
-
-
-@pytest.mark.parametrize(
-    ("found", "told"), [(ModuleNotFoundError("no module"), "no module"), (None, "an older esad")]
-)
-def test_a_worker_without_this_program_is_told_apart(found, told):
-    with pytest.raises(UsageError, match=rf"worker tcp://b does not have this program \({told}\)"):
-        Cluster(FakeClient(object(), found), "tcp://s").check_package()
-
-
-def test_other_versions_and_several_threads_are_said(probe, capsys):
-    ours = {"numpy": np.__version__, "absent": "missing"}
-    client = FakeClient((None, ours), (None, {**ours, "numpy": "1.0"}))
-    client.threads = {"tcp://a": {"nthreads": 4}, "tcp://b": {"nthreads": 1}}
-    Cluster(client, "tcp://s")._check_workers(probe)
-    said = capsys.readouterr().err
-    assert f"worker tcp://b has numpy 1.0 (here {np.__version__})" in said
-    assert "worker tcp://a has 4 threads" in said
-    assert said.count("worker tcp") == 2

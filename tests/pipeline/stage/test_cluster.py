@@ -39,7 +39,7 @@ def probe(tmp_path):
 def test_a_worker_that_sees_other_folders_is_told_apart(probe, tmp_path):
     assert probe.look() == (None, {"numpy": np.__version__, "absent": "missing"})
     assert "is another folder there" in replace(probe, content="{}").look()[0]
-    assert "No such file" in replace(probe, mark=tmp_path / "elsewhere" / "settings.json").look()[0]
+    assert "No such file" in replace(probe, root=tmp_path / "elsewhere").look()[0]
     np.save(tmp_path / "0.npy", np.zeros(3))
     problem, _ = probe.look()
     assert "0.npy is not there, or another file" in problem

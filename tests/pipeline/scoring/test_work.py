@@ -1,0 +1,268 @@
+"""Scoring in pieces: by a cluster, by torchrun's processes, killed and continued, it ends in the bytes of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import esad.pipeline.scoring.explanation
+import esad.pipeline.scoring.scores_table
+from esad.pipeline.cli.app import call
+from esad.pipeline.score import score
+from esad.pipeline.scoring.batches import each_batch, read_once
+from esad.pipeline.scoring.work import WORK, _share
+from esad.pipeline.train import train
+from esad.preprocessing.store.store import Store
+from tests.forks import fork, wait
+from tests.pipeline.clusters import score_slowly, when
+from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
+from tests.pipeline.test_score import everything
+
+SHARDS = 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs on pictures and on rows of five shards each, and their scores by one process, with overlays of all pictures."""
+    folder = tmp_path_factory.mktemp("pieces")
+    for kind, settings in (("images", QUICK), ("table", QUICK_TABLE)):
+        store = make_store(folder, kind, kind, shards=SHARDS)
+        assert store.manifest["shard"].nunique() == SHARDS
+        train(store.root, folder / f"{kind}-run", None, [{**settings, "checkpoint_seconds": 60}])
+        score(folder / f"{kind}-run", out=folder / f"{kind}-once", overlays="all")
+    return folder
+
+
+def assert_same(one: Path, other: Path) -> None:
+    ours, theirs = everything(one), everything(other)
+    assert ours.keys() == theirs.keys()
+    differing = [name for name in ours if ours[name] != theirs[name] and name.name != "scores.json"]
+    assert differing == []
+    assert not (one / WORK).exists()
+
+
+@pytest.mark.parametrize("kind", ["images", "table"])
+def test_a_cluster_gives_the_bytes_of_one_process(folder, dask_cluster, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(folder)  # relative paths are of this folder, not of the workers'
+    words = ["score", f"{kind}-run", "--out", str(tmp_path / "there"), "--overlays", "all"]
+    assert call([*words, "--scheduler", dask_cluster.scheduler_address]) == 0
+    assert_same(tmp_path / "there", folder / f"{kind}-once")
+
+
+def test_the_workers_do_the_work(folder, dask_cluster, tmp_path, monkeypatch):
+    for name in ("scores_table.score_shard", "explanation.HeatMaps"):
+        monkeypatch.setattr(f"esad.pipeline.scoring.{name.replace('score_shard', 'raw_terms')}", None)
+    score(
+        folder / "images-run",
+        out=tmp_path / "there",
+        overlays="worst:3",
+        scheduler=dask_cluster.scheduler_address,
+    )
+    assert len(pd.read_parquet(tmp_path / "there" / "scores.parquet")) == 120
+
+
+def test_a_worker_killed_in_mid_work_costs_its_shard(folder, tmp_path, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        with Client(cluster) as client:
+            numbers = list(client.run(os.getpid).values())
+            client.run(score_slowly)
+        out = tmp_path / "there"
+        killer = when(lambda: list((out / WORK).glob("*.npy")), lambda: os.kill(numbers[0], signal.SIGKILL))
+        score(folder / "images-run", out=out, overlays="all", scheduler=cluster.scheduler_address)
+        killer.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(numbers[0], 0)
+    assert_same(out, folder / "images-once")
+
+
+def test_two_threads_of_one_worker_take_turns(folder, tmp_path, capsys):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        score(
+            folder / "images-run", out=tmp_path / "there", overlays="all", scheduler=cluster.scheduler_address
+        )
+    assert "has 2 threads and scores one shard at a time all the same" in capsys.readouterr().err
+    assert_same(tmp_path / "there", folder / "images-once")
+
+
+def start(words: list[str], before=lambda: None, count: int = 2) -> list[int]:
+    """`esad score` in `count` copies of this process, with the variables that torchrun sets; returns their numbers."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    shared = {
+        "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+
+    def command():
+        before()
+        os._exit(call(["score", *words]))
+
+    return [fork(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["images", "table"])
+def test_two_processes_of_torchrun_give_the_bytes_of_one(folder, tmp_path, capfd, kind):
+    words = [str(folder / f"{kind}-run"), "--out", str(tmp_path / "there"), "--overlays", "all", "--json"]
+    assert [wait(number) for number in start(words)] == [0, 0]
+    told = capfd.readouterr()
+    assert_same(tmp_path / "there", folder / f"{kind}-once")
+    assert told.err.count("Wrote") == 1
+    assert told.out.count('"items": 120') == 1
+    assert [wait(number) for number in start(words)] == [0, 0]
+    assert capfd.readouterr().err.count("Left alone") == 1
+
+
+def test_when_one_of_torchruns_processes_is_killed_the_shards_that_are_done_are_kept(folder, tmp_path, capfd):
+    out = tmp_path / "there"
+    words = [str(folder / "images-run"), "--out", str(out), "--overlays", "all"]
+    numbers = start(words, before=score_slowly)
+    deadline = time.monotonic() + 60
+    while not list((out / WORK).glob("*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(numbers[1], signal.SIGKILL)
+    assert [wait(number) for number in numbers] == [1, -signal.SIGKILL]
+    assert "Another process of this call is gone" in capfd.readouterr().err
+    assert list((out / WORK).glob("*.npy"))
+    assert [wait(number) for number in start(words)] == [0, 0]
+    assert_same(out, folder / "images-once")
+
+
+def counted(monkeypatch, name: str) -> list[object]:
+    """The pieces that a function of the room is called with from now on."""
+    module, function = name.rsplit(".", 1)
+    holder = getattr(esad.pipeline.scoring, module)
+    original, seen = getattr(holder, function), []
+
+    def watched(opened, piece, advance):
+        seen.append(piece)
+        return original(opened, piece, advance)
+
+    monkeypatch.setattr(holder, function, watched)
+    return seen
+
+
+def test_killed_while_it_scores_it_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    out = tmp_path / "there"
+
+    def command():
+        score_slowly(0.3)
+        score(folder / "images-run", out=out, overlays="all")
+
+    number = fork(command)
+    deadline = time.monotonic() + 60
+    while len(list((out / WORK).glob("*.npy"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(number, signal.SIGKILL)
+    assert wait(number) == -signal.SIGKILL
+    there = len(list((out / WORK).glob("*.npy")))
+    assert 2 <= there < SHARDS
+    seen = counted(monkeypatch, "scores_table.score_shard")
+    score(folder / "images-run", out=out, overlays="all")
+    assert len(seen) == SHARDS - there
+    assert_same(out, folder / "images-once")
+
+
+def test_stopped_while_overlays_are_drawn_it_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    out, drawn = tmp_path / "there", []
+    original = esad.pipeline.scoring.explanation.draw_items
+
+    def stops(*words):
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(1)
+        return original(*words)
+
+    monkeypatch.setattr(esad.pipeline.scoring.explanation, "draw_items", stops)
+    with pytest.raises(KeyboardInterrupt):
+        score(folder / "images-run", out=out, overlays="all")
+    monkeypatch.undo()
+    seen = counted(monkeypatch, "explanation.draw_items")
+    score(folder / "images-run", out=out, overlays="all")
+    assert len(seen) == 1  # of 120 items in pieces of 64
+    assert_same(out, folder / "images-once")
+
+
+def test_what_was_begun_with_another_model_or_is_forced_is_not_gone_on_with(folder, tmp_path, monkeypatch):
+    out = tmp_path / "there"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    for changed in ({"model": "another"}, {}):
+        monkeypatch.setattr("esad.pipeline.scoring.scores_folder.write_tables", stop)
+        with pytest.raises(KeyboardInterrupt):
+            score(folder / "images-run", out=out, overlays="none")
+        monkeypatch.undo()
+        mark = out / WORK / "of.json"
+        if changed:
+            mark.write_text(mark.read_text().replace('"model": "', '"model": "another'))
+        for path in (out / WORK).glob("*.npy"):
+            np.save(path, np.full_like(np.load(path), 7))
+        score(folder / "images-run", out=out, overlays="none", force=not changed)
+        table, once = (pd.read_parquet(at / "scores.parquet") for at in (out, folder / "images-once"))
+        assert table["score"].equals(once["score"])
+        (out / "scores.json").unlink()
+
+
+def test_a_cluster_under_torchrun_is_wrong_use(folder, tmp_path, capfd):
+    words = [str(folder / "images-run"), "--out", str(tmp_path / "there"), "--scheduler", "tcp://127.0.0.1:9"]
+    assert [wait(number) for number in start(words)] == [2, 2]
+    assert "take one of them" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_each_piece_is_one_processs_and_none_has_much_more_than_another(count):
+    sizes = {
+        f"{number:05d}": int(size)
+        for number, size in enumerate(np.random.default_rng(0).integers(1, 900, 40))
+    }
+    shares = [_share(list(sizes), sizes, rank, count) for rank in range(count)]
+    assert sorted(name for share in shares for name in share) == sorted(sizes)
+    loads = [sum(sizes[name] for name in share) for share in shares]
+    assert max(loads) - min(loads) <= max(sizes.values())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_come_in_order_one_thread_each_and_leave_the_number_of_threads_alone(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = list(
+            each_batch(
+                np.arange(23), 5, lambda chosen: (time.sleep(0.01 * (4 - chosen[0] // 5)), torch.get_num_threads()),
+                torch.device("cpu"),
+            )
+        )  # fmt: skip
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.concatenate([chosen for chosen, _ in found]).tolist() == list(range(23))
+    assert {count for _, (_, count) in found} == {1}
+
+
+def test_items_read_once_are_the_stores_and_their_pages_are_given_back(folder, monkeypatch):
+    monkeypatch.setattr("esad.pipeline.scoring.batches.RELEASED_BYTES", 16 * 16 * 20)
+    store, whole = Store(folder / "images"), Store(folder / "images").read()
+    items, mapped = read_once(store, torch.device("cpu")), []
+    for begin in range(0, 120, 8):
+        assert np.array_equal(items(np.arange(begin, begin + 8)).numpy(), whole[begin : begin + 8])
+        mapped.append(len(store._shards))
+    assert mapped.count(0) == 5  # every third batch
+    assert max(mapped[3:]) <= 2  # before, those that the store looked at as it was opened
