@@ -96,7 +96,7 @@ TARGETS = {
 }
 PAPER_ITEMS, PAPER_EPOCHS = 7812, 200
 """Training tiles of the paper's Camelyon16 (7612 normal, 200 anomalies) and passes over them (paper 6.3, 6.4)."""
-WARM_UP = 3
+WARM_UP = 6
 """Steps before any is timed: libraries choose their kernels, and memory is handed out."""
 Repeats = dict[str, list[float]]
 

@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
     """Have glibc keep up to 2 GiB of freed memory for the next tensor; returns whether it could be told. Once a process.
 
     glibc gives blocks of more than 32 MiB, a layer's output at the paper's width, back to the system when they are freed.
-    The system hands them out anew page by page and zeroed, which took a quarter of a step (measurements.md#network-cost). Peak
-    memory stays the same. Elsewhere (another C library, macOS, Windows) nothing is done.
+    The system hands them out anew page by page and zeroed, which took 18 % of a step (measurements.md#network-cost). Peak
+    memory is a little higher. Elsewhere (another C library, macOS, Windows) nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return False
