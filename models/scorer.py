@@ -37,6 +37,15 @@ class Scorer(nn.Module):
         self.register_buffer("centre", torch.tensor(centres, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(scales, dtype=torch.float64))
 
+    def refer(self, formula: Formula) -> None:
+        """Take other centres and scales of the same terms: those of new reference scores. ValueError for other terms."""
+        if tuple(formula) != self.names:
+            raise ValueError(
+                f"a formula of {', '.join(formula)}; this scorer's is of {', '.join(self.names)}"
+            )
+        for place, name in enumerate(self.names):
+            self.centre[place], self.scale[place] = formula[name]
+
     def terms(self, scaled: Tensor) -> dict[str, Tensor]:
         """The method's score terms and `score`, each float32 (N,), of scaled items; `x_hat` as the method gives it."""
         found = self.method.score_terms(scaled)
@@ -83,10 +92,14 @@ class PictureScorer(Scorer):
         crop: int | None,
         formula: Mapping[str, Sequence[float]],
         fitted: Mapping[str, Mapping[str, Any]] | None = None,
+        seed: int = 0,
     ) -> None:
-        """`settings` of a MethodSettings, `shape` (H, W, C) as stored, `fitted` shape and dtype of fitted tensors."""
+        """`settings` of a MethodSettings, `shape` (H, W, C) as stored, `fitted` shape and dtype of fitted tensors.
+
+        `seed` decides the weights that it begins with.
+        """
         self.stored = (int(shape[0]), int(shape[1]), int(shape[2]))
-        method = build(MethodSettings(**settings), Augmentation(crop).shape(self.stored))
+        method = build(MethodSettings(**settings), Augmentation(crop).shape(self.stored), (seed,))
         for module in method.modules():
             if isinstance(module, FittedTensors) and fitted:
                 empty = {name: getattr(torch, each["dtype"]) for name, each in fitted.items()}

@@ -1,4 +1,4 @@
-"""A run on pictures as a MONAI Bundle: its input contract, its network and weights, and how it scores image files.
+"""A run on pictures as a MONAI Bundle: its input contract, its network and weights, and how it scores and trains on image files.
 
 `esad.models.scorer.PictureScorer` is the network, so the bundle runs where esad is installed. The format is MONAI's own:
 https://docs.monai.io/en/latest/mb_specification.html
@@ -7,10 +7,20 @@ https://docs.monai.io/en/latest/mb_specification.html
 from __future__ import annotations
 
 import json
+from importlib.machinery import all_suffixes
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.exporting.bundle_configs import (
+    LOGGING,
+    SCORES,
+    evaluate,
+    inference,
+    multi_gpu_train,
+    settings_of,
+    train,
+)
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.exporting.model_card import TITLES, data_manifest, model_card
 from esad.pipeline.exporting.onnx_model import OUTPUTS
@@ -29,35 +39,18 @@ SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 )
 """Where `python -m monai.bundle verify_metadata` fetches its schema, unless a file of it is there already."""
-SCORES = "scores.csv"
-MODES = {1: "L", 3: "RGB"}
-"""Pillow's names of the colours that image files are read as, by channels."""
+CHANNELS = (1, 3)
+"""Of pictures that image files can hold: grey, RGB."""
+CODE = frozenset(all_suffixes())
+"""Endings of what Python can import."""
 MODALITIES = {"tiles": "H&E", "radiographs": "CR"}
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-USE = """
-## Use
-
-With esad {esad} and MONAI {monai} installed (`pip install 'esad[export]'`), for a picture or a folder of them:
-
-```
-python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_root BUNDLE --dataset_dir PICTURES --output_dir OUT
-```
-
-`OUT/{scores}` has a row per picture. To check the bundle itself, with the schema that MONAI would fetch laid at
-`schema.json` beforehand:
-
-```
-python -m monai.bundle verify_metadata --meta_file BUNDLE/configs/metadata.json --filepath schema.json
-python -m monai.bundle verify_net_in_out network_def --meta_file BUNDLE/configs/metadata.json --config_file BUNDLE/configs/inference.json
-```
-"""
 
 
 def write_bundle(run: Run, folder: Path) -> None:
     """Write configs/, models/model.pt, docs/ into `folder`, which must exist; EsadError for a run on tables."""
     import torch
 
-    if run.store["kind"] == "table" or run.store["shape"][2] not in MODES:
+    if run.store["kind"] == "table" or run.store["shape"][2] not in CHANNELS:
         raise EsadError(
             f"{run.root}: a MONAI bundle scores grey or RGB image files, this run takes {_taken(run)}. Use --to onnx."
         )
@@ -66,24 +59,48 @@ def write_bundle(run: Run, folder: Path) -> None:
     network, weights = _network(run)
     torch.save(weights, folder / "models" / "model.pt")  # a state dict: loads with weights_only
     _write(folder / "configs" / "metadata.json", _metadata(run))
-    _write(folder / "configs" / "inference.json", _inference(run, network))
-    use = USE.format(esad=version("esad"), monai=version("monai"), scores=SCORES)
-    (folder / "docs" / "README.md").write_text(model_card(run.root) + use, encoding="utf-8")
+    for name, content in _programs(run, network).items():
+        _write(folder / "configs" / name, content)
+    (folder / "configs" / "logging.conf").write_text(LOGGING, encoding="utf-8")
+    (folder / "docs" / "README.md").write_text(model_card(run.root) + _use(), encoding="utf-8")
     manifest = data_manifest(run.store)
     if manifest:
         licence = f"{manifest.title}\n\nLicence of the data: {manifest.licence}\nSource: {manifest.source}\n"
         (folder / "docs" / "data_license.txt").write_text(licence, encoding="utf-8")
 
 
+def _use() -> str:
+    """How to score, train, evaluate and check, as Markdown."""
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("esad.pipeline.exporting")
+    environment = Environment(loader=loader, autoescape=False, keep_trailing_newline=True)
+    return environment.get_template("bundle_use.md.j2").render(
+        esad=version("esad"), monai=version("monai"), scores=SCORES
+    )
+
+
 def check_bundle(run: Run, folder: Path) -> None:
-    """EsadError where inference.json is not the one that this run's bundle has: MONAI runs what stands in it."""
-    path = folder / "configs" / "inference.json"
-    if json.loads(path.read_text(encoding="utf-8")) != json.loads(
-        json.dumps(_inference(run, _network(run)[0]))
-    ):
-        raise EsadError(
-            f"{path}: was changed, and would be run as a program. Make it anew: esad export {run.root} --to bundle --force"
-        )
+    """EsadError where a configuration is not the one that this run's bundle has, or code lies beside them: MONAI runs both."""
+    remedy = f"Make it anew: esad export {run.root} --to bundle --force"
+    for name, content in _programs(run, _network(run)[0]).items():
+        path = folder / "configs" / name
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(content)):
+            raise EsadError(f"{path}: was changed, and would be run as a program. {remedy}")
+    path = folder / "configs" / "logging.conf"
+    if path.read_text(encoding="utf-8") != LOGGING:
+        raise EsadError(f"{path}: was changed, and would be run as a program. {remedy}")
+    code = [path for path in sorted(folder.rglob("*")) if path.suffix in CODE]
+    if code:  # MONAI puts the bundle's folder before the installed packages
+        raise EsadError(f"{code[0]}: is no part of a bundle, and may be run as a program. {remedy}")
+
+
+def _programs(run: Run, network: dict[str, Any]) -> dict[str, Any]:
+    """File -> content of the configurations that MONAI runs."""
+    return {
+        "inference.json": inference(run, network), "train.json": train(run, network),
+        "multi_gpu_train.json": multi_gpu_train(), "evaluate.json": evaluate(),
+    }  # fmt: skip
 
 
 def _taken(run: Run) -> str:
@@ -95,12 +112,11 @@ def _write(path: Path, content: object) -> None:
 
 
 def _network(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration that builds the network, and its state dict."""
+    """The configuration that builds the network, but for its settings, and its state dict."""
     import torch
 
     from esad.models.methods.classic.fitted import FittedTensors
     from esad.models.scorer import PictureScorer
-    from esad.models.settings import MethodSettings
 
     method = run.method(torch.device("cpu"))
     fitted = {
@@ -108,12 +124,11 @@ def _network(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         for module in method.modules() if isinstance(module, FittedTensors) for name, value in module.named_buffers()
     }  # fmt: skip
     arguments: dict[str, Any] = {
-        "settings": run.settings.model_dump(mode="json", include=set(MethodSettings.model_fields)),
         "shape": list(run.store["shape"]), "crop": run.settings.data.crop,
         "formula": {name: list(each) for name, each in score_formula(run.settings.score.kind, run.normals).items()},
         "fitted": fitted or None,
     }  # fmt: skip
-    scorer = PictureScorer(**arguments)
+    scorer = PictureScorer(settings_of(run), **arguments)
     scorer.method.load_state_dict(method.state_dict())
     return {"_target_": "esad.models.scorer.PictureScorer", **arguments}, scorer.state_dict()
 
@@ -145,53 +160,10 @@ def _metadata(run: Run) -> dict[str, Any]:
         "authors": "whoever trained it, with esad", "copyright": "of whoever trained it",
         **({"data_source": manifest.source, "references": manifest.citations} if manifest else {}),
         "data_type": "image files", "image_classes": image["description"],
+        "label_classes": "0 normal, 1 anomaly; for evaluation, and to train with labelled anomalies",
         "pred_classes": "score (higher: less like the normals), and its terms reconstruction and norm",
         "intended_use": "Research. Not a medical device; docs/README.md states the limits.",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
-    }  # fmt: skip
-
-
-def _inference(run: Run, network: dict[str, Any]) -> dict[str, Any]:
-    """Image files to scores.csv by MONAI's own components."""
-    mode = MODES[run.store["shape"][2]]
-    pictures = f"p for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if p.suffix.lower() in {SUFFIXES}"
-    header = ",".join(("file", *OUTPUTS)) + "\\n"
-    return {
-        "imports": ["$import pathlib", "$import torch"],
-        "bundle_root": ".",
-        "dataset_dir": "pictures",
-        "output_dir": "$@bundle_root + '/scores'",
-        "batch_size": 64,
-        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "datalist": f"$[@dataset_dir] if pathlib.Path(@dataset_dir).is_file() else [str(p) for p in [{pictures}]]",
-        "network_def": network,
-        "network": "$@network_def.to(@device)",
-        "preprocessing": {"_target_": "Compose", "transforms": [
-            {"_target_": "LoadImaged", "keys": "image", "reader": "PILReader", "reverse_indexing": False,
-             "converter": f"$lambda picture: picture.convert('{mode}')"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1},
-            {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
-        ]},
-        "dataset": {"_target_": "Dataset", "data": "$[{'image': path} for path in @datalist]", "transform": "@preprocessing"},
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": "@batch_size", "num_workers": 0},
-        "inferer": {"_target_": "SimpleInferer"},
-        "handlers": [
-            {"_target_": "CheckpointLoader", "load_path": "$@bundle_root + '/models/model.pt'",
-             "load_dict": {"model": "@network"}, "map_location": "@device"},
-            {"_target_": "ClassificationSaver", "output_dir": "@output_dir", "filename": SCORES, "overwrite": False,
-             "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
-             "output_transform": "$lambda output: [item['pred'] for item in output]"},
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator", "device": "@device", "val_data_loader": "@dataloader",
-            "network": "@network", "inferer": "@inferer", "val_handlers": "@handlers",
-        },
-        "initialize": [
-            "$pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True)",
-            f"$(pathlib.Path(@output_dir) / '{SCORES}').write_text('{header}')",
-        ],
-        "run": ["$@evaluator.run()"],
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from esad.pipeline.settings.config import RunSettings
@@ -27,18 +27,17 @@ def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
     return assign_items(store, splittable(store, settings), settings)
 
 
-def _selected(store: Store, settings: RunSettings) -> pd.DataFrame:
-    """The manifest rows that `data.where` keeps, with their positions as index."""
-    items = store.manifest
-    for name, value in settings.data.where.items():
+def selected(manifest: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
+    """The manifest rows that `data.where` keeps, with their own index; UsageError where it leaves none."""
+    items = manifest
+    for name, value in where.items():
         if name not in items:
             raise UsageError(
                 f"data.where: the store has no column {name!r}; it has {', '.join(items.columns)}."
             )
         items = items[items[name].astype("string") == str(value)]
     if items.empty:
-        told = no_match(store.manifest, settings.data.where)
-        raise UsageError(f"data.where = {settings.data.where} leaves no item.{told}")
+        raise UsageError(f"data.where = {where} leaves no item.{no_match(manifest, where)}")
     return items
 
 
@@ -49,18 +48,23 @@ def splittable(store: Store, settings: RunSettings) -> pd.DataFrame:
     """
     from esad.preprocessing.store.contents import copies_grouped
 
-    data, items = settings.data, _selected(store, settings)
+    data, items = settings.data, selected(store.manifest, settings.data.where)
     return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
 
 
 def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
     """The assignments of a run with these settings, of `items`, rows of the manifest of `store`."""
+    if settings.data.split == "published" and store.kind != "table":
+        raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
+    return assigned(items, settings)
+
+
+def assigned(items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
+    """The assignments of a run with these settings, of `items`, rows of any manifest."""
     from esad.preprocessing.splits.published_split import assign_published
     from esad.preprocessing.splits.semisupervised import assign
 
     data = settings.data
-    if data.split == "published" and store.kind != "table":
-        raise UsageError(f"data.split = published is for tables; {store.root} is a store of {store.kind}.")
     seed = settings.seed if data.split_seed is None else data.split_seed
     return (assign_published if data.split == "published" else assign)(
         items.reset_index(drop=True), seed=seed, labelled=data.labelled, gamma_l=data.gamma_l,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +30,13 @@ def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
             items = np.ascontiguousarray(array[places[chosen]])
             items = items + 0.0 if items.dtype.kind == "f" else items
             for row, item in zip(chosen, items, strict=True):
-                digests[row] = np.frombuffer(hashlib.blake2b(item, digest_size=16).digest(), np.uint64)
+                digests[row] = content_digest(item)
     return digests
+
+
+def content_digest(item: np.ndarray) -> np.ndarray:
+    """A 128-bit BLAKE2b hash of the bytes of one item, which must lie contiguous: uint64 (2,)."""
+    return np.frombuffer(hashlib.blake2b(item.data, digest_size=16).digest(), np.uint64)
 
 
 def with_contents(store: Store, table: pd.DataFrame, positions: np.ndarray) -> pd.DataFrame:
@@ -46,10 +52,15 @@ def copies_grouped(store: Store, items: pd.DataFrame) -> pd.DataFrame:
     The group is named after the first of them. An item without a stated split then follows its copies that have one.
     Nothing is read where every item has a group or a split.
     """
-    free = items["group"].isna()
-    if not (free & items["split"].isna()).any():
+    return group_copies(items, lambda free: content_digests(store, items.index.to_numpy()[free]))
+
+
+def group_copies(items: pd.DataFrame, digests_of: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+    """`copies_grouped` of any table: `digests_of` takes which rows (N,) are asked about, and gives theirs, uint64 (n, 2)."""
+    free = items["group"].isna().to_numpy()
+    if not (free & items["split"].isna().to_numpy()).any():
         return items
-    digests = content_digests(store, items.index.to_numpy()[free])
+    digests = digests_of(free)
     first = pd.DataFrame(
         {"high": digests[:, 0], "low": digests[:, 1], "name": items.loc[free, "item_id"].to_numpy()}
     )

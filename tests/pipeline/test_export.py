@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from esad.models.methods.registry import METHODS
 from esad.pipeline.cli.app import app
 from esad.pipeline.export import export
+from esad.pipeline.exporting.bundle import check_bundle
 from esad.pipeline.exporting.comparison import checkpoint_scores, differences
 from esad.pipeline.exporting.onnx_model import onnx_scores
 from esad.pipeline.runs.run_folder import open_run
@@ -104,28 +105,44 @@ def test_the_metadata_is_the_input_contract_and_what_monai_demands(bundle, tmp_p
     assert "esad" in (bundle / "docs" / "README.md").read_text()
 
 
-def test_the_metadata_follows_monais_schema_or_its_specification(bundle, tmp_path):
-    """By `verify_metadata` where ESAD_MONAI_SCHEMA names MONAI's schema file (it is fetched otherwise), else by its keys."""
+TENSOR = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "channel_def")
+DEMANDED = (
+    "schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task",
+    "description", "authors", "copyright", "network_data_format",
+)  # fmt: skip
+SPECIFICATION = {
+    "type": "object",
+    "required": list(DEMANDED),
+    "properties": {
+        "network_data_format": {
+            "type": "object",
+            "required": ["inputs", "outputs"],
+            "additionalProperties": {"additionalProperties": {"type": "object", "required": list(TENSOR)}},
+        }
+    },
+}
+"""What https://docs.monai.io/en/latest/mb_specification.html demands of metadata.json."""
+
+
+def test_the_metadata_pass_verify_metadata(bundle, tmp_path):
+    """By MONAI's specification, and by its schema where ESAD_MONAI_SCHEMA names the file (it is fetched otherwise)."""
     path = bundle / "configs" / "metadata.json"
-    schema = os.environ.get("ESAD_MONAI_SCHEMA")
-    if schema:
-        monai_bundle("verify_metadata", "--meta_file", path, "--filepath", schema, cwd=tmp_path)
+    (tmp_path / "schema.json").write_text(json.dumps(SPECIFICATION))
+    for schema in (tmp_path / "schema.json", os.environ.get("ESAD_MONAI_SCHEMA")):
+        if schema:
+            monai_bundle("verify_metadata", "--meta_file", path, "--filepath", schema, cwd=tmp_path)
     metadata = json.loads(path.read_text())
-    assert metadata.keys() >= {
-        "schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task",
-        "description", "authors", "copyright", "network_data_format",
-    }  # fmt: skip
-    for side in metadata["network_data_format"].values():
-        for tensor in side.values():
-            assert tensor.keys() >= {
-                "type",
-                "format",
-                "num_channels",
-                "spatial_shape",
-                "dtype",
-                "value_range",
-                "channel_def",
-            }
+    del metadata["network_data_format"]["outputs"]["pred"]["value_range"]
+    (tmp_path / "less.json").write_text(json.dumps(metadata))
+    with pytest.raises(AssertionError, match="'value_range' is a required property"):
+        monai_bundle(
+            "verify_metadata",
+            "--meta_file",
+            tmp_path / "less.json",
+            "--filepath",
+            tmp_path / "schema.json",
+            cwd=tmp_path,
+        )
 
 
 @pytest.mark.parametrize(("run", "name"), [("run", "images"), ("rows", "table")])
@@ -222,16 +239,33 @@ def test_verify_runs_the_bundle_too(folder):
     assert found["onnx"]["passed"]
 
 
-def test_a_bundle_whose_program_was_changed_is_not_run(folder, tmp_path):
+@pytest.mark.parametrize("name", ["inference.json", "train.json", "multi_gpu_train.json", "evaluate.json"])
+def test_a_bundle_whose_program_was_changed_is_not_run(folder, tmp_path, name):
     run = tmp_path / "run"
     shutil.copytree(folder / "run", run, ignore=shutil.ignore_patterns("export"))
-    path = export(run, "bundle").out / "configs" / "inference.json"
+    path = export(run, "bundle").out / "configs" / name
     content = json.loads(path.read_text())
     content["initialize"] = [f"$open({str(tmp_path / 'ran')!r}, 'w')", *content.get("initialize", [])]
     path.write_text(json.dumps(content))
-    with pytest.raises(EsadError, match="was changed"):
+    with pytest.raises(EsadError, match=rf"{name}: was changed.*--to bundle --force"):
         verify(run)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_bundle_beside_which_code_lies_is_not_run(folder, tmp_path):
+    """MONAI puts the bundle's folder before the installed packages, and runs what logging.conf says."""
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run, ignore=shutil.ignore_patterns("export"))
+    bundle = export(run, "bundle").out
+    check_bundle(open_run(run), bundle)
+    (bundle / "skimage.py").write_text("")
+    with pytest.raises(EsadError, match=r"skimage\.py: is no part of a bundle"):
+        verify(run)
+    (bundle / "skimage.py").unlink()
+    path = bundle / "configs" / "logging.conf"
+    path.write_text(path.read_text().replace("sys.stdout", "open('ran', 'w')"))
+    with pytest.raises(EsadError, match=r"logging\.conf: was changed"):
+        verify(run)
 
 
 def test_differences_are_shares_of_the_spread():
