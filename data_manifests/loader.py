@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -85,12 +85,40 @@ class TileProtocol(BaseModel):
         return self.block * self.mask_downsample
 
 
+class Download(BaseModel):
+    """A file as its publisher offers it. Its checksum is never ours: `stated_by` says whose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    urls: list[str] = Field(min_length=1)
+    """Addresses of the same bytes, tried in this order."""
+    size: int = Field(gt=0)
+    """Bytes."""
+    md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    stated_by: str
+    """Who states the checksums."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Download:
+        if self.md5 is None and self.sha256 is None:
+            raise ValueError("a download needs an md5 or a sha256")
+        wrong = next((url for url in self.urls if not url.startswith(("https://", "http://"))), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no http or https address")
+        return self
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Of a file in the folder that is asked for: it leads nowhere else."""
+
+
 class DataManifest(BaseModel):
     """One data set. `counts` is by file or split name; `files` are paths or patterns relative to the data folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9]+$")
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     title: str
     kind: Literal["tiles", "radiographs", "images", "table"]
     files: dict[str, str] = Field(min_length=1)
@@ -106,6 +134,10 @@ class DataManifest(BaseModel):
     citations: list[str] = Field(min_length=1)
     counts: dict[str, Part] = Field(min_length=1)
     cautions: list[str] = []
+    classes: list[str] = []
+    """Names of the classes in the order of their numbers, where the files have numbers alone."""
+    downloads: dict[FileName, Download] = {}
+    """File -> where `esad fetch` gets it."""
     protocol: TileProtocol | None = None
     """The rule that cuts the set out of its archive, where there is one."""
 

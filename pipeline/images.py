@@ -1,4 +1,4 @@
-"""`esad images`: an npz file, class folders or a zip of them into a store of pictures."""
+"""`esad images`: npz, class folders, zips of them, and published sets (idx, CIFAR, Parquet) into a store of pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from esad.pipeline.stage.outcome import Outcome
 )
 @fields_as_options(IngestRequest, "request")
 def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any], class_: Classes = None) -> Outcome:
-    """Read images from an npz file, class folders or a zip of them."""
+    """Read images from npz, class folders, zips of them, idx files, the batches of CIFAR, or Parquet of pictures."""
 
     def stage() -> Outcome:
         if class_:
@@ -34,11 +34,12 @@ def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any], class
 def images(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Outcome:
     """Write the store of uint8 (H, W, C) pictures, C 1 for grey and 3 for colour, as the settings say or most pictures are.
 
-    npz: see `esad.preprocessing.images.read_npz`. Folders and zips: the class is the folder's name, train and test
-    above it the split (`describe_path`), and labels follow where classes tell (`two_values.read_values`); every
-    picture is a source, ZIP/MEMBER in a zip, which is never extracted. What was converted, turned or assumed is noted in
-    sources.parquet (`esad.preprocessing.pictures`) and counted. Raises EsadError naming two pictures of
-    different size where no size was asked for, UsageError for a column that is not there, and what `run_job` raises.
+    npz: see `esad.preprocessing.images.read_npz`; idx, CIFAR and Parquet: `esad.preprocessing.natural.sets`. Folders and
+    zips: the class is the folder's name, train and test above it the split (`describe_path`), and labels follow where classes
+    tell (`two_values.read_values`); every picture is a source, ZIP/MEMBER in a zip, which is never extracted. What was
+    converted, turned or assumed is noted in sources.parquet (`esad.preprocessing.pictures`) and counted. Raises EsadError
+    naming two pictures of different size where no size was asked for, UsageError for a column that is not there, and what
+    `run_job` raises.
     """
     from esad.pipeline.conversion.image_notes import with_image_notes
     from esad.pipeline.conversion.images import image_job

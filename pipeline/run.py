@@ -33,6 +33,7 @@ from esad.pipeline import (
     dicom,
     evaluate,
     export,
+    fetch,
     images,
     plan,
     radiographs,
@@ -50,8 +51,8 @@ from esad.pipeline.stage.options import Force, Json
 from esad.pipeline.stage.outcome import Outcome
 
 STAGES: dict[str, Callable[..., Outcome]] = {
-    "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command, "images": images.command,
-    "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
+    "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
+    "images": images.command, "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
     "evaluate": evaluate.command, "report": report.command, "export": export.command, "verify": verify.command,
     "dicom": dicom.command, "audit": audit.command, "benchmark": benchmark.command, "synthetic": synthetic.command,
 }  # fmt: skip

@@ -52,8 +52,8 @@ def reading_of(settings: TableSettings) -> TableReading:
     )
 
 
-def with_labels(items: pd.DataFrame, settings: ItemSettings) -> pd.DataFrame:
-    """`items` with `label`, or `class_name` where the values are classes, by the label column or the classes of folders.
+def with_labels(items: pd.DataFrame, settings: ItemSettings, classes: str = "class folders") -> pd.DataFrame:
+    """`items` with `label`, or `class_name` where the values are classes, by the label column or `classes` (what has them).
 
     What was understood is said in a line; UsageError for values that are not (`two_values.read_values`).
     """
@@ -69,7 +69,7 @@ def with_labels(items: pd.DataFrame, settings: ItemSettings) -> pd.DataFrame:
         if reading.classes:
             items["class_name"] = words
     elif "class_name" in items and items["class_name"].notna().any():
-        reading = read_values(items["class_name"], None, stated)
+        reading = read_values(items["class_name"], None, stated, classes)
     elif stated.meanings:
         raise UsageError(
             f"{min(stated.meanings)!r} is said to be {stated.meanings[min(stated.meanings)]}, and there is neither a label "

@@ -14,6 +14,7 @@ from esad.pipeline.ingest.zip_sources import Member
 from esad.pipeline.settings.config import ImageSettings
 from esad.pipeline.stage.errors import EsadError, InputError
 from esad.preprocessing.images import is_npz, npz_colours
+from esad.preprocessing.natural.sets import PictureSet, set_colours
 from esad.preprocessing.pictures import Colour, Header, read_header
 from esad.preprocessing.zips import read_member
 
@@ -34,20 +35,22 @@ def survey_images(
     archive: Path,
     sources: Sequence[str],
     members: Mapping[str, Member],
+    sets: Mapping[str, PictureSet],
     settings: ImageSettings,
     out: Path | None,
 ) -> Survey:
-    """Of picture files, members of zips and npz files; those whose headers cannot be read have no say.
+    """Of picture files, members of zips, npz files and `sets` of pictures; those whose headers cannot be read have no say.
 
     Pictures that `out` already holds have decided, unless it is None: nothing is looked at.
     """
     before = stored_colour(out)
     if before or (settings.colour != "auto" and settings.size is not None):
         return Survey(_stated(settings) or before or "rgb")
-    headers = dict(_headers(archive, sources, members))
+    headers = dict(_headers(archive, [source for source in sources if source not in sets], members))
     votes = Counter[str](header.colour for header in headers.values())
     for source in sources:
         votes += npz_colours(archive / source) if is_npz(source) else Counter()
+        votes += set_colours(archive, source, sets[source]) if source in sets else Counter()
     colour = _stated(settings) or _majority(votes)
     return Survey(colour, _told(settings, votes, colour), headers)
 

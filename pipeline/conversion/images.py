@@ -1,8 +1,8 @@
-"""A unit of pictures and npz files to a shard; labels of class folders."""
+"""A unit of pictures, npz files and published sets of them to a shard; labels of class folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from esad.preprocessing.images import (
     read_npz,
     zip_members,
 )
+from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
 from esad.preprocessing.pictures import Colour, to_channels
 from esad.preprocessing.store.store import Unit, write_unit
 from esad.preprocessing.tables.columns import IGNORED, Columns
@@ -40,9 +41,14 @@ MASKS = ("ground_truth", "ground-truth", "ground truth", "groundtruth")
 `train/good`, `test/hole`, `ground_truth/hole`."""
 
 
+IN_FOLDERS, IN_SETS = "class folders", "classes in the files"
+"""Where classes come from, for the line that tells what was understood."""
+
+
 @dataclass(frozen=True)
 class ImageTask:
-    """What every unit of a call shares; picklable. `inner` is a member's path inside its zip's one folder, by source."""
+    """What every unit of a call shares; picklable. `inner` is a member's path inside its zip's one folder, `sets` what files of many
+    pictures are, both by source."""
 
     archive: Path
     size: int | None
@@ -50,10 +56,11 @@ class ImageTask:
     colour: Colour
     members: dict[str, Member] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)
+    sets: dict[str, PictureSet] = field(default_factory=dict)
 
 
 def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
-    """Picture files and members of zips, one item each, and npz files of many; a bad one is refused alone."""
+    """Picture files and members of zips, one item each, and npz files and sets of many; a bad one is refused alone."""
     kept = _Kept()
     sources: list[dict[str, Any]] = []
     with ZipReader(task.archive, task.members) as zips:
@@ -63,7 +70,14 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
                     pixels, table = read_npz(task.archive / source, task.columns, task.size)
                     pixels, note = to_channels(pixels, task.colour)
                     count, notes = len(table), [note] if note else []
-                    kept.add_npz(source, pixels, table)
+                    kept.add_many(source, pixels, table)
+                elif source in task.sets:
+                    found = task.sets[source]
+                    pixels, table, notes = read_set(
+                        task.archive, source, found, task.columns, task.size, task.colour
+                    )
+                    count = len(table)
+                    kept.add_many(source, pixels, table)
                 else:
                     picture = decode_apart(_content(task, source, zips), source, task.size, task.colour)
                     described = describe_path(task.inner.get(source, source), task.archive.name)
@@ -72,16 +86,24 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
             except InputError as error:
                 sources.append({**refused_row(task.archive, source, error), "notes": None})
                 continue
-            done = (
-                zips.row(source, count) if source in task.members else source_row(task.archive, source, count)
-            )
+            done = _row_of(task, source, count, zips)
             sources.append({**done, "notes": "; ".join(notes) or None})
     write_unit(root, unit, *kept.joined(), pd.DataFrame(sources))
 
 
+def _row_of(task: ImageTask, source: str, count: int, zips: ZipReader) -> dict[str, Any]:
+    """The row of a source that was done."""
+    if source in task.members:
+        return zips.row(source, count)
+    row = source_row(task.archive, source, count)
+    if source in task.sets:
+        row["fingerprint"] = task.sets[source].fingerprint(task.archive, source)
+    return row
+
+
 @dataclass
 class _Kept:
-    """What a unit keeps: pictures with their rows, then the arrays and tables of npz files, all of one shape."""
+    """What a unit keeps: pictures with their rows, then the arrays and tables of files of many, all of one shape."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
@@ -95,11 +117,12 @@ class _Kept:
         self.rows.append({"source": source, "place": "0", **described})
         self.pictures.append(pixels)
 
-    def add_npz(self, source: str, pixels: np.ndarray, table: pd.DataFrame) -> None:
+    def add_many(self, source: str, pixels: np.ndarray, table: pd.DataFrame) -> None:
         """uint8 (N, H, W, C) of a source and a row for each; EsadError where they are of another shape than the first."""
         self._check(source, pixels.shape[1:])
         table.insert(0, "source", source)
-        table.insert(1, "place", [str(row) for row in range(len(table))])
+        if "place" not in table:
+            table["place"] = [str(row) for row in range(len(table))]
         self.arrays.append(pixels)
         self.tables.append(table)
 
@@ -134,9 +157,11 @@ def _content(task: ImageTask, source: str, zips: ZipReader) -> bytes:
         raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
 
 
-def finish_images(settings: ImageSettings, items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
-    """Labels over the whole store, since one shard may hold one class only."""
-    return with_labels(items, settings)
+def finish_images(
+    settings: ImageSettings, classes: str, items: pd.DataFrame, sources: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels over the whole store, since one shard may hold one class only; `classes` is what has the names of classes."""
+    return with_labels(items, settings, classes)
 
 
 def inner_paths(members: dict[str, Member]) -> dict[str, str]:
@@ -166,33 +191,53 @@ def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, [f"{left} masks in {MASKS[0]}/ are left out."] if left else []
 
 
+def _is_parquet(sets: Mapping[str, PictureSet], source: str) -> bool:
+    return source in sets and sets[source].kind == "parquet"
+
+
+def _fingerprints(archive: Path, sets: Mapping[str, PictureSet]) -> dict[str, str]:
+    """Of each set and what belongs to it; an empty text where it cannot be read."""
+    found = {}
+    for source, each in sets.items():
+        try:
+            found[source] = each.fingerprint(archive, source)
+        except OSError:
+            found[source] = ""
+    return found
+
+
 def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOptions) -> Job:
-    """The pictures of `inputs` as a job: npz files one by one, or picture files, members of zips and npz files in shards.
+    """The pictures of `inputs` as a job: files of many one by one, or picture files, members of zips and such in shards.
 
     Its settings name the colour that was decided. EsadError where pictures are of two sizes and none is asked for;
-    UsageError for a named column where there are no npz files, which alone have columns.
+    UsageError for a named column where there are no npz or Parquet files, which alone have columns.
     """
     archive, sources = find_sources(
-        inputs, lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS), options.out
+        inputs,
+        lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS) or is_set(path),
+        options.out,
     )
     columns = columns_of(settings)
-    npz = [source for source in sources if is_npz(source)]
+    of_sets = find_sets(archive, sources)
+    sources, sets = of_sets.sources, of_sets.sets
+    with_columns = [source for source in sources if is_npz(source) or _is_parquet(sets, source)]
     asked = columns.named - {IGNORED}
-    if asked and not npz:
+    if asked and not with_columns:
         raise UsageError(
             f"{sources[0]}: pictures have no column {min(asked)!r}; give labels with --labels FILE.csv."
         )
+    alone = all(is_npz(source) or source in sets for source in sources)
     sources, members = with_members(archive, sources, zip_members)
     sources, masks = without_masks(sources)
     members = {source: members[source] for source in sources if source in members}
-    survey = survey_images(archive, sources, members, settings, None if options.force else options.out)
-    task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members))
+    survey = survey_images(archive, sources, members, sets, settings, None if options.force else options.out)
+    task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members), sets)
     if settings.size is None:
         check_one_size(survey.headers, partial(_shape_of, task), named=not options.anonymous)
-    alone = len(npz) == len(sources)
     return Job(
         "images", "images", archive, sources, {**settings.model_dump(), "colour": survey.colour},
-        partial(process_images, task), 1 if alone else IMAGES_PER_SHARD, versions=("pillow",), finish=partial(finish_images, settings),
-        fingerprints={source: member.fingerprint for source, member in members.items()},
-        warnings=[*warnings_of_images(settings, not npz), *masks, *survey.told],
+        partial(process_images, task), 1 if alone else IMAGES_PER_SHARD, versions=("pillow",),
+        finish=partial(finish_images, settings, IN_FOLDERS if len(sets) < len(sources) else IN_SETS),
+        fingerprints={source: member.fingerprint for source, member in members.items()} | _fingerprints(archive, sets),
+        warnings=[*warnings_of_images(settings, not with_columns), *of_sets.told, *masks, *survey.told],
     )  # fmt: skip

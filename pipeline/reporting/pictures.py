@@ -34,13 +34,19 @@ def galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
     galleries = []
     for title, rows in chosen:
         pictures = [
-            {"title": f"{row.source} ({row.item_id}): score {row.score:.4g}, {above_normals(row.percentile)}",
+            {"title": f"{row.source} ({row.item_id}){_class_of(row)}: score {row.score:.4g}, {above_normals(row.percentile)}",
              "data": _png((overlays / f"{row.item_id}.png").read_bytes())}
             for row in rows.itertuples()
         ]  # fmt: skip
         if pictures:
             galleries.append({"title": title, "pictures": pictures})
     return galleries
+
+
+def _class_of(row: Any) -> str:
+    """`, class Sandal`, where an item has a class."""
+    name = getattr(row, "class_name", None)
+    return f", class {name}" if isinstance(name, str) else ""
 
 
 def _png(content: bytes) -> str:

@@ -127,7 +127,7 @@ class ItemSettings(Settings):
 
 
 class ImageSettings(ItemSettings):
-    """`esad images`: npz, class folders or zip."""
+    """`esad images`: npz, class folders, zip, idx, CIFAR or Parquet."""
 
     size: int | None = Field(None, ge=8)
     """Resize every image to this square; needed for folders of mixed sizes."""

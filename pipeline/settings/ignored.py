@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,8 @@ def ignored_in_run(settings: RunSettings, kind: str) -> dict[str, str]:
 def warnings_of_run(
     settings: RunSettings, store: Store, preset: str | None, overrides: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """A line for each setting that `overrides` change from what the run would have without them, to no effect."""
+    """A line for each setting that `overrides` change from what the run would have without them, to no effect, and one where
+    no setting says which of the store's classes are normal."""
     plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method}]))
     before, after = (dict(_flat(each.model_dump())) for each in (plain, settings))
     ignored = {**ignored_in_run(settings, store.kind), **_stated_by_store(store)}
@@ -80,6 +83,21 @@ def warnings_of_run(
         f"warning: {name} = {after[name]} has no effect: {why}."
         for name, why in ignored.items()
         if after.get(name) is not None and before.get(name) != after[name]
+    ] + _classes_without_meaning(settings, store)
+
+
+def _classes_without_meaning(settings: RunSettings, store: Store) -> list[str]:
+    """What to say where the items have classes and no labels, and nothing tells which classes are normal."""
+    items = store.manifest
+    if settings.data.normal_classes is not None or "class_name" not in items or items["label"].notna().any():
+        return []
+    names = sorted(items["class_name"].dropna().astype(str).unique())
+    if len(names) < 2:
+        return []
+    return [
+        f"warning: the store has {len(names)} classes and no labels, and data.normal_classes does not say which are normal: all "
+        "items count as unlabelled, as mostly normal ones, and there will be no AUC. For example: --set "
+        f"data.normal_classes={shlex.quote(json.dumps(names[:1], ensure_ascii=False))}"
     ]
 
 

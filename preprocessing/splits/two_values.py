@@ -87,8 +87,10 @@ def fold(word: str) -> str:
     return text
 
 
-def read_values(values: pd.Series, column: str | None, stated: Stated) -> Reading:
-    """The meaning of `values`, text with nulls, of the label `column`, or (None) of the names of class folders.
+def read_values(
+    values: pd.Series, column: str | None, stated: Stated, classes: str = "class folders"
+) -> Reading:
+    """The meaning of `values`, text with nulls, of the label `column`, or (None) of the names of `classes`.
 
     Without a word from the person: 0 and 1 (1 an anomaly); 1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no;
     of exactly two values one of NORMAL_WORDS, then the other is an anomaly; one value that is a word for either. Three or
@@ -96,7 +98,7 @@ def read_values(values: pd.Series, column: str | None, stated: Stated) -> Readin
     UsageError, naming values and options, for what else there is, for what can be read either way, and for a
     stated value that is not there while others have no meaning.
     """
-    where = "class folders" if column is None else f"labels in column '{column}'"
+    where = classes if column is None else f"labels in column '{column}'"
     folded = values.astype("string").map(fold, na_action="ignore").astype("string")
     folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
@@ -218,6 +220,6 @@ def _told_classes(counts: Mapping[str, int], names: Mapping[str, str], where: st
         else "--class NAME=normal --class '*=anomaly'"
     )
     return (
-        f"{where}: {len(counts)} classes ({_list(counts, names, counts)}) and no labels. Say which are normal with {example} "
+        f"{where}: {len(counts)} classes ({_list(counts, names, counts)}). Say which are normal with {example} "
         "here, or with --set data.normal_classes=[NAME] when training."
     )

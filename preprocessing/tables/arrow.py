@@ -71,10 +71,10 @@ def _columns_of(name: str, values: pa.ChunkedArray, path: Path) -> dict[str, tup
         return _columns_of(name, values.cast(kind.value_type), path)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _vector(name, values.combine_chunks(), path)
-    return {name: _column(values, kind)}
+    return {name: plain_column(values, kind)}
 
 
-def _column(values: pa.ChunkedArray, kind: pa.DataType) -> tuple[pd.Series, str | None]:
+def plain_column(values: pa.ChunkedArray, kind: pa.DataType) -> tuple[pd.Series, str | None]:
     """(values, why they are no feature, or None)."""
     reason = None
     if pa.types.is_boolean(kind):

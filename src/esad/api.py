@@ -86,7 +86,7 @@ def images(
     force: bool = False,
     **settings: Any,
 ) -> Store:
-    """Read an npz file, class folders or zips of them: a STORE of uint8 (H, W, C) pictures at `out`.
+    """Read npz, class folders, zips of them, idx, CIFAR's batches or Parquet: a STORE of uint8 (H, W, C) pictures at `out`.
 
     `settings`: those of `ImageSettings`, for example size=64 pixels. Raises EsadError for pictures of mixed sizes.
     """

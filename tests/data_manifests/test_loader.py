@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +15,9 @@ from esad.data_manifests.loader import FOLDER, ManifestError, load_manifest, man
 
 
 def test_every_data_set_has_its_manifest():
-    assert {"camelyon16", "mnist", "nih", "odds", "pcam"} <= set(manifest_names())
+    assert {"camelyon16", "cifar-10", "fashion-mnist", "mnist", "nih", "odds", "pcam"} <= set(
+        manifest_names()
+    )
 
 
 @pytest.mark.parametrize("name", manifest_names())
@@ -48,6 +52,10 @@ def test_nihs_protocols_and_resizings_are_those_that_the_stage_has():
         (("items: 60000", "items: 0"), "counts.train.items"),
         (("name: mnist", "name: digits"), "expected 'mnist'"),
         (("title:", "\ttitle:"), "not YAML"),
+        (("  train-images-idx3-ubyte.gz:\n", "  ../train-images.gz:\n"), "downloads.../train-images.gz"),
+        (("- https://ossci", "- file://ossci"), "is no http or https address"),
+        (("    md5: f68b3c2dcbeaaa9fbdd348bbdeb94873\n", ""), "needs an md5 or a sha256"),
+        (("size: 9912422", "size: 0"), "downloads.train-images-idx3-ubyte.gz.size"),
     ],
 )
 def test_a_wrong_manifest_names_the_field(change, told):
@@ -111,3 +119,30 @@ def test_pictures_have_the_stated_counts(data):
     counts = load_manifest("mnist").counts
     assert {part: len(mnist[f"y_{part}"]) for part in counts} == {part: c.items for part, c in counts.items()}
     assert load_manifest("pcam").counts["all"].items == len(pcam["y"])
+
+
+FASHION_PACKED_AT = {"t10k-labels-idx1-ubyte.gz": 1504176627, "train-labels-idx1-ubyte.gz": 1504176606}
+"""The second in which the publisher packed a file, which gzip notes in it: 31 August 2017."""
+
+
+@pytest.mark.data
+def test_fashion_mnist_is_what_its_publisher_offers(data):
+    """The files at hand were packed anew without name and time; with these they are the published ones to the byte."""
+    downloads = load_manifest("fashion-mnist").downloads
+    for name, file in downloads.items():
+        content = (data / "images" / "fashion-mnist" / name).read_bytes()
+        inner = name.removesuffix(".gz").encode() + b"\0"
+        assert len(content) + len(inner) == file.size
+        if name in FASHION_PACKED_AT:
+            head = b"\x1f\x8b\x08\x08" + FASHION_PACKED_AT[name].to_bytes(4, "little") + b"\0\3"
+            assert hashlib.md5(head + inner + content[10:]).hexdigest() == file.md5
+
+
+@pytest.mark.data
+def test_cifar_10_as_pictures_has_the_stated_counts(data):
+    with zipfile.ZipFile(data / "images" / "cifar10_jpeg.zip") as archive:
+        parts = [name.split("/")[0] for name in archive.namelist() if name.endswith(".jpg")]
+    counts = load_manifest("cifar-10").counts
+    assert {part: parts.count(part) for part in counts} == {
+        part: count.items for part, count in counts.items()
+    }

@@ -113,3 +113,14 @@ def test_tiles_too(stated, listed, outlined, told):
     assert [line[: len("warning: ") + len(told or "")] for line in found] == (
         [f"warning: {told}"] if told else []
     )
+
+
+def test_classes_of_which_none_is_said_to_be_normal_are_told(tmp_path):
+    store = make_store(tmp_path / "store", "images")
+    store.manifest["class_name"] = ["cat", "dog"] * (len(store) // 2)
+    assert warnings_of_run(run_settings(store, None, []), store, None, []) == []  # it has labels
+    store.manifest["label"] = None
+    (told,) = warnings_of_run(run_settings(store, None, []), store, None, [])
+    assert "the store has 2 classes and no labels, and data.normal_classes does not say" in told
+    stated = [{"data.normal_classes": ["cat"]}]
+    assert warnings_of_run(run_settings(store, None, stated), store, None, stated) == []
