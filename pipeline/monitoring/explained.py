@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COMPONENTS = 64
 """Numbers of the linear code beside a picture's; beside a table row's as many as its own code has."""
 MOST_FITTED = 2048
+FITTED_FOR_CURVE = 512
+"""Pictures for the curve, whose points count 32 items: a fit to more would cost as much as a dozen steps."""
 MOST_ENTRIES = 64_000_000
 """Of the items that the components are fitted to: half a gigabyte of float64."""
 MOST_COUNTED = 512
@@ -40,8 +42,8 @@ class ReconstructionWatch:
     Where none is held out, the items are those that it trained on, which flatters both. Items of the first seed count.
     """
 
-    def __init__(self, step: TrainingStep) -> None:
-        """Fits the components to at most MOST_FITTED unlabelled items; `step.method` must be set to score."""
+    def __init__(self, step: TrainingStep, most_fitted: int = MOST_FITTED) -> None:
+        """Fits the components to at most `most_fitted` unlabelled items; `step.method` must be set to score."""
         import torch
 
         self.step = step
@@ -51,7 +53,7 @@ class ReconstructionWatch:
         self.held_out = bool((labels == 0).any())
         self.counted = evenly(held[labels == 0] if self.held_out else training, MOST_COUNTED)
         entries = int(np.prod(getattr(step.method.scaler, "scaled_shape", step.method.shape)))
-        self._training = evenly(training, min(MOST_FITTED, max(2 * COMPONENTS, MOST_ENTRIES // entries)))
+        self._training = evenly(training, min(most_fitted, max(2 * COMPONENTS, MOST_ENTRIES // entries)))
         with torch.inference_mode():
             first = self._read(self._training[:1])
             self.reconstructs = step.method.reconstruct(first) is not None

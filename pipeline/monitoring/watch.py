@@ -16,7 +16,7 @@ import numpy as np
 
 from esad.pipeline.monitoring.collapse import CollapseWatch, latent_figures
 from esad.pipeline.monitoring.epoch_table import EpochTable
-from esad.pipeline.monitoring.explained import ReconstructionWatch
+from esad.pipeline.monitoring.explained import FITTED_FOR_CURVE, MOST_FITTED, ReconstructionWatch
 from esad.pipeline.monitoring.history import History
 from esad.pipeline.monitoring.picture_rows import picture_rows
 from esad.pipeline.monitoring.validation import ValidationWatch
@@ -191,7 +191,8 @@ class TrainingWatch:
             if self._draws_at(number):
                 self._pictures = picture_rows(self.step, GRID_ITEMS)
             if self._reconstructions is None:
-                self._reconstructions = ReconstructionWatch(self.step)
+                most = FITTED_FOR_CURVE if method.pictures else MOST_FITTED
+                self._reconstructions = ReconstructionWatch(self.step, most)
             explained = self._reconstructions.figures(PROBE_ITEMS[method.pictures])
         validation = self.validation.figures() if self._scores_after(number) else {}
         figures: dict[str, float] = {}

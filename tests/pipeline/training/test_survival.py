@@ -29,6 +29,7 @@ import esad.pipeline.scoring.scores
 import esad.pipeline.training.checkpoints
 import esad.pipeline.training.engine
 import esad.pipeline.training.run_end
+import esad.pipeline.training.state
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.train import train
@@ -82,7 +83,7 @@ def at_half_a_checkpoint():
             os.fsync = half
         original(folder, step, *more)
 
-    esad.pipeline.training.engine.save_checkpoint = save
+    esad.pipeline.training.state.save_checkpoint = save
 
 
 def at_references():
@@ -238,7 +239,8 @@ def test_the_seconds_of_killed_processes_count(folder):
 
     def until():
         hours = count(step=3600)
-        esad.pipeline.training.engine.time = SimpleNamespace(monotonic=lambda: float(next(hours)))
+        clock = SimpleNamespace(monotonic=lambda: float(next(hours)))
+        esad.pipeline.training.engine.time = esad.pipeline.training.state.time = clock
         at_step(6)
         train(folder / "store", run, None, [EVERY_STEP])
 
