@@ -55,7 +55,7 @@ def dicom(
     from esad.pipeline.scoring.open_scores import open_scores
     from esad.preprocessing.privacy import read_names
 
-    opened = open_scores(scores)
+    opened = open_scores(scores, whole=True)
     if opened.marker["kind"] != "radiographs":
         raise UsageError(
             f"{opened.root}: scores of {opened.marker['kind']}; DICOM results are of radiographs."

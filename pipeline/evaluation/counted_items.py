@@ -28,13 +28,18 @@ def evaluated_items(scores: Scores) -> tuple[pd.DataFrame, str]:
     return table[labelled & unseen(scores)], "all labelled"
 
 
+OF_TILES = ("item_id", "source", "group", "score", "percentile", "label", "tumour_fraction")
+
+
 def counted_tiles(scores: Scores) -> pd.DataFrame:
-    """All tiles, labelled or not, of the slides that count: none of a slide's tiles was seen by the run.
+    """All tiles, labelled or not, of the slides that count: none of a slide's tiles was seen by the run. Columns OF_TILES.
 
     Where there is a test part, a slide has a tile in it.
     """
     table = scores.table
     slides = table["source"]
-    counted = ~slides.isin(slides[~unseen(scores)])
+    counted = ~slides.isin(slides[~unseen(scores)].unique())
     test = (table["part"] == "test").fillna(False).astype(bool)
-    return table[counted & slides.isin(slides[test])] if test.any() else table[counted]
+    if test.any():
+        counted &= slides.isin(slides[test].unique())
+    return table.loc[counted, [name for name in OF_TILES if name in table]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError
@@ -16,19 +18,32 @@ REGION = ("region_x", "region_y", "region_width", "region_height")
 TERMS = ("eq9", "standardised", "reconstruction", "norm")
 
 
-def _groups(items: pd.DataFrame) -> pd.Series:
-    """Each item's group; an item without one is a group of its own."""
-    if "group" not in items:
-        return items["item_id"].astype(str)
-    return items["group"].astype("string").fillna("item " + items["item_id"].astype("string")).astype(str)
+def group_codes(items: pd.DataFrame) -> np.ndarray:
+    """The number of each item's group in the order of their names, int64 (N,); an item without one is a group of its own."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    names = pa.array(items["item_id"]).cast(pa.large_string())
+    if "group" in items:
+        known = pa.array(items["group"].astype("string")).cast(pa.large_string())
+        alone = compute.binary_join_element_wise(
+            pa.scalar("item", names.type), names, pa.scalar(" ", names.type)
+        )
+        names = compute.coalesce(known, alone)
+    encoded = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    encoded = encoded.dictionary_encode()
+    order = compute.sort_indices(encoded.dictionary).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[encoded.indices.to_numpy()]
 
 
 def figures(items: pd.DataFrame) -> dict[str, Any]:
     """AUC and average precision with intervals by group, and counts, of labelled items."""
-    from esad.pipeline.evaluation.metrics import auc, average_precision, bootstrap_intervals
+    from esad.pipeline.evaluation.metrics import auc, average_precision, intervals_by_code
 
     values, labels = items["score"].to_numpy(dtype=float), items["label"].to_numpy(dtype="int8")
-    intervals = bootstrap_intervals(values, labels, _groups(items).to_numpy())
+    intervals = intervals_by_code(values, labels, group_codes(items))
     return {
         "auc": auc(values, labels),
         "auc_interval": _listed(intervals.auc),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 DRAWS = 1000
 LEAST_GROUPS = 5
-CHUNK = 4_000_000
-"""Weights held at once by the bootstrap: 32 MB of float64."""
+CHUNK = 1_000_000
+"""Weights held at once by the bootstrap: 8 MB of float64."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,14 @@ class Intervals:
 
 def bootstrap_draws(groups: int, draws: int, seed: int) -> np.ndarray:
     """How often each group is drawn: int64 (draws, groups), rows summing to `groups`."""
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws)
+    return next(_draws(groups, draws, seed, draws))
+
+
+def _draws(groups: int, draws: int, seed: int, at_once: int) -> Iterator[np.ndarray]:
+    """The rows of `bootstrap_draws`, `at_once` at a time: of a million groups all of them would be 8 GB."""
+    numbers, share = np.random.default_rng(seed), np.full(groups, 1 / groups)
+    for start in range(0, draws, at_once):
+        yield numbers.multinomial(groups, share, size=min(at_once, draws - start))
 
 
 def bootstrap_intervals(
@@ -105,27 +113,36 @@ def bootstrap_intervals(
     or where over a tenth of the draws miss a class (then too few groups hold it). Where every draw gives the same
     value, resampling says nothing: None, but for an AUC of 0 or 1 `separated_interval`.
     """
-    ranked = _ranked(scores, labels)
-    names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    if len(names) < LEAST_GROUPS or ranked.anomaly.all() or not ranked.anomaly.any():
-        return Intervals(None, None, len(names))
-    counts = bootstrap_draws(len(names), draws, seed)
-    areas, precisions = np.empty(draws), np.empty(draws)
-    step = max(1, CHUNK // len(codes))
-    for start in range(0, draws, step):
-        chunk = slice(start, start + step)
-        weights = counts[chunk][:, codes].astype(float)
+    codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    return intervals_by_code(scores, labels, codes, draws, seed)
+
+
+def intervals_by_code(
+    scores: np.ndarray, labels: np.ndarray, codes: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> Intervals:
+    """`bootstrap_intervals` of groups numbered in the order of their names: `codes` int64 (N,), each of 0 to the highest there.
+
+    A million names as objects of Python would take a hundred megabytes.
+    """
+    ranked, groups = _ranked(scores, labels), int(codes.max(initial=-1)) + 1
+    if groups < LEAST_GROUPS or ranked.anomaly.all() or not ranked.anomaly.any():
+        return Intervals(None, None, groups)
+    areas, precisions, start = np.empty(draws), np.empty(draws), 0
+    for counts in _draws(groups, draws, seed, max(1, CHUNK // len(codes))):
+        chunk = slice(start, start + len(counts))
+        start += len(counts)
+        weights = counts[:, codes].astype(float)
         anomaly, normal = _class_weights(ranked, weights)
         usable = (anomaly.sum(1) > 0) & (normal.sum(1) > 0)
         areas[chunk] = np.where(usable, _weighted_auc(anomaly, normal), np.nan)
         precisions[chunk] = np.where(usable, _weighted_average_precision(anomaly, normal), np.nan)
     if np.isnan(areas).mean() > 0.1:
-        return Intervals(None, None, len(names))
+        return Intervals(None, None, groups)
     found, precision = _percentiles(areas), _percentiles(precisions)
     known = [len(np.unique(codes[np.asarray(labels) == label])) for label in (1, 0)]
     perfect = found[0] == found[1] and found[0] in {0, 1}
     area = separated_interval(found[0], *known) if perfect else _unless_a_point(found)
-    return Intervals(area, _unless_a_point(precision), len(names))
+    return Intervals(area, _unless_a_point(precision), groups)
 
 
 def _unless_a_point(interval: tuple[float, float]) -> tuple[float, float] | None:

@@ -208,7 +208,8 @@ def _highest_tiles(tiles: pd.DataFrame, least: float, normal: set[str]) -> dict[
     inside: list[bool] = []
     on_normal: list[bool] = []
     if "tumour_fraction" in tiles:
-        for source, of_slide in tiles.groupby("source", sort=True):
+        needed = ["source", "item_id", "score", "percentile", "tumour_fraction"]
+        for source, of_slide in tiles[needed].groupby("source", sort=True):
             tumour = of_slide["tumour_fraction"].fillna(0).to_numpy(dtype=float) > 0
             suspicious = of_slide["percentile"].to_numpy(dtype=float) >= least
             if source in normal:

@@ -36,12 +36,21 @@ def store_changes(run: Run, store: Store) -> list[str]:
     if difference:
         found.append(f"settings ({difference})")
     count, used = run.store.get("items", len(store)), run.assignments["item_id"]
-    gone = int((~used.isin(store.manifest["item_id"])).sum())
+    gone = _not_among(used, store.manifest["item_id"])
     if count != len(store):
         found.append(f"items ({count} -> {len(store)})")
     elif gone:
         found.append(f"items ({gone} of {len(used)} that the run used are gone)")
     return found
+
+
+def _not_among(names: pd.Series, known: pd.Series) -> int:
+    """How many of `names` are not among `known`, by Arrow: as objects of Python a million of them take 300 MB."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    ours, theirs = (pa.array(column).cast(pa.large_string()) for column in (names, known))
+    return len(ours) - int(compute.sum(compute.is_in(ours, value_set=theirs)).as_py() or 0)
 
 
 def check_unchanged(run: Run, store: Store, force: bool) -> None:

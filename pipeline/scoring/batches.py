@@ -6,8 +6,9 @@ a sum. So a batch is always of the same items, and on a CPU one thread computes 
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,22 +17,28 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from esad.models.detector import Method
     from esad.models.training.fit import Items
     from esad.preprocessing.store.store import Store
 
-ROWS, PICTURES, PICTURES_ON_CPU = 8192, 64, 16
-"""Items of a batch: small ones stay in a core's cache."""
+ROWS, PICTURES = 8192, 64
+"""Rows, and pictures on a GPU, of a batch."""
+PIXELS, FEWEST, MOST = 2**17, 8, 256
+"""A batch on a CPU has so many pixels, if that is so many pictures: what its layers give then stays in a core's cache."""
 RELEASED_BYTES = 2**26
 """So much is read before the pages of the shards are given back."""
 Found = TypeVar("Found")
 
 
-def batch_size(method: Method, device: torch.device) -> int:
-    """Items of a batch for scoring; the same on every machine with such a device."""
-    if not method.pictures:
+def batch_size(shape: Sequence[int], device: torch.device) -> int:
+    """Items of a batch for scoring, of a `shape` of (D,) or (H, W, C); the same on every machine with such a device.
+
+    A power of two on a CPU: 32 pictures of 64 x 64 pixels, 16 of 96 x 96.
+    """
+    if len(shape) == 1:
         return ROWS
-    return PICTURES_ON_CPU if device.type == "cpu" else PICTURES
+    if device.type != "cpu":
+        return PICTURES
+    return min(MOST, max(FEWEST, 2 ** round(math.log2(PIXELS / (shape[0] * shape[1])))))
 
 
 def each_batch(

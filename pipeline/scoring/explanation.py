@@ -143,7 +143,6 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
 
     Hottest points are computed for items whose region is known, too. Drawing that was stopped goes on.
     """
-    from esad.preprocessing.store.store import write_table
     from esad.preprocessing.store.writing import remove_temporaries
 
     folder = opened.folder
@@ -167,12 +166,31 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
         return
     if (folder / OVERLAYS).is_dir():
         remove_temporaries(folder / OVERLAYS)
-    table = read_scores_table(folder)
+    _write_hot(
+        folder / "scores.parquet",
+        [(piece, pieces.read(name)) for name, piece in zip(names, shown, strict=True)],
+    )
+
+
+def _write_hot(path: Path, found: Sequence[tuple[Shown, np.ndarray]]) -> None:
+    """Put HOT of the items that were looked at, and nothing for the others, into the scores table; the rest of it stays as it is.
+
+    By Arrow: as a frame of pandas the table would be in memory once more.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from esad.preprocessing.store.writing import write_atomically
+
+    table = pq.ParquetFile(path).read()
     hot = np.full((len(table), len(HOT)), np.nan, np.float32)
-    for name, piece in pieces.arguments.items():
-        hot[piece.positions] = pieces.read(name)
-    table[list(HOT)] = hot
-    write_table(folder / "scores.parquet", table)
+    for piece, values in found:
+        hot[piece.positions] = values
+    for name, values in zip(HOT, hot.T, strict=True):
+        column = pa.array(values, from_pandas=True)
+        place = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
+    write_atomically(path, partial(pq.write_table, table))
 
 
 def _to_show(folder: Path, wanted: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 
 NEEDED = ("item_id", "score", "reconstruction", "norm", "percentile", "label", "part")
+FOR_FIGURES = (
+    "source", "group", "view", "finding", "class_name", "tumour_fraction", "eq9", "standardised", "region_x", "region_y",
+    "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y",
+)  # fmt: skip
+"""What figures and pages are made of beside NEEDED: the places of a million tiles would take as much memory again."""
 MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str}
 SCORE_AGAIN = "make the scores anew with: esad score RUN --force"
 """What to do about damaged scores, at the end of a sentence."""
@@ -45,7 +50,7 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
 
 @dataclass(frozen=True)
 class Scores:
-    """A SCORES folder, opened: `marker` is scores.json, `table` scores.parquet."""
+    """A SCORES folder, opened: `marker` is scores.json, `table` scores.parquet, or what of it figures are made of."""
 
     root: Path
     marker: dict[str, Any]
@@ -100,11 +105,14 @@ def scores_folder(path: Path) -> Path:
     raise EsadError(f"{path}: not scored yet. Run: esad score {path}")
 
 
-def open_scores(path: Path) -> Scores:
-    """Open a RUN's or a SCORES folder's scores; EsadError where they are missing or not finished."""
+def open_scores(path: Path, whole: bool = False) -> Scores:
+    """Open a RUN's or a SCORES folder's scores; EsadError where they are missing or not finished.
+
+    Of the table the columns NEEDED and FOR_FIGURES are read, or the `whole` of it.
+    """
     root = scores_folder(path)
     marker = read_marker(root)
-    table = read_scores_table(root)
+    table = read_scores_table(root, None if whole else FOR_FIGURES)
     kind = marker["kind"]
     if table["score"].isna().any():
         bad = table.loc[table["score"].isna(), "item_id"].iloc[0]

@@ -55,7 +55,7 @@ def raw_terms(
         return np.stack([found[name].float().cpu().numpy().reshape(-1) for name in TERMS], axis=1)
 
     values, done = np.empty((len(positions), len(TERMS)), np.float32), 0
-    for chosen, found in each_batch(positions, batch_size(method, device), terms, device):
+    for chosen, found in each_batch(positions, batch_size(method.shape, device), terms, device):
         values[done : done + len(chosen)] = found
         done += len(chosen)
         advance(len(chosen))

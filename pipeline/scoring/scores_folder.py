@@ -145,7 +145,7 @@ def _begun(path: Path) -> dict[str, Any] | None:
 
 def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
     """What was scored and how much of it stands out among `normals` references, in a line and as figures."""
-    table = read_scores_table(folder)
+    table = read_scores_table(folder, ())
     least = suspicious_from(normals)
     above = int((table["percentile"] >= least).sum())
     pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work
 
@@ -50,7 +51,7 @@ def score_shards(opened: Opened, crew: Crew) -> Pieces:
 
 
 def scores_table(opened: Opened, pieces: Pieces) -> pd.DataFrame:
-    """The scores table, but for HOT, of the shards that `score_shards` scored."""
+    """The scores table, with empty HOT for pictures, of the shards that `score_shards` scored."""
     store, run = opened.store, opened.run
     shards = store.manifest["shard"].to_numpy()
     raw = np.empty((len(store), len(TERMS)), np.float32)
@@ -58,7 +59,10 @@ def scores_table(opened: Opened, pieces: Pieces) -> pd.DataFrame:
         raw[shards == number] = pieces.read(name)
     table = pd.DataFrame(raw, columns=list(TERMS))
     table.insert(0, "item_id", _held(store.manifest["item_id"]))
-    return described(final_scores(table, run.normals, run.settings.score.kind), run, store)
+    table = described(final_scores(table, run.normals, run.settings.score.kind), run, store)
+    if store.kind != "table":
+        table[list(HOT)] = np.float32(np.nan)
+    return table
 
 
 def described(table: pd.DataFrame, run: Run, store: Store) -> pd.DataFrame:
@@ -102,4 +106,5 @@ def parts_of(run: Run, store: Store) -> ExtensionArray:
     if not run.is_own(store):
         same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
         found[~manifest["source"].isin(set(same))] = pd.NA
+    pa.default_memory_pool().release_unused()
     return found.array

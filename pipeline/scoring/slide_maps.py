@@ -74,7 +74,8 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: i
     slides = store.sources.set_index("source")
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
     rows = []
-    for source, tiles in table.groupby("source", sort=True):
+    needed = ["source", "x", "y", "score", "percentile"]
+    for source, tiles in table[needed].groupby("source", sort=True):
         slide, name = slides.loc[source], names[str(source)]
         corners = tiles[["x", "y"]].to_numpy()
         step, tile = _grid(slide, store.settings)

@@ -44,13 +44,14 @@ def slide_scores(table: pd.DataFrame, suspicious: float = SUSPICIOUS) -> pd.Data
 
     `table` holds tiles with source, score, percentile, label and, where known, tumour_fraction.
     """
+    needed = [name for name in ("source", "label", "score", "percentile", "tumour_fraction") if name in table]
     rows = [
         {
             "source": source, "tiles": len(tiles), "label": slide_label(tiles),
             **aggregate(tiles["score"].to_numpy(dtype=float)),
             "suspicious": float((tiles["percentile"] >= suspicious).mean()),
         }
-        for source, tiles in table.groupby("source", sort=True)
+        for source, tiles in table[needed].groupby("source", sort=True)
     ]  # fmt: skip
     return pd.DataFrame(rows).astype({"source": "string", "label": "Int8"})
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from esad.pipeline.evaluation import metrics
 from esad.pipeline.evaluation.metrics import (
     auc,
     average_precision,
@@ -70,6 +71,18 @@ def test_weighted_bootstrap_equals_naive_resampling(seed):
     found = bootstrap_intervals(scores, labels, names, draws=60, seed=seed)
     assert found.auc == pytest.approx(tuple(np.percentile(areas, [2.5, 97.5])))
     assert found.average_precision == pytest.approx(tuple(np.percentile(precisions, [2.5, 97.5])))
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 10_000_000])
+def test_draws_made_piece_by_piece_are_those_made_at_once(monkeypatch, chunk):
+    scores, labels, groups = _example(3)
+    names = np.array([f"g{g:02d}" for g in groups])
+    whole = bootstrap_intervals(scores, labels, names, draws=60, seed=5)
+    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    assert bootstrap_intervals(scores, labels, names, draws=60, seed=5) == whole
+    expected = np.random.default_rng(5).multinomial(12, np.full(12, 1 / 12), size=60)
+    monkeypatch.setattr(metrics, "_draws", lambda *_: [expected])
+    assert bootstrap_intervals(scores, labels, names, draws=60, seed=5) == whole
 
 
 def test_intervals_hold_the_figure_and_are_wider_for_fewer_groups():
