@@ -35,16 +35,41 @@ TRAINING = tuple(f"train.{name}" for name in TrainSettings.model_fields if name 
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What one player, a generator or a critic, does within a step: it trains its parameters by an optimiser of its own.
+
+    `Method.losses` gets a batch whose `turn` is `name`. Other players' networks may be used there and do not change.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    rate: float = 1.0
+    """Its learning rate as a multiple of the phase's."""
+    repeats: int = 1
+    """How often it is taken within a step."""
+    fresh: bool = False
+    """Each repeat has a batch of its own, drawn by seed, step, turn and repeat; otherwise all see the step's."""
+
+
+@dataclass(frozen=True)
 class Phase:
     """A stretch of training: which parameters, how they are optimised, and whether labelled items take part.
 
-    One without parameters is a fit in closed form: one step, and `Method.begin` is all of it.
+    One without parameters is a fit in closed form: one step, and `Method.begin` is all of it. With `turns` a step is of
+    several players, `parameters` are those of all, and `optimiser` says length, kind and learning rates.
     """
 
     name: str
     parameters: list[nn.Parameter]
     optimiser: OptimiserSettings
     labelled: bool
+    turns: tuple[Turn, ...] = ()
+
+
+def phase_of_turns(name: str, turns: Sequence[Turn], optimiser: OptimiserSettings) -> Phase:
+    """A phase of several players on the unlabelled items."""
+    parameters = [parameter for turn in turns for parameter in turn.parameters]
+    return Phase(name, parameters, optimiser, labelled=False, turns=tuple(turns))
 
 
 class Method(nn.Module, ABC):
@@ -56,6 +81,8 @@ class Method(nn.Module, ABC):
 
     needs_anomalies: ClassVar[bool] = False
     """It cannot train without labelled anomalies."""
+    pictures_only: ClassVar[bool] = False
+    """It is made of convolutions and has no reading for rows of a table."""
     has_gradient: ClassVar[bool] = True
     """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
 
@@ -65,10 +92,15 @@ class Method(nn.Module, ABC):
         return (*NETWORK, *TRAINING, "train.warmup")
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
-        """`shape` of one stored item: (H, W, C) or (D,). ValueError for several seeds on pictures."""
+        """`shape` of one stored item: (H, W, C) or (D,).
+
+        ValueError for several seeds on pictures, and for rows of a table where the method is for pictures only.
+        """
         super().__init__()
         self.settings, self.shape, self.seeds = settings, tuple(shape), tuple(seeds)
         self.pictures = len(self.shape) == 3
+        if self.pictures_only and not self.pictures:
+            raise ValueError(f"method {settings.method} is for pictures; rows of a table need another.")
         if self.pictures and len(self.seeds) > 1:
             raise ValueError("Several seeds at once are for tables; train pictures one seed at a time.")
         if self.pictures:
@@ -166,7 +198,8 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised.
+        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised, of a phase of several
+        players by the one whose turn `batch.turn` is.
 
         Never called for a phase without parameters.
         """

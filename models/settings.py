@@ -87,12 +87,16 @@ class PhiSettings(Settings):
 class OptimiserSettings(Settings):
     """One phase of training."""
 
-    optimiser: Literal["sgd", "adam"] = "sgd"
+    optimiser: Literal["sgd", "adam", "rmsprop"] = "sgd"
     """Paper 6.3: SGD."""
     learning_rate: float = Field(0.1, gt=0)
     """Learning rate at the start (paper 6.3: 0.1)."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of SGD (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
+    """Momentum of SGD and RMSProp (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Adam's decay of the mean gradient (PyTorch's default; adversaries are often trained with 0.5 or 0)."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Adam's decay of the mean square of the gradient (PyTorch's default)."""
     weight_decay: float = Field(0.0, ge=0)
     """Paper 6.3: PyTorch's default, none (decisions.md#a15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
@@ -208,11 +212,27 @@ class SsadSettings(KernelSettings):
     """eta_l: the same of a labelled one (paper 6.5: 1)."""
 
 
+class GanomalySettings(Settings):
+    """GANomaly (Akcay et al. 2018; other-methods.md#ganomaly)."""
+
+    base: int = Field(64, ge=4)
+    """Channels of the first layer, doubled with each halving (other-methods.md#ganomaly: 64)."""
+    code: int = Field(100, ge=2)
+    """Numbers of a code (other-methods.md#ganomaly: 100)."""
+    adversarial: float = Field(1.0, ge=0)
+    """Weight of the distance of the discriminator's features (other-methods.md#ganomaly: 1)."""
+    reconstruction: float = Field(50.0, ge=0)
+    """Weight of the mean absolute error (other-methods.md#ganomaly: 50)."""
+    association: float = Field(1.0, ge=0)
+    """Weight of the squared distance of the two codes (other-methods.md#ganomaly: 1)."""
+
+
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
     method: Literal[
-        "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad"
+        "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
+        "ganomaly",
     ] = "esad"
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
@@ -225,3 +245,4 @@ class MethodSettings(Settings):
     oc_svm: OcSvmSettings = OcSvmSettings()
     isolation_forest: IsolationForestSettings = IsolationForestSettings()
     ssad: SsadSettings = SsadSettings()
+    ganomaly: GanomalySettings = GanomalySettings()

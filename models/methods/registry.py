@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esad.models.detector import Method
+from esad.models.methods.adversarial.ganomaly import GanomalyMethod
 from esad.models.methods.cae import CaeMethod
 from esad.models.methods.classic.isolation_forest import IsolationForestMethod
 from esad.models.methods.classic.oc_svm import OcSvmMethod
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "oc_svm": OcSvmMethod,
     "isolation_forest": IsolationForestMethod,
     "ssad": SsadMethod,
+    "ganomaly": GanomalyMethod,
 }
 
 
