@@ -26,6 +26,10 @@ from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
 
 ONLY_SOME = {"second_encoder", "linear", "gate"}
+OUR_READING = (
+    "Our reading of a description: its authors published no code, and what the paper leaves open was chosen here. A figure of it "
+    "is not a reproduction of theirs."
+)
 NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name not in ONLY_SOME)
 """The settings of the encoder and decoder that all methods share."""
 LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
@@ -79,12 +83,19 @@ class Method(nn.Module, ABC):
     computed rather than learnt in steps (a centre, support vectors, trees).
     """
 
+    title: ClassVar[str]
+    """What it is called where people read of it, with its source."""
+    our_reading: ClassVar[bool] = False
+    """Built after a description: its authors published no code, and what they left open is our choice. `OUR_READING` stands
+    in the model card and beside every figure."""
     needs_anomalies: ClassVar[bool] = False
     """It cannot train without labelled anomalies."""
     pictures_only: ClassVar[bool] = False
     """It is made of convolutions and has no reading for rows of a table."""
-    has_gradient: ClassVar[bool] = True
+    has_gradient: bool = True
     """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
+    searches: bool = False
+    """Its score is the end of an optimisation per item, not a forward pass: nothing to export."""
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
@@ -191,6 +202,11 @@ class Method(nn.Module, ABC):
         `items` are labelled by semi-label, `validation` (perhaps empty) 1 for anomalies, else 0. What this sets must be
         buffers: training that goes on from inside the phase finds them in the checkpoint and does not call it again.
         """
+
+    @classmethod
+    def reconstructs(cls) -> bool:
+        """Whether it gives `x_hat`, by one forward pass."""
+        return cls.reconstruct is not Method.reconstruct
 
     @abstractmethod
     def phases(self) -> list[Phase]:

@@ -24,8 +24,8 @@ from esad.models.training.augment import Augmentation
 from esad.models.training.batch import Batch, Share
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.memory import keep_freed_memory
-from esad.models.training.randomness import sent
 from esad.models.training.optimisers import make_optimiser
+from esad.models.training.randomness import sent
 from esad.models.training.ranks import OneProcessOnly, PhaseLosses, Ranks, with_global_statistics
 from esad.models.training.schedule import BatchOrder, learning_rate_factor, phase_steps
 from esad.models.training.turns import PhaseTurns
@@ -267,7 +267,7 @@ class TrainingStep:
 
     def _batch_of_turn(self, step: int, turn: Turn, repeat: int) -> Batch:
         """The step's own batch for the last repeat of a turn; for those before, of a fresh turn, one of its own order."""
-        phase, first, _ = self.phase_at(step)
+        phase = self.phase_at(step)[0]
         name = (
             phase.name
             if not turn.fresh or repeat == turn.repeats - 1

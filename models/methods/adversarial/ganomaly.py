@@ -21,6 +21,7 @@ from esad.models.training.turns import parameters_of
 class GanomalyMethod(Method):
     """The discriminator's turn, then the generator's, on one batch of unlabelled items."""
 
+    title: ClassVar[str] = "GANomaly (Akcay et al. 2018)"
     pictures_only: ClassVar[bool] = True
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:

@@ -60,7 +60,8 @@ def fit_isolation_forest(x: np.ndarray, trees: int, samples: int, seed: int) -> 
 class IsolationForestMethod(ShallowMethod):
     """Grown on the items that are not labelled anomalies; the score is minus scikit-learn's `score_samples`."""
 
-    has_gradient: ClassVar[bool] = False
+    title: ClassVar[str] = "Isolation forest (Liu et al. 2008)"
+    has_gradient: bool = False
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds, ("left", "right", "feature", "threshold", "depth"))
