@@ -39,14 +39,14 @@ def _pairs(method: Method) -> Iterator[tuple[nn.Sequential, int]]:
             for place in reversed(range(len(module) - 1)):
                 norm = module[place + 1]
                 if (
-                    type(module[place]) is nn.Conv2d
+                    type(module[place]) in {nn.Conv2d, nn.ConvTranspose2d}
                     and isinstance(norm, _BatchNorm)
                     and norm.running_var is not None
                 ):
                     yield module, place
 
 
-def _take_in(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
+def _take_in(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: _BatchNorm) -> None:
     """Have `convolution` do what `norm` behind it does, computed in float64; its weights stay as they lie in memory."""
     weight, mean, variance = convolution.weight, norm.running_mean, norm.running_var
     assert mean is not None
@@ -59,5 +59,6 @@ def _take_in(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
         shift = shift + norm.bias
     if convolution.bias is not None:
         shift = shift + convolution.bias * scale
-    convolution.weight = nn.Parameter((weight * scale[:, None, None, None]).to(weight), requires_grad=False)
+    outputs = (1, -1, 1, 1) if isinstance(convolution, nn.ConvTranspose2d) else (-1, 1, 1, 1)
+    convolution.weight = nn.Parameter((weight * scale.view(outputs)).to(weight), requires_grad=False)
     convolution.bias = nn.Parameter(shift.to(weight), requires_grad=False)

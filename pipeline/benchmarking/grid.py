@@ -79,6 +79,8 @@ class Grid(Settings):
             method, oracle = own.pop("method", name), own.pop("oracle", False)
             if method not in METHODS:
                 raise ValueError(f"method {method!r} is unknown: did you mean {nearest(method, METHODS)!r}?")
+            if METHODS[method].pictures_only:
+                raise ValueError(f"method {method!r} is for pictures; a benchmark is of tables.")
             rows[name] = {"method": method, "oracle": oracle, "settings": own}
         return rows
 

@@ -12,7 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.settings.budgets import BUDGETS
 from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.method_presets import BY_METHOD, NEVER_FLIPPED
 from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,13 +147,21 @@ CHOOSES_BY_VALIDATION = {"oc_svm", "ssad"}
 
 
 def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any]:
-    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with."""
+    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with: its own budget, or
+    Deep SAD's settings."""
     if method in {"esad", "cae"}:
         return {}
+    as_published = bool(preset and preset.startswith("paper"))
+    if method in BUDGETS:
+        budget = BUDGETS[method]
+        return {"score.kind": "eq9", **(budget.published if as_published else budget.cpu)}
     chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
     if kind == "table":
         return {**DEEP_SAD_TABLE, **chosen}
-    return {**(PAPER_OTHER_PICTURES if preset and preset.startswith("paper") else OTHER_PICTURES), **chosen}
+    if method in BY_METHOD:
+        budget = "paper" if preset and preset.startswith("paper") else "cpu"
+        return {"score.kind": "eq9", **BY_METHOD[method][budget]}
+    return {**(PAPER_OTHER_PICTURES if as_published else OTHER_PICTURES), **chosen}
 
 
 def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[dict[str, Any]]:
@@ -236,4 +246,6 @@ def preset_layers(
     """The layers that `run_settings` resolves."""
     method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
     published = protocol_settings(store.settings) if store.kind == "tiles" else {}
+    if published and method in NEVER_FLIPPED:
+        published = {**published, "data.flip": "none"}
     return [*preset_settings(store.kind, preset, method), published, *overrides]

@@ -17,8 +17,12 @@ VARIANTS = {
     "isolation_forest, hybrid": {"isolation_forest": {"trees": 20, "input": "hybrid"}},
     **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
+    "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
+OF_PICTURES = [name for name in VARIANTS if METHODS[name.partition(",")[0]].pictures_only]
+"""Those that cannot take rows of a table."""
+OF_TABLES = [name for name in VARIANTS if name not in OF_PICTURES]
 
 
 def settings(variant: str, **train) -> MethodSettings:

@@ -11,6 +11,7 @@ from esad.models.attribution import contributions
 from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import TrainingData, fit
+from tests.models.small_data import VARIANTS
 
 
 class Quadratic(nn.Module):
@@ -37,7 +38,10 @@ def test_the_baseline_itself_contributes_nothing():
 @pytest.mark.parametrize("name", sorted(name for name in METHODS if METHODS[name].has_gradient))
 def test_contributions_sum_to_the_rise_of_the_score(name):
     training = {"steps": 1, "optimiser": "adam", "learning_rate": 1e-3}
-    chosen = MethodSettings(method=name, network={"width": 0.0625}, train={**training, "batch_size": 8})
+    own = {section: value for section, value in VARIANTS[name].items() if section != "network"}
+    chosen = MethodSettings(
+        method=name, network={"width": 0.0625}, train={**training, "batch_size": 8}, **own
+    )
     numbers = torch.Generator().manual_seed(1)
     stored = torch.randint(0, 256, (12, 16, 16, 3), generator=numbers, dtype=torch.uint8)
     data = TrainingData(stored, [np.arange(12)], [np.r_[np.zeros(9, np.int8), -np.ones(3, np.int8)]])

@@ -71,7 +71,11 @@ class DcDecoder(nn.Module):
     def __init__(self, channels: int, side: int, base: int, code: int) -> None:
         super().__init__()
         width = base * side // (2 * LEAST)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(code, width, LEAST, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(code, width, LEAST, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        ]
         while width > base:
             layers += [
                 nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(width // 2), nn.ReLU(),
