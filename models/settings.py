@@ -6,13 +6,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are checked."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, use_attribute_docstrings=True)
+from esad.models.adversarial_settings import GanomalySettings
+from esad.models.base_settings import Settings
 
 
 class NetworkSettings(Settings):
@@ -212,19 +209,17 @@ class SsadSettings(KernelSettings):
     """eta_l: the same of a labelled one (paper 6.5: 1)."""
 
 
-class GanomalySettings(Settings):
-    """GANomaly (Akcay et al. 2018; other-methods.md#ganomaly)."""
+class DgeoSettings(Settings):
+    """DGEO (Golan and El-Yaniv 2018; other-methods.md#dgeo)."""
 
-    base: int = Field(64, ge=4)
-    """Channels of the first layer, doubled with each halving (other-methods.md#ganomaly: 64)."""
-    code: int = Field(100, ge=2)
-    """Numbers of a code (other-methods.md#ganomaly: 100)."""
-    adversarial: float = Field(1.0, ge=0)
-    """Weight of the distance of the discriminator's features (other-methods.md#ganomaly: 1)."""
-    reconstruction: float = Field(50.0, ge=0)
-    """Weight of the mean absolute error (other-methods.md#ganomaly: 50)."""
-    association: float = Field(1.0, ge=0)
-    """Weight of the squared distance of the two codes (other-methods.md#ganomaly: 1)."""
+    width: int | None = Field(None, ge=1)
+    """Widening of the wide residual network; null = 4 up to a side of 32 pixels, else 8 (other-methods.md#dgeo)."""
+    depth: Literal[10, 16, 22, 28] | None = None
+    """Its layers; null = 10 up to a side of 32 pixels, else 16 (other-methods.md#dgeo)."""
+    score: Literal["dirichlet", "simple"] = "dirichlet"
+    """By the likelihood of all probabilities, or by the mean probability of the right transform (other-methods.md#dgeo)."""
+    items: int = Field(10000, ge=2)
+    """Most training items that the Dirichlet distributions are fitted on, drawn by seed (other-methods.md#dgeo: all)."""
 
 
 class MethodSettings(Settings):
@@ -232,8 +227,8 @@ class MethodSettings(Settings):
 
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
-        "ganomaly",
-    ] = "esad"
+        "ganomaly", "dgeo",
+    ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
@@ -246,3 +241,4 @@ class MethodSettings(Settings):
     isolation_forest: IsolationForestSettings = IsolationForestSettings()
     ssad: SsadSettings = SsadSettings()
     ganomaly: GanomalySettings = GanomalySettings()
+    dgeo: DgeoSettings = DgeoSettings()

@@ -12,6 +12,7 @@ from esad.models.methods.classic.oc_svm import OcSvmMethod
 from esad.models.methods.classic.ssad import SsadMethod
 from esad.models.methods.deep_sad import DeepSadMethod
 from esad.models.methods.deep_svdd import DeepSvddMethod
+from esad.models.methods.dgeo import DgeoMethod
 from esad.models.methods.esad import EsadMethod
 from esad.models.methods.ss_dgm import SsDgmMethod
 from esad.models.methods.supervised import SupervisedMethod
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "isolation_forest": IsolationForestMethod,
     "ssad": SsadMethod,
     "ganomaly": GanomalyMethod,
+    "dgeo": DgeoMethod,
 }
 
 

@@ -26,8 +26,19 @@ def _adam(rate: float, beta1: float, beta2: float = 0.999) -> dict[str, Any]:
     }  # fmt: skip
 
 
+NEVER_FLIPPED = {"dgeo"}
+"""Methods that learn to tell a flip: pictures flipped at random beforehand would take that away (other-methods.md#dgeo)."""
+
+_DGEO = {
+    **_adam(1e-3, 0.9), "train.weight_decay": 5e-4, "train.batch_size": 128, "data.flip": "none",
+}  # fmt: skip
+
 _GANOMALY = {**_adam(2e-4, 0.5), "train.batch_size": 64, "train.epochs": 15}
 
 BUDGETS: dict[str, Budget] = {
+    "dgeo": Budget(
+        {**_DGEO, "train.epochs": 216},  # 3 passes over every item under all 72 transforms
+        {**_DGEO, "train.steps": 1000, "dgeo.width": 1, "dgeo.depth": 10, "dgeo.items": 500},
+    ),
     "ganomaly": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16}),
 }

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from esad.models.settings import MethodSettings, Settings
+from esad.models.base_settings import Settings
+from esad.models.settings import MethodSettings
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -12,9 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.settings.budgets import BUDGETS
+from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED
 from esad.pipeline.settings.config import RunSettings, resolve
-from esad.pipeline.settings.method_presets import BY_METHOD, NEVER_FLIPPED
 from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
@@ -158,9 +157,6 @@ def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any
     chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
     if kind == "table":
         return {**DEEP_SAD_TABLE, **chosen}
-    if method in BY_METHOD:
-        budget = "paper" if preset and preset.startswith("paper") else "cpu"
-        return {"score.kind": "eq9", **BY_METHOD[method][budget]}
     return {**(PAPER_OTHER_PICTURES if as_published else OTHER_PICTURES), **chosen}
 
 

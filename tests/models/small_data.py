@@ -17,6 +17,7 @@ VARIANTS = {
     "isolation_forest, hybrid": {"isolation_forest": {"trees": 20, "input": "hybrid"}},
     **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
+    "dgeo": {"dgeo": {"width": 1, "depth": 10, "items": 20}},
     "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
