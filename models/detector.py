@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,9 @@ LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
 """The settings that say how labelled items come into a batch."""
 TRAINING = tuple(f"train.{name}" for name in TrainSettings.model_fields if name != "warmup")
 """The settings of a training in steps."""
+
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Method(nn.Module, ABC):
         of_item = gated and network.gate == "item"
         return LinearCode(self.scaler.scaled_shape, network.linear, channels, of_item)
 
-    def _seeded(self, build: Callable[[], nn.Module], name: str) -> nn.Module:
+    def _seeded(self, build: Callable[[], Built], name: str) -> Built:
         """Build a module whose initial weights follow from the seed alone, leaving the global stream untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(self.seeds[0], f"initial {name}").initial_seed())

@@ -8,7 +8,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from esad.models.adversarial_settings import GanomalySettings
+from esad.models.adversarial_settings import (
+    AdganSettings,
+    AloccSettings,
+    AnoganSettings,
+    DaolSettings,
+    GanomalySettings,
+    OcganSettings,
+    PiadSettings,
+    PkdganSettings,
+)
 from esad.models.base_settings import Settings
 
 
@@ -209,6 +218,15 @@ class SsadSettings(KernelSettings):
     """eta_l: the same of a labelled one (paper 6.5: 1)."""
 
 
+class BackboneSettings(Settings):
+    """The network trained on ImageNet that some methods look through (other-methods.md#backbone)."""
+
+    weights: str | None = None
+    """A file of weights of EfficientNet-Lite0; null = that of the installed package (other-methods.md#backbone)."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the file at `weights`; null = the published one's. Other weights need it (other-methods.md#backbone)."""
+
+
 class DgeoSettings(Settings):
     """DGEO (Golan and El-Yaniv 2018; other-methods.md#dgeo)."""
 
@@ -227,7 +245,7 @@ class MethodSettings(Settings):
 
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
-        "ganomaly", "dgeo",
+        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo",
     ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
@@ -241,4 +259,12 @@ class MethodSettings(Settings):
     isolation_forest: IsolationForestSettings = IsolationForestSettings()
     ssad: SsadSettings = SsadSettings()
     ganomaly: GanomalySettings = GanomalySettings()
+    anogan: AnoganSettings = AnoganSettings()
+    alocc: AloccSettings = AloccSettings()
+    adgan: AdganSettings = AdganSettings()
+    ocgan: OcganSettings = OcganSettings()
+    p_kdgan: PkdganSettings = PkdganSettings()
+    piad: PiadSettings = PiadSettings()
+    daol: DaolSettings = DaolSettings()
     dgeo: DgeoSettings = DgeoSettings()
+    backbone: BackboneSettings = BackboneSettings()

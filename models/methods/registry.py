@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esad.models.detector import Method
+from esad.models.methods.adversarial.adgan import AdganMethod
+from esad.models.methods.adversarial.alocc import AloccMethod
+from esad.models.methods.adversarial.anogan import AnoganMethod
+from esad.models.methods.adversarial.daol import DaolMethod
 from esad.models.methods.adversarial.ganomaly import GanomalyMethod
+from esad.models.methods.adversarial.ocgan import OcganMethod
+from esad.models.methods.adversarial.p_kdgan import PKdganMethod
+from esad.models.methods.adversarial.piad import PiadMethod
 from esad.models.methods.cae import CaeMethod
 from esad.models.methods.classic.isolation_forest import IsolationForestMethod
 from esad.models.methods.classic.oc_svm import OcSvmMethod
@@ -29,6 +36,13 @@ METHODS: dict[str, type[Method]] = {
     "isolation_forest": IsolationForestMethod,
     "ssad": SsadMethod,
     "ganomaly": GanomalyMethod,
+    "anogan": AnoganMethod,
+    "alocc": AloccMethod,
+    "adgan": AdganMethod,
+    "ocgan": OcganMethod,
+    "p_kdgan": PKdganMethod,
+    "piad": PiadMethod,
+    "daol": DaolMethod,
     "dgeo": DgeoMethod,
 }
 

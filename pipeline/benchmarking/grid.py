@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from esad.models.settings import Settings
+from esad.models.base_settings import Settings
 from esad.pipeline.settings.config import RunSettings, nearest, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, preset_settings
 from esad.pipeline.stage.errors import UsageError

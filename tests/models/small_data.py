@@ -19,6 +19,17 @@ VARIANTS = {
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
     "dgeo": {"dgeo": {"width": 1, "depth": 10, "items": 20}},
     "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
+    "anogan": {"anogan": {"base": 4, "code": 6, "search_steps": 5}},
+    "anogan, encoder": {
+        "anogan": {"search": "encoder", "base": 4, "code": 6, "critic_steps": 2, "encoder_steps": 3}
+    },
+    "alocc": {"alocc": {"base": 4}},
+    "adgan": {"adgan": {"base": 4, "code": 6, "starts": 2, "search_steps": 2, "at_once": 16}},
+    "adgan, codes": {"adgan": {"base": 4, "code": 6, "starts": 1, "adapt_generator": False}},
+    "ocgan": {"ocgan": {"base": 4, "judge_base": 4, "code": 6}},
+    "p_kdgan": {"ganomaly": {"base": 8, "code": 6}, "p_kdgan": {"base": 4}},
+    "piad": {"piad": {"base": 4, "code": 6, "hidden": 8, "reweigh_every": 4}},
+    "daol": {"daol": {"base": 4, "code": 6}},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
 OF_PICTURES = [name for name in VARIANTS if METHODS[name.partition(",")[0]].pictures_only]
