@@ -84,6 +84,11 @@ RULES = (
         )
         for section in ("train", "train.warmup")
     ),
+    Rule(
+        ("backbone.sha256",),
+        lambda settings, _: settings.backbone.weights is None,
+        "backbone.weights = null takes the installed package, whose file is known",
+    ),
     Rule(("train.epochs",), lambda settings, _: settings.train.steps is not None, "train.steps wins over it"),
     Rule(
         ("train.warmup.epochs",),

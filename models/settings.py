@@ -240,12 +240,33 @@ class DgeoSettings(Settings):
     """Most training items that the Dirichlet distributions are fitted on, drawn by seed (other-methods.md#dgeo: all)."""
 
 
+Layer = Literal[
+    "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head", "wide3", "wide5"
+]
+"""Layers of the backbone (other-methods.md#backbone)."""
+
+
+class DifSettings(Settings):
+    """DIF: ImageNet features and an isolation forest (Ouardini et al. 2019; other-methods.md#dif)."""
+
+    layers: list[Layer] = Field(
+        ["stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head"], min_length=1
+    )
+    """Layers of the backbone whose means are the forest's columns (other-methods.md#dif)."""
+    side: int | None = Field(224, ge=16)
+    """Pictures are resized to this side; null = as they are (other-methods.md#dif)."""
+    trees: int = Field(100, ge=1)
+    """Trees (other-methods.md#dif: 100)."""
+    samples: int = Field(256, ge=2)
+    """Items a tree is grown on (other-methods.md#dif: 256)."""
+
+
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
-        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo",
+        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo", "dif",
     ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
@@ -268,3 +289,4 @@ class MethodSettings(Settings):
     daol: DaolSettings = DaolSettings()
     dgeo: DgeoSettings = DgeoSettings()
     backbone: BackboneSettings = BackboneSettings()
+    dif: DifSettings = DifSettings()

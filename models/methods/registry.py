@@ -21,6 +21,7 @@ from esad.models.methods.deep_sad import DeepSadMethod
 from esad.models.methods.deep_svdd import DeepSvddMethod
 from esad.models.methods.dgeo import DgeoMethod
 from esad.models.methods.esad import EsadMethod
+from esad.models.methods.pretrained.dif import DifMethod
 from esad.models.methods.ss_dgm import SsDgmMethod
 from esad.models.methods.supervised import SupervisedMethod
 from esad.models.settings import MethodSettings
@@ -44,6 +45,7 @@ METHODS: dict[str, type[Method]] = {
     "piad": PiadMethod,
     "daol": DaolMethod,
     "dgeo": DgeoMethod,
+    "dif": DifMethod,
 }
 
 

@@ -6,6 +6,7 @@ for the presets named `paper`, the second for all others. other-methods.md has t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -16,6 +17,12 @@ class Budget(NamedTuple):
     """As its authors trained it; networks are the defaults of its section of settings."""
     cpu: dict[str, Any]
     """Smaller networks, fewer steps: minutes on two cores for some thousand pictures of 32 pixels."""
+
+
+def form_of(method: str, stated: Mapping[str, Any]) -> str:
+    """The row of BUDGETS for a method as it is stated: one with two games trains as its authors did each."""
+    encoder = method == "anogan" and stated.get("anogan.search") == "encoder"
+    return "anogan, encoder" if encoder else method
 
 
 def _adam(rate: float, beta1: float, beta2: float = 0.999) -> dict[str, Any]:
@@ -33,6 +40,14 @@ _DGEO = {
     **_adam(1e-3, 0.9), "train.weight_decay": 5e-4, "train.batch_size": 128, "data.flip": "none",
 }  # fmt: skip
 
+_WASSERSTEIN = {**_adam(1e-4, 0.0, 0.9)}
+_ANOGAN = {**_adam(2e-4, 0.5), "train.batch_size": 64, "train.epochs": 20}
+_F_ANOGAN = {**_WASSERSTEIN, "anogan.search": "encoder", "train.batch_size": 64}
+_ALOCC = {
+    **_adam(2e-3, 0.9), "train.optimiser": "rmsprop", "train.batch_size": 128, "train.epochs": 40,
+}  # fmt: skip
+_OCGAN = {**_adam(2e-4, 0.5), "train.batch_size": 512, "train.epochs": 201}
+_PIAD = {**_adam(2e-4, 0.5, 0.99), "train.batch_size": 32, "train.steps": 100_000}
 _GANOMALY = {**_adam(2e-4, 0.5), "train.batch_size": 64, "train.epochs": 15}
 
 BUDGETS: dict[str, Budget] = {
@@ -40,5 +55,33 @@ BUDGETS: dict[str, Budget] = {
         {**_DGEO, "train.epochs": 216},  # 3 passes over every item under all 72 transforms
         {**_DGEO, "train.steps": 1000, "dgeo.width": 1, "dgeo.depth": 10, "dgeo.items": 500},
     ),
+    "dif": Budget({}, {"dif.side": 96, "dif.trees": 300}),
     "ganomaly": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16}),
+    "anogan": Budget(_ANOGAN, {**_ANOGAN, "anogan.base": 16, "anogan.search_steps": 100}),
+    "anogan, encoder": Budget(
+        {**_F_ANOGAN, "train.epochs": 20},  # f-AnoGAN's own length is not known here
+        {**_F_ANOGAN, "train.steps": 1500, "anogan.base": 8, "anogan.encoder_steps": 1500},
+    ),
+    "alocc": Budget(_ALOCC, {**_ALOCC, "train.epochs": 10, "alocc.base": 16}),
+    "adgan": Budget(
+        {**_WASSERSTEIN, "train.batch_size": 128, "train.steps": 10_000},  # 100 epochs of 100 batches
+        {**_WASSERSTEIN, "train.batch_size": 64, "train.steps": 1500, "adgan.base": 16, "adgan.starts": 2},
+    ),
+    "ocgan": Budget(
+        _OCGAN,
+        {**_OCGAN, "train.batch_size": 128, "train.epochs": 30, "ocgan.base": 16, "ocgan.judge_base": 8},
+    ),
+    "p_kdgan": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16, "p_kdgan.base": 4}),
+    "piad": Budget(
+        _PIAD,
+        {
+            **_PIAD,
+            "train.batch_size": 16,
+            "train.steps": 1500,
+            "piad.base": 8,
+            "piad.code": 64,
+            "piad.hidden": 256,
+        },
+    ),
+    "daol": Budget(_GANOMALY, {**_GANOMALY, "daol.base": 16}),
 }
