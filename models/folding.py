@@ -20,9 +20,10 @@ def folded(method: Method) -> Method:
     """A copy of `method` in evaluation mode whose convolutions include their BatchNorm; the method itself is left as it is.
 
     It is for scores and gradients with respect to items: its parameters have other names and cannot be trained. A method
-    without such pairs, or folded before, is returned itself, in evaluation mode.
+    without such pairs, or folded before, is returned itself, in evaluation mode; so is one that searches: a search that changes
+    weights takes another way where BatchNorm's are among them.
     """
-    if next(_pairs(method), None) is None:
+    if next(_pairs(method), None) is None or method.searches:
         return method.eval()
     with torch.inference_mode(False), torch.no_grad():
         copy = deepcopy(method, {id(method.settings): method.settings}).eval()

@@ -271,6 +271,11 @@ def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "
     return flat
 
 
+def flat(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer of settings of a run, nested or dotted, by dotted names."""
+    return _flatten(layer, RunSettings)
+
+
 def number_if_scientific(value: Any) -> Any:
     """1e-3 as a number: YAML 1.1 reads it as text."""
     return (

@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED
-from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, form_of
+from esad.pipeline.settings.config import RunSettings, flat, resolve
 from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
@@ -244,4 +244,5 @@ def preset_layers(
     published = protocol_settings(store.settings) if store.kind == "tiles" else {}
     if published and method in NEVER_FLIPPED:
         published = {**published, "data.flip": "none"}
-    return [*preset_settings(store.kind, preset, method), published, *overrides]
+    stated = {name: value for layer in overrides for name, value in flat(layer).items()}
+    return [*preset_settings(store.kind, preset, form_of(method, stated)), published, *overrides]

@@ -45,11 +45,12 @@ Phases = TypeVar("Phases", bound=OptimiserSettings)
 
 def part_of(train: Phases, share: float, rate: float = 1.0) -> Phases:
     """A phase of a share of the length, at `rate` times the learning rate."""
-    steps = None if train.steps is None else round(train.steps * share)
-    epochs = None if train.epochs is None else train.epochs * share
-    return train.model_copy(
-        update={"steps": steps, "epochs": epochs, "learning_rate": train.learning_rate * rate}
-    )
+    changed: dict[str, float] = {"learning_rate": train.learning_rate * rate}
+    if train.steps is not None:
+        changed["steps"] = round(train.steps * share)
+    elif train.epochs is not None:
+        changed["epochs"] = train.epochs * share
+    return train.model_copy(update=changed)
 
 
 def normal(shape: Sequence[int], numbers: torch.Generator, like: Tensor) -> Tensor:
