@@ -261,12 +261,29 @@ class DifSettings(Settings):
     """Items a tree is grown on (other-methods.md#dif: 256)."""
 
 
+class DpaSettings(Settings):
+    """DPA, the deep perceptual autoencoder (Shvetsova et al. 2021; other-methods.md#dpa)."""
+
+    width: int = Field(16, ge=2)
+    """Channels of all layers (other-methods.md#dpa: 4 on Camelyon16, 64 on NIH AP, 16 on NIH PA)."""
+    code: int = Field(16, ge=1)
+    """Channels of a code (other-methods.md#dpa: 4, 64 and 16)."""
+    side: Literal[1, 4, 8] = 1
+    """Side of a code (other-methods.md#dpa: 8 on Camelyon16, 1 on NIH)."""
+    layer: Layer = "wide3"
+    """Layer of the backbone by which pictures are compared (other-methods.md#dpa: at 1/8 of the side on Camelyon16 and the
+    NIH subset, at 1/4 on NIH AP and PA)."""
+    divisor: Literal["deviation", "variance"] = "deviation"
+    """What a channel is divided by: its standard deviation, or, as in the published code, its variance
+    (other-methods.md#dpa)."""
+
+
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
-        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo", "dif",
+        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo", "dif", "dpa",
     ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
@@ -290,3 +307,4 @@ class MethodSettings(Settings):
     dgeo: DgeoSettings = DgeoSettings()
     backbone: BackboneSettings = BackboneSettings()
     dif: DifSettings = DifSettings()
+    dpa: DpaSettings = DpaSettings()

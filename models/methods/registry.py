@@ -22,6 +22,7 @@ from esad.models.methods.deep_svdd import DeepSvddMethod
 from esad.models.methods.dgeo import DgeoMethod
 from esad.models.methods.esad import EsadMethod
 from esad.models.methods.pretrained.dif import DifMethod
+from esad.models.methods.pretrained.dpa import DpaMethod
 from esad.models.methods.ss_dgm import SsDgmMethod
 from esad.models.methods.supervised import SupervisedMethod
 from esad.models.settings import MethodSettings
@@ -46,6 +47,7 @@ METHODS: dict[str, type[Method]] = {
     "daol": DaolMethod,
     "dgeo": DgeoMethod,
     "dif": DifMethod,
+    "dpa": DpaMethod,
 }
 
 

@@ -40,6 +40,8 @@ _DGEO = {
     **_adam(1e-3, 0.9), "train.weight_decay": 5e-4, "train.batch_size": 128, "data.flip": "none",
 }  # fmt: skip
 
+_DPA = _adam(1e-3, 0.9)
+
 _WASSERSTEIN = {**_adam(1e-4, 0.0, 0.9)}
 _ANOGAN = {**_adam(2e-4, 0.5), "train.batch_size": 64, "train.epochs": 20}
 _F_ANOGAN = {**_WASSERSTEIN, "anogan.search": "encoder", "train.batch_size": 64}
@@ -54,6 +56,10 @@ BUDGETS: dict[str, Budget] = {
     "dgeo": Budget(
         {**_DGEO, "train.epochs": 216},  # 3 passes over every item under all 72 transforms
         {**_DGEO, "train.steps": 1000, "dgeo.width": 1, "dgeo.depth": 10, "dgeo.items": 500},
+    ),
+    "dpa": Budget(
+        {**_DPA, "train.batch_size": 128, "train.learning_rate": 2e-3, "train.steps": 33_000},
+        {**_DPA, "train.batch_size": 32, "train.learning_rate": 2e-3, "train.steps": 3000},
     ),
     "dif": Budget({}, {"dif.side": 96, "dif.trees": 300}),
     "ganomaly": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16}),
@@ -85,3 +91,16 @@ BUDGETS: dict[str, Budget] = {
     ),
     "daol": Budget(_GANOMALY, {**_GANOMALY, "daol.base": 16}),
 }
+
+PUBLISHED_FOR: dict[tuple[str, str], dict[str, Any]] = {
+    ("dpa", "paper-camelyon16"): {
+        "dpa.width": 4, "dpa.code": 4, "dpa.side": 8, "dpa.layer": "wide5", "train.learning_rate": 1e-3,
+        "train.steps": 34_666,
+    },
+    ("dpa", "paper-nih-ap"): {
+        "dpa.width": 64, "dpa.code": 64, "train.learning_rate": 5e-4, "train.batch_size": 56, "train.steps": 27_000,
+    },
+    ("dpa", "paper-nih-subset"): {"dpa.layer": "wide5", "train.steps": 16_000},
+    ("dpa", "paper-cifar10"): {"dpa.width": 32, "dpa.code": 32, "train.steps": 5666},
+}  # fmt: skip
+"""What a method's authors changed for one of the data sets, by method and preset."""

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, form_of
+from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, PUBLISHED_FOR, form_of
 from esad.pipeline.settings.config import RunSettings, flat, resolve
 from esad.pipeline.stage.errors import UsageError
 
@@ -153,7 +153,8 @@ def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any
     as_published = bool(preset and preset.startswith("paper"))
     if method in BUDGETS:
         budget = BUDGETS[method]
-        return {"score.kind": "eq9", **(budget.published if as_published else budget.cpu)}
+        of_set = PUBLISHED_FOR.get((method, preset or ""), {})
+        return {"score.kind": "eq9", **(budget.published if as_published else budget.cpu), **of_set}
     chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
     if kind == "table":
         return {**DEEP_SAD_TABLE, **chosen}

@@ -19,6 +19,7 @@ VARIANTS = {
     **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
     "dif": {"dif": {"trees": 20, "side": 32}, "backbone": fake_backbone()},
+    "dpa": {"dpa": {"width": 4, "code": 6}, "backbone": fake_backbone()},
     "dgeo": {"dgeo": {"width": 1, "depth": 10, "items": 20}},
     "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
     "anogan": {"anogan": {"base": 4, "code": 6, "search_steps": 5}},

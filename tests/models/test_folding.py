@@ -38,7 +38,7 @@ def norms(method) -> int:
 def test_most_methods_have_something_to_fold():
     """The tests below would hold for methods without any BatchNorm, too."""
     plain = {name for name in METHODS if not norms(build(settings(name), SHAPE, (0,)))}
-    assert plain == {"oc_svm", "isolation_forest", "ssad", "piad", "dif"}
+    assert plain == {"oc_svm", "isolation_forest", "ssad", "piad", "dif", "dpa"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -16,7 +16,7 @@ from esad.models.methods.registry import METHODS
 from esad.models.training.fit import TrainingStep
 from esad.pipeline.cli.app import app, call
 from esad.pipeline.report import report
-from esad.pipeline.settings.budgets import BUDGETS
+from esad.pipeline.settings.budgets import BUDGETS, PUBLISHED_FOR
 from esad.pipeline.settings.config import RunSettings, resolve
 from esad.pipeline.settings.presets import PAPER_SETS, PRESETS, preset_settings, run_settings
 from esad.pipeline.stage.errors import EsadError, UsageError
@@ -84,6 +84,7 @@ def test_a_method_with_a_training_of_its_own_has_it_as_published_and_for_a_cpu(m
     name = method.partition(",")[0]
     settings = resolve(RunSettings, *preset_settings("radiographs", preset, method), {"method": name})
     chosen = {**BUDGETS[method][column], **({"train.steps": 300} if preset == "demo" else {})}
+    chosen |= PUBLISHED_FOR.get((method, preset), {})
     if "train.steps" in chosen and chosen["train.steps"] is not None:
         chosen["train.epochs"] = None
     for dotted, value in chosen.items():
