@@ -278,12 +278,22 @@ class DpaSettings(Settings):
     (other-methods.md#dpa)."""
 
 
+class TlsadSettings(Settings):
+    """TLSAD, our reading (Feng et al. 2021; other-methods.md#tlsad)."""
+
+    layers: list[Layer] = Field(["stage3", "stage5"], min_length=1)
+    """Layers of the backbone whose means the encoder learns (other-methods.md#tlsad)."""
+    transfer: float = Field(1.0, ge=0)
+    """Weight of learning them beside the sphere (other-methods.md#tlsad)."""
+
+
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
     method: Literal[
         "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
         "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo", "dif", "dpa",
+        "tlsad",
     ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
@@ -308,3 +318,4 @@ class MethodSettings(Settings):
     backbone: BackboneSettings = BackboneSettings()
     dif: DifSettings = DifSettings()
     dpa: DpaSettings = DpaSettings()
+    tlsad: TlsadSettings = TlsadSettings()

@@ -23,6 +23,7 @@ from esad.models.methods.dgeo import DgeoMethod
 from esad.models.methods.esad import EsadMethod
 from esad.models.methods.pretrained.dif import DifMethod
 from esad.models.methods.pretrained.dpa import DpaMethod
+from esad.models.methods.pretrained.tlsad import TlsadMethod
 from esad.models.methods.ss_dgm import SsDgmMethod
 from esad.models.methods.supervised import SupervisedMethod
 from esad.models.settings import MethodSettings
@@ -48,6 +49,7 @@ METHODS: dict[str, type[Method]] = {
     "dgeo": DgeoMethod,
     "dif": DifMethod,
     "dpa": DpaMethod,
+    "tlsad": TlsadMethod,
 }
 
 

@@ -41,6 +41,10 @@ _DGEO = {
 }  # fmt: skip
 
 _DPA = _adam(1e-3, 0.9)
+_TRANSFER = {
+    "train.warmup.optimiser": "adam", "train.warmup.learning_rate": 1e-4, "train.warmup.schedule": "constant",
+    "train.warmup.epochs": 150,
+}  # fmt: skip
 
 _WASSERSTEIN = {**_adam(1e-4, 0.0, 0.9)}
 _ANOGAN = {**_adam(2e-4, 0.5), "train.batch_size": 64, "train.epochs": 20}
@@ -56,6 +60,16 @@ BUDGETS: dict[str, Budget] = {
     "dgeo": Budget(
         {**_DGEO, "train.epochs": 216},  # 3 passes over every item under all 72 transforms
         {**_DGEO, "train.steps": 1000, "dgeo.width": 1, "dgeo.depth": 10, "dgeo.items": 500},
+    ),
+    "tlsad": Budget(
+        {
+            **_adam(1e-4, 0.9),
+            "train.batch_size": 128,
+            "train.epochs": 150,
+            "train.batches": "balanced",
+            **_TRANSFER,
+        },
+        {},  # that of ESAD on pictures
     ),
     "dpa": Budget(
         {**_DPA, "train.batch_size": 128, "train.learning_rate": 2e-3, "train.steps": 33_000},

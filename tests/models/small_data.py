@@ -20,6 +20,7 @@ VARIANTS = {
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
     "dif": {"dif": {"trees": 20, "side": 32}, "backbone": fake_backbone()},
     "dpa": {"dpa": {"width": 4, "code": 6}, "backbone": fake_backbone()},
+    "tlsad": {"backbone": fake_backbone()},
     "dgeo": {"dgeo": {"width": 1, "depth": 10, "items": 20}},
     "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
     "anogan": {"anogan": {"base": 4, "code": 6, "search_steps": 5}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -88,8 +89,7 @@ def test_a_method_with_a_training_of_its_own_has_it_as_published_and_for_a_cpu(m
     if "train.steps" in chosen and chosen["train.steps"] is not None:
         chosen["train.epochs"] = None
     for dotted, value in chosen.items():
-        section, last = dotted.split(".")
-        assert getattr(getattr(settings, section), last) == value, dotted
+        assert reduce(getattr, dotted.split("."), settings) == value, dotted
     assert settings.train.steps or settings.train.epochs
     assert settings.score.kind == "eq9"
 
