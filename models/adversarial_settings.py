@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from esad.models.base_settings import Settings
+from esad.models.base_settings import Layer, Settings
 
 
 class GanomalySettings(Settings):
@@ -128,6 +128,11 @@ class PiadSettings(Settings):
     """Numbers of a code (other-methods.md#piad: 256)."""
     hidden: int = Field(1024, ge=4)
     """Units of the code's critic, in two layers (other-methods.md#piad: 1024)."""
+    error: Literal["perceptual", "l1"] = "perceptual"
+    """How pictures are compared: by what a frozen network sees of them (section `backbone`), or by the mean absolute error, a
+    substitute that needs no weights (other-methods.md#piad)."""
+    layer: Layer = "wide5"
+    """perceptual: the layer of the backbone (other-methods.md#piad: at 1/8 of the side)."""
     critic_steps: int = Field(2, ge=1)
     """Turns of the critics to one of encoder and decoder (other-methods.md#piad: 2)."""
     penalty: float = Field(10.0, ge=0)

@@ -18,7 +18,7 @@ from esad.models.adversarial_settings import (
     PiadSettings,
     PkdganSettings,
 )
-from esad.models.base_settings import Settings
+from esad.models.base_settings import Layer, Settings
 
 
 class NetworkSettings(Settings):
@@ -238,12 +238,6 @@ class DgeoSettings(Settings):
     """By the likelihood of all probabilities, or by the mean probability of the right transform (other-methods.md#dgeo)."""
     items: int = Field(10000, ge=2)
     """Most training items that the Dirichlet distributions are fitted on, drawn by seed (other-methods.md#dgeo: all)."""
-
-
-Layer = Literal[
-    "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head", "wide3", "wide5"
-]
-"""Layers of the backbone (other-methods.md#backbone)."""
 
 
 class DifSettings(Settings):

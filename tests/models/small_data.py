@@ -32,7 +32,8 @@ VARIANTS = {
     "adgan, codes": {"adgan": {"base": 4, "code": 6, "starts": 1, "adapt_generator": False}},
     "ocgan": {"ocgan": {"base": 4, "judge_base": 4, "code": 6}},
     "p_kdgan": {"ganomaly": {"base": 8, "code": 6}, "p_kdgan": {"base": 4}},
-    "piad": {"piad": {"base": 4, "code": 6, "hidden": 8, "reweigh_every": 4}},
+    "piad": {"piad": {"base": 4, "code": 6, "hidden": 8, "reweigh_every": 4}, "backbone": fake_backbone()},
+    "piad, l1": {"piad": {"base": 4, "code": 6, "hidden": 8, "error": "l1"}},
     "daol": {"daol": {"base": 4, "code": 6}},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""

@@ -54,6 +54,7 @@ def test_contributions_sum_to_the_rise_of_the_score(name):
         rise = method.score_terms(x)["eq9"] - method.score_terms(baseline[None])["eq9"]
         inside = x.clone()
     found = contributions(method, inside, baseline, {"eq9": 1.0}, steps=256)
-    assert torch.allclose(found.sum((1, 2)), rise.float(), rtol=0.02, atol=1e-4)
+    atol = max(1e-4, 0.01 * float(rise.abs().max()))  # rises may cancel
+    assert torch.allclose(found.sum((1, 2)), rise.float(), rtol=0.02, atol=atol)
     assert found.shape == (4, 16, 16)
     assert all(parameter.grad is None for parameter in method.parameters())

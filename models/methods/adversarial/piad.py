@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,19 +18,25 @@ from esad.models.detector import Phase, Turn, phase_of_turns
 from esad.models.methods.adversarial.anogan import widths
 from esad.models.methods.adversarial.dcgan import LEAST
 from esad.models.methods.adversarial.players import (
+    PLAYED,
     AdversarialMethod,
     error_term,
     gradient_penalty,
     item_mean,
     normal,
 )
-from esad.models.settings import MethodSettings
+from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.methods.pretrained.perceptual import RelativePerceptualError
+from esad.models.settings import MethodSettings, OptimiserSettings
 from esad.models.training.batch import Batch
+from esad.models.training.item_pool import ItemPool
 from esad.models.training.turns import parameters_of
 
 CRITICS_RATE = 2.5
 """Learning rate of the critics as a multiple of encoder's and decoder's: 5e-4 to 2e-4."""
 SLOPE = 0.2
+BATCH = 64
+"""Pictures that go through the frozen network at once for the statistics of its channels."""
 
 
 class Block(nn.Module):
@@ -88,7 +95,7 @@ class ScaledGradient(torch.autograd.Function):
 class PiadMethod(AdversarialMethod):
     """The critics' turns, then encoder's and decoder's; how much they mind the reconstruction follows from gradients."""
 
-    title: ClassVar[str] = "PIAD with L1 for its perceptual loss (Tuluptceva et al. 2019)"
+    title: ClassVar[str] = "PIAD (Tuluptceva et al. 2019), with EfficientNet-Lite0 or L1"
     weights: Tensor
     """(2,): of the reconstruction in the encoder's and the decoder's loss."""
     measured: Tensor
@@ -110,8 +117,18 @@ class PiadMethod(AdversarialMethod):
             ),
             "of_codes",
         )  # fmt: skip
+        self.perceptual = (
+            RelativePerceptualError(Backbone(settings.backbone, channels), own.layer, "deviation")
+            if own.error == "perceptual"
+            else None
+        )
         self.register_buffer("weights", torch.ones(2))
         self.register_buffer("measured", torch.zeros(()))
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        own = tuple(f"piad.{name}" for name in type(settings.piad).model_fields if name != "layer")
+        return (*PLAYED, *own, *(("backbone", "piad.layer") if settings.piad.error == "perceptual" else ()))
 
     def phases(self) -> list[Phase]:
         critics = parameters_of(self.of_pictures, self.of_codes)
@@ -119,7 +136,15 @@ class PiadMethod(AdversarialMethod):
             Turn("critics", critics, rate=CRITICS_RATE, repeats=self.settings.piad.critic_steps, fresh=True),
             Turn("autoencoder", parameters_of(self.encoder, self.decoder)),
         ]
-        return [phase_of_turns("train", turns, self.settings.train)]
+        statistics = (
+            [Phase("statistics", [], OptimiserSettings(steps=1), labelled=False)] if self.perceptual else []
+        )
+        return [*statistics, phase_of_turns("train", turns, self.settings.train)]
+
+    def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
+        if phase == "statistics" and self.perceptual:
+            unlabelled = np.flatnonzero(items.labels[0] == 0)
+            self.perceptual.fit(x for x, _ in items.batches([unlabelled], BATCH))
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         x, own = self.frame.squares(batch.x), self.settings.piad
@@ -130,7 +155,9 @@ class PiadMethod(AdversarialMethod):
             pictures = self._critics_loss(self.of_pictures, x, made, numbers)
             codes = self._critics_loss(self.of_codes, drawn, z, numbers)
             return {"loss": pictures + codes, "pictures": pictures, "codes": codes}
-        if batch.keys[0][1] % own.reweigh_every == 0:
+        if (
+            batch.keys[0][1] - (self.perceptual is not None)
+        ) % own.reweigh_every == 0:  # after a step for statistics
             self._weigh(x, drawn)
         of_encoder, of_decoder = self.weights
         adversarial, reconstruction = self._aims(x, drawn, of_encoder / of_decoder)
@@ -152,7 +179,13 @@ class PiadMethod(AdversarialMethod):
         """What encoder and decoder have against the critics, and their error, its gradient times `factor` in the encoder."""
         z = self.encoder(x)
         adversarial = -self.of_pictures(self.decoder(drawn)).mean() - self.of_codes(z).mean()
-        return adversarial, (x - self.decoder(ScaledGradient.apply(z, factor))).abs().mean()
+        return adversarial, self._errors(x, self.decoder(ScaledGradient.apply(z, factor))).mean()
+
+    def _errors(self, x: Tensor, made: Tensor) -> Tensor:
+        """(B,) of squares in [-1, 1]."""
+        if self.perceptual is None:
+            return item_mean((x - made).abs())
+        return self.perceptual(self.frame.pictures(x), self.frame.pictures(made))
 
     def _weigh(self, x: Tensor, drawn: Tensor) -> None:
         """Move each network's weight to the median ratio, over its tensors, of the norms of the two aims' gradients."""
@@ -180,4 +213,4 @@ class PiadMethod(AdversarialMethod):
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         squares = self.frame.squares(x)
         made = self.decoder(self.encoder(squares))
-        return error_term(item_mean((squares - made).abs()), self.frame.pictures(made))
+        return error_term(self._errors(squares, made), self.frame.pictures(made))

@@ -18,7 +18,7 @@ from esad.models.training.fit import TrainingData, TrainingStep, fit
 from tests.models.small_data import pictures, scores, settings
 
 CPU, SHAPE = torch.device("cpu"), (16, 16, 1)
-PLAYERS = ["ganomaly", "anogan", "anogan, encoder", "adgan", "ocgan", "p_kdgan", "piad", "daol"]
+PLAYERS = ["ganomaly", "anogan", "anogan, encoder", "adgan", "ocgan", "p_kdgan", "piad", "piad, l1", "daol"]
 """All but ALOCC, whose verdict is a matter of luck after so few steps, as published."""
 
 
