@@ -91,6 +91,8 @@ class Method(nn.Module, ABC):
     our_reading: ClassVar[bool] = False
     """Built after a description: its authors published no code, and what they left open is our choice. `OUR_READING` stands
     in the model card and beside every figure."""
+    caution: ClassVar[str] = ""
+    """A sentence of the model card on what the method stands on."""
     needs_anomalies: ClassVar[bool] = False
     """It cannot train without labelled anomalies."""
     pictures_only: ClassVar[bool] = False

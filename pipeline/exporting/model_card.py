@@ -59,7 +59,8 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         loader=PackageLoader("esad.pipeline.exporting"), autoescape=False, keep_trailing_newline=True
     )
     return environment.get_template("model_card.md.j2").render(
-        title=method.title, reading=reading_note(config["method"]), items=items_of(store["kind"]), store=store, counts=counts,
+        title=method.title, reading=reading_note(config["method"]), caution=method.caution,
+        items=items_of(store["kind"]), store=store, counts=counts,
         provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
         overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),
         contract=input_contract(store, config["data"]["crop"]), formula=_formula(config),

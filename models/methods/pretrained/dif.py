@@ -22,7 +22,7 @@ from esad.models.methods.classic.isolation_forest import (
     forest_scores,
 )
 from esad.models.methods.classic.shallow import draw_rows
-from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.methods.pretrained.backbone import CAUTION, Backbone
 from esad.models.networks import PictureScaler
 from esad.models.settings import MethodSettings, OptimiserSettings
 from esad.models.training.batch import Batch
@@ -43,6 +43,7 @@ class DifMethod(Method):
     """Grown on the items without label; nothing is trained in steps."""
 
     title: ClassVar[str] = "DIF (Ouardini et al. 2019), with EfficientNet-Lite0"
+    caution: ClassVar[str] = CAUTION
     pictures_only: ClassVar[bool] = True
     has_gradient = False
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from esad.models.detector import Method, Phase
 from esad.models.methods.adversarial.dcgan import LEAST, Frame
-from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.methods.pretrained.backbone import CAUTION, Backbone
 from esad.models.methods.pretrained.perceptual import RelativePerceptualError
 from esad.models.networks import PictureScaler, at_least_float32
 from esad.models.settings import DpaSettings, MethodSettings, OptimiserSettings
@@ -90,6 +90,7 @@ class DpaMethod(Method):
     """Statistics of the backbone's channels, then an autoencoder; unlabelled items only."""
 
     title: ClassVar[str] = "DPA (Shvetsova et al. 2021), with EfficientNet-Lite0"
+    caution: ClassVar[str] = CAUTION
     pictures_only: ClassVar[bool] = True
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from esad.models.detector import TRAINING, Method, Phase, group_mean, single_term
 from esad.models.methods.hypersphere import centre_of
-from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.methods.pretrained.backbone import CAUTION, Backbone
 from esad.models.methods.pretrained.perceptual import item_mean
 from esad.models.networks import PictureScaler, at_least_float32, table6_widths
 from esad.models.settings import MethodSettings, OptimiserSettings
@@ -51,6 +51,7 @@ class TlsadMethod(Method):
     title: ClassVar[str] = "TLSAD, our reading (Feng et al. 2021)"
     our_reading: ClassVar[bool] = True
     needs_anomalies: ClassVar[bool] = True
+    caution: ClassVar[str] = CAUTION
     pictures_only: ClassVar[bool] = True
     centre: Tensor
     mean: Tensor

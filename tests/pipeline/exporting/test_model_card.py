@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from esad.models.detector import OUR_READING
+from esad.models.methods.pretrained.backbone import CAUTION
 from esad.models.methods.registry import METHODS
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.exporting.input_contract import input_contract
@@ -14,6 +15,7 @@ from esad.pipeline.report import report
 from esad.pipeline.score import score
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.train import train
+from tests.models.small_data import tiny
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -46,6 +48,15 @@ def test_the_card_of_a_description_built_here_says_so(tmp_path, monkeypatch):
     assert found.message.endswith(OUR_READING)
     assert OUR_READING in found.summary["note"]
     assert OUR_READING in report([tmp_path / "run"]).out.read_text()
+
+
+def test_the_card_says_what_a_method_stands_on_and_not_where_it_lies(tmp_path):
+    make_store(tmp_path, "images")
+    short = {**QUICK, "train.steps": 4, "method": "dif", **tiny("dif")}
+    train(tmp_path / "store", tmp_path / "run", None, [short])
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert CAUTION in card
+    assert short["backbone.weights"] not in card
 
 
 @pytest.mark.parametrize(
