@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
 
 ONLY_SOME = {"second_encoder", "linear", "gate"}
+OUR_READING = (
+    "Our reading of a description: its authors published no code, and what the paper leaves open was chosen here. A figure of it "
+    "is not a reproduction of theirs."
+)
 NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name not in ONLY_SOME)
 """The settings of the encoder and decoder that all methods share."""
 LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
@@ -34,17 +38,45 @@ TRAINING = tuple(f"train.{name}" for name in TrainSettings.model_fields if name 
 """The settings of a training in steps."""
 
 
+Built = TypeVar("Built", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one player, a generator or a critic, does within a step: it trains its parameters by an optimiser of its own.
+
+    `Method.losses` gets a batch whose `turn` is `name`. Other players' networks may be used there and do not change.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    rate: float = 1.0
+    """Its learning rate as a multiple of the phase's."""
+    repeats: int = 1
+    """How often it is taken within a step."""
+    fresh: bool = False
+    """Each repeat has a batch of its own, drawn by seed, step, turn and repeat; otherwise all see the step's."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training: which parameters, how they are optimised, and whether labelled items take part.
 
-    One without parameters is a fit in closed form: one step, and `Method.begin` is all of it.
+    One without parameters is a fit in closed form: one step, and `Method.begin` is all of it. With `turns` a step is of
+    several players, `parameters` are those of all, and `optimiser` says length, kind and learning rates.
     """
 
     name: str
     parameters: list[nn.Parameter]
     optimiser: OptimiserSettings
     labelled: bool
+    turns: tuple[Turn, ...] = ()
+
+
+def phase_of_turns(name: str, turns: Sequence[Turn], optimiser: OptimiserSettings) -> Phase:
+    """A phase of several players on the unlabelled items."""
+    parameters = [parameter for turn in turns for parameter in turn.parameters]
+    return Phase(name, parameters, optimiser, labelled=False, turns=tuple(turns))
 
 
 class Method(nn.Module, ABC):
@@ -54,10 +86,21 @@ class Method(nn.Module, ABC):
     computed rather than learnt in steps (a centre, support vectors, trees).
     """
 
+    title: ClassVar[str]
+    """What it is called where people read of it, with its source."""
+    our_reading: ClassVar[bool] = False
+    """Built after a description: its authors published no code, and what they left open is our choice. `OUR_READING` stands
+    in the model card and beside every figure."""
+    caution: ClassVar[str] = ""
+    """A sentence of the model card on what the method stands on."""
     needs_anomalies: ClassVar[bool] = False
     """It cannot train without labelled anomalies."""
-    has_gradient: ClassVar[bool] = True
+    pictures_only: ClassVar[bool] = False
+    """It is made of convolutions and has no reading for rows of a table."""
+    has_gradient: bool = True
     """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
+    searches: bool = False
+    """Its score is the end of an optimisation per item, not a forward pass: nothing to export."""
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
@@ -65,10 +108,15 @@ class Method(nn.Module, ABC):
         return (*NETWORK, *TRAINING, "train.warmup")
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
-        """`shape` of one stored item: (H, W, C) or (D,). ValueError for several seeds on pictures."""
+        """`shape` of one stored item: (H, W, C) or (D,).
+
+        ValueError for several seeds on pictures, and for rows of a table where the method is for pictures only.
+        """
         super().__init__()
         self.settings, self.shape, self.seeds = settings, tuple(shape), tuple(seeds)
         self.pictures = len(self.shape) == 3
+        if self.pictures_only and not self.pictures:
+            raise ValueError(f"method {settings.method} is for pictures; rows of a table need another.")
         if self.pictures and len(self.seeds) > 1:
             raise ValueError("Several seeds at once are for tables; train pictures one seed at a time.")
         if self.pictures:
@@ -105,7 +153,7 @@ class Method(nn.Module, ABC):
         of_item = gated and network.gate == "item"
         return LinearCode(self.scaler.scaled_shape, network.linear, channels, of_item)
 
-    def _seeded(self, build: Callable[[], nn.Module], name: str) -> nn.Module:
+    def _seeded(self, build: Callable[[], Built], name: str) -> Built:
         """Build a module whose initial weights follow from the seed alone, leaving the global stream untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(self.seeds[0], f"initial {name}").initial_seed())
@@ -160,13 +208,19 @@ class Method(nn.Module, ABC):
         buffers: training that goes on from inside the phase finds them in the checkpoint and does not call it again.
         """
 
+    @classmethod
+    def reconstructs(cls) -> bool:
+        """Whether it gives `x_hat`, by one forward pass."""
+        return cls.reconstruct is not Method.reconstruct
+
     @abstractmethod
     def phases(self) -> list[Phase]:
         """The phases of training, in order."""
 
     @abstractmethod
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised.
+        """Terms of the loss, each () for pictures or (S,) for tables; `loss` is what is minimised, of a phase of several
+        players by the one whose turn `batch.turn` is.
 
         Never called for a phase without parameters.
         """

@@ -20,9 +20,10 @@ def folded(method: Method) -> Method:
     """A copy of `method` in evaluation mode whose convolutions include their BatchNorm; the method itself is left as it is.
 
     It is for scores and gradients with respect to items: its parameters have other names and cannot be trained. A method
-    without such pairs, or folded before, is returned itself, in evaluation mode.
+    without such pairs, or folded before, is returned itself, in evaluation mode; so is one that searches: a search that changes
+    weights takes another way where BatchNorm's are among them.
     """
-    if next(_pairs(method), None) is None:
+    if next(_pairs(method), None) is None or method.searches:
         return method.eval()
     with torch.inference_mode(False), torch.no_grad():
         copy = deepcopy(method, {id(method.settings): method.settings}).eval()
@@ -39,14 +40,14 @@ def _pairs(method: Method) -> Iterator[tuple[nn.Sequential, int]]:
             for place in reversed(range(len(module) - 1)):
                 norm = module[place + 1]
                 if (
-                    type(module[place]) is nn.Conv2d
+                    type(module[place]) in {nn.Conv2d, nn.ConvTranspose2d}
                     and isinstance(norm, _BatchNorm)
                     and norm.running_var is not None
                 ):
                     yield module, place
 
 
-def _take_in(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
+def _take_in(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: _BatchNorm) -> None:
     """Have `convolution` do what `norm` behind it does, computed in float64; its weights stay as they lie in memory."""
     weight, mean, variance = convolution.weight, norm.running_mean, norm.running_var
     assert mean is not None
@@ -59,5 +60,6 @@ def _take_in(convolution: nn.Conv2d, norm: _BatchNorm) -> None:
         shift = shift + norm.bias
     if convolution.bias is not None:
         shift = shift + convolution.bias * scale
-    convolution.weight = nn.Parameter((weight * scale[:, None, None, None]).to(weight), requires_grad=False)
+    outputs = (1, -1, 1, 1) if isinstance(convolution, nn.ConvTranspose2d) else (-1, 1, 1, 1)
+    convolution.weight = nn.Parameter((weight * scale.view(outputs)).to(weight), requires_grad=False)
     convolution.bias = nn.Parameter(shift.to(weight), requires_grad=False)

@@ -19,6 +19,11 @@ class Rule(NamedTuple):
     why: str
 
 
+def optimiser_at(settings: MethodSettings, section: str) -> str:
+    """The optimiser of `train` or `train.warmup`."""
+    return (settings.train if section == "train" else settings.train.warmup).optimiser
+
+
 RULES = (
     Rule(
         ("network.hidden", "network.code", "network.affine", "network.bias"),
@@ -70,6 +75,19 @@ RULES = (
         ("train.warmup.momentum",),
         lambda settings, _: settings.train.warmup.optimiser == "adam",
         "Adam has none of its kind",
+    ),
+    *(
+        Rule(
+            (f"{section}.beta1", f"{section}.beta2"),
+            lambda settings, _, at=section: optimiser_at(settings, at) != "adam",
+            "they belong to Adam",
+        )
+        for section in ("train", "train.warmup")
+    ),
+    Rule(
+        ("backbone.sha256",),
+        lambda settings, _: settings.backbone.weights is None,
+        "backbone.weights = null takes the installed package, whose file is known",
     ),
     Rule(("train.epochs",), lambda settings, _: settings.train.steps is not None, "train.steps wins over it"),
     Rule(

@@ -6,13 +6,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values are checked."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, use_attribute_docstrings=True)
+from esad.models.adversarial_settings import (
+    AdganSettings,
+    AloccSettings,
+    AnoganSettings,
+    DaolSettings,
+    GanomalySettings,
+    OcganSettings,
+    PiadSettings,
+    PkdganSettings,
+)
+from esad.models.base_settings import Layer, Settings
 
 
 class NetworkSettings(Settings):
@@ -87,12 +93,16 @@ class PhiSettings(Settings):
 class OptimiserSettings(Settings):
     """One phase of training."""
 
-    optimiser: Literal["sgd", "adam"] = "sgd"
+    optimiser: Literal["sgd", "adam", "rmsprop"] = "sgd"
     """Paper 6.3: SGD."""
     learning_rate: float = Field(0.1, gt=0)
     """Learning rate at the start (paper 6.3: 0.1)."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of SGD (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
+    """Momentum of SGD and RMSProp (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Adam's decay of the mean gradient (PyTorch's default; adversaries are often trained with 0.5 or 0)."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Adam's decay of the mean square of the gradient (PyTorch's default)."""
     weight_decay: float = Field(0.0, ge=0)
     """Paper 6.3: PyTorch's default, none (decisions.md#a15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"
@@ -208,12 +218,77 @@ class SsadSettings(KernelSettings):
     """eta_l: the same of a labelled one (paper 6.5: 1)."""
 
 
+class BackboneSettings(Settings):
+    """The network trained on ImageNet that some methods look through (other-methods.md#backbone)."""
+
+    weights: str | None = None
+    """A file of weights of EfficientNet-Lite0; null = that of the installed package (other-methods.md#backbone)."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the file at `weights`; null = the published one's. Other weights need it (other-methods.md#backbone)."""
+
+
+class DgeoSettings(Settings):
+    """DGEO (Golan and El-Yaniv 2018; other-methods.md#dgeo)."""
+
+    width: int | None = Field(None, ge=1)
+    """Widening of the wide residual network; null = 4 up to a side of 32 pixels, else 8 (other-methods.md#dgeo)."""
+    depth: Literal[10, 16, 22, 28] | None = None
+    """Its layers; null = 10 up to a side of 32 pixels, else 16 (other-methods.md#dgeo)."""
+    score: Literal["dirichlet", "simple"] = "dirichlet"
+    """By the likelihood of all probabilities, or by the mean probability of the right transform (other-methods.md#dgeo)."""
+    items: int = Field(10000, ge=2)
+    """Most training items that the Dirichlet distributions are fitted on, drawn by seed (other-methods.md#dgeo: all)."""
+
+
+class DifSettings(Settings):
+    """DIF: ImageNet features and an isolation forest (Ouardini et al. 2019; other-methods.md#dif)."""
+
+    layers: list[Layer] = Field(
+        ["stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head"], min_length=1
+    )
+    """Layers of the backbone whose means are the forest's columns (other-methods.md#dif)."""
+    side: int | None = Field(224, ge=16)
+    """Pictures are resized to this side; null = as they are (other-methods.md#dif)."""
+    trees: int = Field(100, ge=1)
+    """Trees (other-methods.md#dif: 100)."""
+    samples: int = Field(256, ge=2)
+    """Items a tree is grown on (other-methods.md#dif: 256)."""
+
+
+class DpaSettings(Settings):
+    """DPA, the deep perceptual autoencoder (Shvetsova et al. 2021; other-methods.md#dpa)."""
+
+    width: int = Field(16, ge=2)
+    """Channels of all layers (other-methods.md#dpa: 4 on Camelyon16, 64 on NIH AP, 16 on NIH PA)."""
+    code: int = Field(16, ge=1)
+    """Channels of a code (other-methods.md#dpa: 4, 64 and 16)."""
+    side: Literal[1, 4, 8] = 1
+    """Side of a code (other-methods.md#dpa: 8 on Camelyon16, 1 on NIH)."""
+    layer: Layer = "wide3"
+    """Layer of the backbone by which pictures are compared (other-methods.md#dpa: at 1/8 of the side on Camelyon16 and the
+    NIH subset, at 1/4 on NIH AP and PA)."""
+    divisor: Literal["deviation", "variance"] = "deviation"
+    """What a channel is divided by: its standard deviation, or, as in the published code, its variance
+    (other-methods.md#dpa)."""
+
+
+class TlsadSettings(Settings):
+    """TLSAD, our reading (Feng et al. 2021; other-methods.md#tlsad)."""
+
+    layers: list[Layer] = Field(["stage3", "stage5"], min_length=1)
+    """Layers of the backbone whose means the encoder learns (other-methods.md#tlsad)."""
+    transfer: float = Field(1.0, ge=0)
+    """Weight of learning them beside the sphere (other-methods.md#tlsad)."""
+
+
 class MethodSettings(Settings):
     """All that a method needs to build its networks and compute its losses."""
 
     method: Literal[
-        "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad"
-    ] = "esad"
+        "esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm", "oc_svm", "isolation_forest", "ssad",
+        "ganomaly", "anogan", "alocc", "adgan", "ocgan", "p_kdgan", "piad", "daol", "dgeo", "dif", "dpa",
+        "tlsad",
+    ] = "esad"  # fmt: skip
     """The detector to train."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
@@ -225,3 +300,16 @@ class MethodSettings(Settings):
     oc_svm: OcSvmSettings = OcSvmSettings()
     isolation_forest: IsolationForestSettings = IsolationForestSettings()
     ssad: SsadSettings = SsadSettings()
+    ganomaly: GanomalySettings = GanomalySettings()
+    anogan: AnoganSettings = AnoganSettings()
+    alocc: AloccSettings = AloccSettings()
+    adgan: AdganSettings = AdganSettings()
+    ocgan: OcganSettings = OcganSettings()
+    p_kdgan: PkdganSettings = PkdganSettings()
+    piad: PiadSettings = PiadSettings()
+    daol: DaolSettings = DaolSettings()
+    dgeo: DgeoSettings = DgeoSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    dif: DifSettings = DifSettings()
+    dpa: DpaSettings = DpaSettings()
+    tlsad: TlsadSettings = TlsadSettings()

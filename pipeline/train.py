@@ -69,6 +69,7 @@ def train(
     to the trainer (`esad.pipeline.training.engine.run_engine`). Raises UsageError (settings), EsadError (data, non-finite loss,
     other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
+    from esad.models.methods.registry import METHODS
     from esad.pipeline.monitoring.tracking import check_address
     from esad.pipeline.settings.ignored import warnings_of_run
     from esad.pipeline.settings.presets import run_settings
@@ -85,6 +86,11 @@ def train(
         say(warning)
     if several() and opened.kind == "table":
         raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
+    if opened.kind == "table" and METHODS[settings.method].pictures_only:
+        raise UsageError(
+            f"{opened.root}: method {settings.method} is for pictures, this store has rows of a table: take another method "
+            "(docs/how-to/choose-a-method.md)."
+        )
     with failures_in_words(out, settings):
         return _train(opened, settings, out, force, mlflow, handlers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ def autoencoder_loss(batch: Batch, x_hat: Tensor, reduction: str, anomalies: boo
 
 class CaeMethod(Method):
     """Trained on the unlabelled items for as many steps as ESAD's two phases have."""
+
+    title: ClassVar[str] = "Plain autoencoder"
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

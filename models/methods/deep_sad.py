@@ -5,6 +5,8 @@ docs/explanation/other-methods.md#deep-sad has it step by step.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ def deep_sad_loss(squared: Tensor, semi_label: Tensor, settings: DeepSadSettings
 class DeepSadMethod(HypersphereMethod):
     """All training items take part in the pre-training, in the centre and in one joint mean; the score is d^2."""
 
+    title: ClassVar[str] = "Deep SAD (Ruff et al. 2020)"
     uses_labels = True
 
     @classmethod

@@ -6,6 +6,7 @@ docs/explanation/other-methods.md#deep-svdd has both objectives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class DeepSvddMethod(HypersphereMethod):
     (paper 6.5: solved on every batch).
     """
 
+    title: ClassVar[str] = "Deep SVDD (Ruff et al. 2018)"
     uses_labels = False
     radius: Tensor
     """(S,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -124,6 +125,8 @@ def esad_losses(
 
 class EsadMethod(Method):
     """Optional warm-up of Enc1 and Dec as an autoencoder, then all three networks end to end."""
+
+    title: ClassVar[str] = "ESAD (Huang et al.)"
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

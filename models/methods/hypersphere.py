@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,17 @@ def push_from_zero(centre: Tensor, gap: float) -> Tensor:
     A unit whose target is 0 could be matched by zero weights (docs/explanation/other-methods.md#deep-sad).
     """
     return torch.where(centre.abs() < gap, gap * centre.sign(), centre)
+
+
+def centre_of(
+    items: ItemPool, chosen: Sequence[np.ndarray], codes: Callable[[Tensor], Tensor], like: Tensor, gap: float
+) -> Tensor:
+    """Mean code (S, 1, K), as `like`, of each seed's chosen items, pushed from zero by `gap`."""
+    total = torch.zeros_like(like)
+    for x, present in items.batches(chosen):
+        total += (codes(x) * present[..., None]).sum(1, keepdim=True)
+    counts = torch.tensor([len(places) for places in chosen]).to(total)
+    return push_from_zero(total / counts[:, None, None], gap)
 
 
 class HypersphereMethod(Method):
@@ -57,11 +68,8 @@ class HypersphereMethod(Method):
         if phase != "train":
             return
         chosen = [np.flatnonzero(self.uses_labels | (labels == 0)) for labels in items.labels]
-        total = torch.zeros_like(self.centre)
-        for x, present in items.batches(chosen):
-            total += (self.codes(x) * present[..., None]).sum(1, keepdim=True)
-        counts = torch.tensor([len(places) for places in chosen]).to(total)
-        self.centre.copy_(push_from_zero(total / counts[:, None, None], self.settings.deep_sad.centre_gap))
+        gap = self.settings.deep_sad.centre_gap
+        self.centre.copy_(centre_of(items, chosen, self.codes, self.centre, gap))
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         if phase == "train":

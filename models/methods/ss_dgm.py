@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,8 @@ def ss_dgm_losses(
 
 class SsDgmMethod(SupervisedMethod):
     """q(y|x) is the supervised classifier, q(z|x,y) and p(x|y,z) are perceptrons; the score is the logit of q(y|x)."""
+
+    title: ClassVar[str] = "SS-DGM, M2 (Kingma et al. 2014)"
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

@@ -17,6 +17,7 @@ from esad.models.training.batch import Batch
 class SupervisedMethod(Method):
     """Binary cross-entropy of labelled anomalies against all others, unlabelled ones taken for normal; score: logit."""
 
+    title: ClassVar[str] = "Supervised classifier"
     needs_anomalies: ClassVar[bool] = True
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from esad.models.training.randomness import generator
+
 
 class SumOverProcesses(torch.autograd.Function):
     """Sum of a tensor over all processes, differentiable: each process's input counts in the loss of every process."""
@@ -64,6 +66,15 @@ class Batch:
     anomalies: bool = True
     share: Share | None = None
     """Set where this is one process's part of a batch."""
+    turn: str = ""
+    """The player that is trained, in a phase of several."""
+    repeat: int = 0
+    """How often it was trained before in this step."""
+
+    def numbers(self, purpose: str) -> torch.Generator:
+        """Random numbers of pictures for this purpose, step, turn and repeat."""
+        seed, step = self.keys[0]
+        return generator(seed, f"{purpose} {self.turn} {self.repeat}", step)
 
     def whole(self, values: Tensor) -> Tensor:
         """Values per item (..., b) to those of the whole batch (..., B), of all processes: what losses are means of."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from esad.models.detector import Method, Phase
+from esad.models.detector import Method, Phase, Turn
 from esad.models.folding import folded
 from esad.models.networks import ColumnScaler, SeedBatchNorm
 from esad.models.training.augment import Augmentation
 from esad.models.training.batch import Batch, Share
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.memory import keep_freed_memory
+from esad.models.training.optimisers import make_optimiser
 from esad.models.training.randomness import sent
 from esad.models.training.ranks import OneProcessOnly, PhaseLosses, Ranks, with_global_statistics
 from esad.models.training.schedule import BatchOrder, learning_rate_factor, phase_steps
+from esad.models.training.turns import PhaseTurns
 
 Items = Tensor | Callable[[np.ndarray], Tensor]
 """Stored items: a tensor (N, H, W, C) uint8 or (N, D) float32, or a function from positions to such a tensor."""
@@ -127,6 +130,7 @@ class TrainingStep:
         self.optimiser: torch.optim.Optimizer | None = None
         self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
         self._phase: Phase | None = None
+        self._turns: PhaseTurns | None = None
         self._ahead: tuple[Any, Tensor, Tensor, bool] = (None, torch.empty(0), torch.empty(0), False)
 
     def _compile(self) -> None:
@@ -142,6 +146,10 @@ class TrainingStep:
         if not method.pictures:
             raise OneProcessOnly(
                 "several processes train pictures; a table trains in one (leave torchrun out)."
+            )
+        if any(phase.turns for phase in method.phases()):
+            raise OneProcessOnly(
+                f"method {name}, of several players, trains in one process (leave torchrun out)."
             )
         closed_form = any(not phase.parameters for phase in method.phases())
         if closed_form or any(isinstance(module, SeedBatchNorm) for module in method.modules()):
@@ -181,12 +189,7 @@ class TrainingStep:
     def _enter(self, phase: Phase) -> torch.optim.Optimizer:
         if self._phase is phase and self.optimiser is not None:
             return self.optimiser
-        chosen = phase.optimiser
-        more: dict[str, Any] = {"lr": chosen.learning_rate, "weight_decay": chosen.weight_decay}
-        if chosen.optimiser == "sgd":
-            self.optimiser = torch.optim.SGD(phase.parameters, momentum=chosen.momentum, fused=True, **more)
-        else:
-            self.optimiser = torch.optim.Adam(phase.parameters, fused=True, **more)
+        self.optimiser, self._turns = make_optimiser(phase.parameters, phase.optimiser), None
         self._phase = phase
         self._losses = PhaseLosses(self.method, phase.name)
         if self.ranks:
@@ -197,6 +200,11 @@ class TrainingStep:
                 self._losses, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
         return self.optimiser
+
+    def _players(self, phase: Phase) -> PhaseTurns:
+        if self._turns is None or self._phase is not phase:
+            self._turns, self._phase, self.optimiser = PhaseTurns(self.method, phase, self.rate), phase, None
+        return self._turns
 
     def _begin(self, phase: Phase) -> None:
         """Let the method compute what it does not learn in steps, from all items."""
@@ -214,7 +222,9 @@ class TrainingStep:
         return self.method.scaler(self.augmentation.centre(x[0]) if self.method.pictures else x)
 
     def state(self) -> dict[str, Any] | None:
-        """State of the current phase's optimiser and of the scale of fp16's gradients, for a checkpoint."""
+        """State of the current phase's optimisers and of the scale of fp16's gradients, for a checkpoint."""
+        if self._turns:
+            return self._turns.state()
         if self.optimiser is None:
             return None
         return {**self.optimiser.state_dict(), "gradient_scale": self.gradient_scaler.state_dict()}
@@ -226,16 +236,18 @@ class TrainingStep:
             if scale:  # empty but for fp16
                 self.gradient_scaler.load_state_dict(scale)
             phase, first, _ = self.phase_at(step)
-            if step > first:
+            if step > first and phase.turns:
+                self._players(phase).load(optimiser)
+            elif step > first:
                 self._enter(phase).load_state_dict(optimiser)
 
-    def batch(self, step: int) -> Batch:
-        """The scaled and augmented batch of a step."""
+    def batch(self, step: int, order: str | None = None) -> Batch:
+        """The scaled and augmented batch of a step; `order` names another shuffled order of the phase's items."""
         phase, first, _ = self.phase_at(step)
         keys = [(seed, step) for seed in self.method.seeds]
         epoch = (step - first) / self.orders[0].steps_per_epoch(phase.labelled)
         if self.method.pictures:
-            positions, semi = (drawn[0] for drawn in self._order(phase, step - first, 1))
+            positions, semi = (drawn[0] for drawn in self._order(phase, step - first, 1, order))
             share = None
             if self.ranks:
                 places = self.ranks.places(semi)
@@ -253,13 +265,25 @@ class TrainingStep:
         here = slice(place * size, (place + 1) * size)
         return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch, self._ahead[3])
 
+    def _batch_of_turn(self, step: int, turn: Turn, repeat: int) -> Batch:
+        """The step's own batch for the last repeat of a turn; for those before, of a fresh turn, one of its own order."""
+        phase = self.phase_at(step)[0]
+        name = (
+            phase.name
+            if not turn.fresh or repeat == turn.repeats - 1
+            else f"{phase.name} {turn.name} {repeat}"
+        )
+        return replace(self.batch(step, name), turn=turn.name, repeat=repeat)
+
     def _to_device(self, values: np.ndarray) -> Tensor:
         return sent(torch.from_numpy(values), self.device)
 
-    def _order(self, phase: Phase, start: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    def _order(
+        self, phase: Phase, start: int, steps: int, name: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Positions and semi-labels (S, steps * B) of the batches from `start` on."""
         drawn = [
-            [order(step, phase.name, phase.labelled) for step in range(start, start + steps)]
+            [order(step, name or phase.name, phase.labelled) for step in range(start, start + steps)]
             for order in self.orders
         ]
         positions, semi = (
@@ -277,10 +301,13 @@ class TrainingStep:
             self._begin(phase)
         if not phase.parameters:
             return {"loss": torch.zeros(() if self.method.pictures else len(self.method.seeds))}
-        optimiser = self._enter(phase)
-        assert self._losses is not None
         chosen = phase.optimiser
         factor = learning_rate_factor(chosen.schedule, step - first, steps, chosen.milestone)
+        if phase.turns:
+            self.method.train()
+            return self._players(phase).step(partial(self._batch_of_turn, step), factor)
+        optimiser = self._enter(phase)
+        assert self._losses is not None
         for group in optimiser.param_groups:
             group["lr"] = self.rate * phase.optimiser.learning_rate * factor
         if not self.method.training:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from esad.models.settings import Settings
+from esad.models.base_settings import Settings
 from esad.pipeline.settings.config import RunSettings, nearest, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, preset_settings
 from esad.pipeline.stage.errors import UsageError
@@ -79,6 +79,8 @@ class Grid(Settings):
             method, oracle = own.pop("method", name), own.pop("oracle", False)
             if method not in METHODS:
                 raise ValueError(f"method {method!r} is unknown: did you mean {nearest(method, METHODS)!r}?")
+            if METHODS[method].pictures_only:
+                raise ValueError(f"method {method!r} is for pictures; a benchmark is of tables.")
             rows[name] = {"method": method, "oracle": oracle, "settings": own}
         return rows
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
 from esad.pipeline.evaluation.item_figures import by_term, by_view, figures, localisation
+from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.evaluation.split_overlap import split_overlap
 from esad.pipeline.runs.run_folder import read_config
 from esad.pipeline.scoring.open_scores import Scores
@@ -63,6 +64,7 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "localisation": localisation(scores, items),
         "slides": slides.summary if slides else None,
         "overlap": split_overlap(scores.run) if which == "test part" else None,
+        "note": reading_note(read_config(scores.run)["method"]) or None,
     }
 
 

@@ -14,6 +14,7 @@ def sentence(content: dict[str, Any]) -> str:
         _on_items(content),
         _on_slides(content["slides"]),
         overlap_sentence(shared) if shared else "",
+        content.get("note") or "",
     ]
     return " ".join(part for part in words if part)
 
@@ -62,3 +63,11 @@ def _on_slides(slides: dict[str, Any] | None) -> str:
 
 def _with_interval(value: float, interval: list[float] | None) -> str:
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else f"{value:.3f}"
+
+
+def reading_note(method: str) -> str:
+    """The sentence to print wherever figures of `method` are; empty for one whose code was published."""
+    from esad.models.detector import OUR_READING
+    from esad.models.methods.registry import METHODS
+
+    return f"{METHODS[method].title}: {OUR_READING}" if METHODS[method].our_reading else ""

@@ -22,7 +22,7 @@ from esad.pipeline.exporting.bundle_configs import (
     train,
 )
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.exporting.model_card import TITLES, data_manifest, model_card
+from esad.pipeline.exporting.model_card import data_manifest, model_card
 from esad.pipeline.exporting.onnx_model import OUTPUTS
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.scores import score_formula
@@ -135,8 +135,11 @@ def _network(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _metadata(run: Run) -> dict[str, Any]:
     """The contract, by the keys of MONAI's specification."""
+    from esad.models.methods.registry import METHODS
+
     height, width, channels = run.store["shape"]
     sentences = input_contract(run.store, run.settings.data.crop)
+    title = METHODS[run.settings.method].title
     names = ["grey"] if channels == 1 else ["red", "green", "blue"]
     manifest = data_manifest(run.store)
     image = {
@@ -154,9 +157,9 @@ def _metadata(run: Run) -> dict[str, Any]:
         "monai_version": version("monai"), "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
         "required_packages_version": {name: version(name) for name in ("esad", "pytorch-ignite", "pillow")},
-        "name": f"{TITLES[run.settings.method]}, trained on {run.store['name']}",
+        "name": f"{title}, trained on {run.store['name']}",
         "task": f"Anomaly scores of {run.store['kind']}",
-        "description": f"{TITLES[run.settings.method]}. A high score is unlike the normals of training. {' '.join(sentences)}",
+        "description": f"{title}. A high score is unlike the normals of training. {' '.join(sentences)}",
         "authors": "whoever trained it, with esad", "copyright": "of whoever trained it",
         **({"data_source": manifest.source, "references": manifest.citations} if manifest else {}),
         "data_type": "image files", "image_classes": image["description"],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.explained import explained_sentence
+from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.runs.run_files import read_assignments, read_config, read_normals, read_provenance
@@ -18,13 +19,6 @@ from esad.pipeline.stage.outcome import items_of
 if TYPE_CHECKING:
     from esad.data_manifests.loader import DataManifest
 
-TITLES = {
-    "esad": "ESAD (Huang et al.)", "cae": "Plain autoencoder", "deep_sad": "Deep SAD (Ruff et al. 2020)",
-    "deep_svdd": "Deep SVDD (Ruff et al. 2018)", "supervised": "Supervised classifier",
-    "ss_dgm": "SS-DGM, M2 (Kingma et al. 2014)", "oc_svm": "One-class SVM (Schölkopf et al. 2001)",
-    "isolation_forest": "Isolation forest (Liu et al. 2008)", "ssad": "SSAD (Görnitz et al. 2013)",
-}  # fmt: skip
-RECONSTRUCTING = ("esad", "cae")
 CHOSEN = (
     "network.width", "network.linear", "loss.lambda1", "loss.lambda2", "train.optimiser", "train.learning_rate", "train.batch_size",
     "data.where", "data.labelled", "data.split", "data.crop", "data.flip", "score.kind",
@@ -47,8 +41,10 @@ def model_card(run: Path, metrics: str | None = None) -> str:
     """The card as Markdown, from a run's files but the weights; `metrics` is where its figures will be, to link to."""
     from jinja2 import Environment, PackageLoader
 
+    from esad.models.methods.registry import METHODS
+
     config = read_config(run)
-    store, provenance = config["store"], read_provenance(run)
+    store, provenance, method = config["store"], read_provenance(run), METHODS[config["method"]]
     assignments, normals = read_assignments(run), read_normals(run)
     trained = assignments.loc[assignments["part"] == "train", "semi_label"]
     held = set(assignments.loc[assignments["part"] == "validation", "item_id"])
@@ -63,12 +59,13 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         loader=PackageLoader("esad.pipeline.exporting"), autoescape=False, keep_trailing_newline=True
     )
     return environment.get_template("model_card.md.j2").render(
-        title=TITLES[config["method"]], items=items_of(store["kind"]), store=store, counts=counts,
+        title=method.title, reading=reading_note(config["method"]), caution=method.caution,
+        items=items_of(store["kind"]), store=store, counts=counts,
         provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
         overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),
         contract=input_contract(store, config["data"]["crop"]), formula=_formula(config),
         explained=explained_sentence(reconstruction) if reconstruction else "",
-        reconstructs=config["method"] in RECONSTRUCTING, metrics=metrics,
+        reconstructs=method.reconstructs(), metrics=metrics,
     )  # fmt: skip
 
 

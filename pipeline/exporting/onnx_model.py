@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.exporting.model_card import RECONSTRUCTING
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from esad.models.detector import Method
     from esad.models.scorer import StoredItemScorer
     from esad.preprocessing.store.store import Store
 
@@ -38,6 +38,15 @@ def stored_item_scorer(run: Run) -> StoredItemScorer:
     return StoredItemScorer(run.method(torch.device("cpu")), run.settings.data.crop, formula).eval()
 
 
+def refuse_search(run: Run, method: Method, what: str) -> None:
+    """EsadError where the method's score is no forward pass, so that no file of one can hold it."""
+    if method.searches:
+        raise EsadError(
+            f"{run.root}: method {run.settings.method} searches for each item's score by an optimisation, which {what} cannot "
+            f"hold; use `esad score`."
+        )
+
+
 def write_onnx(run: Run, path: Path) -> None:
     """Write the file. Input `items`: (N, H, W, C) uint8 or (N, D) float32, as stored, any N; outputs as
     `StoredItemScorer` says: OUTPUTS and, where the method reconstructs, `x_hat`.
@@ -49,8 +58,11 @@ def write_onnx(run: Run, path: Path) -> None:
     shape = run.store["shape"]
     pictures = len(shape) == 3
     example = torch.zeros(2, *shape, dtype=torch.uint8 if pictures else torch.float32)
-    names = [*OUTPUTS, *(["x_hat"] if run.settings.method in RECONSTRUCTING else [])]
+    names = list(OUTPUTS)
     scorer = stored_item_scorer(run)
+    refuse_search(run, scorer.method, "ONNX")
+    if scorer.method.reconstructs():
+        names.append("x_hat")
     try:
         import onnxscript  # noqa: F401  # torch's exporter needs it
 

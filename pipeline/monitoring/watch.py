@@ -168,7 +168,9 @@ class TrainingWatch:
         figures = self._looked_at(number)
         if phase.name == "warmup":  # of the first encoder and the decoder alone
             figures = {name: value for name, value in figures.items() if "z_hat" not in name}
-        if 2 * (number + 1 - first) >= steps:
+        if (
+            2 * (number + 1 - first) >= steps and not phase.turns
+        ):  # adversaries' codes have another size from the start
             self.collapse.check(figures, phase.name)
         self.table.add(phase.name, (number + 1 - first) / epoch, steps / epoch, means, figures, seconds)
         return figures

@@ -148,9 +148,12 @@ class Run:
         """The trained method in evaluation mode; EsadError where the weights do not fit the settings."""
         from esad.models.methods.registry import build
 
-        method = build(
-            self.settings, self.augmentation.shape(tuple(self.store["shape"])), (self.settings.seed,)
-        )
+        try:
+            method = build(
+                self.settings, self.augmentation.shape(tuple(self.store["shape"])), (self.settings.seed,)
+            )
+        except ValueError as error:  # weights of another package are not here
+            raise EsadError(f"{self.root}: {error}") from error
         path = self.root / "model.safetensors"
         try:
             method.load_state_dict(read_weights(self.root))

@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from esad.models.settings import MethodSettings, Settings
+from esad.models.base_settings import Settings
+from esad.models.settings import MethodSettings
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -268,6 +269,11 @@ def _flatten(content: Mapping[str, Any], model: type[BaseModel], prefix: str = "
         else:
             flat[name] = value
     return flat
+
+
+def flat(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer of settings of a run, nested or dotted, by dotted names."""
+    return _flatten(layer, RunSettings)
 
 
 def number_if_scientific(value: Any) -> Any:

@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, PUBLISHED_FOR, form_of
+from esad.pipeline.settings.config import RunSettings, flat, resolve
 from esad.pipeline.stage.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,13 +146,19 @@ CHOOSES_BY_VALIDATION = {"oc_svm", "ssad"}
 
 
 def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any]:
-    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with."""
+    """What a method other than ESAD and the plain autoencoder, which share ESAD's, is trained with: its own budget, or
+    Deep SAD's settings."""
     if method in {"esad", "cae"}:
         return {}
+    as_published = bool(preset and preset.startswith("paper"))
+    if method in BUDGETS:
+        budget = BUDGETS[method]
+        of_set = PUBLISHED_FOR.get((method, preset or ""), {})
+        return {"score.kind": "eq9", **(budget.published if as_published else budget.cpu), **of_set}
     chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
     if kind == "table":
         return {**DEEP_SAD_TABLE, **chosen}
-    return {**(PAPER_OTHER_PICTURES if preset and preset.startswith("paper") else OTHER_PICTURES), **chosen}
+    return {**(PAPER_OTHER_PICTURES if as_published else OTHER_PICTURES), **chosen}
 
 
 def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[dict[str, Any]]:
@@ -236,4 +243,7 @@ def preset_layers(
     """The layers that `run_settings` resolves."""
     method = next((layer["method"] for layer in reversed(overrides) if layer.get("method")), "esad")
     published = protocol_settings(store.settings) if store.kind == "tiles" else {}
-    return [*preset_settings(store.kind, preset, method), published, *overrides]
+    if published and method in NEVER_FLIPPED:
+        published = {**published, "data.flip": "none"}
+    stated = {name: value for layer in overrides for name, value in flat(layer).items()}
+    return [*preset_settings(store.kind, preset, form_of(method, stated)), published, *overrides]

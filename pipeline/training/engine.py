@@ -42,7 +42,8 @@ class Diverged(CannotTrain):
     def __init__(self, what: str, state: TrainingState) -> None:
         phase, *_ = state.step.phase_at(max(state.next - 1, 0))
         rate = state.step.rate * phase.optimiser.learning_rate
-        setting = "train.warmup.learning_rate" if phase.name != "train" else "train.learning_rate"
+        of_training = phase.turns or phase.name == "train"
+        setting = "train.learning_rate" if of_training else "train.warmup.learning_rate"
         kept = (
             f" The last checkpoints with finite weights are kept in {state.folder}."
             if any(state.folder.glob("*.pt"))

@@ -82,6 +82,7 @@ class TrainingState:
         import torch
 
         optimiser = self.step.state() or {"state": {}}
-        held = [value for entry in optimiser["state"].values() for value in entry.values()]
+        each = optimiser["turns"].values() if "turns" in optimiser else [optimiser]
+        held = [value for one in each for entry in one["state"].values() for value in entry.values()]
         values = [*self.step.method.state_dict().values(), *(v for v in held if isinstance(v, torch.Tensor))]
         return all(bool(torch.isfinite(value).all()) for value in values)

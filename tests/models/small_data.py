@@ -8,6 +8,7 @@ import torch
 from esad.models.methods.registry import METHODS
 from esad.models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
 from esad.models.training.fit import TrainingData, score_batches
+from tests.models.fake_backbone import fake_backbone
 
 ADAM = {"optimiser": "adam", "learning_rate": 1e-3, "schedule": "constant"}
 VARIANTS = {
@@ -17,8 +18,34 @@ VARIANTS = {
     "isolation_forest, hybrid": {"isolation_forest": {"trees": 20, "input": "hybrid"}},
     **{f"{name}, hybrid": {name: {"input": "hybrid"}} for name in ("oc_svm", "ssad")},
     **{f"{name}, linear": {"network": {"linear": 5}} for name in ("esad", "cae")},
+    "dif": {"dif": {"trees": 20, "side": 32}, "backbone": fake_backbone()},
+    "dpa": {"dpa": {"width": 4, "code": 6}, "backbone": fake_backbone()},
+    "tlsad": {"backbone": fake_backbone()},
+    "dgeo": {"dgeo": {"width": 1, "depth": 10, "items": 20}},
+    "ganomaly": {"ganomaly": {"base": 4, "code": 6}},
+    "anogan": {"anogan": {"base": 4, "code": 6, "search_steps": 5}},
+    "anogan, encoder": {
+        "anogan": {"search": "encoder", "base": 4, "code": 6, "critic_steps": 2, "encoder_steps": 3}
+    },
+    "alocc": {"alocc": {"base": 4}},
+    "adgan": {"adgan": {"base": 4, "code": 6, "starts": 2, "search_steps": 2, "at_once": 16}},
+    "adgan, codes": {"adgan": {"base": 4, "code": 6, "starts": 1, "adapt_generator": False}},
+    "ocgan": {"ocgan": {"base": 4, "judge_base": 4, "code": 6}},
+    "p_kdgan": {"ganomaly": {"base": 8, "code": 6}, "p_kdgan": {"base": 4}},
+    "piad": {"piad": {"base": 4, "code": 6, "hidden": 8, "reweigh_every": 4}, "backbone": fake_backbone()},
+    "piad, l1": {"piad": {"base": 4, "code": 6, "hidden": 8, "error": "l1"}},
+    "daol": {"daol": {"base": 4, "code": 6}},
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
+OF_PICTURES = [name for name in VARIANTS if METHODS[name.partition(",")[0]].pictures_only]
+"""Those that cannot take rows of a table."""
+OF_TABLES = [name for name in VARIANTS if name not in OF_PICTURES]
+
+
+def tiny(method: str) -> dict[str, object]:
+    """Dotted settings that keep a method of pictures alone small; none for the others."""
+    own = VARIANTS[method] if method in OF_PICTURES else {}
+    return {f"{section}.{name}": value for section, values in own.items() for name, value in values.items()}
 
 
 def settings(variant: str, **train) -> MethodSettings:

@@ -11,6 +11,9 @@ from esad.models.attribution import contributions
 from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import TrainingData, fit
+from tests.models.small_data import VARIANTS, settings
+
+WITH_GRADIENT = [name for name in METHODS if build(settings(name), (16, 16, 1), (0,)).has_gradient]
 
 
 class Quadratic(nn.Module):
@@ -34,10 +37,13 @@ def test_the_baseline_itself_contributes_nothing():
     assert contributions(method, x, x, {"eq9": 1.0}).abs().max() == 0
 
 
-@pytest.mark.parametrize("name", sorted(name for name in METHODS if METHODS[name].has_gradient))
+@pytest.mark.parametrize("name", WITH_GRADIENT)
 def test_contributions_sum_to_the_rise_of_the_score(name):
     training = {"steps": 1, "optimiser": "adam", "learning_rate": 1e-3}
-    chosen = MethodSettings(method=name, network={"width": 0.0625}, train={**training, "batch_size": 8})
+    own = {section: value for section, value in VARIANTS[name].items() if section != "network"}
+    chosen = MethodSettings(
+        method=name, network={"width": 0.0625}, train={**training, "batch_size": 8}, **own
+    )
     numbers = torch.Generator().manual_seed(1)
     stored = torch.randint(0, 256, (12, 16, 16, 3), generator=numbers, dtype=torch.uint8)
     data = TrainingData(stored, [np.arange(12)], [np.r_[np.zeros(9, np.int8), -np.ones(3, np.int8)]])
@@ -48,6 +54,7 @@ def test_contributions_sum_to_the_rise_of_the_score(name):
         rise = method.score_terms(x)["eq9"] - method.score_terms(baseline[None])["eq9"]
         inside = x.clone()
     found = contributions(method, inside, baseline, {"eq9": 1.0}, steps=256)
-    assert torch.allclose(found.sum((1, 2)), rise.float(), rtol=0.02, atol=1e-4)
+    atol = max(1e-4, 0.01 * float(rise.abs().max()))  # rises may cancel
+    assert torch.allclose(found.sum((1, 2)), rise.float(), rtol=0.02, atol=atol)
     assert found.shape == (4, 16, 16)
     assert all(parameter.grad is None for parameter in method.parameters())

@@ -29,6 +29,7 @@ from esad.pipeline.train import train
 from esad.pipeline.verify import verify
 from esad.preprocessing.store.store import Store
 from tests import ROOT
+from tests.models.small_data import tiny
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -168,13 +169,33 @@ def test_onnx_gives_the_scores_table_for_any_number_of_items(folder, run, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["images", "table"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        (kind, name)
+        for name, method in METHODS.items()
+        for kind in ("images", "table")
+        if kind == "images" or not method.pictures_only
+    ],
+)
 def test_every_method_and_kind_of_score_survives_its_exports(folder, kind, method):
     run = folder / f"{kind}-{method}"
     quick = QUICK if kind == "images" else QUICK_TABLE
-    train(folder / kind, run, None, [{**quick, "method": method, "score.kind": "standardised"}])
+    train(
+        folder / kind, run, None, [{**quick, "method": method, "score.kind": "standardised", **tiny(method)}]
+    )
     assert not verify(run).failed
+
+
+def test_a_score_that_is_searched_for_is_no_onnx_file_and_the_bundle_searches_too(folder):
+    run = folder / "searches"
+    train(folder / "images", run, None, [{**QUICK, "train.steps": 4, "method": "anogan", **tiny("anogan")}])
+    with pytest.raises(EsadError, match=r"method anogan searches for each item's score.*use `esad score`"):
+        export(run, "onnx")
+    found = verify(run)
+    assert not found.failed
+    assert "onnx" not in found.summary
+    assert found.summary["bundle"]["passed"]
 
 
 def test_what_is_there_is_left_alone_and_something_else_is_not_replaced_unasked(folder, tmp_path):

@@ -15,6 +15,9 @@ from esad.models.methods.classic.shallow import Sample, ShallowMethod
 from esad.models.settings import IsolationForestSettings, MethodSettings
 from esad.models.training.randomness import generator
 
+FOREST = ("left", "right", "feature", "threshold", "depth")
+"""Names of the arrays of `forest_arrays`."""
+
 
 def average_path_length(count: np.ndarray) -> np.ndarray:
     """Mean depth of an unsuccessful search in a binary search tree of `count` items (Liu et al., Eq. 1)."""
@@ -57,13 +60,26 @@ def fit_isolation_forest(x: np.ndarray, trees: int, samples: int, seed: int) -> 
     return IsolationForest(n_estimators=trees, max_samples=min(samples, len(x)), random_state=state).fit(x)
 
 
+def forest_scores(fit: Mapping[str, Tensor], rows: Tensor, samples: int) -> Tensor:
+    """Scores (B,) of rows (B, F) by `forest_arrays` of trees that were grown on `samples` rows each."""
+    values = rows.float()  # scikit-learn compares float32 values with float64 thresholds
+    left, right, feature = (fit[name].long() for name in ("left", "right", "feature"))
+    tree = torch.arange(len(left), device=rows.device)
+    node = torch.zeros(len(rows), len(left), dtype=torch.int64, device=rows.device)
+    for _ in range(math.ceil(math.log2(samples))):  # a tree is grown no deeper
+        goes_left = values.gather(1, feature[tree, node]) <= fit["threshold"][tree, node]
+        node = torch.where(goes_left, left[tree, node], right[tree, node])
+    return 2 ** -fit["depth"][tree, node].mean(1)
+
+
 class IsolationForestMethod(ShallowMethod):
     """Grown on the items that are not labelled anomalies; the score is minus scikit-learn's `score_samples`."""
 
-    has_gradient: ClassVar[bool] = False
+    title: ClassVar[str] = "Isolation forest (Liu et al. 2008)"
+    has_gradient: bool = False
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
-        super().__init__(settings, shape, seeds, ("left", "right", "feature", "threshold", "depth"))
+        super().__init__(settings, shape, seeds, FOREST)
 
     @property
     def own_settings(self) -> IsolationForestSettings:
@@ -79,11 +95,4 @@ class IsolationForestMethod(ShallowMethod):
         return forest_arrays(fit_isolation_forest(sample.x, own.trees, own.samples, sample.seed))
 
     def score_rows(self, fit: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        values = rows.float()  # scikit-learn compares float32 values with float64 thresholds
-        left, right, feature = (fit[name].long() for name in ("left", "right", "feature"))
-        tree = torch.arange(len(left), device=rows.device)
-        node = torch.zeros(len(rows), len(left), dtype=torch.int64, device=rows.device)
-        for _ in range(math.ceil(math.log2(self.own_settings.samples))):  # a tree is grown no deeper
-            goes_left = values.gather(1, feature[tree, node]) <= fit["threshold"][tree, node]
-            node = torch.where(goes_left, left[tree, node], right[tree, node])
-        return 2 ** -fit["depth"][tree, node].mean(1)
+        return forest_scores(fit, rows, self.own_settings.samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -53,6 +54,8 @@ def fit_oc_svm(x: np.ndarray, squared: np.ndarray, gamma: float, nu: float) -> d
 
 class OcSvmMethod(ShallowMethod):
     """Fitted on the items that are not labelled anomalies; the score is minus scikit-learn's `decision_function`."""
+
+    title: ClassVar[str] = "One-class SVM (Schölkopf et al. 2001)"
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds, ("vectors", "weights", "offset", "gamma", "nu"))

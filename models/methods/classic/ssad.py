@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import clarabel
 import numpy as np
@@ -134,6 +135,8 @@ def fit_ssad(
 
 class SsadMethod(ShallowMethod):
     """Fitted on labelled and unlabelled items alike."""
+
+    title: ClassVar[str] = "SSAD (Görnitz et al. 2013)"
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds, ("vectors", "weights", "gamma"))

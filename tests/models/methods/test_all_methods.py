@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,14 +14,28 @@ from esad.models.methods.registry import METHODS, build
 from esad.models.settings import OptimiserSettings
 from esad.models.training.augment import Augmentation
 from esad.models.training.fit import TrainingData, TrainingStep, fit, score_batches
-from tests.models.small_data import VARIANTS, pictures, scores, settings, table
+from esad.models.training.ranks import OneProcessOnly, Ranks
+from esad.models.training.turns import PhaseTurns
+from tests.models.small_data import OF_PICTURES, OF_TABLES, VARIANTS, pictures, scores, settings, table
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=OF_TABLES)
 def variant(request) -> str:
     return request.param
+
+
+@pytest.fixture(params=OF_PICTURES)
+def picture_variant(request) -> str:
+    return request.param
+
+
+SHAPE = (20, 20, 1)
+
+
+def picture_step(variant: str, seed: int = 3, data: TrainingData | None = None) -> TrainingStep:
+    return TrainingStep(build(settings(variant, steps=6), SHAPE, (seed,)), data or pictures(), CPU)
 
 
 def test_it_learns_a_table_and_scores_the_same_in_any_batch(variant):
@@ -48,6 +63,7 @@ def test_every_phase_of_steps_lowers_its_loss(variant):
             assert (phase.name, count, losses[first]) == ("fit", 1, 0)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_it_trains_on_pictures_and_a_weights_file_is_the_whole_method(variant, tmp_path):
     data, augmentation = pictures(), Augmentation(16, "both")
     shape = augmentation.shape((20, 20, 1))
@@ -60,6 +76,7 @@ def test_it_trains_on_pictures_and_a_weights_file_is_the_whole_method(variant, t
     again = build(settings(variant), shape, (0,))
     again.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     values = scores(method, data, augmentation=augmentation)
+    assert torch.isfinite(values).all()
     assert torch.equal(values, scores(again, data, augmentation=augmentation))
     _, x, terms = next(score_batches(method, data.items, np.arange(9), CPU, augmentation))
     assert all(terms[name].shape == (9,) for name in ("eq9", "reconstruction", "norm"))
@@ -172,3 +189,80 @@ def test_the_settings_name_every_method_of_the_table():
     from esad.models.settings import MethodSettings
 
     assert set(get_args(MethodSettings.model_fields["method"].annotation)) == set(METHODS)
+
+
+def test_on_pictures_a_training_that_stopped_ends_with_the_same_bits(picture_variant):
+    """Inside the first phase, before and inside each later one, and before the last step."""
+    whole = fit(picture_step(picture_variant).method, pictures()).state_dict()
+    plan, last = picture_step(picture_variant).plan, picture_step(picture_variant).steps - 1
+    for stop in {2, last, *(first + more for _, first, count in plan[1:] for more in (0, 1) if count > more)}:
+        state = stopped_and_continued(lambda: picture_step(picture_variant), stop)
+        assert all(torch.equal(value, state[key]) for key, value in whole.items()), stop
+
+
+def test_on_pictures_another_seed_gives_other_weights_and_batches(picture_variant):
+    one, other = (picture_step(picture_variant, seed) for seed in (3, 4))
+    assert not torch.equal(one.batch(0).x, other.batch(0).x)
+    if not list(one.method.parameters()):  # all of it is made in one step
+        one(0), other(0)
+    first, second = (step.method.state_dict() for step in (one, other))
+    assert any(not torch.equal(first[key], value) for key, value in second.items())
+
+
+def test_every_player_learns_in_its_turn_and_no_other(picture_variant):
+    """What a turn does not own is, to the bit, what it was; BatchNorm's counters of batches aside."""
+    step = picture_step(picture_variant)
+    for phase, first, _ in step.plan:
+        for turn in phase.turns:
+            own = {id(each) for each in turn.parameters}
+            before = {name: value.detach().clone() for name, value in step.method.named_parameters()}
+            alone = PhaseTurns(step.method, replace(phase, turns=(turn,)), 1.0)
+            step.method.train()
+            alone.step(lambda taken, repeat, first=first: step._batch_of_turn(first, taken, repeat), 1.0)
+            moved = {
+                name: not torch.equal(before[name], value) for name, value in step.method.named_parameters()
+            }
+            names = {name for name, value in step.method.named_parameters() if id(value) in own}
+            assert not any(moved[name] for name in moved if name not in names)
+            assert any(moved[name] for name in names), (phase.name, turn.name)
+
+
+def test_a_picture_has_the_same_score_in_any_batch_and_order(picture_variant):
+    data = pictures()
+    method = fit(picture_step(picture_variant).method, data)
+    values, spread = scores(method, data), scores(method, data).std()
+    backwards = TrainingData(data.items.flip(0), [], [])
+    assert torch.allclose(values, scores(method, data, batch_size=7), atol=1e-3 * float(spread), rtol=1e-4)
+    assert torch.allclose(values, scores(method, backwards).flip(0), atol=1e-3 * float(spread), rtol=1e-4)
+    assert torch.equal(values, scores(method, data))
+
+
+def test_constant_pictures_without_a_label_that_is_not_needed_give_finite_weights_and_scores(picture_variant):
+    data = pictures()
+    data.items[:16] = 0
+    data.items[16:] = 255
+    count = 40 if METHODS[picture_variant.partition(",")[0]].needs_anomalies else 32
+    same = TrainingData(data.items, [np.arange(count)], [data.semi_labels[0][:count]])
+    method = fit(picture_step(picture_variant, data=same).method, same)
+    assert all(torch.isfinite(value).all() for value in method.state_dict().values())
+    assert torch.isfinite(scores(method, data)).all()
+
+
+def test_rows_of_a_table_and_several_processes_are_refused_in_words(picture_variant):
+    with pytest.raises(ValueError, match=f"method {picture_variant.partition(',')[0]} is for pictures"):
+        build(settings(picture_variant), (5,), (0,))
+    with pytest.raises(OneProcessOnly, match="trains in one process"):
+        TrainingStep(build(settings(picture_variant), SHAPE, (0,)), pictures(), CPU, ranks=Ranks(0, 2))
+
+
+@pytest.mark.parametrize("side", [28, 32, 64])
+def test_pictures_of_the_usual_sides_come_back_as_they_are(picture_variant, side):
+    method = build(settings(picture_variant), (side, side, 3), (0,)).eval()
+    x = method.scaler(torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8))
+    terms = method.score_terms(x)
+    assert terms["eq9"].shape == (2,)
+    assert terms.get("x_hat", x).shape == x.shape
+
+
+def test_each_method_has_a_title_of_its_own():
+    assert len({method.title for method in METHODS.values()}) == len(METHODS)

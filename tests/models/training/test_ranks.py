@@ -18,7 +18,7 @@ from esad.models.training.fit import TrainingData, TrainingStep
 from esad.models.training.ranks import GlobalBatchNorm2d, OneProcessOnly, Ranks, with_global_statistics
 from tests import ROOT
 from tests.forks import in_ranks
-from tests.models.small_data import VARIANTS, pictures, settings, table
+from tests.models.small_data import OF_TABLES, pictures, settings, table
 
 CASES = {
     "balanced, odd sizes, crops, labelled normals": ("esad", {"batch_size": 7, "labelled_per_batch": 4}),
@@ -32,7 +32,8 @@ CASES = {
 GENTLE = {"optimiser": "sgd", "learning_rate": 1e-3}
 """Rounding grows by Adam's division by gradients that are 0, and by steps that explode: weights moved by 1e-15 in one
 process move the losses of these by 1e-9."""
-ALONE = [name for name in VARIANTS if name.split(",")[0] in {"ss_dgm", "oc_svm", "isolation_forest", "ssad"}]
+ALONE = [name for name in OF_TABLES if name.split(",")[0] in {"ss_dgm", "oc_svm", "isolation_forest", "ssad"}]
+"""Those of pictures alone are in test_all_methods.py."""
 BOTH = [*CASES][:2]
 """Those that are also tried where one process has all the labelled items."""
 

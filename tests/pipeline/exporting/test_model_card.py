@@ -5,13 +5,17 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from esad.models.detector import Method
+from esad.models.detector import OUR_READING
+from esad.models.methods.pretrained.backbone import CAUTION
 from esad.models.methods.registry import METHODS
-from esad.models.settings import MethodSettings
+from esad.pipeline.evaluate import evaluate
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.exporting.model_card import RECONSTRUCTING, TITLES, data_manifest, model_card
+from esad.pipeline.exporting.model_card import data_manifest, model_card
+from esad.pipeline.report import report
+from esad.pipeline.score import score
 from esad.pipeline.settings.config import TileSettings
 from esad.pipeline.train import train
+from tests.models.small_data import tiny
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 
@@ -32,13 +36,27 @@ def test_the_card_of_a_run(tmp_path):
     assert "scores/store" not in model_card(tmp_path / "run")
 
 
-def test_every_method_and_kind_of_score_has_words():
-    assert set(TITLES) == set(METHODS)
-    has_reconstruction = {
-        name for name, method in METHODS.items() if method.reconstruct is not Method.reconstruct
-    }
-    assert set(RECONSTRUCTING) == has_reconstruction
-    assert set(TITLES) == set(MethodSettings.model_fields["method"].annotation.__args__)
+def test_the_card_of_a_description_built_here_says_so(tmp_path, monkeypatch):
+    """In the card, in metrics.json and in the line that `esad evaluate` prints."""
+    make_store(tmp_path)
+    train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE])
+    score(tmp_path / "run", overlays="none")
+    assert "Our reading" not in model_card(tmp_path / "run") + evaluate(tmp_path / "run").message
+    monkeypatch.setattr(METHODS["esad"], "our_reading", True)
+    assert f"ESAD (Huang et al.): {OUR_READING}" in model_card(tmp_path / "run")
+    found = evaluate(tmp_path / "run")
+    assert found.message.endswith(OUR_READING)
+    assert OUR_READING in found.summary["note"]
+    assert OUR_READING in report([tmp_path / "run"]).out.read_text()
+
+
+def test_the_card_says_what_a_method_stands_on_and_not_where_it_lies(tmp_path):
+    make_store(tmp_path, "images")
+    short = {**QUICK, "train.steps": 4, "method": "dif", **tiny("dif")}
+    train(tmp_path / "store", tmp_path / "run", None, [short])
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert CAUTION in card
+    assert short["backbone.weights"] not in card
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,15 @@ from typer.testing import CliRunner
 
 from esad.models.methods.registry import METHODS
 from esad.models.training.fit import TrainingStep
-from esad.pipeline.cli.app import app
+from esad.pipeline.cli.app import app, call
 from esad.pipeline.report import report
-from esad.pipeline.settings.presets import PAPER_SETS, PRESETS, preset_settings
+from esad.pipeline.settings.budgets import BUDGETS, PUBLISHED_FOR
+from esad.pipeline.settings.config import RunSettings, resolve
+from esad.pipeline.settings.presets import PAPER_SETS, PRESETS, preset_settings, run_settings
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.train import train
+from esad.preprocessing.store.store import Store
+from tests.models.small_data import tiny
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
 SHORT = ["--set", "train.steps=6", "--set", "train.warmup.steps=4", "--set", "train.batch_size=16"]
@@ -42,12 +47,18 @@ def esad(*words: object) -> dict:
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("kind", ["table", "images"])
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in {"esad", "cae"}])
+CASES = [
+    (kind, name) for name, method in METHODS.items() if name not in {"esad", "cae"}
+    for kind in ("table", "images") if kind == "images" or not method.pictures_only
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "method"), CASES)
 def test_a_method_is_one_setting_of_train_and_the_other_stages_do_not_mind(folder, kind, method):
     run = folder / f"{kind}-{method}"
     own = [] if kind == "table" else SMALL
     own += ["--set", f"{method}.input=hybrid"] if method in HYBRID and kind == "images" else []
+    own += [word for name, value in tiny(method).items() for word in ("--set", f"{name}={json.dumps(value)}")]
     esad("train", folder / kind, "--out", run, "--set", f"method={method}", *SHORT, *own)
     esad("score", run, "--overlays", "worst:1")
     table = pd.read_parquet(run / "scores" / kind / "scores.parquet")
@@ -55,6 +66,42 @@ def test_a_method_is_one_setting_of_train_and_the_other_stages_do_not_mind(folde
     assert np.isfinite(table[["score", "norm", "standardised"]]).all(axis=None)
     weights = load_file(run / "model.safetensors")
     assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.pictures_only])
+def test_a_method_of_pictures_alone_refuses_a_table_as_wrong_use(folder, capsys, method):
+    run = folder / f"refused-{method}"
+    assert call(["train", str(folder / "table"), "--out", str(run), "--set", f"method={method}"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"method {method} is for pictures, this store has rows of a table" in said
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "column"), [(None, 1), ("cpu", 1), ("demo", 1), ("paper", 0), ("paper-nih-ap", 0)]
+)
+@pytest.mark.parametrize("method", BUDGETS)
+def test_a_method_with_a_training_of_its_own_has_it_as_published_and_for_a_cpu(method, preset, column):
+    name = method.partition(",")[0]
+    settings = resolve(RunSettings, *preset_settings("radiographs", preset, method), {"method": name})
+    chosen = {**BUDGETS[method][column], **({"train.steps": 300} if preset == "demo" else {})}
+    chosen |= PUBLISHED_FOR.get((method, preset), {})
+    if "train.steps" in chosen and chosen["train.steps"] is not None:
+        chosen["train.epochs"] = None
+    for dotted, value in chosen.items():
+        assert reduce(getattr, dotted.split("."), settings) == value, dotted
+    assert settings.train.steps or settings.train.epochs
+    assert settings.score.kind == "eq9"
+
+
+def test_the_two_games_of_anogan_have_each_its_own_training(folder):
+    store = Store(folder / "images")
+    for stated, beta1 in (
+        ({}, 0.5),
+        ({"anogan": {"search": "encoder"}}, 0.0),
+        ({"anogan.search": "encoder"}, 0.0),
+    ):
+        assert run_settings(store, None, [{"method": "anogan", **stated}]).train.beta1 == beta1
 
 
 def test_overlays_have_the_panels_that_a_method_has(folder):
@@ -99,8 +146,6 @@ def test_what_a_method_cannot_do_is_said_with_the_setting_or_the_lack(folder):
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_every_preset_has_settings_for_the_other_methods_too(preset):
-    from esad.pipeline.settings.config import RunSettings, resolve
-
     kinds, _ = PAPER_SETS.get(preset, ({"table", "radiographs"}, {}))
     for kind in kinds:
         settings = resolve(RunSettings, *preset_settings(kind, preset, "deep_sad"), {"method": "deep_sad"})
@@ -139,5 +184,31 @@ def test_deep_sad_goes_on_to_the_same_bits_from_before_and_after_its_centre(fold
     assert begun == (["train"] if stop == 4 else [])
     ours, theirs = (load_file(path / "model.safetensors") for path in (run, whole))
     assert np.abs(ours["centre"]).max() > 0
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(("method", "stop"), [("ganomaly", 5), ("p_kdgan", 9), ("adgan", 3)])
+def test_players_go_on_from_a_checkpoint_to_the_same_bits(folder, monkeypatch, method, stop):
+    """Optimisers of all players are in the checkpoint; P-KDGAN stops inside its second phase."""
+    quick = {**QUICK, **tiny(method), "method": method, "checkpoint_seconds": 0, "train.steps": 6}
+    whole, run = folder / f"whole-{method}", folder / f"stopped-{method}"
+    train(folder / "images", whole, None, [quick])
+    step, done = TrainingStep.__call__, []
+
+    def stops(self, number):
+        if number == stop and stop not in done:
+            done.append(stop)
+            raise KeyboardInterrupt
+        done.append(number)
+        return step(self, number)
+
+    monkeypatch.setattr(TrainingStep, "__call__", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder / "images", run, None, [quick])
+    train(folder / "images", run, None, [quick])
+    assert done.count(stop) == 2
+    assert done.count(0) == 1
+    ours, theirs = (load_file(path / "model.safetensors") for path in (run, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
