@@ -19,11 +19,6 @@ class Rule(NamedTuple):
     why: str
 
 
-def optimiser_at(settings: MethodSettings, section: str) -> str:
-    """The optimiser of `train` or `train.warmup`."""
-    return (settings.train if section == "train" else settings.train.warmup).optimiser
-
-
 RULES = (
     Rule(
         ("network.hidden", "network.code", "network.affine", "network.bias"),
@@ -76,13 +71,15 @@ RULES = (
         lambda settings, _: settings.train.warmup.optimiser == "adam",
         "Adam has none of its kind",
     ),
-    *(
-        Rule(
-            (f"{section}.beta1", f"{section}.beta2"),
-            lambda settings, _, at=section: optimiser_at(settings, at) != "adam",
-            "they belong to Adam",
-        )
-        for section in ("train", "train.warmup")
+    Rule(
+        ("train.beta1", "train.beta2"),
+        lambda settings, _: settings.train.optimiser != "adam",
+        "they belong to Adam",
+    ),
+    Rule(
+        ("train.warmup.beta1", "train.warmup.beta2"),
+        lambda settings, _: settings.train.warmup.optimiser != "adam",
+        "they belong to Adam",
     ),
     Rule(
         ("backbone.sha256",),

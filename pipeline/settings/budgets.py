@@ -80,7 +80,13 @@ BUDGETS: dict[str, Budget] = {
     "anogan": Budget(_ANOGAN, {**_ANOGAN, "anogan.base": 16, "anogan.search_steps": 100}),
     "anogan, encoder": Budget(
         {**_F_ANOGAN, "train.epochs": 20},  # f-AnoGAN's own length is not known here
-        {**_F_ANOGAN, "train.steps": 1000, "train.batch_size": 32, "anogan.base": 8, "anogan.encoder_steps": 1000},
+        {
+            **_F_ANOGAN,
+            "train.steps": 1000,
+            "train.batch_size": 32,
+            "anogan.base": 8,
+            "anogan.encoder_steps": 1000,
+        },
     ),
     "alocc": Budget(_ALOCC, {**_ALOCC, "train.epochs": 10, "alocc.base": 16}),
     "adgan": Budget(
