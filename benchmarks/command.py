@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -15,6 +16,8 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NO_DATA = Path(os.devnull)
 """A path below which there is never a file."""
 Size = TypeVar("Size")
+Repeats = Mapping[str, Sequence[float]]
+"""Name of a figure -> its values, one for each repeat."""
 
 
 def parser(description: str, quick: str | None = None, data: bool = False) -> argparse.ArgumentParser:
@@ -57,6 +60,22 @@ def print_beside_targets(found: Mapping[str, float], targets: Mapping[str, str])
     print()
     for name, target in targets.items():
         print(f"{name:<32}{found[name]:>12.6g}   target {target}")
+
+
+def print_repeats(found: Repeats, targets: Mapping[str, str]) -> None:
+    """A line for each figure that has a target: lowest, median and highest of its repeats."""
+    print(f"\n{'':<32}{'lowest':>10}{'median':>10}{'highest':>10}")
+    for name, target in targets.items():
+        values = found[name]
+        three = "".join(f"{value:>10.4g}" for value in (min(values), median(values), max(values)))
+        print(f"{name:<32}{three}   target {target}")
+
+
+def of_repeats(found: Repeats) -> dict[str, object]:
+    """The medians by name, and under `lowest` and `highest` the others, for `write_json`."""
+    medians: dict[str, object] = {name: median(values) for name, values in found.items()}
+    lowest = {name: min(values) for name, values in found.items()}
+    return medians | {"lowest": lowest, "highest": {name: max(values) for name, values in found.items()}}
 
 
 def write_json(path: Path | None, found: object) -> None:

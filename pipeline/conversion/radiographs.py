@@ -112,7 +112,8 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     reason = _why_left_out(settings.projection, known["view"]) if known.get("view") else None
     if reason:
         return _Taken(reason=reason)
-    content = zips.read(source) if source in task.members else _content(task.archive / source)
+    path = task.archive / source
+    content = zips.read(source) if source in task.members else _content(path)
     image = read_radiograph(content, Path(source).name)
     view = known.get("view") or image.view
     if image.unfit:
@@ -121,7 +122,7 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     if reason:
         return _Taken(reason=reason)
     how = Squaring(settings.resizing, settings.crop, settings.size, settings.equalise)
-    picture, shape, said = square_apart(content, Path(source).name, how)
+    picture, shape, said = square_apart(content if source in task.members else path, path.name, how)
     patient, finding = known.get("patient") or image.patient, known.get("finding")
     shrunk = covered_square(shape, how)[2] / how.size
     row: dict[str, Any] = {

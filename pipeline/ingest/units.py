@@ -291,7 +291,7 @@ def _finish(
     lost = parts.lost()
     _say_lost(lost[lost.index.isin(set(refused["source"]))])
     items = parts.items()
-    gone = sorted(set(items["source"]) - set(job.sources))
+    gone = sorted(set(items["source"].unique()) - set(job.sources))
     if gone:
         say(f"{len(gone)} inputs of an earlier call are no longer there and are left out (first: {gone[0]}).")
         items = items[~items["source"].isin(set(gone))].reset_index(drop=True)

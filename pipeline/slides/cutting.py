@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from esad.pipeline.slides.stain_sheet import sample_places, stain_sheet
 from esad.pipeline.slides.stream import Stain, Streamed, stream_tiles
 from esad.pipeline.stage.errors import InputError, NothingToKeep
 from esad.preprocessing.gate.refusals import refusing
-from esad.preprocessing.store.store import Unit, write_atomically, write_unit
+from esad.preprocessing.store.store import Unit, file_digest, shard_path, write_atomically, write_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,25 +113,30 @@ def process_slide(task: SlideTask, root: Path, unit: Unit) -> None:
         row = source_row(task.archive, source, 0, reason=reason)
         write_unit(root, unit, None, _no_items(), pd.DataFrame([row]))
         return
-    try:
-        with refusing(Path(source).name, "slide"):
-            probe_slide(task.archive / source)
-            items, described = _tile_slide(task, source, root, unit.number)
-    except InputError as error:
-        write_unit(root, unit, None, _no_items(), pd.DataFrame([refused_row(task.archive, source, error)]))
-        return
-    row = source_row(task.archive, source, len(items), **described)
-    write_unit(root, unit, None, items, pd.DataFrame([row]))
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            with refusing(Path(source).name, "slide"):
+                probe_slide(task.archive / source)
+                items, described, digest = _tile_slide(task, source, root, unit.number, beside)
+        except InputError as error:
+            refused = refused_row(task.archive, source, error)
+            write_unit(root, unit, None, _no_items(), pd.DataFrame([refused]))
+            return
+        row = source_row(task.archive, source, len(items), **described)
+        write_unit(root, unit, None, items, pd.DataFrame([row]), digest)
 
 
 def _no_items() -> pd.DataFrame:
     return pd.DataFrame({"source": [], "place": []})
 
 
-def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Write the slide's shard and pictures; its tiles' manifest rows, and the source's own columns.
+def _tile_slide(
+    task: SlideTask, source: str, root: Path, number: int, beside: Executor
+) -> tuple[pd.DataFrame, dict[str, Any], Future[str] | None]:
+    """Write the slide's shard and pictures; its tiles' manifest rows, the source's own columns, and the shard's digest to be.
 
     Where nothing on the slide is worth a tile there are no rows, and `reason` says why. InputError where it cannot be tiled.
+    The digest is taken `beside` the pictures and tables.
     """
     import numpy as np
 
@@ -163,7 +169,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
         except NothingToKeep as error:
             nothing = np.empty((0, 4))
             pictures = write_pictures(root, number, overview, nothing, nothing)
-            return _no_items(), {**described, **pictures, "reason": str(error)}
+            return _no_items(), {**described, **pictures, "reason": str(error)}, None
         corners = boxes[:, :2].astype(np.int64)
         least = settings.min_sharpness if listed is None else 0.0
         streamed, read_with = _write_shard(task, slide, plan, corners, root, number, least)
@@ -172,6 +178,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
                 f"{source}: none of its {len(corners)} tissue tiles could be read; the file is damaged."
             )
         kept, blurred = streamed.written, streamed.read & ~streamed.written
+        digest = beside.submit(file_digest, shard_path(root, number)) if kept.any() else None
     sharp = streamed.sharpness[streamed.read]
     described |= {
         "reader": read_with, "unreadable_tiles": int((~streamed.read).sum()), "blurred_tiles": int(blurred.sum()),
@@ -179,7 +186,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     }  # fmt: skip
     if not kept.any():
         told = f"blurred: the sharpest of {len(sharp)} tiles has {sharp.max():.2f}, {least:g} needed."
-        return _no_items(), {**described, "reason": told}
+        return _no_items(), {**described, "reason": told}, None
     described |= streamed.stain.recorded()
     described["stain_sheet"] = f"stain/{number:05d}.png" if settings.stain != "none" else None
     measured = pd.DataFrame({"tissue": tissue.astype(np.float32), "sharpness": streamed.sharpness})
@@ -187,7 +194,7 @@ def _tile_slide(task: SlideTask, source: str, root: Path, number: int) -> tuple[
     if listed is not None:
         for name in ("split", "label", "semi_label"):
             items[name] = listed[name].to_numpy()[kept]
-    return items, described
+    return items, described, digest
 
 
 def _write_shard(
@@ -227,8 +234,6 @@ def _write_shard(
 def _write_sheet(root: Path, number: int, reader: TileReader, corners: np.ndarray, stain: Stain) -> None:
     """Sample tiles of the shard above the same tiles as they were read."""
     import numpy as np
-
-    from esad.preprocessing.store.store import shard_path
 
     chosen = sample_places(len(corners))
     before = stain.as_tiles(reader.read_all(corners[chosen])[0])

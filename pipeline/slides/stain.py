@@ -71,7 +71,7 @@ class SlideStain:
     def __call__(self, places: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tiles uint8 (N, H, W, 3) in the target's stains, and which are settled (bool): here all are.
 
-        `places` (N,) are their numbers within the slide. The array given stays as it is.
+        `places` (N,) are their numbers within the slide. With one fit for the slide they lie where `areas` were.
         """
         import numpy as np
 
@@ -90,7 +90,7 @@ class SlideStain:
         if self._fit is None:
             return tiles
         if self.settings.stain_scope == "slide":
-            return self._paint(tiles, remember=self._remember)
+            return self._paint(tiles, remember=self._remember, out=tiles)  # in the cache still
         out, failed = _tile_by_tile(tiles, self._fit, self._target)
         with self._lock:
             self._failed += failed

@@ -5,6 +5,7 @@ Memory stays flat: a sample of blocks for the stain fit, and a block for each th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,10 +30,13 @@ class Stain(Protocol):
         """As tiles in their own stains."""
 
     def __call__(self, places: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tiles in the target's stains, and which are settled (bool); the others wait for `rest`."""
+        """Tiles in the target's stains, and which are settled (bool); the others wait for `rest`.
+
+        They may lie where the areas were.
+        """
 
     def rest(self, areas: np.ndarray) -> np.ndarray:
-        """Tiles that were not settled, once all others are."""
+        """Tiles that were not settled, once all others are; they may lie where the areas were."""
 
     def recorded(self) -> dict[str, Any]:
         """Columns of the sources table."""
@@ -66,7 +70,7 @@ def stream_tiles(
 
     from esad.preprocessing.slides.sharpness import sharpness
 
-    blocks = reader.blocks(corners)
+    blocks, own = reader.blocks(corners), threading.local()
     read, written, waiting = np.zeros((3, len(corners)), dtype=bool)
     sharp = np.zeros(len(corners), dtype=np.float32)
     with ThreadPoolExecutor(threads) as pool:
@@ -75,9 +79,14 @@ def stream_tiles(
             held = _read_blocks(reader, corners, blocks, range(len(blocks)), pool)
         stain = make_stain(np.concatenate([areas[there] for areas, there in held.values()]))
 
+        def read_block(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if not hasattr(own, "room"):
+                own.room = reader.room_for(blocks)
+            return reader.read(corners[members], own.room)
+
         def work(number: int) -> None:
             members = blocks[number]
-            areas, there = held.pop(number) if number in held else reader.read(corners[members])
+            areas, there = held.pop(number) if number in held else read_block(members)
             areas, members = _only(there, areas, members)
             read[members], sharp[members] = True, sharpness(stain.as_tiles(areas))
             areas, members = _only(sharp[members] >= least_sharpness, areas, members)
@@ -89,7 +98,7 @@ def stream_tiles(
                 written[members] = True
 
         def again(members: np.ndarray) -> None:
-            areas, there = reader.read(corners[members])
+            areas, there = read_block(members)
             areas, members = _only(there, areas, members)
             shard.write(members, stain.rest(areas))
             written[members] = True

@@ -105,5 +105,17 @@ def _is_plain_png(content: bytes) -> bool:
         return False
     width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
     return (
-        content[24] == 8 and content[25] == 0 and 0 < width * height <= MOST_PIXELS and b"eXIf" not in content
+        content[24] == 8
+        and content[25] == 0
+        and 0 < width * height <= MOST_PIXELS
+        and b"eXIf" not in _png_chunks(content)
     )
+
+
+def _png_chunks(content: bytes) -> set[bytes]:
+    """Types of a PNG's chunks, as far as each begins where the one before it ends (PNG 5.3)."""
+    found, place = set(), len(PNG)
+    while place + 12 <= len(content):
+        found.add(content[place + 4 : place + 8])
+        place += 12 + int.from_bytes(content[place : place + 4])
+    return found

@@ -78,6 +78,7 @@ class JpegReader:
         self._file = os.open(level.path, os.O_RDONLY)
         self._buffer = np.empty((level.tile_height, level.tile_width, 3), dtype=np.uint8)
         self._least = (level.tile_height, level.tile_width) if level.shrink > 1 else (0, 0)  # 0: no scaling
+        self._stream = memoryview(bytearray(level.head))
 
     def __enter__(self) -> JpegReader:
         return self
@@ -94,10 +95,9 @@ class JpegReader:
         count = int(level.counts[number])
         if not count:
             raise NotDirect(f"tile {number} is missing")
-        data = os.pread(self._file, count, int(level.offsets[number]))
         try:
             out = simplejpeg.decode_jpeg(
-                level.head + data[2:],
+                self._read(int(level.offsets[number]), count),
                 "RGB",
                 min_height=self._least[0],
                 min_width=self._least[1],
@@ -108,6 +108,17 @@ class JpegReader:
         if out.shape[:2] != (level.tile_height, level.tile_width):
             raise NotDirect(f"tile {number} is {out.shape[1]} x {out.shape[0]}")
         return out
+
+    def _read(self, offset: int, count: int) -> memoryview:
+        """A tile's own `count` bytes but its start of image, with the level's head before them; overwritten by the next call."""
+        head = self.level.head
+        begin = len(head) - len(SOI)
+        if len(self._stream) < begin + count:
+            self._stream = memoryview(bytearray(begin + count))
+            self._stream[: len(head)] = head
+        read = os.preadv(self._file, [self._stream[begin : begin + count]], offset)
+        self._stream[begin : len(head)] = head[begin:]
+        return self._stream[: begin + read]
 
     def region(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """uint8 (height, width, 3) of a box in level pixels; overwritten by the next call if it is within one tile.
@@ -139,7 +150,7 @@ def jpeg_levels(path: Path, vendor: str, dimensions: Sequence[tuple[int, int]]) 
 
     `dimensions` are OpenSlide's (width, height) of the levels. A directory is a level's if it alone has its size.
     """
-    if vendor not in VENDORS or not hasattr(os, "pread"):
+    if vendor not in VENDORS or not hasattr(os, "preadv"):
         return {}
     by_size: dict[tuple[int, int], list[JpegLevel | None]] = {}
     try:  # flags off: tifffile would crop Philips's sizes, OpenSlide does not

@@ -135,13 +135,15 @@ class TileReader:
         ends = np.flatnonzero((np.diff(numbers[order], axis=0) != 0).any(1)) + 1
         return np.split(order, ends)
 
-    def read(self, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, corners: np.ndarray, room: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Tiles of one block: uint8 (N, tile_size, tile_size, 3), and which of them could be read, bool (N,).
 
         `corners` (N, 2) x, y in level-0 pixels, near each other. All are cut from one read; where that fails each
-        tile is tried alone, so that one corrupt place costs the tiles that it touches and no more.
+        tile is tried alone, so that one corrupt place costs the tiles that it touches and no more. With `room`
+        (`room_for`) the tiles lie in its beginning: memory that is used again is in the cache, and new is not.
         """
-        tiles = np.empty((len(corners), self.tile_size, self.tile_size, 3), dtype=np.uint8)
+        shape = (len(corners), self.tile_size, self.tile_size, 3)
+        tiles = np.empty(shape, dtype=np.uint8) if room is None else room[: len(corners)]
         if self.level is not None and self._directly(self.level, corners, tiles):
             self.used.add("jpeg" if self.level.shrink == 1 else f"jpeg at 1/{self.level.shrink}")
             return tiles, np.ones(len(corners), dtype=bool)
@@ -151,6 +153,11 @@ class TileReader:
             if picture is not None:
                 tiles[place], read[place] = picture, True
         return tiles, read
+
+    def room_for(self, blocks: list[np.ndarray]) -> np.ndarray:
+        """Room for the tiles of any one of the `blocks`, for one thread: uint8 (N, tile_size, tile_size, 3), not filled."""
+        most = max(map(len, blocks), default=0)
+        return np.empty((most, self.tile_size, self.tile_size, 3), dtype=np.uint8)
 
     def read_all(self, corners: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, for any number of tiles, by `threads` threads; all of them are held in memory."""

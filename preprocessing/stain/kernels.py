@@ -154,17 +154,53 @@ def paint(flat, density, source, penalty, ratio, target, out):  # type: ignore[n
         out[n, 0], out[n, 1], out[n, 2] = colour >> 16 & 255, colour >> 8 & 255, colour & 255
 
 
+AT_ONCE = np.uint64(256)
+"""Pixels that are painted together: a few kilobytes, in the nearest cache."""
+THREE = np.uint64(3)
+
+
 @compiled
 def paint_remembering(  # type: ignore[no-untyped-def]
     flat, density, source, penalty, ratio, target, known, memory, out
 ):
-    """As `paint`, but a colour once painted is looked up in `memory` (2^24,) uint32: 0 or `known` | colour."""
+    """As `paint`, but a colour once painted is looked up in `memory` (2^24,) uint32: 0 or `known` | colour.
+
+    `flat` and `out` are uint8 (3 N,) and may be the same array. In `memory` colours that differ little lie together,
+    in cubes of 8 x 8 x 8. Loops of one kind each, unsigned, over one axis: the compiler then makes vectors of all but the
+    look-up, which halves the time.
+    """
     overlap, scale = overlap_and_scale(source)
-    for n in range(flat.shape[0]):
-        r, g, b = flat[n, 0], flat[n, 1], flat[n, 2]
-        place = np.uint32(r) << 16 | np.uint32(g) << 8 | np.uint32(b)
-        colour = memory[place]
-        if colour == 0:  # two threads may both fill an entry: with the same value
-            colour = known | _colour(r, g, b, density, source, overlap, scale, penalty, ratio, target)
-            memory[place] = colour
-        out[n, 0], out[n, 1], out[n, 2] = colour >> 16 & 255, colour >> 8 & 255, colour & 255
+    places, colours = np.empty(AT_ONCE, np.uint32), np.empty(AT_ONCE, np.uint32)
+    total = np.uint64(flat.shape[0]) // THREE
+    for start in range(np.uint64(0), total, AT_ONCE):
+        count = min(AT_ONCE, total - start)
+        pixels = flat[THREE * start : THREE * (start + count)]
+        painted = out[THREE * start : THREE * (start + count)]
+        for k in range(count):
+            r = np.uint32(pixels[THREE * k])
+            g = np.uint32(pixels[THREE * k + np.uint64(1)])
+            b = np.uint32(pixels[THREE * k + np.uint64(2)])
+            cube = (r & np.uint32(248)) << np.uint32(16) | (g & np.uint32(248)) << np.uint32(11)
+            cube |= (b & np.uint32(248)) << np.uint32(6)
+            within = (r & np.uint32(7)) << np.uint32(6) | (g & np.uint32(7)) << np.uint32(3)
+            places[k] = cube | within | b & np.uint32(7)
+        all_known = known
+        for k in range(count):
+            colours[k] = memory[places[k]]
+            all_known &= colours[k]
+        if all_known == 0:
+            for k in range(count):
+                if colours[k] == 0:  # two threads may both fill an entry: with the same value
+                    r, g, b = (
+                        pixels[THREE * k],
+                        pixels[THREE * k + np.uint64(1)],
+                        pixels[THREE * k + np.uint64(2)],
+                    )
+                    colours[k] = known | _colour(
+                        r, g, b, density, source, overlap, scale, penalty, ratio, target
+                    )
+                    memory[places[k]] = colours[k]
+        for k in range(count):
+            painted[THREE * k] = colours[k] >> np.uint32(16)
+            painted[THREE * k + np.uint64(1)] = colours[k] >> np.uint32(8)
+            painted[THREE * k + np.uint64(2)] = colours[k]

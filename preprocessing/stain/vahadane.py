@@ -77,15 +77,18 @@ class StainMap:
         """The table; two threads may both make it, and then one of them paints its first tiles anew."""
         return np.zeros(1 << 24, dtype=np.uint32)
 
-    def __call__(self, tiles: np.ndarray, remember: bool = True) -> np.ndarray:
-        """Repaint uint8 (..., 3): a new array of the same shape. `remember=False` computes each pixel anew."""
-        flat = np.ascontiguousarray(tiles).reshape(-1, 3)
-        out = np.empty_like(flat)
+    def __call__(self, tiles: np.ndarray, remember: bool = True, out: np.ndarray | None = None) -> np.ndarray:
+        """Repaint uint8 (..., 3) into `out`, C-contiguous and of the same shape: a new array, or `tiles` itself.
+
+        `remember=False` computes each pixel anew.
+        """
+        flat = np.ascontiguousarray(tiles).reshape(-1)
+        painted = np.empty(tiles.shape, dtype=np.uint8) if out is None else out
         if remember:
-            paint_remembering(flat, *self._settings, KNOWN, self._memory, out)
+            paint_remembering(flat, *self._settings, KNOWN, self._memory, painted.reshape(-1))
         else:
-            paint(flat, *self._settings, out)
-        return out.reshape(tiles.shape)
+            paint(flat.reshape(-1, 3), *self._settings, painted.reshape(-1, 3))
+        return painted
 
 
 def apply_stain(tiles: np.ndarray, source: StainFit, target: StainFit) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.store.store import file_digest, finished_units, shard_path
+from esad.preprocessing.store.digests import has_digest
+from esad.preprocessing.store.store import finished_units, shard_path
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -120,7 +121,7 @@ def _manifest_unchanged(store: Store) -> Rule:
     )
     if "manifest_digest" not in store.description:
         return Rule(name, (), remedy, "store.json has no digest of it (an older esad wrote it)")
-    same = file_digest(path) == store.description["manifest_digest"]
+    same = has_digest(path, store.description["manifest_digest"])
     return Rule(name, () if same else (path.name,), remedy)
 
 
@@ -136,7 +137,7 @@ def _shards_unchanged(store: Store, lengths: dict[int, int]) -> Rule:
     changed = [
         shard_path(store.root, number).name
         for number, value in sorted(known.items())
-        if file_digest(shard_path(store.root, number)) != value
+        if not has_digest(shard_path(store.root, number), value)
     ]
     lacking = len(lengths) - len(known)
     told = (

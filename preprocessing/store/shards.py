@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from esad.preprocessing.store.store import shard_path
-from esad.preprocessing.store.writing import check_room, named_in_errors, temporary_path
+from esad.preprocessing.store.writing import check_room, named_in_errors, set_aside, temporary_path
 
 AT_ONCE = 256
 """Items that are moved at once where gaps are closed."""
@@ -30,6 +30,7 @@ class ShardWriter:
             try:
                 with self._temporary.open("wb") as file:
                     self._begin = self._header(file, count)
+                    set_aside(file.fileno(), self._begin + self._whole)
                 self._file = os.open(self._temporary, os.O_RDWR)
             except OSError:
                 self._temporary.unlink(missing_ok=True)

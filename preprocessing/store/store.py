@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import EsadError, UsageError
+from esad.preprocessing.store.digests import file_digest
 from esad.preprocessing.store.opening import (
     KINDS,
     MANIFEST_COLUMNS,
@@ -148,22 +150,18 @@ def shard_path(root: Path, number: int) -> Path:
     return root / "shards" / f"{number:05d}.npy"
 
 
-def file_digest(path: Path) -> str:
-    """32 hex digits of BLAKE2b over a file: what a store's audit knows a changed shard or manifest by.
-
-    A gigabyte takes a second (one core of docs/explanation/measurements.md); it was just written, and is in memory.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def write_unit(
-    root: Path, unit: Unit, array: np.ndarray | None, items: pd.DataFrame, sources: pd.DataFrame
+    root: Path,
+    unit: Unit,
+    array: np.ndarray | None,
+    items: pd.DataFrame,
+    sources: pd.DataFrame,
+    digest: Future[str] | None = None,
 ) -> None:
     """Write one finished unit: shard, then items, then sources (the mark that it is finished).
 
     `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted or a
-    `ShardWriter` has written it.
+    `ShardWriter` has written it; `digest` is then what will be the shard's `file_digest`, where it was begun already.
     `items` needs `source` and `place` (a text that is unique within the source); `sources` has a row per source.
     """
     items = items.reset_index(drop=True)
@@ -177,9 +175,11 @@ def write_unit(
     items["shard"] = np.int32(unit.number)
     items["index"] = np.arange(len(items), dtype=np.int32)
     parts, shard = root / "parts", shard_path(root, unit.number)
-    digest = file_digest(shard) if len(items) and shard.is_file() else None
-    sources = sources.assign(shard_digest=[digest if count else None for count in sources["items"]])
     write_table(parts / f"items-{unit.number:05d}.parquet", items)
+    found = None
+    if len(items) and shard.is_file():
+        found = file_digest(shard) if digest is None else digest.result()
+    sources = sources.assign(shard_digest=[found if count else None for count in sources["items"]])
     write_table(parts / f"sources-{unit.number:05d}.parquet", with_types(sources, SOURCE_TYPES))
 
 

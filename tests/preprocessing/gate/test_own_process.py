@@ -43,6 +43,30 @@ def test_messages_come_over_whole(value):
         wire.receive(stream)
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3)), np.array(5.5), np.array(["ä", "bc"]), np.array([b"a"]), np.arange(6, dtype=">i2"),
+        np.array([1, 2], "datetime64[D]"), np.asfortranarray(np.arange(6).reshape(2, 3)), np.arange(9)[::-2],
+        np.array([True]), np.array([1 + 2j]), np.float16([1.5]),
+    ],
+    ids=lambda array: str(array.dtype),
+)  # fmt: skip
+def test_arrays_of_any_kind_come_over_whole_and_may_be_written(array):
+    stream = io.BytesIO()
+    wire.send(stream, array)
+    stream.seek(0)
+    back = wire.receive(stream)
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert np.array_equal(back, array)
+    assert back.flags.writeable
+
+
+def test_arrays_of_objects_are_not_sent():
+    with pytest.raises(TypeError, match="array of object is not sent"):
+        wire.send(io.BytesIO(), np.array([None, {}]))
+
+
 def test_a_cut_message_is_an_end():
     stream = io.BytesIO()
     wire.send(stream, {"b": b"123456"})

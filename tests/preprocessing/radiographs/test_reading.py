@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.radiographs.apart import square_apart
 from esad.preprocessing.radiographs.reading import is_radiograph, read_radiograph, zip_radiographs
+from esad.preprocessing.radiographs.squares import Squaring
 from tests.preprocessing.radiographs.dicom_files import RAMP, content_of, grey_of, make_dicom, write_dicom
 
 GREY = RAMP.astype(np.uint8)
@@ -54,6 +56,32 @@ def test_the_content_decides_what_a_file_is(tmp_path):
         read_radiograph(b"text", "a.png").pixels()
     with pytest.raises(InputError, match=r"a\.dcm: not readable as DICOM .no mark"):
         read_radiograph(b"text", "a.dcm")
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["before the pixels", "after them"])
+def test_a_picture_that_says_how_it_lies_is_turned(tmp_path, last):
+    wide, exif = np.vstack([GREY, GREY // 2]), Image.Exif()
+    exif[0x0112] = 6  # a viewer turns it by 90 degrees to the right
+    Image.fromarray(wide).save(tmp_path / "a.png", exif=exif)
+    content = (tmp_path / "a.png").read_bytes()
+    if last:
+        start = content.index(b"eXIf") - 4
+        chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4])]
+        content = content.replace(chunk, b"")
+        end = content.index(b"IEND") - 4
+        content = content[:end] + chunk + content[end:]
+    assert np.array_equal(read_radiograph(content, "a.png").pixels(), np.rot90(wide, -1))
+
+
+def test_a_file_is_read_by_its_path_as_by_its_content(tmp_path):
+    path, how = tmp_path / "ä.png", Squaring(size=4, crop=0.5)
+    Image.fromarray(GREY).save(path)
+    by_path, by_content = square_apart(path, "a", how), square_apart(path.read_bytes(), "a", how)
+    assert np.array_equal(by_path[0], by_content[0])
+    assert by_path[1:] == by_content[1:]
+    path.unlink()
+    with pytest.raises(InputError, match=r"a: cannot be read \(No such file"):
+        square_apart(path, "a", how)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.95])

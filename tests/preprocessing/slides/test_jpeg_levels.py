@@ -109,6 +109,23 @@ def test_the_direct_path_gives_openslides_pixels(
     assert theirs[1].all()
 
 
+@pytest.mark.parametrize("damage", [{}, {"missing": (0,), "cut": (5,)}])
+def test_room_that_is_used_again_holds_what_new_memory_would(tmp_path, damage):
+    path = write_level(tmp_path / "a.tif", picture(400, 420), 128, 80, 2, True, **damage)
+    with Slide(path) as slide, TileReader(slide, ReadPlan(0, 1.0, 1.0, 0.25), 50) as reader:
+        corners = tile_grid(slide.width, slide.height, 1.0, 50, 50)
+        blocks = reader.blocks(corners)
+        room = reader.room_for(blocks)
+        for members in [*blocks, *blocks[::-1]]:
+            (tiles, read), (anew, read_anew) = (
+                reader.read(corners[members], room),
+                reader.read(corners[members]),
+            )
+            assert np.shares_memory(tiles, room)
+            assert np.array_equal(read, read_anew)
+            assert np.array_equal(tiles[read], anew[read])
+
+
 @pytest.mark.parametrize("damage", [{"missing": (5,)}, {"cut": (5,)}, {"missing": (0, 9), "cut": (3,)}])
 def test_missing_and_damaged_tiles_are_left_to_openslide(tmp_path, damage):
     path = write_level(tmp_path / "a.tif", picture(512, 512), 128, **damage)

@@ -190,10 +190,13 @@ def test_apply_is_the_formula_with_or_without_its_memory(tiles):
     paint = StainMap(source, target)
     for remember in (False, True, True):
         assert np.array_equal(paint(tiles, remember=remember), expected)
+        own = tiles.copy()
+        assert paint(own, remember=remember, out=own) is own
+        assert np.array_equal(own, expected)
 
 
 def test_threads_that_share_a_map_paint_the_same_as_one():
-    tiles = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
+    tiles = np.random.default_rng(0).integers(0, 256, (40, 31, 33, 3)).astype(np.uint8)
     source, target = StainFit(MATRIX, np.array([1.0, 2.0])), builtin_target()
     alone, shared = StainMap(source, target)(tiles, remember=False), StainMap(source, target)
     with ThreadPoolExecutor(4) as threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 
 from esad.preprocessing.store import writing
 from esad.preprocessing.store.shards import ShardWriter
-from esad.preprocessing.store.writing import write_array, write_atomically, write_json, write_table
+from esad.preprocessing.store.writing import set_aside, write_array, write_atomically, write_json, write_table
 from tests import ROOT
 from tests.forks import fork, wait
 
@@ -107,3 +108,23 @@ def test_an_ingest_stage_under_ulimit_ends_at_once_in_one_line(tmp_path, workers
     assert "File too large. A limit on the size of files is in force (ulimit -f)" in last
     assert "Traceback" not in end.stderr
     assert not list((tmp_path / "out" / "shards").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fallocate is Linux's")
+def test_room_that_was_set_aside_is_the_files_own(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.write(b"abc")
+        file.flush()
+        set_aside(file.fileno(), 1 << 20)
+    assert (tmp_path / "a").stat().st_blocks * 512 >= 1 << 20
+    assert (tmp_path / "a").read_bytes() == b"abc" + bytes((1 << 20) - 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fallocate is Linux's")
+def test_room_that_no_disk_has_is_an_error_and_a_file_system_without_such_a_thing_is_none(tmp_path):
+    with (tmp_path / "a").open("wb") as file, pytest.raises(OSError, match=r"too large|No space"):
+        set_aside(file.fileno(), 1 << 62)
+    reads, writes = os.pipe()
+    set_aside(writes, 1 << 20)
+    os.close(reads)
+    os.close(writes)
