@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -22,6 +23,10 @@ class Rule(NamedTuple):
 def optimiser_at(settings: MethodSettings, section: str) -> str:
     """The optimiser of `train` or `train.warmup`."""
     return (settings.train if section == "train" else settings.train.warmup).optimiser
+
+
+def _not_by_adam(section: str, settings: MethodSettings, _: bool) -> bool:
+    return optimiser_at(settings, section) != "adam"
 
 
 RULES = (
@@ -79,7 +84,7 @@ RULES = (
     *(
         Rule(
             (f"{section}.beta1", f"{section}.beta2"),
-            lambda settings, _, at=section: optimiser_at(settings, at) != "adam",
+            partial(_not_by_adam, section),
             "they belong to Adam",
         )
         for section in ("train", "train.warmup")
