@@ -80,7 +80,13 @@ BUDGETS: dict[str, Budget] = {
     "anogan": Budget(_ANOGAN, {**_ANOGAN, "anogan.base": 16, "anogan.search_steps": 100}),
     "anogan, encoder": Budget(
         {**_F_ANOGAN, "train.epochs": 20},  # f-AnoGAN's own length is not known here
-        {**_F_ANOGAN, "train.steps": 1000, "train.batch_size": 32, "anogan.base": 8, "anogan.encoder_steps": 1000},
+        {
+            **_F_ANOGAN,
+            "train.steps": 1000,
+            "train.batch_size": 32,
+            "anogan.base": 8,
+            "anogan.encoder_steps": 1000,
+        },
     ),
     "alocc": Budget(_ALOCC, {**_ALOCC, "train.epochs": 10, "alocc.base": 16}),
     "adgan": Budget(
@@ -89,8 +95,15 @@ BUDGETS: dict[str, Budget] = {
     ),
     "ocgan": Budget(
         _OCGAN,
-        {**_OCGAN, "train.batch_size": 128, "train.epochs": 30, "ocgan.base": 16, "ocgan.judge_base": 8},
-    ),
+        {
+            **_adam(2e-4, 0.5),
+            "train.batch_size": 32,
+            "train.steps": 1500,
+            "ocgan.base": 16,
+            "ocgan.judge_base": 8,
+            "ocgan.reconstruction": 500.0,  # the code's default; at its README's 10 so short a training reconstructs nothing
+        },
+    ),  # fmt: skip
     "p_kdgan": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16, "p_kdgan.base": 4}),
     "piad": Budget(
         _PIAD,
