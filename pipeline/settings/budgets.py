@@ -103,7 +103,7 @@ BUDGETS: dict[str, Budget] = {
             "ocgan.judge_base": 8,
             "ocgan.reconstruction": 500.0,  # the code's default; at its README's 10 so short a training reconstructs nothing
         },
-    ),  # fmt: skip
+    ),
     "p_kdgan": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16, "p_kdgan.base": 4}),
     "piad": Budget(
         _PIAD,
