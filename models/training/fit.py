@@ -100,8 +100,12 @@ class TrainingStep:
         if ranks:
             self._check_ranks(ranks)
             with_global_statistics(method, device)
-        self.graphs = method.settings.train.compile and method.pictures and device.type == "cuda"
-        if method.settings.train.compile:
+        played = any(phase.turns for phase in method.phases())
+        compiled = (
+            method.settings.train.compile and not played
+        )  # a gradient penalty's second derivative cannot be
+        self.graphs = compiled and method.pictures and device.type == "cuda"
+        if compiled:
             self._compile()
         self.augmentation = augmentation or Augmentation()
         train = method.settings.train

@@ -95,7 +95,14 @@ BUDGETS: dict[str, Budget] = {
     ),
     "ocgan": Budget(
         _OCGAN,
-        {**_OCGAN, "train.batch_size": 128, "train.epochs": 30, "ocgan.base": 16, "ocgan.judge_base": 8},
+        {
+            **_adam(2e-4, 0.5),
+            "train.batch_size": 32,
+            "train.steps": 1500,
+            "ocgan.base": 16,
+            "ocgan.judge_base": 8,
+            "ocgan.reconstruction": 500.0,  # the code's default; at its README's 10 so short a training reconstructs nothing
+        },
     ),
     "p_kdgan": Budget(_GANOMALY, {**_GANOMALY, "ganomaly.base": 16, "p_kdgan.base": 4}),
     "piad": Budget(

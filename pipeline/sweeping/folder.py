@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.items import assignments_of
 from esad.pipeline.settings.config import RunSettings, first_difference
 from esad.pipeline.settings.presets import run_settings
@@ -99,6 +100,8 @@ def sweep_outcome(
         f"Wrote {out}: {len(table)} combinations; best by validation AUC ({table['auc'].max():.4f}, on "
         f"{counts['normal']} normal items and {counts['anomaly']} anomalies): {best}. See sweep.md and sweep.png."
     )
+    note = reading_note(yaml.safe_load((out / "best.yaml").read_text(encoding="utf-8"))["method"])
+    message += f" {note}" if note else ""
     records = json.loads(table.to_json(orient="records"))
     summary = {"best": json.loads(json.dumps(chosen, default=float)), "validation": counts, "cells": records}
     following = ["esad", "train", str(store), "--config", str(out / "best.yaml"), "--out", "run"]
@@ -123,11 +126,14 @@ def write_results(
     from esad.preprocessing.store.store import write_atomically, write_json, write_table
 
     write_table(out / "sweep.parquet", pd.DataFrame(rows))
-    text = markdown(table, list(grid), chosen, counts, reasons)
+    settings = plain(run_settings(store, preset, [*overrides, chosen]))
+    notes = [reading_note(method) for method in grid.get("method", [settings["method"]])]
+    text = "\n".join(
+        [markdown(table, list(grid), chosen, counts, reasons), *(f"{note}\n" for note in notes if note)]
+    )
     write_atomically(out / "sweep.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
     drawn = figure(table, list(grid))
     write_atomically(out / "sweep.png", lambda temporary: drawn.savefig(temporary, dpi=120))
-    settings = plain(run_settings(store, preset, [*overrides, chosen]))
     content = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_atomically(out / "best.yaml", lambda temporary: temporary.write_text(content, encoding="utf-8"))
     write_json(out / "best.json", {**chosen, "auc": float(table["auc"].max())})

@@ -13,6 +13,8 @@ import yaml
 from safetensors.torch import load_file
 
 import esad.pipeline.train
+from esad.models.detector import OUR_READING
+from esad.models.methods.registry import METHODS
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError, Stopped, explain
 from tests.pipeline.stores import make_store
@@ -57,6 +59,19 @@ def test_a_sweep_trains_every_cell_and_leaves_settings_that_train_the_best_one_a
     assert call(again) == 0
     ours, theirs = (load_file(path / "model.safetensors") for path in (tmp_path / "run", out / best["run"]))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_a_sweep_of_a_description_built_here_says_so_beside_its_figures(tmp_path, capsys, monkeypatch):
+    make_store(tmp_path)
+    words = [
+        *command(tmp_path / "store", tmp_path / "sweep", "--over", "loss.lambda1=0.1,1"),
+        "--set",
+        "train.steps=4",
+    ]
+    monkeypatch.setattr(METHODS["esad"], "our_reading", True)
+    assert call(words) == 0
+    assert OUR_READING.split(":")[0] in " ".join(capsys.readouterr().err.split())
+    assert OUR_READING in (tmp_path / "sweep" / "sweep.md").read_text()
 
 
 def write_table(path, flipped: bool) -> None:

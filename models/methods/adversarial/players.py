@@ -18,10 +18,10 @@ from esad.models.training.randomness import generator
 PLAYED = (
     "network.channels", *(f"train.{name}" for name in (
         "optimiser", "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "schedule", "milestone", "epochs", "steps",
-        "batch_size", "restarts", "compile",
+        "batch_size", "restarts",
     )),
 )  # fmt: skip
-"""The settings that methods of several players read."""
+"""The settings that methods of several players read; compiled networks have no second derivative, which penalties need."""
 
 
 class AdversarialMethod(Method):

@@ -221,3 +221,15 @@ def test_dcgans_begin_small_and_without_biases():
     assert torch.cat([each.weight.flatten() for each in convolutions]).std().item() == pytest.approx(
         0.02, rel=0.02
     )
+
+
+@pytest.mark.parametrize("variant", ["ganomaly", "adgan"])
+def test_players_are_not_compiled_since_a_penalty_differentiates_twice(variant, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, *_, **__: compiled.append(self))
+    states = [
+        fit(build(settings(variant, steps=2, compile=wanted), (20, 20, 1), (0,)), pictures()).state_dict()
+        for wanted in (False, True)
+    ]
+    assert not compiled
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
