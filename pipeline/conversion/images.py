@@ -29,6 +29,7 @@ from esad.preprocessing.images import (
     read_npz,
     zip_members,
 )
+from esad.preprocessing.natural.parquet import FROM_LABEL, LABEL
 from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
 from esad.preprocessing.pictures import Colour, to_channels
 from esad.preprocessing.store.store import Unit, write_unit
@@ -161,6 +162,10 @@ def finish_images(
     settings: ImageSettings, classes: str, items: pd.DataFrame, sources: pd.DataFrame
 ) -> pd.DataFrame:
     """Labels over the whole store, since one shard may hold one class only; `classes` is what has the names of classes."""
+    if "notes" in sources and sources["notes"].str.contains(FROM_LABEL, regex=False).any():
+        settings = settings.model_copy(
+            update={"label": LABEL}
+        )  # as the line that tells of labels calls the column
     return with_labels(items, settings, classes)
 
 

@@ -32,6 +32,8 @@ PICTURE_COLUMNS = ("image", "img", "picture", "pixels")
 """What the column of pictures is called where a file has several columns of bytes."""
 LABEL = "label"
 """What Hugging Face's sets call their labels, where no `y` is there."""
+FROM_LABEL = f"labels in column {LABEL}"
+"""Noted of a file whose labels were found there without being asked for."""
 ROWS = 256
 """Rows that are unpacked at a time."""
 UNLABELLED = -1
@@ -67,6 +69,7 @@ def read_parquet(
     columns.check(list(frame), path)
     if columns.label not in frame and columns.label not in columns.named and LABEL in frame:
         columns = replace(columns, label=LABEL)
+        notes = [*notes, FROM_LABEL]
     columns = columns.found_in(list(frame), list(frame), path)
     for name, classes in names.items():
         frame[name] = _named(frame[name], classes, f"{path.name}, column {name}")

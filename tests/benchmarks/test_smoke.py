@@ -18,6 +18,7 @@ SCRIPTS = [path for path in FILES if '__name__ == "__main__"' in path.read_text(
 NAMES = {
     "tiling": {"read_vs_decode_limit", "read_vs_openslide_per_tile", "stage_vs_decode_limit"},
     "tiling_memory": {"peak_gib_large", "peak_gib_small", "peak_gib_many"},
+    "scoring_memory": {"score_growth", "evaluate_growth", "report_growth"},
     "stain": {"tile_vs_staintools", "apply_max_difference", "objective_vs_spams"},
     "radiographs": {"png_vs_decode", "two_workers_vs_one"},
     "training": {
@@ -34,7 +35,7 @@ NAMES = {
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
 NEEDS = {"stain": ("staintools", "spams")}
 """Optional libraries that a script compares with."""
-LONG = {"real_data", "reconstruction", "tiling_memory", "gpu"}
+LONG = {"real_data", "reconstruction", "scoring_memory", "tiling_memory", "gpu"}
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 
 

@@ -162,7 +162,7 @@ def test_a_batch_that_would_run_something_is_refused_alone(tmp_path, capsys):
     assert "data_batch_2: refused, its pickle holds the name 'posix.system'" in capsys.readouterr().err
 
 
-def test_parquet_of_pictures_is_read_and_mixes_with_npz(tmp_path):
+def test_parquet_of_pictures_is_read_and_mixes_with_npz(tmp_path, capsys):
     folder = tmp_path / "hub"
     folder.mkdir()
     write_parquet(folder / "train-00000-of-00001.parquet")
@@ -175,6 +175,7 @@ def test_parquet_of_pictures_is_read_and_mixes_with_npz(tmp_path):
         "owl",
         *(NAMES[number] for number in CLASSES),
     ]
+    assert "labels in column 'label': 11 classes" in capsys.readouterr().err
 
 
 def test_a_label_column_of_parquet_that_says_normal_gives_labels(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from esad.preprocessing.errors import InputError, UsageError
-from esad.preprocessing.natural.parquet import parquet_colours, read_parquet
+from esad.preprocessing.natural.parquet import FROM_LABEL, parquet_colours, read_parquet
 from esad.preprocessing.pictures import TO_RGB
 from esad.preprocessing.tables.columns import Columns
 from tests.preprocessing.natural.set_files import CLASSES, COLOUR, GREY, NAMES, encoded, write_parquet
@@ -21,7 +21,7 @@ def test_pictures_names_and_split_come_as_they_are_published(tmp_path):
     assert table["stated"].tolist() == [NAMES[number] for number in CLASSES]
     assert set(table["split"]) == {"test"}
     assert table["id"].tolist()[:2] == ["i0", "i1"]
-    assert notes == []
+    assert notes == [FROM_LABEL]
     assert parquet_colours(path) == {"rgb": 12}
 
 
