@@ -32,7 +32,7 @@ class AnoganSettings(Settings):
 
     search: Literal["latent", "encoder"] = "latent"
     """How an item's code is found: by an optimisation per item (AnoGAN), or by an encoder trained afterwards (f-AnoGAN).
-    The networks and their game follow it."""
+    The networks and their game follow it (other-methods.md#anogan)."""
     base: int = Field(64, ge=4)
     """Channels of the first layer (other-methods.md#anogan: 64)."""
     code: int = Field(128, ge=2)
@@ -52,7 +52,7 @@ class AnoganSettings(Settings):
     search_steps: int = Field(500, ge=1)
     """latent: steps of the search (other-methods.md#anogan: 500)."""
     search_rate: float = Field(0.01, gt=0)
-    """latent: learning rate of the search, of Adam (our choice)."""
+    """latent: learning rate of the search, of Adam (our choice, other-methods.md#anogan)."""
 
 
 class AloccSettings(Settings):
@@ -86,9 +86,10 @@ class AdganSettings(Settings):
     generator_rate: float = Field(5e-5, gt=0)
     """Learning rate of the item's own copy of the generator (other-methods.md#adgan: 5e-5)."""
     adapt_generator: bool = True
-    """Each item and start has a copy of the generator that is fitted to it, too; false: the code alone."""
+    """Each item and start has a copy of the generator that is fitted to it, too; false: the code alone
+    (other-methods.md#adgan)."""
     at_once: int = Field(32, ge=1)
-    """Copies of the generator in memory at a time."""
+    """Copies of the generator in memory at a time (other-methods.md#adgan)."""
 
 
 class OcganSettings(Settings):

@@ -100,9 +100,9 @@ class OptimiserSettings(Settings):
     momentum: float = Field(0.0, ge=0, lt=1)
     """Momentum of SGD and RMSProp (paper 6.3: PyTorch's default, none; decisions.md#a15)."""
     beta1: float = Field(0.9, ge=0, lt=1)
-    """Adam's decay of the mean gradient (PyTorch's default; adversaries are often trained with 0.5 or 0)."""
+    """Adam's decay of the mean gradient (PyTorch's default; adversaries are often trained with 0.5 or 0, other-methods.md#adversarial)."""
     beta2: float = Field(0.999, ge=0, lt=1)
-    """Adam's decay of the mean square of the gradient (PyTorch's default)."""
+    """Adam's decay of the mean square of the gradient (PyTorch's default; other-methods.md#adversarial)."""
     weight_decay: float = Field(0.0, ge=0)
     """Paper 6.3: PyTorch's default, none (decisions.md#a15)."""
     schedule: Literal["constant", "halve_at_quarters", "cosine", "milestone"] = "halve_at_quarters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,23 @@ def test_the_two_games_of_anogan_have_each_its_own_training(folder):
         ({"anogan.search": "encoder"}, 0.0),
     ):
         assert run_settings(store, None, [{"method": "anogan", **stated}]).train.beta1 == beta1
+
+
+def test_a_run_whose_backbone_is_gone_says_so_when_it_scores(folder, tmp_path):
+    own = tiny("dif")
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(Path(str(own["backbone.weights"])).read_bytes())
+    train(
+        folder / "images",
+        tmp_path / "run",
+        None,
+        [{"method": "dif", **own, "backbone.weights": str(weights)}],
+    )
+    weights.unlink()
+    result = CliRunner().invoke(app, ["score", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, EsadError)
+    assert "weights.pth: cannot be read" in str(result.exception)
 
 
 def test_overlays_have_the_panels_that_a_method_has(folder):
