@@ -36,6 +36,8 @@ LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
 """The settings that say how labelled items come into a batch."""
 TRAINING = tuple(f"train.{name}" for name in TrainSettings.model_fields if name != "warmup")
 """The settings of a training in steps."""
+UNLABELLED_TRAINING = tuple(name for name in TRAINING if name not in LABELLED_ITEMS)
+"""Those of a training on the unlabelled items alone."""
 
 
 Built = TypeVar("Built", bound=nn.Module)
@@ -77,6 +79,11 @@ def phase_of_turns(name: str, turns: Sequence[Turn], optimiser: OptimiserSetting
     """A phase of several players on the unlabelled items."""
     parameters = [parameter for turn in turns for parameter in turn.parameters]
     return Phase(name, parameters, optimiser, labelled=False, turns=tuple(turns))
+
+
+def phase_at_once(name: str, labelled: bool = False) -> Phase:
+    """A fit in closed form: `Method.begin` is all of it."""
+    return Phase(name, [], OptimiserSettings(steps=1), labelled)
 
 
 class Method(nn.Module, ABC):
@@ -236,6 +243,16 @@ class Method(nn.Module, ABC):
 def single_term(score: Tensor) -> dict[str, Tensor]:
     """Score terms of a method without a reconstruction: all of its score stands as `norm`."""
     return {"eq9": score, "reconstruction": torch.zeros_like(score), "norm": score}
+
+
+def error_term(error: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    """Score terms of a method whose score is its reconstruction error."""
+    return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}
+
+
+def item_mean(values: Tensor) -> Tensor:
+    """(B, ...) to means (B,)."""
+    return reduce_items(values, 1, "mean")
 
 
 def reduce_items(errors: Tensor, axes: int, reduction: str) -> Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from esad.models.detector import LABELLED_ITEMS, Method, Phase, group_mean, reduce_items
+from esad.models.detector import LABELLED_ITEMS, Method, Phase, error_term, group_mean, reduce_items
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
@@ -62,5 +61,4 @@ class CaeMethod(Method):
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         x_hat = self.reconstruct(x)
-        error = self.score_error(x, x_hat)
-        return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}
+        return error_term(self.score_error(x, x_hat), x_hat)

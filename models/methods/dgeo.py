@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esad.models.detector import Method, Phase, single_term
+from esad.models.detector import UNLABELLED_TRAINING, Method, Phase, phase_at_once, single_term
+from esad.models.methods.adversarial.dcgan import Frame
 from esad.models.methods.classic.shallow import draw_rows
 from esad.models.networks import PictureScaler, at_least_float32
-from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import sent
@@ -144,8 +145,7 @@ class DgeoMethod(Method):
         assert isinstance(self.scaler, PictureScaler)
         channels, height, width = self.scaler.scaled_shape
         self.side, own = max(height, width), settings.dgeo
-        down, right = self.side - height, self.side - width
-        self.padding = (right // 2, right - right // 2, down // 2, down - down // 2)
+        self.frame = Frame(height, width, self.side)
         depth, wide = PUBLISHED[self.side > SMALL_SIDE]
         depth, wide = own.depth or depth, own.width or wide
         self.network = self._seeded(lambda: WideResNet(channels, self.side, depth, wide), "network")
@@ -155,17 +155,17 @@ class DgeoMethod(Method):
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
         own = ("width", "depth", "score", *(() if settings.dgeo.score == "simple" else ("items",)))
-        return ("network.channels", *(f"dgeo.{name}" for name in own), *(f"train.{name}" for name in STEPS))
+        return ("network.channels", *(f"dgeo.{name}" for name in own), *UNLABELLED_TRAINING)
 
     def phases(self) -> list[Phase]:
         train = Phase("train", [*self.network.parameters()], self.settings.train, labelled=False)
         if self.settings.dgeo.score == "simple":
             return [train]
-        return [train, Phase("dirichlet", [], OptimiserSettings(steps=1), labelled=False)]
+        return [train, phase_at_once("dirichlet")]
 
     def transformed(self, x: Tensor, transforms: Tensor) -> Tensor:
         """Scaled items (B, C, H, W), each under its transform (B,) in 0..71, as squares in [-1, 1]; a frame is black."""
-        squares = functional.pad(2 * x - 1, self.padding, value=-1.0)
+        squares = self.frame.squares(x)
         places = self.places[transforms][:, None].expand(-1, x.shape[1], -1)
         moved = squares.flatten(2).gather(2, places).view_as(squares)
         return moved.contiguous(memory_format=torch.channels_last)
@@ -213,10 +213,3 @@ class DgeoMethod(Method):
             else:
                 parts.append(((self.alphas[here] - 1) * logs).sum(2))
         return single_term(-torch.cat(parts, 1).mean(1))
-
-
-STEPS = (
-    "optimiser", "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "schedule", "milestone", "epochs", "steps",
-    "batch_size", "precision", "restarts", "compile",
-)  # fmt: skip
-"""The settings of a training in steps on the unlabelled items."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from esad.models.detector import Method, Phase, Turn
+from esad.models.detector import Method, Phase
 from esad.models.folding import folded
 from esad.models.networks import ColumnScaler, SeedBatchNorm
 from esad.models.training.augment import Augmentation
@@ -269,16 +269,6 @@ class TrainingStep:
         here = slice(place * size, (place + 1) * size)
         return Batch(self._ahead[1][:, here], self._ahead[2][:, here], keys, epoch, self._ahead[3])
 
-    def _batch_of_turn(self, step: int, turn: Turn, repeat: int) -> Batch:
-        """The step's own batch for the last repeat of a turn; for those before, of a fresh turn, one of its own order."""
-        phase = self.phase_at(step)[0]
-        name = (
-            phase.name
-            if not turn.fresh or repeat == turn.repeats - 1
-            else f"{phase.name} {turn.name} {repeat}"
-        )
-        return replace(self.batch(step, name), turn=turn.name, repeat=repeat)
-
     def _to_device(self, values: np.ndarray) -> Tensor:
         return sent(torch.from_numpy(values), self.device)
 
@@ -309,7 +299,7 @@ class TrainingStep:
         factor = learning_rate_factor(chosen.schedule, step - first, steps, chosen.milestone)
         if phase.turns:
             self.method.train()
-            return self._players(phase).step(partial(self._batch_of_turn, step), factor)
+            return self._players(phase).step(self.batch(step), partial(self.batch, step), factor)
         optimiser = self._enter(phase)
         assert self._losses is not None
         for group in optimiser.param_groups:

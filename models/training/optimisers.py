@@ -10,11 +10,9 @@ from torch import nn
 from esad.models.settings import OptimiserSettings
 
 
-def make_optimiser(
-    parameters: Sequence[nn.Parameter], settings: OptimiserSettings, rate: float = 1.0
-) -> torch.optim.Optimizer:
-    """The optimiser of `parameters`, its learning rate multiplied by `rate`. Weight decay is L2, in the gradient."""
-    learning_rate, decay = rate * settings.learning_rate, settings.weight_decay
+def make_optimiser(parameters: Sequence[nn.Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """The optimiser of `parameters`, whose learning rate each step sets anew. Weight decay is L2, in the gradient."""
+    learning_rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "sgd":
         return torch.optim.SGD(
             parameters, lr=learning_rate, weight_decay=decay, momentum=settings.momentum, fused=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ class BatchOrder:
         self.seed, self.train = seed, train
         self.unlabelled = positions[semi_labels == 0]
         self.labelled, self.labels = positions[semi_labels != 0], semi_labels[semi_labels != 0]
-        self._pass: tuple[Any, np.ndarray, np.ndarray] = (None, positions, semi_labels)
+        self._passes: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
 
     def steps_per_epoch(self, labelled: bool) -> int:
         """Full batches in one pass; a last incomplete batch is left out (decisions.md#a17)."""
@@ -54,16 +53,17 @@ class BatchOrder:
         return labelled and self.train.batches == "balanced" and len(self.labelled) > 0
 
     def _shuffled(self, phase: str, labelled: bool, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and semi-labels of one pass, in its order; the last pass asked for is kept."""
-        if self._pass[0] != (phase, epoch):
+        """Positions and semi-labels of one pass, in its order; of each phase the last pass asked for is kept."""
+        kept = self._passes.get(phase)
+        if kept is None or kept[0] != epoch:
             positions, semi = self.unlabelled, np.zeros(len(self.unlabelled), np.int8)
             if self._joint(labelled):
                 positions = np.concatenate([positions, self.labelled])
                 semi = np.concatenate([semi, self.labels])
             numbers = generator(self.seed, f"order {phase}", epoch)
             order = torch.randperm(len(positions), generator=numbers).numpy()
-            self._pass = ((phase, epoch), positions[order], semi[order])
-        return self._pass[1:]
+            kept = self._passes[phase] = (epoch, positions[order], semi[order])
+        return kept[1:]
 
     def __call__(self, step: int, phase: str, labelled: bool) -> tuple[np.ndarray, np.ndarray]:
         """Positions and semi-labels of the batch at `step` of `phase`."""

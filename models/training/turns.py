@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,13 +23,12 @@ class PhaseTurns:
         """All learning rates are multiplied by `rate`."""
         self.method, self.phase = method, phase
         self.optimisers = {
-            turn.name: make_optimiser(turn.parameters, phase.optimiser, rate * turn.rate)
-            for turn in phase.turns
+            turn.name: make_optimiser(turn.parameters, phase.optimiser) for turn in phase.turns
         }
         self._rates = {turn.name: rate * turn.rate * phase.optimiser.learning_rate for turn in phase.turns}
 
-    def step(self, batch: Callable[[Turn, int], Batch], factor: float) -> dict[str, Tensor]:
-        """Take all turns, `batch(turn, repeat)` the batch of each.
+    def step(self, own: Batch, fresh: Callable[[str], Batch], factor: float) -> dict[str, Tensor]:
+        """Take all turns on the step's `own` batch; repeats but the last of a fresh turn have `fresh(name of their order)`.
 
         `factor` is the schedule's share of the learning rate. Returns the detached terms of the last repeat of each turn as
         `<turn>_<term>`, and `loss`, the sum of the turns' losses.
@@ -40,7 +40,9 @@ class PhaseTurns:
                 group["lr"] = self._rates[turn.name] * factor
             with _alone(self.method, turn):
                 for repeat in range(turn.repeats):
-                    terms = self.method.losses(self.phase.name, batch(turn, repeat))
+                    other = turn.fresh and repeat < turn.repeats - 1
+                    batch = fresh(f"{self.phase.name} {turn.name} {repeat}") if other else own
+                    terms = self.method.losses(self.phase.name, replace(batch, turn=turn.name, repeat=repeat))
                     optimiser.zero_grad()
                     terms["loss"].sum().backward()
                     optimiser.step()

@@ -13,16 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from esad.models.detector import Phase, Turn, phase_of_turns
+from esad.models.detector import Phase, Turn, error_term, item_mean, phase_of_turns
 from esad.models.methods.adversarial.dcgan import LEAST
-from esad.models.methods.adversarial.players import (
-    AdversarialMethod,
-    error_term,
-    gradient_penalty,
-    item_mean,
-    normal,
-    start_codes,
-)
+from esad.models.methods.adversarial.players import AdversarialMethod, gradient_penalty, normal, start_codes
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of

@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esad.models.detector import Phase, Turn, phase_of_turns
+from esad.models.detector import Phase, Turn, item_mean, phase_of_turns, reduce_items
 from esad.models.methods.adversarial.dcgan import LEAST, DcDecoder, DcEncoder, judged
 from esad.models.methods.adversarial.players import (
     PLAYED,
     AdversarialMethod,
     gradient_penalty,
     in_evaluation,
-    item_mean,
-    item_sum,
     normal,
     start_codes,
 )
@@ -190,8 +188,8 @@ class AnoganMethod(AdversarialMethod):
             optimiser = torch.optim.Adam([z], lr=own.search_rate)
             for step in range(own.search_steps + 1):
                 made = self.generator(z)
-                pixels = item_sum((squares - made).abs())
-                apart = item_sum((features - self.discriminator.features(made)).abs())
+                pixels = reduce_items((squares - made).abs(), 1, "sum")
+                apart = reduce_items((features - self.discriminator.features(made)).abs(), 1, "sum")
                 if step < own.search_steps:
                     loss = (1 - own.feature_weight) * pixels + own.feature_weight * apart
                     z.grad = torch.autograd.grad(loss.sum(), z)[0]

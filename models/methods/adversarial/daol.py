@@ -11,10 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from esad.models.detector import Phase, Turn, phase_of_turns
+from esad.models.detector import Phase, Turn, item_mean, phase_of_turns
 from esad.models.methods.adversarial.dcgan import DcEncoder, begin, judged
 from esad.models.methods.adversarial.ganomaly import GanomalyNetworks
-from esad.models.methods.adversarial.players import AdversarialMethod, item_mean, normal
+from esad.models.methods.adversarial.players import AdversarialMethod, normal
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of

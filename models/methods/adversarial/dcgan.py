@@ -23,11 +23,12 @@ def side_for(height: int, width: int) -> int:
 
 
 class Frame:
-    """Pictures (B, C, H, W) in [0, 1] to squares of a power of two in [-1, 1], and back."""
+    """Pictures (B, C, H, W) in [0, 1] to squares in [-1, 1], and back."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, side: int | None = None) -> None:
+        """`side` of the squares; None = the power of two that `side_for` says."""
         self.height, self.width = height, width
-        self.side = side_for(height, width)
+        self.side = side or side_for(height, width)
         down, right = self.side - height, self.side - width
         self.padding = (right // 2, right - right // 2, down // 2, down - down // 2)
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from esad.models.adversarial_settings import GanomalySettings
-from esad.models.detector import Phase, Turn, phase_of_turns, single_term
+from esad.models.detector import Phase, Turn, item_mean, phase_of_turns, single_term
 from esad.models.methods.adversarial.dcgan import DcDecoder, DcEncoder, judged
-from esad.models.methods.adversarial.players import AdversarialMethod, item_mean
+from esad.models.methods.adversarial.players import AdversarialMethod
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of

@@ -13,16 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esad.models.detector import Phase, Turn, phase_of_turns
+from esad.models.detector import Phase, Turn, error_term, item_mean, phase_of_turns
 from esad.models.methods.adversarial.dcgan import begin, judged
-from esad.models.methods.adversarial.players import (
-    AdversarialMethod,
-    error_term,
-    item_mean,
-    normal,
-    part_of,
-    uniform,
-)
+from esad.models.methods.adversarial.players import AdversarialMethod, normal, part_of, uniform
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of
@@ -102,6 +95,10 @@ class OcganMethod(AdversarialMethod):
         """(B, C, H, W) in [0, 1] to (B, C, 61, 61) in [-1, 1]."""
         return functional.interpolate(2 * x - 1, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
 
+    def restored(self, made: Tensor, x: Tensor) -> Tensor:
+        """Squares back to (B, C, H, W) in [0, 1], as large as `x`."""
+        return (functional.interpolate(made, size=x.shape[-2:], mode="bilinear", align_corners=False) + 1) / 2
+
     def phases(self) -> list[Phase]:
         turns = [
             Turn("discriminators", parameters_of(self.of_pictures, self.of_codes)),
@@ -150,8 +147,7 @@ class OcganMethod(AdversarialMethod):
         return torch.tanh(inner - 2 * gradient).detach()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        made = self.decoder(self.encoder(self.squares(x)))
-        return (functional.interpolate(made, size=x.shape[-2:], mode="bilinear", align_corners=False) + 1) / 2
+        return self.restored(self.decoder(self.encoder(self.squares(x))), x)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         return {"z": self.encoder(self.squares(x))}
@@ -159,7 +155,4 @@ class OcganMethod(AdversarialMethod):
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         squares = self.squares(x)
         made = self.decoder(self.encoder(squares))
-        x_hat = (
-            functional.interpolate(made, size=x.shape[-2:], mode="bilinear", align_corners=False) + 1
-        ) / 2
-        return error_term(item_mean((squares - made).square()), x_hat)
+        return error_term(item_mean((squares - made).square()), self.restored(made, x))

@@ -11,16 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from esad.models.detector import Phase, Turn, phase_of_turns, single_term
+from esad.models.detector import Phase, Turn, item_mean, phase_of_turns, single_term
 from esad.models.methods.adversarial.dcgan import LEAST
 from esad.models.methods.adversarial.ganomaly import GanomalyNetworks
-from esad.models.methods.adversarial.players import (
-    PLAYED,
-    AdversarialMethod,
-    in_evaluation,
-    item_mean,
-    part_of,
-)
+from esad.models.methods.adversarial.players import PLAYED, AdversarialMethod, in_evaluation, part_of
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of

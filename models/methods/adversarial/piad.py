@@ -9,25 +9,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esad.models.detector import Phase, Turn, phase_of_turns
+from esad.models.detector import Phase, Turn, error_term, item_mean, phase_at_once, phase_of_turns
 from esad.models.methods.adversarial.anogan import widths
 from esad.models.methods.adversarial.dcgan import LEAST
-from esad.models.methods.adversarial.players import (
-    PLAYED,
-    AdversarialMethod,
-    error_term,
-    gradient_penalty,
-    item_mean,
-    normal,
-)
+from esad.models.methods.adversarial.players import PLAYED, AdversarialMethod, gradient_penalty, normal
 from esad.models.methods.pretrained.backbone import Backbone
 from esad.models.methods.pretrained.perceptual import RelativePerceptualError
-from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.turns import parameters_of
@@ -35,8 +27,6 @@ from esad.models.training.turns import parameters_of
 CRITICS_RATE = 2.5
 """Learning rate of the critics as a multiple of encoder's and decoder's: 5e-4 to 2e-4."""
 SLOPE = 0.2
-BATCH = 64
-"""Pictures that go through the frozen network at once for the statistics of its channels."""
 
 
 class Block(nn.Module):
@@ -136,15 +126,12 @@ class PiadMethod(AdversarialMethod):
             Turn("critics", critics, rate=CRITICS_RATE, repeats=self.settings.piad.critic_steps, fresh=True),
             Turn("autoencoder", parameters_of(self.encoder, self.decoder)),
         ]
-        statistics = (
-            [Phase("statistics", [], OptimiserSettings(steps=1), labelled=False)] if self.perceptual else []
-        )
+        statistics = [phase_at_once("statistics")] if self.perceptual else []
         return [*statistics, phase_of_turns("train", turns, self.settings.train)]
 
     def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
         if phase == "statistics" and self.perceptual:
-            unlabelled = np.flatnonzero(items.labels[0] == 0)
-            self.perceptual.fit(x for x, _ in items.batches([unlabelled], BATCH))
+            self.perceptual.fit_to_unlabelled(items)
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         x, own = self.frame.squares(batch.x), self.settings.piad

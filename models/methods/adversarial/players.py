@@ -9,18 +9,16 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from esad.models.detector import Method
+from esad.models.detector import UNLABELLED_TRAINING, Method
 from esad.models.methods.adversarial.dcgan import Frame
 from esad.models.networks import PictureScaler
 from esad.models.settings import MethodSettings, OptimiserSettings
 from esad.models.training.randomness import generator
 
 PLAYED = (
-    "network.channels", *(f"train.{name}" for name in (
-        "optimiser", "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "schedule", "milestone", "epochs", "steps",
-        "batch_size", "restarts",
-    )),
-)  # fmt: skip
+    "network.channels",
+    *(name for name in UNLABELLED_TRAINING if name not in {"train.precision", "train.compile"}),
+)
 """The settings that methods of several players read; compiled networks have no second derivative, which penalties need."""
 
 
@@ -85,21 +83,6 @@ def start_codes(x: Tensor, seed: int, size: int, number: int = 0) -> Tensor:
         for item in levels
     ]
     return torch.stack(codes).to(x)
-
-
-def item_mean(values: Tensor) -> Tensor:
-    """(B, ...) to means (B,)."""
-    return values.flatten(1).mean(1)
-
-
-def item_sum(values: Tensor) -> Tensor:
-    """(B, ...) to sums (B,)."""
-    return values.flatten(1).sum(1)
-
-
-def error_term(error: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
-    """Score terms of a method whose score is its reconstruction error."""
-    return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}
 
 
 def in_evaluation(*networks: nn.Module) -> None:

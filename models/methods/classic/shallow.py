@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esad.models.detector import NETWORK, Method, Phase, single_term
+from esad.models.detector import NETWORK, Method, Phase, phase_at_once, single_term
 from esad.models.methods.cae import autoencoder_loss
 from esad.models.methods.classic.fitted import FittedTensors, stack_padded
-from esad.models.settings import MethodSettings, OptimiserSettings, ShallowSettings
+from esad.models.settings import MethodSettings, ShallowSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
@@ -94,7 +94,7 @@ class ShallowMethod(Method):
         """Scores (B,) of rows (B, F) by the fitted tensors of one seed."""
 
     def phases(self) -> list[Phase]:
-        once = Phase("fit", [], OptimiserSettings(steps=1), labelled=True)
+        once = phase_at_once("fit", labelled=True)
         if not self.hybrid:
             return [once]
         both = [*self.encoder1.parameters(), *self.decoder.parameters()]

@@ -21,6 +21,9 @@ from torch.nn import functional
 from esad.models.networks import at_least_float32
 from esad.models.settings import BackboneSettings
 
+BATCH = 64
+"""Pictures that go through the network at once where something is fitted to what it sees of them."""
+
 
 class Origin(NamedTuple):
     """Where published weights come from."""
@@ -193,6 +196,10 @@ class Backbone(nn.Module):
         else:
             found["head"] = self.head(x)
         return [at_least_float32(found[layer]) for layer in layers]
+
+    def means(self, x: Tensor, layers: Sequence[str]) -> Tensor:
+        """(B, G): means over place of the maps of `layers`, one after the other."""
+        return torch.cat([each.mean((2, 3)) for each in self(x, layers)], 1)
 
     def channels(self, layer: str) -> int:
         """Channels of a layer's map."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from esad.models.detector import Method, Phase, single_term
+from esad.models.detector import Method, Phase, phase_at_once, single_term
 from esad.models.methods.classic.fitted import FittedTensors, stack_padded
 from esad.models.methods.classic.isolation_forest import (
     FOREST,
@@ -22,14 +22,11 @@ from esad.models.methods.classic.isolation_forest import (
     forest_scores,
 )
 from esad.models.methods.classic.shallow import draw_rows
-from esad.models.methods.pretrained.backbone import CAUTION, Backbone
+from esad.models.methods.pretrained.backbone import BATCH, CAUTION, Backbone
 from esad.models.networks import PictureScaler
-from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
-
-BATCH = 64
-"""Pictures that go through the network at once when the forest is grown."""
 
 STUMP = {
     **{name: torch.zeros(1, 1, 1, dtype=torch.int32) for name in FOREST[:3]},
@@ -59,7 +56,7 @@ class DifMethod(Method):
         return ("network.channels", "backbone", "dif")
 
     def phases(self) -> list[Phase]:
-        return [Phase("fit", [], OptimiserSettings(steps=1), labelled=False)]
+        return [phase_at_once("fit")]
 
     def losses(self, phase: str, batch: Batch) -> dict[str, Tensor]:
         raise AssertionError("a forest has no loss: it is grown at once")
@@ -70,7 +67,7 @@ class DifMethod(Method):
         if side is not None and x.shape[-2:] != (side, side):
             smaller = side < max(x.shape[-2:])
             x = functional.interpolate(x, (side, side), mode="bilinear", antialias=smaller)
-        return torch.cat([each.mean((2, 3)) for each in self.backbone(x, self.settings.dif.layers)], 1)
+        return self.backbone.means(x, self.settings.dif.layers)
 
     def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
         own, usable = self.settings.dif, np.flatnonzero(items.labels[0] == 0)

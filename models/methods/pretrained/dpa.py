@@ -8,23 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esad.models.detector import Method, Phase
+from esad.models.detector import UNLABELLED_TRAINING, Method, Phase, error_term, phase_at_once
 from esad.models.methods.adversarial.dcgan import LEAST, Frame
 from esad.models.methods.pretrained.backbone import CAUTION, Backbone
 from esad.models.methods.pretrained.perceptual import RelativePerceptualError
 from esad.models.networks import PictureScaler, at_least_float32
-from esad.models.settings import DpaSettings, MethodSettings, OptimiserSettings
+from esad.models.settings import DpaSettings, MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 
 SLOPE = 0.2
-BATCH = 64
-"""Pictures that go through the network at once for the statistics of its channels."""
 
 
 class Residual(nn.Module):
@@ -104,19 +100,18 @@ class DpaMethod(Method):
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
-        return ("network.channels", "backbone", "dpa", *(f"train.{name}" for name in STEPS))
+        return ("network.channels", "backbone", "dpa", *UNLABELLED_TRAINING)
 
     def phases(self) -> list[Phase]:
         trained = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [
-            Phase("statistics", [], OptimiserSettings(steps=1), labelled=False),
+            phase_at_once("statistics"),
             Phase("train", trained, self.settings.train, labelled=False),
         ]
 
     def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
         if phase == "statistics":
-            unlabelled = np.flatnonzero(items.labels[0] == 0)
-            self.error.fit(x for x, _ in items.batches([unlabelled], BATCH))
+            self.error.fit_to_unlabelled(items)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         made = self.decoder(self.encoder(self.frame.squares(x)))
@@ -131,12 +126,4 @@ class DpaMethod(Method):
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         x_hat = self.reconstruct(x)
-        error = self.error(x, x_hat)
-        return {"eq9": error, "reconstruction": error, "norm": torch.zeros_like(error), "x_hat": x_hat}
-
-
-STEPS = (
-    "optimiser", "learning_rate", "momentum", "beta1", "beta2", "weight_decay", "schedule", "milestone", "epochs", "steps",
-    "batch_size", "precision", "restarts", "compile",
-)  # fmt: skip
-"""The settings of a training in steps on the unlabelled items."""
+        return error_term(self.error(x, x_hat), x_hat)

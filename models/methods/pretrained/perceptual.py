@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.detector import item_mean
+from esad.models.methods.pretrained.backbone import BATCH, Backbone
+from esad.models.training.item_pool import ItemPool
 
 LEAST_DEVIATION = 1e-2
 """Of a channel, whose values are in 0..6: one that is as good as constant on training pictures must not outweigh all others."""
@@ -32,6 +35,10 @@ class RelativePerceptualError(nn.Module):
         """(B, C, H', W') of pictures (B, 1 or 3, H, W) in [0, 1]."""
         return self.backbone(x, [self.layer])[0]
 
+    def fit_to_unlabelled(self, items: ItemPool) -> None:
+        """`fit` to the unlabelled pictures among `items`."""
+        self.fit(x for x, _ in items.batches([np.flatnonzero(items.labels[0] == 0)], BATCH))
+
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Take mean and spread of each channel over all places of all pictures."""
         count, total, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
@@ -51,8 +58,3 @@ class RelativePerceptualError(nn.Module):
         own = (self.maps(x) - self.mean) / self.spread
         other = (self.maps(x_hat) - self.mean) / self.spread
         return item_mean((own - other).abs()) / item_mean(own.abs()).clamp(min=1e-6)
-
-
-def item_mean(values: Tensor) -> Tensor:
-    """(B, ...) to (B,)."""
-    return values.flatten(1).mean(1)

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esad.models.detector import TRAINING, Method, Phase, group_mean, single_term
+from esad.models.detector import TRAINING, Method, Phase, group_mean, item_mean, phase_at_once, single_term
 from esad.models.methods.hypersphere import centre_of
-from esad.models.methods.pretrained.backbone import CAUTION, Backbone
-from esad.models.methods.pretrained.perceptual import item_mean
+from esad.models.methods.pretrained.backbone import BATCH, CAUTION, Backbone
 from esad.models.networks import PictureScaler, at_least_float32, table6_widths
-from esad.models.settings import MethodSettings, OptimiserSettings
+from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.item_pool import ItemPool
 
@@ -25,7 +24,6 @@ LEAST_SQUARE = 1e-6
 """Squared distances of labelled anomalies are at least this, so that the logarithm is finite."""
 LEAST_DEVIATION = 1e-2
 """The same of a column's standard deviation, whose maps are of the order of 1."""
-BATCH = 64
 
 
 def sphere_terms(squared: Tensor, semi_label: Tensor) -> dict[str, Tensor]:
@@ -78,14 +76,14 @@ class TlsadMethod(Method):
     def phases(self) -> list[Phase]:
         train, both = self.settings.train, [*self.encoder.parameters(), *self.head.parameters()]
         return [
-            Phase("statistics", [], OptimiserSettings(steps=1), labelled=True),
+            phase_at_once("statistics", labelled=True),
             Phase("transfer", both, train.warmup, labelled=True),
             Phase("train", both, train, labelled=True),
         ]
 
     def seen(self, x: Tensor) -> Tensor:
         """(B, G): means over place of the frozen network's layers, one after the other."""
-        return torch.cat([each.mean((2, 3)) for each in self.backbone(x, self.settings.tlsad.layers)], 1)
+        return self.backbone.means(x, self.settings.tlsad.layers)
 
     def begin(self, phase: str, items: ItemPool, validation: ItemPool) -> None:
         everything = [np.arange(len(items.labels[0]))]

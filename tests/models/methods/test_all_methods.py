@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def test_every_player_learns_in_its_turn_and_no_other(picture_variant):
             before = {name: value.detach().clone() for name, value in step.method.named_parameters()}
             alone = PhaseTurns(step.method, replace(phase, turns=(turn,)), 1.0)
             step.method.train()
-            alone.step(lambda taken, repeat, first=first: step._batch_of_turn(first, taken, repeat), 1.0)
+            alone.step(step.batch(first), partial(step.batch, first), 1.0)
             moved = {
                 name: not torch.equal(before[name], value) for name, value in step.method.named_parameters()
             }

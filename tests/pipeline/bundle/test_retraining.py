@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError
 from tests import ROOT
-from tests.forks import fork, wait
+from tests.forks import as_torchrun, wait
 from tests.pipeline.bundle.folders import SET, assert_same, run_bundle, run_of, weights, write_pictures
 
 DATA = "pictures"
@@ -154,18 +153,8 @@ def test_a_run_that_started_anew_is_repeated_at_its_rate(folder, bundle, monkeyp
 
 
 def in_two(command) -> list[int]:
-    """`command` in two copies of this process, with the variables that torchrun sets; how they ended."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {
-        "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }  # fmt: skip
-    return [
-        wait(each)
-        for each in [fork(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in (0, 1)]
-    ]
+    """`command` as torchrun starts it twice; how both ended."""
+    return [wait(number) for number in as_torchrun(command)]
 
 
 def test_two_processes_train_the_weights_of_esad_train_under_torchrun(folder, bundle):

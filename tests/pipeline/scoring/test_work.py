@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from esad.pipeline.scoring.batches import each_batch, read_once
 from esad.pipeline.scoring.work import WORK, _share
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store
-from tests.forks import fork, wait
+from tests.forks import esad_as_torchrun, fork, wait
 from tests.pipeline.clusters import score_slowly, when
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 from tests.pipeline.test_score import everything
@@ -100,39 +99,22 @@ def test_two_threads_of_one_worker_take_turns(folder, tmp_path, capsys):
     assert_same(tmp_path / "there", folder / "images-once")
 
 
-def start(words: list[str], before=lambda: None, count: int = 2) -> list[int]:
-    """`esad score` in `count` copies of this process, with the variables that torchrun sets; returns their numbers."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {
-        "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-
-    def command():
-        before()
-        os._exit(call(["score", *words]))
-
-    return [fork(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)]
-
-
 @pytest.mark.parametrize("kind", ["images", "table"])
 def test_two_processes_of_torchrun_give_the_bytes_of_one(folder, tmp_path, capfd, kind):
     words = [str(folder / f"{kind}-run"), "--out", str(tmp_path / "there"), "--overlays", "all", "--json"]
-    assert [wait(number) for number in start(words)] == [0, 0]
+    assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [0, 0]
     told = capfd.readouterr()
     assert_same(tmp_path / "there", folder / f"{kind}-once")
     assert told.err.count("Wrote") == 1
     assert told.out.count('"items": 120') == 1
-    assert [wait(number) for number in start(words)] == [0, 0]
+    assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [0, 0]
     assert capfd.readouterr().err.count("Left alone") == 1
 
 
 def test_when_one_of_torchruns_processes_is_killed_the_shards_that_are_done_are_kept(folder, tmp_path, capfd):
     out = tmp_path / "there"
     words = [str(folder / "images-run"), "--out", str(out), "--overlays", "all"]
-    numbers = start(words, before=score_slowly)
+    numbers = esad_as_torchrun(["score", *words], before=score_slowly)
     deadline = time.monotonic() + 60
     while not list((out / WORK).glob("*.npy")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -140,7 +122,7 @@ def test_when_one_of_torchruns_processes_is_killed_the_shards_that_are_done_are_
     assert [wait(number) for number in numbers] == [1, -signal.SIGKILL]
     assert "Another process of this call is gone" in capfd.readouterr().err
     assert list((out / WORK).glob("*.npy"))
-    assert [wait(number) for number in start(words)] == [0, 0]
+    assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [0, 0]
     assert_same(out, folder / "images-once")
 
 
@@ -223,7 +205,7 @@ def test_what_was_begun_with_another_model_or_is_forced_is_not_gone_on_with(fold
 
 def test_a_cluster_under_torchrun_is_wrong_use(folder, tmp_path, capfd):
     words = [str(folder / "images-run"), "--out", str(tmp_path / "there"), "--scheduler", "tcp://127.0.0.1:9"]
-    assert [wait(number) for number in start(words)] == [2, 2]
+    assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [2, 2]
     assert "take one of them" in capfd.readouterr().err
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import esad.models.training.fit
 import esad.pipeline.training.checkpoints
 from esad.pipeline.cli.app import call
 from tests import ROOT
-from tests.forks import fork, wait
+from tests.forks import esad_as_torchrun, wait
 from tests.pipeline.stores import QUICK, make_store
 
 SETTINGS = {**QUICK, "train.steps": 24, "train.warmup.steps": 6, "checkpoint_seconds": 0}
@@ -29,20 +28,8 @@ SET = [f"--set={name}={value}" for name, value in SETTINGS.items()]
 
 
 def start(arguments: list[str], count: int = 2, before=lambda: None) -> list[int]:
-    """`esad train` in `count` copies of this process, with the variables that torchrun sets; returns their numbers."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {
-        "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-
-    def command():
-        before()
-        os._exit(call(["train", *arguments]))
-
-    return [fork(command, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)]
+    """`esad train` as torchrun starts it; returns the processes' numbers."""
+    return esad_as_torchrun(["train", *arguments], before, count)
 
 
 def ends(numbers: list[int]) -> list[int]:
