@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esad.pipeline.runs.items import DEVICE_SHARE, IN_MEMORY_BYTES
+from esad.pipeline.runs.items import fits
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import progress
 
@@ -69,8 +69,7 @@ class DatasetItems:
         count = sum(len(dataset) for dataset in self.datasets)
         needed = count * int(np.prod(self.shape))
         cuda = self.device.type == "cuda"
-        room = DEVICE_SHARE * torch.cuda.mem_get_info(self.device)[0] if cuda else IN_MEMORY_BYTES
-        if needed > room or any(_draws(dataset.transform) for dataset in self.datasets):
+        if not fits(needed, self.device) or any(_draws(dataset.transform) for dataset in self.datasets):
             return lambda positions: self.read(positions).pin_memory() if cuda else self.read(positions)
         parts = []
         with progress("read pictures", count) as bar:

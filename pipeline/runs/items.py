@@ -82,11 +82,19 @@ def in_memory(store: Store, device: torch.device | None = None) -> Items:
 
     needed = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
     mapped = as_needed(store)
+    cuda = device is not None and device.type == "cuda"
+    if fits(needed, device):
+        return torch.from_numpy(store.read()).to(device)
+    return (lambda positions: mapped(positions).pin_memory()) if cuda else mapped
+
+
+def fits(needed: int, device: torch.device | None) -> bool:
+    """Whether so many bytes of items may be in memory at once: in that of a CUDA device, else in the machine's."""
+    import torch
+
     if device is not None and device.type == "cuda":
-        if needed <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-            return torch.from_numpy(store.read()).to(device)
-        return lambda positions: mapped(positions).pin_memory()
-    return torch.from_numpy(store.read()) if needed <= IN_MEMORY_BYTES else mapped
+        return needed <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+    return needed <= IN_MEMORY_BYTES
 
 
 def as_needed(store: Store) -> Callable[[np.ndarray], torch.Tensor]:
