@@ -40,6 +40,11 @@ def folder(tmp_path_factory):
     return folder
 
 
+def finished(out: Path) -> list[Path]:
+    """The files of pieces that are done; what is being written has a hidden name."""
+    return [path for path in (out / WORK).glob("*.npy") if not path.name.startswith(".")]
+
+
 def assert_same(one: Path, other: Path) -> None:
     ours, theirs = everything(one), everything(other)
     assert ours.keys() == theirs.keys()
@@ -78,7 +83,7 @@ def test_a_worker_killed_in_mid_work_costs_its_shard(folder, tmp_path, monkeypat
             numbers = list(client.run(os.getpid).values())
             client.run(score_slowly)
         out = tmp_path / "there"
-        killer = when(lambda: list((out / WORK).glob("*.npy")), lambda: os.kill(numbers[0], signal.SIGKILL))
+        killer = when(lambda: finished(out), lambda: os.kill(numbers[0], signal.SIGKILL))
         score(folder / "images-run", out=out, overlays="all", scheduler=cluster.scheduler_address)
         killer.join()
     with pytest.raises(ProcessLookupError):
@@ -116,12 +121,12 @@ def test_when_one_of_torchruns_processes_is_killed_the_shards_that_are_done_are_
     words = [str(folder / "images-run"), "--out", str(out), "--overlays", "all"]
     numbers = esad_as_torchrun(["score", *words], before=score_slowly)
     deadline = time.monotonic() + 60
-    while not list((out / WORK).glob("*.npy")) and time.monotonic() < deadline:
+    while not finished(out) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(numbers[1], signal.SIGKILL)
     assert [wait(number) for number in numbers] == [1, -signal.SIGKILL]
     assert "Another process of this call is gone" in capfd.readouterr().err
-    assert list((out / WORK).glob("*.npy"))
+    assert finished(out)
     assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [0, 0]
     assert_same(out, folder / "images-once")
 
@@ -149,11 +154,11 @@ def test_killed_while_it_scores_it_goes_on_where_it_was(folder, tmp_path, monkey
 
     number = fork(command)
     deadline = time.monotonic() + 60
-    while len(list((out / WORK).glob("*.npy"))) < 2 and time.monotonic() < deadline:
+    while len(finished(out)) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(number, signal.SIGKILL)
     assert wait(number) == -signal.SIGKILL
-    there = len(list((out / WORK).glob("*.npy")))
+    there = len(finished(out))
     assert 2 <= there < SHARDS
     seen = counted(monkeypatch, "scores_table.score_shard")
     score(folder / "images-run", out=out, overlays="all")
@@ -195,7 +200,7 @@ def test_what_was_begun_with_another_model_or_is_forced_is_not_gone_on_with(fold
         mark = out / WORK / "of.json"
         if changed:
             mark.write_text(mark.read_text().replace('"model": "', '"model": "another'))
-        for path in (out / WORK).glob("*.npy"):
+        for path in finished(out):
             np.save(path, np.full_like(np.load(path), 7))
         score(folder / "images-run", out=out, overlays="none", force=not changed)
         table, once = (pd.read_parquet(at / "scores.parquet") for at in (out, folder / "images-once"))
