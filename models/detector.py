@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from esad.models.lenets import LeNet
 from esad.models.linear_code import LinearCode
 from esad.models.networks import (
     ColumnScaler,
@@ -126,15 +127,24 @@ class Method(nn.Module, ABC):
             raise ValueError(f"method {settings.method} is for pictures; rows of a table need another.")
         if self.pictures and len(self.seeds) > 1:
             raise ValueError("Several seeds at once are for tables; train pictures one seed at a time.")
+        self.form = "table6"
+        """`network.form` where the method reads it."""
         if self.pictures:
+            if {"network", "network.form"} & set(self.settings_read(settings)):
+                self.form = settings.network.form
             height, width, channels = self.shape
-            self.scaler: nn.Module = PictureScaler((height, width, channels), settings.network.channels)
+            multiple = 16 if self.form == "table6" else 1
+            self.scaler: nn.Module = PictureScaler(
+                (height, width, channels), settings.network.channels, multiple
+            )
         else:
             self.scaler = ColumnScaler(len(self.seeds), self.shape[0])
 
     def _encoder(self, name: str, bias_free: bool = False) -> nn.Module:
         """`bias_free`: no bias and no shift or scale of BatchNorm, so that no constant output can be learnt."""
         network = self.settings.network
+        if self.form != "table6":
+            return self._seeded(self._lenet(bias_free).encoder, name)
         if isinstance(self.scaler, PictureScaler):
             channels = self.scaler.channels
             return self._seeded(lambda: ConvolutionalEncoder(channels, network.width, not bias_free), name)
@@ -145,11 +155,19 @@ class Method(nn.Module, ABC):
 
     def _decoder(self, name: str) -> nn.Module:
         network = self.settings.network
+        if self.form != "table6":
+            return self._seeded(self._lenet().decoder, name)
         if isinstance(self.scaler, PictureScaler):
             channels = self.scaler.channels
             return self._seeded(lambda: ConvolutionalDecoder(channels, network.width, network.upsample), name)
         widths = table_widths(self.shape[0], network)[::-1]
         return PerceptronStack(self.seeds, widths, network, name, sigmoid=True)
+
+    def _lenet(self, bias_free: bool = False) -> LeNet:
+        assert isinstance(self.scaler, PictureScaler)
+        network = self.settings.network
+        affine, bias = (each and not bias_free for each in (network.affine, network.bias))
+        return LeNet(self.form, self.scaler.scaled_shape, network.width, affine, bias)
 
     def _linear_code(self, gated: bool = False) -> LinearCode | None:
         """The linear code that stands beside the learnt one, where the settings ask for it; `gated`: with their gate."""
@@ -176,6 +194,8 @@ class Method(nn.Module, ABC):
         if isinstance(self.scaler, PictureScaler):
             channels, height, width = self.scaler.scaled_shape
             area = height * width
+            if self.form != "table6":
+                return channels * area, self._lenet().code
             return channels * area, table6_widths(network.width)[-1] * area // 256
         return self.shape[0], table_widths(self.shape[0], network)[-1]
 
@@ -197,7 +217,7 @@ class Method(nn.Module, ABC):
         """Squared reconstruction error of items for the score, (B,) or (S, B): of pixels, or of means of blocks of them."""
         loss, difference = self.settings.loss, x_hat - x
         if self.pictures and loss.score_block > 1:
-            difference = nn.functional.avg_pool2d(difference, loss.score_block)
+            difference = nn.functional.avg_pool2d(_in_blocks(difference, loss.score_block), loss.score_block)
         return reduce_items(difference.square(), 1 if self.pictures else 2, loss.reconstruction)
 
     def target(self, batch: Batch) -> Tensor:
@@ -238,6 +258,14 @@ class Method(nn.Module, ABC):
 
         Where the method reconstructs, `x_hat`, as `x`, is among them.
         """
+
+
+def _in_blocks(maps: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) with zeros all round up to multiples of `side`, as Table 6's pictures of 28 pixels are padded."""
+    down, across = -maps.shape[-2] % side, -maps.shape[-1] % side
+    if not down and not across:
+        return maps
+    return nn.functional.pad(maps, (across // 2, across - across // 2, down // 2, down - down // 2))
 
 
 def single_term(score: Tensor) -> dict[str, Tensor]:

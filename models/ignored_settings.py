@@ -21,12 +21,22 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule(
-        ("network.hidden", "network.code", "network.affine", "network.bias"),
+        ("network.hidden", "network.code"),
         lambda _, pictures: pictures,
+        "pictures go through convolutions, which network.width scales",
+    ),
+    Rule(
+        ("network.affine", "network.bias"),
+        lambda settings, pictures: pictures and settings.network.form == "table6",
         "pictures go through the convolutions of Table 6, which network.width scales",
     ),
     Rule(
-        ("network.channels", "network.upsample", "network.linear", "network.gate"),
+        ("network.upsample",),
+        lambda settings, pictures: pictures and settings.network.form != "table6",
+        "the decoder of a LeNet doubles its maps by nearest neighbours",
+    ),
+    Rule(
+        ("network.form", "network.channels", "network.upsample", "network.linear", "network.gate"),
         lambda _, pictures: not pictures,
         "rows of a table go through linear layers",
     ),

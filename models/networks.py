@@ -215,9 +215,9 @@ def column_medians(rows: Tensor) -> Tensor:
 
 class PictureScaler(nn.Module):
     """uint8 (B, H, W, C) -> float (B, C', H', W') in [0, 1] (decisions.md#a21); sides zero-padded to a
-    multiple of 16 (decisions.md#a18)."""
+    `multiple` (decisions.md#a18)."""
 
-    def __init__(self, shape: tuple[int, int, int], channels: int | None) -> None:
+    def __init__(self, shape: tuple[int, int, int], channels: int | None, multiple: int = 16) -> None:
         super().__init__()
         height, width, stored = shape
         self.repeat = channels == 3 and stored == 1
@@ -226,7 +226,7 @@ class PictureScaler(nn.Module):
             raise ValueError(
                 f"network.channels = {channels} for pictures of {stored} channels: use null or {stored}."
             )
-        down, across = -height % 16, -width % 16
+        down, across = -height % multiple, -width % multiple
         self.padding = (across // 2, across - across // 2, down // 2, down - down // 2)
         self.scaled_shape = (self.channels, height + down, width + across)
         """(C', H', W') of what the networks take."""

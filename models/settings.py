@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from esad.models.adversarial_settings import (
     AdganSettings,
@@ -24,9 +24,12 @@ from esad.models.base_settings import Layer, Settings
 class NetworkSettings(Settings):
     """The encoder-decoder-encoder."""
 
+    form: Literal["table6", "lenet-mnist", "lenet-fashion-mnist", "lenet-cifar10"] = "table6"
+    """Pictures: the layers of encoders and decoders, Table 6's ("deep" in the paper's Table 5) or one of Deep SAD's LeNets
+    ("shallow") for grey pictures of 28 x 28 or colour ones of 32 x 32 (other-methods.md#lenets)."""
     width: float = Field(1.0, gt=0)
-    """Share of Table 6's channels (pictures), or multiple of Deep SAD's hidden layers (tables;
-    other-methods.md#deep-sad-networks)."""
+    """Share of Table 6's channels or of those of a LeNet's convolutions (pictures), or multiple of Deep SAD's hidden layers
+    (tables; other-methods.md#deep-sad-networks)."""
     channels: Literal[1, 3] | None = None
     """Input channels; grey repeated to 3 is the paper's (decisions.md#a19); null = as stored."""
     upsample: Literal["bilinear", "nearest"] = "bilinear"
@@ -46,11 +49,22 @@ class NetworkSettings(Settings):
     """How ESAD shuts the linear code off for what is not to be reconstructed: for a whole item, at each of its places, or
     never (decisions.md#a31)."""
     affine: bool = True
-    """Tables: BatchNorm with scale and shift (Deep SAD's have none, other-methods.md#deep-sad-networks;
+    """Tables and LeNets: BatchNorm with scale and shift (Deep SAD's have none, other-methods.md#deep-sad-networks;
     its encoder and Deep SVDD's never have)."""
     bias: bool = True
-    """Tables: the last linear layer with bias (before BatchNorm it would do nothing). Deep SAD's have none
+    """Tables and LeNets: the last layer with bias (before BatchNorm it would do nothing). Deep SAD's have none
     (other-methods.md#deep-sad-networks); its encoder and Deep SVDD's never have."""
+
+    @field_validator("linear")
+    @classmethod
+    def _linear_needs_places(cls, linear: int | None, known: ValidationInfo) -> int | None:
+        form = known.data.get("form", "table6")
+        if linear is not None and form != "table6":
+            raise ValueError(
+                f"a linear code stands beside Table 6's code, place by place, and network.form = {form} has a code without "
+                "places; leave network.linear out, or set it to null"
+            )
+        return linear
 
 
 class LossSettings(Settings):
@@ -169,9 +183,11 @@ class SsDgmSettings(Settings):
     alpha: float = Field(0.1, ge=0)
     """Weight of the classifier's own cross-entropy (other-methods.md#ss-dgm)."""
     hidden: list[int] | None = None
-    """Hidden layers; null = the encoder's for tables, 128 and 64 for pictures (other-methods.md#ss-dgm)."""
+    """Hidden layers; null = the encoder's for tables, by `network.form` for pictures: 128 and 64, or Deep SAD's for its sets
+    (other-methods.md#ss-dgm)."""
     latent: int | None = Field(None, ge=1)
-    """Size of z; null = the encoder's code for tables, 32 for pictures (other-methods.md#ss-dgm)."""
+    """Size of z; null = the encoder's code for tables, by `network.form` for pictures: 32, or Deep SAD's for its sets
+    (other-methods.md#ss-dgm)."""
 
 
 class ShallowSettings(Settings):

@@ -21,6 +21,15 @@ from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.randomness import generator
 
+SIZES = {
+    "table6": ((128, 64), 32),
+    "lenet-mnist": ((128, 64), 32),
+    "lenet-fashion-mnist": ((256, 128), 64),
+    "lenet-cifar10": ((512, 256), 128),
+}
+"""Pictures: hidden layers and size of z by `network.form`, Deep SAD's code's for each of its sets
+(other-methods.md#ss-dgm); it has none for Table 6's network."""
+
 
 def kl_to_standard(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) | N(0, 1)) summed over the last axis."""
@@ -58,8 +67,8 @@ class SsDgmMethod(SupervisedMethod):
         super().__init__(settings, shape, seeds)
         entries, code = self._sizes()
         chosen, network = settings.ss_dgm, settings.network.model_copy(update={"bias": True, "affine": True})
-        hidden = chosen.hidden or ([128, 64] if self.pictures else table_widths(entries, network)[1:-1])
-        self.latent = chosen.latent or (32 if self.pictures else code)
+        layers, latent = SIZES[self.form] if self.pictures else (table_widths(entries, network)[1:-1], code)
+        hidden, self.latent = chosen.hidden or layers, chosen.latent or latent
         down, up = [entries + 1, *hidden, 2 * self.latent], [self.latent + 1, *hidden[::-1], entries]
         self.inference = PerceptronStack(self.seeds, down, network, "inference", sigmoid=False)
         self.generation = PerceptronStack(self.seeds, up, network, "generation", sigmoid=False)

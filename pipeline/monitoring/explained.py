@@ -120,7 +120,7 @@ def warn_below_components(summary: dict[str, Any], settings: MethodSettings, pic
     if not summary["model"] < summary["pca"]:
         return
     remedies = []
-    if pictures and settings.network.linear is None:
+    if pictures and settings.network.form == "table6" and settings.network.linear is None:
         remedies.append("set network.linear (32 numbers a patch reached 0.78 to 0.98 in our trials)")
     if settings.method == "esad":
         loss = settings.loss

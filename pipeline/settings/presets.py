@@ -141,6 +141,14 @@ PAPER_OTHER_PICTURES: dict[str, Any] = {
 }  # fmt: skip
 """The one command that Deep SAD's authors give (other-methods.md#schedules), for pictures."""
 
+LENET: dict[str, Any] = {"network.width": 1.0, "network.linear": None, "network.channels": None}
+"""A LeNet (`network.form`) is small as it is, has a code without places, and is made for the channels that are stored
+(other-methods.md#lenets)."""
+LENET_AS_PUBLISHED = {**LENET, "network.affine": False, "network.bias": False}
+"""Table 5's shallow network is Deep SAD's, which has neither (other-methods.md#deep-sad-networks)."""
+
+SHALLOW = {"oc_svm", "isolation_forest", "ssad"}
+"""Methods that train a network, the plain autoencoder, in their hybrid form alone."""
 CHOOSES_BY_VALIDATION = {"oc_svm", "ssad"}
 """Methods whose kernel is chosen on a part held out of training, with the paper's settings, too."""
 
@@ -159,6 +167,17 @@ def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any
     if kind == "table":
         return {**DEEP_SAD_TABLE, **chosen}
     return {**(PAPER_OTHER_PICTURES if as_published else OTHER_PICTURES), **chosen}
+
+
+def lenet_settings(preset: str | None, method: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What pictures get over kind, preset and method where the dotted settings in `stated` ask for a LeNet: as for rows of
+    a table, ESAD and the plain autoencoder have Deep SAD's networks to the letter with the presets named `paper` alone,
+    the other methods always."""
+    own_networks = method in BUDGETS or (method in SHALLOW and stated.get(f"{method}.input", "raw") == "raw")
+    if stated.get("network.form", "table6") == "table6" or own_networks:
+        return {}
+    ours = method in {"esad", "cae"} and not (preset and preset.startswith("paper"))
+    return LENET if ours else LENET_AS_PUBLISHED
 
 
 def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[dict[str, Any]]:
@@ -246,4 +265,6 @@ def preset_layers(
     if published and method in NEVER_FLIPPED:
         published = {**published, "data.flip": "none"}
     stated = {name: value for layer in overrides for name, value in flat(layer).items()}
-    return [*preset_settings(store.kind, preset, form_of(method, stated)), published, *overrides]
+    form = form_of(method, stated)
+    lenet = {} if store.kind == "table" else lenet_settings(preset, form, stated)
+    return [*preset_settings(store.kind, preset, form), published, lenet, *overrides]
