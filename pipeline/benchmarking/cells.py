@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.benchmarking.grid import Cell, Grid, cell_settings, cells
+from esad.pipeline.benchmarking.grid import Cell, cell_settings, cells, runs_of
+from esad.pipeline.benchmarking.grid_file import Grid
 from esad.pipeline.benchmarking.measurement import AUDITED, SCALING, measured
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
@@ -21,18 +22,29 @@ from esad.pipeline.training.failures import failures_in_words
 if TYPE_CHECKING:
     import pandas as pd
 
+_WARNED: set[tuple[str, ...]] = set()
+"""What this process has warned of."""
 PACKAGES = ("esad", "numpy", "torch", "scikit-learn")
 BUSY = "and trains one cell at a time all the same"
 
 
-def _file(out: Path, cell: Cell) -> Path:
+@dataclass(frozen=True)
+class Source:
+    """A data set of a grid: the `file` that it is known by, and its `store`."""
+
+    file: Path
+    store: Path
+
+
+def cell_file(out: Path, cell: Cell) -> Path:
+    """The file that marks a cell as finished."""
     return out / "cells" / f"{cell.name}.json"
 
 
 def run_cell(
     grid: Grid,
     cell: Cell,
-    source: Path,
+    source: Source,
     out: Path,
     device: str,
     force: bool,
@@ -42,10 +54,10 @@ def run_cell(
 
     `tell` is called with what is to be said. EsadError where the file was made with other settings.
     """
-    from esad.preprocessing.store.store import Store, fingerprint, write_json
+    from esad.preprocessing.store.store import fingerprint, write_json
 
-    settings = {**_stated(grid, cell), "source": fingerprint(source)}
-    path = _file(out, cell)
+    settings = {**_stated(grid, cell), "source": fingerprint(source.file)}
+    path = cell_file(out, cell)
     if path.is_file() and not force:
         difference = first_difference(_read(path)["settings"], settings)
         if difference:
@@ -55,22 +67,30 @@ def run_cell(
         return None
     began, clock = now(), time.monotonic()
     try:
-        with failures_in_words(out, cell_settings(grid, cell, 0)):
-            rows = measured(grid, cell, Store(store_folder(out, cell.dataset)), device)
+        with failures_in_words(out, cell_settings(grid, cell, runs_of(grid, cell)[0])):
+            rows = measured(grid, cell, source.store, device)
     except (ValueError, FloatingPointError, EsadError) as error:
         return f"{cell.name} cannot be trained: {error}"
     _warn(cell, rows, tell)
     write_json(path, {"settings": settings, "rows": rows})
     seconds = time.monotonic() - clock
     write_log(out, cell.name, began, seconds=round(seconds, 1))
-    tell(f"{cell.name}: {grid.seeds} seeds in {seconds:.0f} s.")
+    tell(f"{cell.name}: {_count(len(rows))} in {seconds:.0f} s.")
     return None
 
 
 def _stated(grid: Grid, cell: Cell) -> dict[str, Any]:
     """What a cell's file says of its making, but for the table's fingerprint."""
-    settings = json.loads(cell_settings(grid, cell, 0).model_dump_json())
-    return {**settings, "seeds": grid.seeds, "oracle": grid.methods[cell.method].oracle}
+    runs = runs_of(grid, cell)
+    settings = json.loads(cell_settings(grid, cell, runs[0]).model_dump_json())
+    more = {"labelled_classes_of_runs": [run.labelled for run in runs]} if runs[0].labelled else {}
+    if grid.chosen.test_items:
+        more["test_items"] = grid.chosen.test_items
+    return {**settings, "seeds": len(runs), "oracle": grid.methods[cell.method].oracle, **more}
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,7 +101,7 @@ def finished_rows(grid: Grid, out: Path) -> list[dict[str, Any]]:
     """The rows of the grid's cells that are there; one of other settings, which was not asked for now, is said and left out."""
     rows = []
     for cell in cells(grid):
-        path = _file(out, cell)
+        path = cell_file(out, cell)
         if not path.is_file():
             continue
         found = _read(path)
@@ -90,19 +110,17 @@ def finished_rows(grid: Grid, out: Path) -> list[dict[str, Any]]:
         if difference:
             say(f"{path}: left out of the results: made with other settings ({difference}).")
         else:
-            rows += found["rows"]
+            rows += [
+                {"line": cell.line, **row} for row in found["rows"]
+            ]  # a cell from before there were lines is one
     return rows
 
 
-def store_folder(out: Path, dataset: str) -> Path:
-    """Where the store of a data set is."""
-    return out / "stores" / dataset
-
-
 def _warn(cell: Cell, rows: list[dict[str, Any]], tell: Callable[[str], None]) -> None:
-    """Say what breaks the audit of a cell whose split is to be clean."""
+    """Say what breaks the audit of a cell whose split is to be clean, once a data set."""
     broken = [name for name in (*AUDITED, SCALING) if any(row[name] for row in rows)]
-    if broken and cell.split != "published":
+    if broken and cell.split != "published" and (cell.dataset, *broken) not in _WARNED:
+        _WARNED.add((cell.dataset, *broken))
         tell(
             f"warning: {cell.name}: the split fails {', '.join(broken)} (`esad audit` says what that means)."
         )
@@ -113,7 +131,7 @@ class _Call:
     """What all cells of a call share."""
 
     grid: Grid
-    sources: Mapping[str, Path]
+    sources: Mapping[str, Source]
     out: Path
     device: str
     force: bool
@@ -131,7 +149,7 @@ def _told(call: _Call, cell: Cell) -> tuple[str | None, list[str]]:
 def run_cells(
     grid: Grid,
     asked: Sequence[Cell],
-    sources: Mapping[str, Path],
+    sources: Mapping[str, Source],
     out: Path,
     device: str,
     force: bool,
@@ -161,9 +179,12 @@ def run_cells(
 def _on(cluster: Cluster, call: _Call, asked: Sequence[Cell]) -> Iterator[str | None]:
     """Why each cell cannot be trained, or None, as workers end them, one at a time each."""
     out = call.out.resolve()
-    sources = {dataset: path.resolve() for dataset, path in call.sources.items()}
-    mark = store_folder(out, asked[0].dataset) / "store.json"
-    cluster.check(Probe.here(out, mark, list(sources.values()), PACKAGES), "tables and OUT", BUSY)
+    sources = {
+        name: Source(of.file.resolve(), of.store.resolve()) for name, of in call.sources.items()
+    }
+    mark = sources[asked[0].dataset].store / "store.json"
+    files = [of.file for of in sources.values()]
+    cluster.check(Probe.here(out, mark, files, PACKAGES), "tables and OUT", BUSY)
     tasks = {cell.name: cell for cell in asked}
     done = set()
     for ended in cluster.run(out, _told, replace(call, out=out, sources=sources), tasks, alone=True):
@@ -176,7 +197,7 @@ def _on(cluster: Cluster, call: _Call, asked: Sequence[Cell]) -> Iterator[str | 
         if not failure:
             done.add(tasks[ended.name])
         yield failure
-    wait_until_visible(out, "cells", lambda: {cell.name for cell in done if not _file(out, cell).is_file()})
+    wait_until_visible(out, "cells", lambda: {cell.name for cell in done if not cell_file(out, cell).is_file()})
 
 
 def read_results(grid: Grid, out: Path, failures: Sequence[str]) -> pd.DataFrame:

@@ -1,158 +1,81 @@
-"""What a benchmark is made of: a YAML file that declares a grid, and the cells that it stands for.
-
-    title: Table 3
-    datasets: {cardio: odds/cardio.npz}     # below --data
-    methods:                                # rows of the table, each with settings of its own
-      esad: {}
-      forest on codes: {method: isolation_forest, isolation_forest.input: hybrid}
-    splits: [published, clean]              # validation: a part of the training items tests, to choose settings by
-    gamma_l: [0.01]
-    seeds: 10
-    settings: {data.validation_share: 0}    # of all methods
-    paper: {esad: {cardio: [98.8, 0.5]}}    # printed beside, where there is one
-
-`gamma_p`, `k_l` (lists) and `preset` are optional; `oracle: true` chooses a row's kernel on test items. A cell is all
-seeds of one data set, method, split and ratios.
-"""
+"""The cells that a grid stands for, and the settings of their runs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
-from esad.models.base_settings import Settings
-from esad.pipeline.settings.config import RunSettings, nearest, read_yaml, resolve
+from esad.pipeline.benchmarking.grid_file import Grid, plain_name
+from esad.pipeline.settings.budgets import form_of
+from esad.pipeline.settings.config import RunSettings, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, preset_settings
 from esad.pipeline.stage.errors import UsageError
 
 VALIDATION_SHARE = 0.4
 """Share of a clean split's training items that test under the split `validation`."""
 GRIDS = Path(__file__).parent / "grids"
-AXES = ("dataset", "method", "split")
+AXES = ("dataset", "method", "split", "normal", "gamma_l", "gamma_p", "k_l")
 """What `--only` can name."""
-
-
-class Row(Settings):
-    """A row of the table: a method and what it is trained with, over its preset and the grid's settings."""
-
-    method: str
-    oracle: bool = False
-    """What it chooses by AUC (kernels) is chosen on a tenth of the test part, which goes on testing: as published
-    figures were (paper 6.5), and better than anybody can do who has no labels to test with."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-
-class Grid(Settings):
-    """The content of a grid file."""
-
-    title: str = "Benchmark"
-    datasets: dict[str, str] = Field(min_length=1)
-    """Name -> table, relative to the folder of data."""
-    methods: dict[str, Row] = Field(min_length=1)
-    """Name of a row, that of its method where it states none, -> the row, in the file as one flat mapping."""
-    splits: list[Literal["clean", "published", "validation"]] = Field(["clean"], min_length=1)
-    gamma_l: list[float] = Field([0.01], min_length=1)
-    gamma_p: list[float] = Field([0.0], min_length=1)
-    k_l: list[int | None] = Field([None], min_length=1)
-    seeds: int = Field(10, ge=1)
-    preset: str | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    paper: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
-    """Method -> data set -> published (mean, spread) of AUC in %."""
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _rows(cls, methods: Any) -> Any:
-        from esad.models.methods.registry import METHODS
-
-        if not isinstance(methods, dict):
-            return methods
-        rows = {}
-        for name, stated in methods.items():
-            if not isinstance(stated or {}, dict):
-                raise ValueError(f"methods: {name}: expected settings by name, not {stated!r}")
-            own = dict(stated or {})
-            method, oracle = own.pop("method", name), own.pop("oracle", False)
-            if method not in METHODS:
-                raise ValueError(f"method {method!r} is unknown: did you mean {nearest(method, METHODS)!r}?")
-            if METHODS[method].pictures_only:
-                raise ValueError(f"method {method!r} is for pictures; a benchmark is of tables.")
-            rows[name] = {"method": method, "oracle": oracle, "settings": own}
-        return rows
-
-    @model_validator(mode="after")
-    def _names(self) -> Grid:
-        """Every cell has a file of its own, in the folder of cells."""
-        names = [_plain(cell.name) for cell in cells(self)]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise ValueError(
-                f"two cells would be called {twice}: state each value once, and tell names apart"
-            )
-        unfit = next((name for name in (*self.datasets, *self.methods) if "/" in name or "\\" in name), None)
-        if unfit:
-            raise ValueError(f"{unfit!r} has a slash, and names are names of files here")
-        return self
-
-    @model_validator(mode="after")
-    def _published(self) -> Grid:
-        """Published figures are of rows and data sets of the grid."""
-        for method, figures in self.paper.items():
-            if method not in self.methods:
-                raise ValueError(f"paper: the grid has no method {method!r}")
-            absent = next((name for name in figures if name not in self.datasets), None)
-            if absent:
-                raise ValueError(f"paper: {method}: the grid has no data set {absent!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_ratio(self) -> Grid:
-        if self.paper and len(self.gamma_l) * len(self.gamma_p) * len(self.k_l) > 1:
-            raise ValueError("paper: published figures are of one ratio each, and this grid has several")
-        return self
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid; `name` is that of its file."""
+    """One place of the grid: all runs of a data set, method, split and ratios, and of a normal class where there are some."""
 
     dataset: str
     method: str
     split: str
-    gamma_l: float
+    gamma_l: float | None
     gamma_p: float
     k_l: int | None
+    normal: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The line of the table that it belongs to, with the cells of the other normal classes."""
+        known = "all" if self.k_l is None else self.k_l
+        labelled = "all" if self.gamma_l is None else f"{self.gamma_l:g}"
+        method = self.method.replace(" ", "_")
+        return f"{self.dataset}-{method}-{self.split}-{labelled}-{self.gamma_p:g}-{known}"
 
     @property
     def name(self) -> str:
-        """Unique within the grid."""
-        known = "all" if self.k_l is None else self.k_l
-        method = self.method.replace(" ", "_")
-        return f"{self.dataset}-{method}-{self.split}-{self.gamma_l:g}-{self.gamma_p:g}-{known}"
+        """That of its file: unique within the grid."""
+        return self.line if self.normal is None else f"{self.line}-normal-{re.sub('[^A-Za-z0-9.]', '_', self.normal)}"
+
+    @property
+    def labels_some(self) -> bool:
+        """Whether anomalies are labelled in training."""
+        return self.gamma_l != 0 and self.k_l != 0
 
     def values(self) -> dict[str, Any]:
         """Its place as columns of a row."""
         return asdict(self)
 
 
-def read_grid(name: str) -> Grid:
-    """The grid of a built-in name (`table3`) or a file; UsageError for neither, and for a fault of the file."""
+def read_grid(name: str, budget: str | None = None) -> Grid:
+    """The grid of a built-in name (`table3`) or a file, to be run at a `budget`, else at its first.
+
+    UsageError for neither, for a fault of the file and a budget that it does not have.
+    """
     path = GRIDS / f"{name}.yaml" if (GRIDS / f"{name}.yaml").is_file() else Path(name)
     if not path.is_file():
         known = ", ".join(sorted(grid.stem for grid in GRIDS.glob("*.yaml")))
         raise UsageError(f"benchmark {name!r}: neither a file nor a built-in one ({known}).")
+    content = read_yaml(path)
     try:
-        grid = Grid.model_validate(read_yaml(path))
+        grid = Grid.model_validate(content if budget is None else {**content, "budget": budget})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: {place}: {first['msg'].lower()}.") from error
-    for cell in cells(grid):
-        cell_settings(grid, cell, 0)  # a wrong setting is found before anything is trained
+    for cell in {replace(cell, normal=None): cell for cell in cells(grid)}.values():
+        cell_settings(grid, cell, runs_of(grid, cell)[0])  # a wrong setting is found before anything is trained
     return grid
 
 
@@ -162,52 +85,101 @@ def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
     UsageError for an axis or a value that the grid does not have; case, `-` and spaces do not matter.
     """
     every = [
-        Cell(*place)
-        for place in product(grid.datasets, grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l)
+        Cell(dataset, method, split, gamma_l, gamma_p, k_l, normal)
+        for dataset, of in grid.datasets.items()
+        for method, split, gamma_l, gamma_p, k_l, normal in product(
+            grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, of.normal or [None]
+        )
     ]
-    wanted: dict[str, set[str]] = {}
+    every = [cell for cell in every if _belongs(grid, cell)]
+    wanted: dict[str, set[Any]] = {}
     for text in only or []:
         axis, _, value = text.partition("=")
         if axis not in AXES or not value:
             raise UsageError(
                 f"--only {text!r}: expected one of {', '.join(AXES)} = a value, as dataset=cardio."
             )
-        known = {_plain(getattr(cell, axis)): getattr(cell, axis) for cell in every}
-        if _plain(value) not in known:
-            raise UsageError(
-                f"--only {text!r}: the grid has no such {axis}, only {', '.join(known.values())}."
-            )
-        wanted.setdefault(axis, set()).add(known[_plain(value)])
+        known = {plain_name(_text(getattr(cell, axis))): getattr(cell, axis) for cell in every}
+        if plain_name(value) not in known:
+            there = ", ".join(dict.fromkeys(_text(getattr(cell, axis)) for cell in every))
+            raise UsageError(f"--only {text!r}: the grid has no such {axis}, only {there}.")
+        wanted.setdefault(axis, set()).add(known[plain_name(value)])
     return [cell for cell in every if all(getattr(cell, axis) in values for axis, values in wanted.items())]
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(" ", "_")
+def _text(value: Any) -> str:
+    """A value as `--only` names it: all for a ratio that is not limited."""
+    if value is None:
+        return "all"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
-def cell_settings(grid: Grid, cell: Cell, seed: int) -> RunSettings:
-    """The settings of a run of one seed; UsageError for one that is unknown, wrong, or for another score than Eq. 9."""
-    row, inner = grid.methods[cell.method], cell.split == "validation"
-    place = {
-        "method": row.method, "seed": seed, "data.split": "clean" if inner else cell.split, "data.labelled": "ratio",
-        "data.gamma_l": cell.gamma_l, "data.gamma_p": cell.gamma_p, "data.k_l": cell.k_l,
-        **({"data.validation_share": VALIDATION_SHARE} if inner else {}),
-    }  # fmt: skip
-    layers = [*preset_settings("table", grid.preset, row.method), grid.settings, row.settings]
+def _belongs(grid: Grid, cell: Cell) -> bool:
+    """Whether the row is for the cell's ratios: as it says, and with labelled anomalies where it cannot do without."""
+    from esad.models.methods.registry import METHODS
+
+    row = grid.methods[cell.method]
+    stated = all(getattr(cell, ratio) in values for ratio, values in row.only.items())
+    return stated and (cell.labels_some or not METHODS[row.method].needs_anomalies)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a cell: its seed, and the class of which anomalies are labelled; None = drawn, or any."""
+
+    seed: int
+    labelled: str | None = None
+
+
+def runs_of(grid: Grid, cell: Cell) -> list[Run]:
+    """The runs of a cell: `seeds` of them, or one for each class that may be labelled."""
+    budget, classes = grid.chosen, grid.datasets[cell.dataset].normal
+    if cell.normal is not None and budget.runs == "each" and cell.labels_some and cell.k_l in (None, 1):
+        return [Run(seed, name) for seed, name in enumerate(name for name in classes if name != cell.normal)]
+    return [Run(seed) for seed in range(budget.seeds or grid.seeds)]
+
+
+def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
+    """The settings of a run of a cell; UsageError for one that is unknown, wrong, or for another score than Eq. 9."""
+    row, dataset, budget = grid.methods[cell.method], grid.datasets[cell.dataset], grid.chosen
+    inner = cell.split == "validation"
     if inner and row.method in CHOOSES_BY_VALIDATION:
         raise UsageError(
             f"split validation: {cell.method} chooses its kernel by the items that this split tests on; leave one of them out."
         )
-    settings = resolve(RunSettings, *layers, place)
+    place = {
+        "method": row.method, "seed": run.seed, "data.split": "clean" if inner else cell.split, "data.gamma_p": cell.gamma_p,
+        **_labelled(cell, run), **({"data.validation_share": VALIDATION_SHARE} if inner else {}),
+    }  # fmt: skip
+    preset = dataset.preset if dataset.preset and budget.preset == "paper" else budget.preset
+    stated = [grid.settings, dataset.settings, budget.settings, row.settings, budget.methods.get(cell.method, {})]
+    form = form_of(row.method, {name: value for layer in stated for name, value in layer.items()})
+    settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), *stated, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")
     return settings
 
 
+def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
+    """The settings that say which anomalies are labelled. One class of them where classes are normal in turn (paper 4.2)."""
+    if cell.gamma_l is None and cell.k_l != 0:
+        return {"data.labelled": "all", "data.k_l": cell.k_l}
+    one = 1 if cell.normal is not None and run.labelled is None and cell.labels_some else None
+    return {
+        "data.labelled": "ratio",
+        "data.gamma_l": cell.gamma_l if cell.labels_some else 0.0,
+        "data.k_l": (cell.k_l or one) if cell.labels_some and run.labelled is None else None,
+        **({} if cell.normal is None else {"data.normal_classes": [cell.normal]}),
+        **({} if run.labelled is None else {"data.labelled_classes": [run.labelled]}),
+    }
+
+
 def locate(grid: Grid, dataset: str, data: Path) -> Path:
-    """The file of a data set, at its place below `data` or in `data` itself; UsageError where it is in neither."""
-    stated = Path(grid.datasets[dataset])
+    """The file, folder or STORE of a data set, at its place below `data` or in `data` itself; UsageError where it is in neither."""
+    stated = Path(grid.datasets[dataset].path)
+    folders = grid.datasets[dataset].kind != "table"
     for path in (data / stated, data / stated.name):
-        if path.is_file():
+        if path.is_file() or (folders and path.is_dir()):
             return path
-    raise UsageError(f"{data / stated}: no such file; name the folder of the tables with --data.")
+    what = "file or folder" if folders else "file"
+    raise UsageError(f"{data / stated}: no such {what}; name the folder of the data with --data.")
