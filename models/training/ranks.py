@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from esad.models.training.batch import Batch, Share, SumOverProcesses
 
@@ -55,8 +56,8 @@ def draws_of(share: Share | None, items: int) -> tuple[int, Callable[[Tensor], T
     return (items, lambda drawn: drawn) if share is None else (len(share.semi_label), share.of)
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d that, in training, takes mean and variance over the batches of all processes: (B, C, H, W) to the same.
+class _GlobalStatistics(_BatchNorm):
+    """BatchNorm that, in training, takes mean and variance over the batches of all processes: (B, C, ...) to the same.
 
     What torch's SyncBatchNorm is on CUDA, which refuses tensors of the CPU.
     """
@@ -66,12 +67,13 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         assert self.running_mean is not None
         assert self.running_var is not None
+        axes, channels = (0, *range(2, x.dim())), (-1, *[1] * (x.dim() - 2))
         count = x.new_tensor([x.numel() / x.shape[1]])
-        sums = SumOverProcesses.apply(torch.cat([x.sum((0, 2, 3)), count]))
+        sums = SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
         total = sums[-1].detach()
         mean = sums[:-1] / total
-        centred = x - mean[:, None, None]
-        variance = SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / total
+        centred = x - mean.view(channels)
+        variance = SumOverProcesses.apply(centred.square().sum(axes)) / total
         with torch.no_grad():
             share = self.momentum or 0.0
             self.running_mean.lerp_(mean, share)
@@ -80,19 +82,34 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
                 self.num_batches_tracked.add_(1)
         scale = torch.rsqrt(variance + self.eps)
         if not self.affine:
-            return centred * scale[:, None, None]
-        return centred * (scale * self.weight)[:, None, None] + self.bias[:, None, None]
+            return centred * scale.view(channels)
+        return centred * (scale * self.weight).view(channels) + self.bias.view(channels)
+
+
+class GlobalBatchNorm1d(_GlobalStatistics, nn.BatchNorm1d):
+    """Of (B, C) or (B, C, L)."""
+
+
+class GlobalBatchNorm2d(_GlobalStatistics, nn.BatchNorm2d):
+    """Of (B, C, H, W)."""
+
+
+GLOBAL: dict[type[nn.Module], type[_GlobalStatistics]] = {
+    nn.BatchNorm1d: GlobalBatchNorm1d,
+    nn.BatchNorm2d: GlobalBatchNorm2d,
+}
 
 
 def with_global_statistics(method: Method, device: torch.device) -> None:
-    """Let every BatchNorm2d of `method` take its statistics over all processes; parameters and state_dict stay the same."""
+    """Let every BatchNorm of `method` take its statistics over all processes; parameters and state_dict stay the same."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(method)
         return
     for parent in list(method.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.BatchNorm2d:
-                norm = GlobalBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
+            if type(child) in GLOBAL:
+                assert isinstance(child, _BatchNorm)
+                norm = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
                 norm.__dict__.update(child.__dict__)
                 setattr(parent, name, norm)
 

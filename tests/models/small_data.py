@@ -10,6 +10,25 @@ from esad.models.settings import MethodSettings, NetworkSettings, OptimiserSetti
 from esad.models.training.fit import TrainingData, score_batches
 from tests.models.fake_backbone import fake_backbone
 
+LENETS = {
+    **{
+        f"{name}, lenet-mnist": {"network": {"form": "lenet-mnist", "width": 1.0}}
+        for name in ("esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm")
+    },
+    **{
+        f"{name}, hybrid, lenet-mnist": {
+            name: {"input": "hybrid"},
+            "network": {"form": "lenet-mnist", "width": 1.0},
+        }
+        for name in ("oc_svm", "isolation_forest", "ssad")
+    },
+    **{
+        f"{name}, {form}": {"network": {"form": form, "width": 0.25}}
+        for name in ("esad", "deep_sad")
+        for form in ("lenet-fashion-mnist", "lenet-cifar10")
+    },
+}
+"""Every method that has the shared encoder, with a LeNet in its place."""
 ADAM = {"optimiser": "adam", "learning_rate": 1e-3, "schedule": "constant"}
 VARIANTS = {
     **{name: {} for name in METHODS},
@@ -35,11 +54,18 @@ VARIANTS = {
     "piad": {"piad": {"base": 4, "code": 6, "hidden": 8, "reweigh_every": 4}, "backbone": fake_backbone()},
     "piad, l1": {"piad": {"base": 4, "code": 6, "hidden": 8, "error": "l1"}},
     "daol": {"daol": {"base": 4, "code": 6}},
+    **LENETS,
 }
 """Every method, and each again in its other forms: the name (before a comma the method's) and its own settings."""
 OF_PICTURES = [name for name in VARIANTS if METHODS[name.partition(",")[0]].pictures_only]
 """Those that cannot take rows of a table."""
-OF_TABLES = [name for name in VARIANTS if name not in OF_PICTURES]
+OF_TABLES = [name for name in VARIANTS if name not in {*OF_PICTURES, *LENETS}]
+SHAPES = {
+    "table6": (20, 20, 1),
+    "lenet-mnist": (28, 28, 1),
+    "lenet-fashion-mnist": (28, 28, 1),
+    "lenet-cifar10": (24, 24, 3),
+}
 
 
 def tiny(method: str) -> dict[str, object]:
@@ -54,7 +80,7 @@ def settings(variant: str, **train) -> MethodSettings:
     own = dict(VARIANTS[variant])
     return MethodSettings(
         method=variant.partition(",")[0],
-        network=NetworkSettings(width=0.0625, hidden=[12, 6], code=3, **own.pop("network", {})),
+        network=NetworkSettings(**{"width": 0.0625, "hidden": [12, 6], "code": 3, **own.pop("network", {})}),
         train=TrainSettings(**train, warmup=OptimiserSettings(**ADAM, steps=6)),
         **own,
     )
@@ -71,10 +97,15 @@ def table(seeds: int = 1, held: int = 0) -> TrainingData:
     return TrainingData(rows, [kept] * seeds, [semi[kept]] * seeds, validation)
 
 
-def pictures() -> TrainingData:
-    """32 grey noise pictures of 20 pixels, and 8 more as labelled anomalies."""
+def shape_of(variant: str) -> tuple[int, int, int]:
+    """(H, W, C) of pictures for one of VARIANTS."""
+    return SHAPES[VARIANTS[variant].get("network", {}).get("form", "table6")]
+
+
+def pictures(shape: tuple[int, int, int] = SHAPES["table6"]) -> TrainingData:
+    """32 noise pictures, and 8 more as labelled anomalies."""
     numbers = np.random.default_rng(0)
-    items = torch.from_numpy(numbers.integers(0, 256, (40, 20, 20, 1), dtype=np.uint8))
+    items = torch.from_numpy(numbers.integers(0, 256, (40, *shape), dtype=np.uint8))
     return TrainingData(items, [np.arange(40)], [np.r_[np.zeros(32, np.int8), -np.ones(8, np.int8)]])
 
 

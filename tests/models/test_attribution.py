@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from esad.models.attribution import contributions
+from esad.models.attribution.gradients import contributions
 from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import TrainingData, fit
-from tests.models.small_data import VARIANTS, settings
+from tests.models.small_data import SHAPES, VARIANTS, settings, shape_of
 
 WITH_GRADIENT = [name for name in METHODS if build(settings(name), (16, 16, 1), (0,)).has_gradient]
 
@@ -37,24 +37,24 @@ def test_the_baseline_itself_contributes_nothing():
     assert contributions(method, x, x, {"eq9": 1.0}).abs().max() == 0
 
 
-@pytest.mark.parametrize("name", WITH_GRADIENT)
+@pytest.mark.parametrize("name", [*WITH_GRADIENT, "esad, lenet-mnist", "deep_sad, lenet-cifar10"])
 def test_contributions_sum_to_the_rise_of_the_score(name):
     training = {"steps": 1, "optimiser": "adam", "learning_rate": 1e-3}
-    own = {section: value for section, value in VARIANTS[name].items() if section != "network"}
-    chosen = MethodSettings(
-        method=name, network={"width": 0.0625}, train={**training, "batch_size": 8}, **own
-    )
+    own = {"network": {"width": 0.0625}, **VARIANTS[name]}
+    chosen = MethodSettings(method=name.partition(",")[0], train={**training, "batch_size": 8}, **own)
     numbers = torch.Generator().manual_seed(1)
-    stored = torch.randint(0, 256, (12, 16, 16, 3), generator=numbers, dtype=torch.uint8)
+    side, _, channels = (16, 16, 3) if shape_of(name) == SHAPES["table6"] else shape_of(name)
+    stored = torch.randint(0, 256, (12, side, side, channels), generator=numbers, dtype=torch.uint8)
     data = TrainingData(stored, [np.arange(12)], [np.r_[np.zeros(9, np.int8), -np.ones(3, np.int8)]])
-    method = fit(build(chosen, (16, 16, 3)), data)
+    method = fit(build(chosen, (side, side, channels)), data)
     method.zero_grad(set_to_none=True)
-    x, baseline = torch.rand(4, 3, 16, 16, generator=numbers), torch.full((3, 16, 16), 0.5)
+    x = torch.rand(4, channels, side, side, generator=numbers)
+    baseline = torch.full((channels, side, side), 0.5)
     with torch.inference_mode():
         rise = method.score_terms(x)["eq9"] - method.score_terms(baseline[None])["eq9"]
         inside = x.clone()
     found = contributions(method, inside, baseline, {"eq9": 1.0}, steps=256)
     atol = max(1e-4, 0.01 * float(rise.abs().max()))  # rises may cancel
     assert torch.allclose(found.sum((1, 2)), rise.float(), rtol=0.02, atol=atol)
-    assert found.shape == (4, 16, 16)
+    assert found.shape == (4, side, side)
     assert all(parameter.grad is None for parameter in method.parameters())

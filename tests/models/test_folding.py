@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from esad.models.attribution import contributions
+from esad.models.attribution.gradients import contributions
 from esad.models.folding import _pairs, folded
 from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import fit, score_batches
 from esad.models.training.ranks import with_global_statistics
-from tests.models.small_data import VARIANTS, pictures, scores, settings, table
+from tests.models.small_data import VARIANTS, pictures, scores, settings, shape_of, table
 
 CPU = torch.device("cpu")
 SHAPE = (20, 20, 1)
@@ -21,11 +21,12 @@ SHAPE = (20, 20, 1)
 
 def trained(variant: str):
     """A method after a few steps, with scales and shifts of BatchNorm that are not 1 and 0, in float64."""
-    method = fit(build(settings(variant), SHAPE, (0,)), pictures())
+    shape = shape_of(variant)
+    method = fit(build(settings(variant), shape, (0,)), pictures(shape))
     numbers = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in method.modules():
-            if isinstance(module, nn.BatchNorm2d) and module.affine:
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
                 module.weight.copy_(0.5 + torch.rand(module.weight.shape, generator=numbers))
                 module.bias.copy_(torch.rand(module.bias.shape, generator=numbers) - 0.5)
     return method.double()
@@ -45,7 +46,8 @@ def test_most_methods_have_something_to_fold():
 def test_scores_and_gradients_are_those_of_the_method_itself(variant):
     method = trained(variant)
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    x = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    numbers = torch.Generator().manual_seed(1)
+    x = torch.rand(5, *method.scaler.scaled_shape, generator=numbers, dtype=torch.float64)
     found, results = folded(method), []
     for each in (method, found):
         point = x.clone().requires_grad_()
@@ -99,9 +101,12 @@ def test_statistics_of_several_processes_are_folded_too():
     torch.testing.assert_close(folded(method).score_terms(x)["eq9"], expected, rtol=1e-9, atol=0.0)
 
 
-@pytest.mark.parametrize("variant", ["esad", "deep_sad", "isolation_forest, hybrid"])
+@pytest.mark.parametrize(
+    "variant", ["esad", "deep_sad", "isolation_forest, hybrid", "esad, lenet-fashion-mnist"]
+)
 def test_scoring_folds_by_itself_to_the_same_bits(variant):
-    method, data = fit(build(settings(variant), SHAPE, (0,)), pictures()), pictures()
+    data = pictures(shape_of(variant))
+    method = fit(build(settings(variant), shape_of(variant), (0,)), data)
     values = scores(method, data)
     assert torch.equal(values, scores(folded(method), data))
     _, x, terms = next(score_batches(method, data.items, np.arange(40), CPU))

@@ -12,7 +12,7 @@ from esad.models.ignored_settings import RULES, ignored_settings, leaves
 from esad.models.methods.registry import build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import fit
-from tests.models.small_data import OF_TABLES, VARIANTS, pictures, scores, settings, table
+from tests.models.small_data import OF_TABLES, VARIANTS, pictures, scores, settings, shape_of, table
 
 LOOKED_AT_IN_VAIN = {
     "train.precision",  # asked, and then not used for tables
@@ -41,11 +41,10 @@ class Watched:
         return Watched(self._model.model_copy(update=update), self._seen, self._prefix)
 
 
-def read_by(chosen: MethodSettings, kind: str) -> set[str]:
+def read_by(chosen: MethodSettings, shape: tuple[int, ...]) -> set[str]:
     """Settings that training and scoring look at."""
     seen: set[str] = set()
-    data = pictures() if kind == "pictures" else table(held=10)
-    shape = (20, 20, 1) if kind == "pictures" else (5,)
+    data = pictures(shape) if len(shape) == 3 else table(held=10)
     method = fit(build(Watched(chosen, seen), shape, (0,)), data, "cpu")  # type: ignore[arg-type]
     with torch.no_grad():
         scores(method.eval(), data)
@@ -58,7 +57,8 @@ def read_by(chosen: MethodSettings, kind: str) -> set[str]:
 )
 def test_what_is_ignored_is_what_is_never_read(kind, variant):
     chosen = settings(variant)
-    ignored, read = set(ignored_settings(chosen, kind == "pictures")), read_by(chosen, kind)
+    shape = shape_of(variant) if kind == "pictures" else (5,)
+    ignored, read = set(ignored_settings(chosen, kind == "pictures")), read_by(chosen, shape)
     assert ignored & read <= LOOKED_AT_IN_VAIN
     unread = set(leaves(MethodSettings)) - read - ignored
     assert unread <= {"train.restarts", "train.epochs", "train.warmup.epochs"}  # read where they are needed

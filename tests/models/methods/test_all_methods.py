@@ -17,7 +17,17 @@ from esad.models.training.augment import Augmentation
 from esad.models.training.fit import TrainingData, TrainingStep, fit, score_batches
 from esad.models.training.ranks import OneProcessOnly, Ranks
 from esad.models.training.turns import PhaseTurns
-from tests.models.small_data import OF_PICTURES, OF_TABLES, VARIANTS, pictures, scores, settings, table
+from tests.models.small_data import (
+    LENETS,
+    OF_PICTURES,
+    OF_TABLES,
+    VARIANTS,
+    pictures,
+    scores,
+    settings,
+    shape_of,
+    table,
+)
 
 CPU = torch.device("cpu")
 
@@ -28,15 +38,18 @@ def variant(request) -> str:
 
 
 @pytest.fixture(params=OF_PICTURES)
+def only_pictures(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[*OF_PICTURES, *LENETS])
 def picture_variant(request) -> str:
     return request.param
 
 
-SHAPE = (20, 20, 1)
-
-
 def picture_step(variant: str, seed: int = 3, data: TrainingData | None = None) -> TrainingStep:
-    return TrainingStep(build(settings(variant, steps=6), SHAPE, (seed,)), data or pictures(), CPU)
+    method = build(settings(variant, steps=6), shape_of(variant), (seed,))
+    return TrainingStep(method, data or pictures(shape_of(variant)), CPU)
 
 
 def test_it_learns_a_table_and_scores_the_same_in_any_batch(variant):
@@ -66,8 +79,10 @@ def test_every_phase_of_steps_lowers_its_loss(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_trains_on_pictures_and_a_weights_file_is_the_whole_method(variant, tmp_path):
-    data, augmentation = pictures(), Augmentation(16, "both")
-    shape = augmentation.shape((20, 20, 1))
+    side, across, channels = shape_of(variant)
+    crop = side if variant in LENETS else 16
+    data, augmentation = pictures((crop + 4, across - side + crop + 4, channels)), Augmentation(crop, "both")
+    shape = (crop, crop, channels)
     method = build(settings(variant), shape, (0,))
     before = {key: value.clone() for key, value in method.state_dict().items()}
     fit(method, data, augmentation=augmentation)
@@ -194,7 +209,7 @@ def test_the_settings_name_every_method_of_the_table():
 
 def test_on_pictures_a_training_that_stopped_ends_with_the_same_bits(picture_variant):
     """Inside the first phase, before and inside each later one, and before the last step."""
-    whole = fit(picture_step(picture_variant).method, pictures()).state_dict()
+    whole = fit(picture_step(picture_variant).method, pictures(shape_of(picture_variant))).state_dict()
     plan, last = picture_step(picture_variant).plan, picture_step(picture_variant).steps - 1
     for stop in {2, last, *(first + more for _, first, count in plan[1:] for more in (0, 1) if count > more)}:
         state = stopped_and_continued(lambda: picture_step(picture_variant), stop)
@@ -210,9 +225,9 @@ def test_on_pictures_another_seed_gives_other_weights_and_batches(picture_varian
     assert any(not torch.equal(first[key], value) for key, value in second.items())
 
 
-def test_every_player_learns_in_its_turn_and_no_other(picture_variant):
+def test_every_player_learns_in_its_turn_and_no_other(only_pictures):
     """What a turn does not own is, to the bit, what it was; BatchNorm's counters of batches aside."""
-    step = picture_step(picture_variant)
+    step = picture_step(only_pictures)
     for phase, first, _ in step.plan:
         for turn in phase.turns:
             own = {id(each) for each in turn.parameters}
@@ -229,7 +244,7 @@ def test_every_player_learns_in_its_turn_and_no_other(picture_variant):
 
 
 def test_a_picture_has_the_same_score_in_any_batch_and_order(picture_variant):
-    data = pictures()
+    data = pictures(shape_of(picture_variant))
     method = fit(picture_step(picture_variant).method, data)
     values, spread = scores(method, data), scores(method, data).std()
     backwards = TrainingData(data.items.flip(0), [], [])
@@ -239,7 +254,7 @@ def test_a_picture_has_the_same_score_in_any_batch_and_order(picture_variant):
 
 
 def test_constant_pictures_without_a_label_that_is_not_needed_give_finite_weights_and_scores(picture_variant):
-    data = pictures()
+    data = pictures(shape_of(picture_variant))
     data.items[:16] = 0
     data.items[16:] = 255
     count = 40 if METHODS[picture_variant.partition(",")[0]].needs_anomalies else 32
@@ -249,20 +264,31 @@ def test_constant_pictures_without_a_label_that_is_not_needed_give_finite_weight
     assert torch.isfinite(scores(method, data)).all()
 
 
-def test_rows_of_a_table_and_several_processes_are_refused_in_words(picture_variant):
-    with pytest.raises(ValueError, match=f"method {picture_variant.partition(',')[0]} is for pictures"):
-        build(settings(picture_variant), (5,), (0,))
+def test_rows_of_a_table_and_several_processes_are_refused_in_words(only_pictures):
+    with pytest.raises(ValueError, match=f"method {only_pictures.partition(',')[0]} is for pictures"):
+        build(settings(only_pictures), (5,), (0,))
+    method = build(settings(only_pictures), shape_of(only_pictures), (0,))
     with pytest.raises(OneProcessOnly, match="trains in one process"):
-        TrainingStep(build(settings(picture_variant), SHAPE, (0,)), pictures(), CPU, ranks=Ranks(0, 2))
+        TrainingStep(method, pictures(), CPU, ranks=Ranks(0, 2))
 
 
 @pytest.mark.parametrize("side", [28, 32, 64])
-def test_pictures_of_the_usual_sides_come_back_as_they_are(picture_variant, side):
-    method = build(settings(picture_variant), (side, side, 3), (0,)).eval()
+def test_pictures_of_the_usual_sides_come_back_as_they_are(only_pictures, side):
+    method = build(settings(only_pictures), (side, side, 3), (0,)).eval()
     x = method.scaler(torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8))
     terms = method.score_terms(x)
     assert terms["eq9"].shape == (2,)
     assert terms.get("x_hat", x).shape == x.shape
+
+
+def test_every_method_with_the_shared_encoder_is_tried_with_a_lenet():
+    reading = {
+        name
+        for name, method in METHODS.items()
+        for form in (settings(name), settings(f"{name}, hybrid" if f"{name}, hybrid" in VARIANTS else name))
+        if {"network", "network.form"} & set(method.settings_read(form))
+    }
+    assert reading == {variant.partition(",")[0] for variant in LENETS}
 
 
 def test_each_method_has_a_title_of_its_own():

@@ -15,10 +15,16 @@ from esad.models.settings import OptimiserSettings
 from esad.models.training.augment import Augmentation
 from esad.models.training.batch import SumOverProcesses
 from esad.models.training.fit import TrainingData, TrainingStep
-from esad.models.training.ranks import GlobalBatchNorm2d, OneProcessOnly, Ranks, with_global_statistics
+from esad.models.training.ranks import (
+    GlobalBatchNorm1d,
+    GlobalBatchNorm2d,
+    OneProcessOnly,
+    Ranks,
+    with_global_statistics,
+)
 from tests import ROOT
 from tests.forks import in_ranks
-from tests.models.small_data import OF_TABLES, pictures, settings, table
+from tests.models.small_data import LENETS, OF_TABLES, pictures, settings, table
 
 CASES = {
     "balanced, odd sizes, crops, labelled normals": ("esad", {"batch_size": 7, "labelled_per_batch": 4}),
@@ -28,6 +34,10 @@ CASES = {
     "deep_sad": ("deep_sad", {"batch_size": 7, "batches": "joint"}),
     "deep_svdd, soft": ("deep_svdd, soft", {"batch_size": 7}),
     "supervised": ("supervised", {"batch_size": 7, "labelled_per_batch": 3}),
+    "a LeNet with a hidden layer": (
+        "esad, lenet-fashion-mnist",
+        {"batch_size": 7, "labelled_per_batch": 4},
+    ),
 }
 GENTLE = {"optimiser": "sgd", "learning_rate": 1e-3}
 """Rounding grows by Adam's division by gradients that are 0, and by steps that explode: weights moved by 1e-15 in one
@@ -52,12 +62,14 @@ def trained(case: str, ranks: Ranks | None, device: str = "cpu") -> dict[str, to
     chosen = settings(variant, **{**train, "steps": 3, **GENTLE})
     chosen.loss.eps = 0.01
     chosen.train.warmup = OptimiserSettings(**GENTLE, steps=1)
-    data = pictures()
+    lenet = variant in LENETS
+    data = pictures((30, 30, 1)) if lenet else pictures()
     semi = data.semi_labels[0].copy()
     semi[[3, 30]] = 1
-    method = build(chosen, (18, 18, 1)).double()
+    crop = 28 if lenet else 18
+    method = build(chosen, (crop, crop, 1)).double()
     method.scaler.register_forward_hook(lambda module, inputs, x: x.double())
-    augmentation = Augmentation(18, "both")
+    augmentation = Augmentation(crop, "both")
     step = TrainingStep(
         method,
         TrainingData(data.items, data.positions, [semi]),
@@ -121,10 +133,17 @@ def test_every_item_is_one_processs_and_labelled_ones_are_dealt_out():
         assert max(labelled) - min(labelled) <= 1
 
 
-def test_batch_norm_over_one_process_is_torchs_with_gradients(tmp_path):
-    ours, torchs = GlobalBatchNorm2d(3).double(), torch.nn.BatchNorm2d(3).double()
+@pytest.mark.parametrize(
+    ("kind", "theirs", "shape"),
+    [
+        (GlobalBatchNorm2d, torch.nn.BatchNorm2d, (5, 3, 4, 4)),
+        (GlobalBatchNorm1d, torch.nn.BatchNorm1d, (5, 3)),
+    ],
+)
+def test_batch_norm_over_one_process_is_torchs_with_gradients(tmp_path, kind, theirs, shape):
+    ours, torchs = kind(3).double(), theirs(3).double()
     numbers = torch.Generator().manual_seed(0)
-    x = torch.randn(5, 3, 4, 4, dtype=torch.float64, generator=numbers) + 7
+    x = torch.randn(*shape, dtype=torch.float64, generator=numbers) + 7
     weights = torch.randn(x.shape, dtype=torch.float64, generator=numbers)
     outcomes = []
     distributed.init_process_group("gloo", f"file://{tmp_path}/meeting", rank=0, world_size=1)
