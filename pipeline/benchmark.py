@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    grid: Annotated[str, typer.Argument(help="table1 to table5, table8 to table10, or a YAML file that declares a grid.")],
+    grid: Annotated[
+        str, typer.Argument(help="table1 to table5, table8 to table10, or a YAML file that declares a grid.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of the data sets.")],
     out: Out,
     only: Annotated[
@@ -33,8 +35,12 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cells at a time, each in a process of its own (default 1).")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="A budget of the grid: cpu or paper (default its first).")] = None,
-    forecast: Annotated[bool, typer.Option("--forecast", help="Say how long it would take, and run nothing.")] = False,
+    preset: Annotated[
+        str | None, typer.Option(help="A budget of the grid: cpu or paper (default its first).")
+    ] = None,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say how long it would take, and run nothing.")
+    ] = False,
     scheduler: Scheduler = None,
     device: Device = None,
     force: Force = False,
@@ -82,15 +88,17 @@ def benchmark(
         sources = _sources(grid, asked, data, out)
         hours = tell_forecast(grid, asked, sources, out, device, force, workers)
         if forecast:
-            return Outcome(out, f"{len(asked)} cells were not run, since --forecast asks for the time alone.", summary=hours)
+            return Outcome(
+                out,
+                f"{len(asked)} cells were not run, since --forecast asks for the time alone.",
+                summary=hours,
+            )
         failures = run_cells(grid, asked, sources, out, device, force, workers, cluster)
     rows = read_results(grid, out, failures)
     table = summarise(rows, grid)
     write_pages(table, rows, grid, out)
     results = lines_of(table, asked)
-    message = (
-        f"{len(results)} of {len({cell.line for cell in asked})} lines are in {out / 'results.html'}, results.md and results.parquet."
-    )
+    message = f"{len(results)} of {len({cell.line for cell in asked})} lines are in {out / 'results.html'}, results.md and results.parquet."
     return Outcome(out, message, refused=len(failures), summary={"results": results})
 
 
@@ -106,7 +114,9 @@ def _sources(grid: Grid, asked: Sequence[Cell], data: Path, out: Path) -> dict[s
     from esad.pipeline.settings.config import ImageSettings, TableSettings
     from esad.pipeline.tables import tables
 
-    found = {dataset: locate(grid, dataset, data) for dataset in dict.fromkeys(cell.dataset for cell in asked)}
+    found = {
+        dataset: locate(grid, dataset, data) for dataset in dict.fromkeys(cell.dataset for cell in asked)
+    }
     sources = {}
     for dataset, path in found.items():
         if (path / "store.json").is_file():
@@ -118,7 +128,9 @@ def _sources(grid: Grid, asked: Sequence[Cell], data: Path, out: Path) -> dict[s
         elif kind == "images":
             images([path], ImageSettings(), IngestOptions(store))
         else:
-            raise UsageError(f"{path}: no STORE of {kind}; make it with `esad {'tile' if kind == 'tiles' else kind}`.")
+            raise UsageError(
+                f"{path}: no STORE of {kind}; make it with `esad {'tile' if kind == 'tiles' else kind}`."
+            )
         sources[dataset] = Source(path if path.is_file() else store / "store.json", store)
     return sources
 

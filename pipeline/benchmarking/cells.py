@@ -83,7 +83,9 @@ def _stated(grid: Grid, cell: Cell) -> dict[str, Any]:
     """What a cell's file says of its making, but for the table's fingerprint."""
     runs = runs_of(grid, cell)
     settings = json.loads(cell_settings(grid, cell, runs[0]).model_dump_json())
-    more = {"labelled_classes_of_runs": [run.labelled for run in runs]} if runs[0].labelled else {}
+    more: dict[str, Any] = (
+        {"labelled_classes_of_runs": [run.labelled for run in runs]} if runs[0].labelled else {}
+    )
     if grid.chosen.test_items:
         more["test_items"] = grid.chosen.test_items
     return {**settings, "seeds": len(runs), "oracle": grid.methods[cell.method].oracle, **more}
@@ -179,9 +181,7 @@ def run_cells(
 def _on(cluster: Cluster, call: _Call, asked: Sequence[Cell]) -> Iterator[str | None]:
     """Why each cell cannot be trained, or None, as workers end them, one at a time each."""
     out = call.out.resolve()
-    sources = {
-        name: Source(of.file.resolve(), of.store.resolve()) for name, of in call.sources.items()
-    }
+    sources = {name: Source(of.file.resolve(), of.store.resolve()) for name, of in call.sources.items()}
     mark = sources[asked[0].dataset].store / "store.json"
     files = [of.file for of in sources.values()]
     cluster.check(Probe.here(out, mark, files, PACKAGES), "tables and OUT", BUSY)
@@ -197,7 +197,9 @@ def _on(cluster: Cluster, call: _Call, asked: Sequence[Cell]) -> Iterator[str | 
         if not failure:
             done.add(tasks[ended.name])
         yield failure
-    wait_until_visible(out, "cells", lambda: {cell.name for cell in done if not cell_file(out, cell).is_file()})
+    wait_until_visible(
+        out, "cells", lambda: {cell.name for cell in done if not cell_file(out, cell).is_file()}
+    )
 
 
 def read_results(grid: Grid, out: Path, failures: Sequence[str]) -> pd.DataFrame:

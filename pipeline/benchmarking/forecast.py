@@ -51,7 +51,9 @@ def tell_forecast(
     with _threads(workers):
         for like in kinds.values():
             count = sum(len(runs_of(grid, cell)) for cell in like)
-            seconds, fitted = _seconds(grid, like[0], opened(sources[like[0].dataset].store), resolve_device(device))
+            seconds, fitted = _seconds(
+                grid, like[0], opened(sources[like[0].dataset].store), resolve_device(device)
+            )
             by_method[like[0].method] = by_method.get(like[0].method, 0.0) + seconds * count
             runs += count
             if fitted:
@@ -61,7 +63,9 @@ def tell_forecast(
         longest = sorted(by_method.items(), key=lambda item: -item[1])
         parts = ", ".join(f"{name} {_in_words(seconds / max(1, workers))}" for name, seconds in longest)
         more = f" Not reckoned: what {', '.join(sorted(at_once))} fit at once." if at_once else ""
-        say(f"{len(pictures)} cells with {runs} runs are to be trained, about {_in_words(total)} on this machine: {parts}.{more}")
+        say(
+            f"{len(pictures)} cells with {runs} runs are to be trained, about {_in_words(total)} on this machine: {parts}.{more}"
+        )
     return {
         "cells": len(open_cells), "runs": runs, "seconds": round(total), "fitted_at_once": sorted(at_once),
         "by_method": {name: round(seconds / max(1, workers)) for name, seconds in by_method.items()},

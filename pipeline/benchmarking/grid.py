@@ -46,7 +46,11 @@ class Cell:
     @property
     def name(self) -> str:
         """That of its file: unique within the grid."""
-        return self.line if self.normal is None else f"{self.line}-normal-{re.sub('[^A-Za-z0-9.]', '_', self.normal)}"
+        return (
+            self.line
+            if self.normal is None
+            else f"{self.line}-normal-{re.sub('[^A-Za-z0-9.]', '_', self.normal)}"
+        )
 
     @property
     def labels_some(self) -> bool:
@@ -75,7 +79,9 @@ def read_grid(name: str, budget: str | None = None) -> Grid:
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: {place}: {first['msg'].lower()}.") from error
     for cell in {replace(cell, normal=None): cell for cell in cells(grid)}.values():
-        cell_settings(grid, cell, runs_of(grid, cell)[0])  # a wrong setting is found before anything is trained
+        cell_settings(
+            grid, cell, runs_of(grid, cell)[0]
+        )  # a wrong setting is found before anything is trained
     return grid
 
 
@@ -84,14 +90,11 @@ def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
 
     UsageError for an axis or a value that the grid does not have; case, `-` and spaces do not matter.
     """
-    every = [
-        Cell(dataset, method, split, gamma_l, gamma_p, k_l, normal)
-        for dataset, of in grid.datasets.items()
-        for method, split, gamma_l, gamma_p, k_l, normal in product(
-            grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, of.normal or [None]
-        )
-    ]
-    every = [cell for cell in every if _belongs(grid, cell)]
+    every = []
+    for dataset, of in grid.datasets.items():
+        normal: list[str | None] = [*of.normal] or [None]
+        places = product(grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, normal)
+        every += [cell for place in places if _belongs(grid, cell := Cell(dataset, *place))]
     wanted: dict[str, set[Any]] = {}
     for text in only or []:
         axis, _, value = text.partition("=")
@@ -152,7 +155,13 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
         **_labelled(cell, run), **({"data.validation_share": VALIDATION_SHARE} if inner else {}),
     }  # fmt: skip
     preset = dataset.preset if dataset.preset and budget.preset == "paper" else budget.preset
-    stated = [grid.settings, dataset.settings, budget.settings, row.settings, budget.methods.get(cell.method, {})]
+    stated = [
+        grid.settings,
+        dataset.settings,
+        budget.settings,
+        row.settings,
+        budget.methods.get(cell.method, {}),
+    ]
     form = form_of(row.method, {name: value for layer in stated for name, value in layer.items()})
     settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), *stated, place)
     if settings.score.kind != "eq9":

@@ -162,12 +162,19 @@ class Grid(Settings):
     @model_validator(mode="after")
     def _names(self) -> Grid:
         """Every cell has a file of its own, in the folder of cells."""
-        for names in (self.datasets, self.methods):
+        kept: tuple[list[str], ...] = (list(self.datasets), list(self.methods))
+        for names in kept:
             unfit = next((name for name in names if "/" in name or "\\" in name), None)
             if unfit:
                 raise ValueError(f"{unfit!r} has a slash, and names are names of files here")
         classes = {name: of.normal for name, of in self.datasets.items()}
-        for values in (list(self.datasets), list(self.methods), self.splits, *classes.values(), *self._ratio_texts()):
+        for values in (
+            list(self.datasets),
+            list(self.methods),
+            self.splits,
+            *classes.values(),
+            *self._ratio_texts(),
+        ):
             plain = [plain_name(value) for value in values]
             twice = next((name for name in plain if plain.count(name) > 1), None)
             if twice:
@@ -193,9 +200,7 @@ class Grid(Settings):
                 raise ValueError(f"paper: {method}: the grid has no data set {absent!r}")
             by_ratio = all(isinstance(found, dict) for found in figures.values())
             if len(several) > 1 or (several and not by_ratio):
-                raise ValueError(
-                    "paper: published figures are of one ratio each, and this grid has several"
-                )
+                raise ValueError("paper: published figures are of one ratio each, and this grid has several")
         return self
 
     @property

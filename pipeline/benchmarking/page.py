@@ -32,7 +32,11 @@ def write_pages(table: pd.DataFrame, rows: pd.DataFrame, grid: Grid, out: Path) 
         drawn.append({"title": name, "data": f"data:image/svg+xml;base64,{data}"})
     environment = Environment(loader=PackageLoader("esad.pipeline.benchmarking"), autoescape=True)
     html = environment.get_template("benchmark.html.j2").render(
-        title=grid.full_title, heads=TITLES, sections=sections(table), notes=notes(grid), figures=drawn,
+        title=grid.full_title,
+        heads=TITLES,
+        sections=sections(table),
+        notes=notes(grid),
+        figures=drawn,
         classes=classes,
     )
     write_atomically(out / "results.html", lambda temporary: temporary.write_text(html, encoding="utf-8"))

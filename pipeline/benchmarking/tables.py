@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,26 @@ NOISE = 2.0
 def notes(grid: Grid) -> tuple[str, ...]:
     """What readers of the table must know, a sentence or two each."""
     classes = any(of.normal for of in grid.datasets.values())
-    over = "over runs, a run being one normal class and one draw or choice of what is labelled" if classes else "over seeds"
+    over = (
+        "over runs, a run being one normal class and one draw or choice of what is labelled"
+        if classes
+        else "over seeds"
+    )
     return (
         f"AUC in %, mean +- spread {over}; `paper`: as published, not measured here.",
-        *(["A line with fewer runs than the grid has says so (6 of 10) and is not compared."] if classes else []),
+        *(
+            ["A line with fewer runs than the grid has says so (6 of 10) and is not compared."]
+            if classes
+            else []
+        ),
         f"A difference is beyond noise above {NOISE:g} standard errors of both means ({grid.paper_runs} runs behind a published one). "
         "Items used twice and identical ones are those of the worst run; a split that has some fails `esad audit`.",
         "Oracle: the kernel was chosen on a tenth of the test part, as published figures of kernel methods were.",
-        *([f"At most {grid.chosen.test_items} test items were scored, the same ones for all rows."] if grid.chosen.test_items else []),
+        *(
+            [f"At most {grid.chosen.test_items} test items were scored, the same ones for all rows."]
+            if grid.chosen.test_items
+            else []
+        ),
         *grid.notes,
     )
 
@@ -95,7 +108,7 @@ def by_class(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "title": f"{of['dataset']}, {of['split']} split, gamma_l {_ratios(of)}",
                 "heads": ["normal class", *map(str, means.columns)],
                 "rows": [
-                    [str(name), *("" if value != value else f"{value:.1f}" for value in values)]
+                    [str(name), *("" if math.isnan(value) else f"{value:.1f}" for value in values)]
                     for name, values in zip(means.index, means.to_numpy().tolist(), strict=True)
                 ],
             }
@@ -128,7 +141,11 @@ def markdown(table: pd.DataFrame, grid: Grid, classes: Sequence[dict[str, Any]] 
         parts.append("\n".join(lines))
     parts += said[1:]
     for one in classes:
-        lines = [f"## By normal class: {one['title']}\n", f"| {' | '.join(one['heads'])} |", "|---" * len(one["heads"]) + "|"]
+        lines = [
+            f"## By normal class: {one['title']}\n",
+            f"| {' | '.join(one['heads'])} |",
+            "|---" * len(one["heads"]) + "|",
+        ]
         parts.append("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in one["rows"])]))
     return "\n\n".join(parts) + "\n"
 
@@ -145,10 +162,12 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
         difference = f"{row['difference']:+.1f}{verdict_in_words}"
         if row["beyond_noise"]:
             verdict = "above" if row["difference"] > 0 else "below"
+    spread = f" +- {row['std']:.1f}" if row["runs"] > 1 else ""
+    complete = row["runs"] >= row["expected"]
     values = {
         "dataset": row["dataset"], "label": row["label"], "ratios": _ratios(row),
-        "runs": row["runs"] if row["runs"] >= row["expected"] else f"{row['runs']} of {row['expected']}",
-        "auc": f"{row['mean']:.1f}" + (f" +- {row['std']:.1f}" if row["runs"] > 1 else ""), "paper": paper, "difference": difference, "budget": _budget(row),
+        "runs": row["runs"] if complete else f"{row['runs']} of {row['expected']}",
+        "auc": f"{row['mean']:.1f}{spread}", "paper": paper, "difference": difference, "budget": _budget(row),
         "trained_on": f"{row['normals_trained_on']:.0%}", "one_part": row["one_part"],
         "identical_apart": row["identical_apart"], "verdict": verdict,
     }  # fmt: skip

@@ -325,7 +325,15 @@ def test_a_difference_is_beyond_noise_above_two_standard_errors(tmp_path):
         values = 90 + shift / 2 * np.sqrt(8 / 2 + 9 / 10) + np.array([-2, 2])  # the paper's is of ten runs
         rows = pd.DataFrame(
             [
-                {**cell.values(), "line": cell.line, "oracle": False, "name": cell.name, "seed": seed, "auc": value, **shared}
+                {
+                    **cell.values(),
+                    "line": cell.line,
+                    "oracle": False,
+                    "name": cell.name,
+                    "seed": seed,
+                    "auc": value,
+                    **shared,
+                }
                 for seed, value in enumerate(values)
             ]
         )
