@@ -111,7 +111,7 @@ def _sources(grid: Grid, asked: Sequence[Cell], data: Path, out: Path) -> dict[s
     from esad.pipeline.benchmarking.grid import locate
     from esad.pipeline.images import images
     from esad.pipeline.ingest.job import IngestOptions
-    from esad.pipeline.settings.config import ImageSettings, TableSettings
+    from esad.pipeline.settings.config import ImageSettings, TableSettings, resolve
     from esad.pipeline.tables import tables
 
     found = {
@@ -122,11 +122,15 @@ def _sources(grid: Grid, asked: Sequence[Cell], data: Path, out: Path) -> dict[s
         if (path / "store.json").is_file():
             sources[dataset] = Source(path / "store.json", path)
             continue
-        store, kind = out / "stores" / dataset, grid.datasets[dataset].kind
+        store, kind, ingest = (
+            out / "stores" / dataset,
+            grid.datasets[dataset].kind,
+            grid.datasets[dataset].ingest,
+        )
         if kind == "table":
-            tables([path], TableSettings(), IngestOptions(store))
+            tables([path], resolve(TableSettings, ingest), IngestOptions(store))
         elif kind == "images":
-            images([path], ImageSettings(), IngestOptions(store))
+            images([path], resolve(ImageSettings, ingest), IngestOptions(store))
         else:
             raise UsageError(
                 f"{path}: no STORE of {kind}; make it with `esad {'tile' if kind == 'tiles' else kind}`."

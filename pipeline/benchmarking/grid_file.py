@@ -62,6 +62,8 @@ class DataSet(Settings):
     """Classes of which each in turn is the normal one, all others being anomalies; none = labels are stated."""
     names: list[str] = Field(default_factory=list)
     """What those classes are called in stores that do not have them as they stand in `normal`, in the same order."""
+    ingest: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `esad images` or `esad tables` for it, where it is no STORE."""
     preset: str | None = None
     """Preset of the data set where the budget's is `paper`."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -167,14 +169,11 @@ class Grid(Settings):
             unfit = next((name for name in names if "/" in name or "\\" in name), None)
             if unfit:
                 raise ValueError(f"{unfit!r} has a slash, and names are names of files here")
-        classes = {name: of.normal for name, of in self.datasets.items()}
-        for values in (
-            list(self.datasets),
-            list(self.methods),
-            self.splits,
-            *classes.values(),
-            *self._ratio_texts(),
-        ):
+        stated: list[list[str]] = [
+            list(self.datasets), list(self.methods), [*self.splits],
+            *(of.normal for of in self.datasets.values()), *self._ratio_texts(),
+        ]  # fmt: skip
+        for values in stated:
             plain = [plain_name(value) for value in values]
             twice = next((name for name in plain if plain.count(name) > 1), None)
             if twice:
