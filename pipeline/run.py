@@ -34,6 +34,7 @@ from esad.pipeline import (
     evaluate,
     export,
     fetch,
+    figures,
     images,
     plan,
     radiographs,
@@ -53,7 +54,7 @@ from esad.pipeline.stage.outcome import Outcome
 STAGES: dict[str, Callable[..., Outcome]] = {
     "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
     "images": images.command, "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
-    "evaluate": evaluate.command, "report": report.command, "export": export.command, "verify": verify.command,
+    "evaluate": evaluate.command, "report": report.command, "figures": figures.command, "export": export.command, "verify": verify.command,
     "dicom": dicom.command, "audit": audit.command, "benchmark": benchmark.command, "synthetic": synthetic.command,
 }  # fmt: skip
 """The stages that a step can name, each with its own command; `esad` shows them in this order."""

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 STAGES = [
     "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan",
-    "audit", "benchmark", "export", "verify", "sweep", "fetch",
+    "audit", "benchmark", "export", "verify", "sweep", "fetch", "figures",
 ]  # fmt: skip
 FUNCTION_OF = {"run": "run_workflow"}
 """Stages whose function is not called as they are."""

@@ -382,13 +382,21 @@ def score_batches(
     scored = folded(method)
     if method.pictures and device.type == "cpu":
         keep_freed_memory()
-    data = TrainingData(items, [], [])
     for start in range(0, len(positions), batch_size):
         chosen = positions[start : start + batch_size]
-        x = data.take(chosen, device)
-        if method.pictures:
-            x = (augmentation or Augmentation()).centre(x)
-            scaled = method.scaler(x)
-        else:
-            scaled = method.scaler(x.expand(len(method.seeds), *x.shape))
+        scaled = scaled_items(method, items, chosen, device, augmentation)
         yield chosen, scaled, scored.score_terms(scaled)
+
+
+def scaled_items(
+    method: Method,
+    items: Items,
+    positions: np.ndarray,
+    device: torch.device,
+    augmentation: Augmentation | None = None,
+) -> Tensor:
+    """The items at `positions` as the networks of `method` get them: (B, C, H, W), centrally cropped, or (S, B, D) of a table."""
+    x = TrainingData(items, [], []).take(positions, device)
+    if method.pictures:
+        return method.scaler((augmentation or Augmentation()).centre(x))
+    return method.scaler(x.expand(len(method.seeds), *x.shape))
