@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import os
+import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +20,7 @@ from urllib.parse import urlsplit
 
 from esad.data_manifests.loader import Download
 from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.progress import say
 from esad.preprocessing.gate.limits import in_bytes
 
 CHUNK = 1 << 18
@@ -27,12 +31,17 @@ TRIES = 5
 WAITING = 1.0
 """Seconds before the second try; each further wait is twice as long."""
 MOST_REDIRECTS = 5
+UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ENETDOWN}
 ENDING = ".part"
 Advance = Callable[[int], None]
 
 
 class _Cut(Exception):
     """The connection gave no more; what came is kept."""
+
+
+class _Unreached(EsadError):
+    """No server answers there: this machine's net, not the file, is the reason, and waiting seconds does not help."""
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -102,20 +111,26 @@ def difference(file: Download, path: Path) -> str:
 
 def _from_any(file: Download, part: Path, advance: Advance) -> None:
     """Fill `part` from the first address that gives it whole; EsadError with each one's fault where none does."""
-    faults = []
+    faults: list[EsadError] = []
     for url in file.urls:
         try:
             _from_one(url, file, part, advance)
             return
         except EsadError as error:
-            faults.append(str(error))
+            faults.append(error)
     have = part.stat().st_size if part.is_file() else 0
     kept = (
         f" {in_bytes(have)} of {in_bytes(file.size)} are kept: the same command goes on from there."
         if have
         else ""
     )
-    raise EsadError(" ".join(faults) + kept)
+    told = " ".join(map(str, faults))
+    if all(isinstance(fault, _Unreached) for fault in faults):
+        told += (
+            " Is this machine connected to the internet? Behind a proxy, name it in HTTPS_PROXY and HTTP_PROXY. Or get the file "
+            f"on another machine and put it in {part.parent} as {part.name.removesuffix(ENDING)}: the same command then checks it."
+        )
+    raise EsadError(told + kept)
 
 
 def _from_one(url: str, file: Download, part: Path, advance: Advance) -> None:
@@ -130,7 +145,10 @@ def _from_one(url: str, file: Download, part: Path, advance: Advance) -> None:
             failed = 0 if gained else failed + 1
             if failed >= TRIES:
                 raise EsadError(f"{url}: no connection, or it is cut again and again ({error}).") from error
-            time.sleep(WAITING * 2 ** max(failed - 1, 0))
+            wait = WAITING * 2 ** max(failed - 1, 0)
+            have = in_bytes(part.stat().st_size) if part.is_file() else "0 bytes"
+            say(f"{part.name.removesuffix(ENDING)}: {error}; going on from {have} in {wait:.0f} s.")
+            time.sleep(wait)
 
 
 def _once(url: str, file: Download, part: Path, advance: Advance) -> None:
@@ -195,6 +213,14 @@ def _cuts(url: str, part: Path) -> Iterator[None]:
             f"{url}: refused by the server (status {error.code} {str(error.reason).splitlines()[0]})."
         ) from error
     except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise EsadError(
+                f"{url}: the server's certificate cannot be verified ({error.reason.verify_message}): this machine's certificates "
+                "may be out of date, or a proxy stands between (SSL_CERT_FILE names the certificates to trust)."
+            ) from error
+        if isinstance(error.reason, socket.gaierror) or getattr(error.reason, "errno", None) in UNREACHABLE:
+            told = getattr(error.reason, "strerror", None) or error.reason
+            raise _Unreached(f"{url}: no server is reached ({told}).") from error
         raise _Cut(str(error.reason)) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise _Cut(str(error) or "the connection was cut") from error

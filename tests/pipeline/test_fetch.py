@@ -97,3 +97,32 @@ def test_no_room_is_told_before_anything_is_fetched(tmp_path, offered, capsys, m
     assert call(["fetch", "fashion-mnist", "--out", str(tmp_path / "out")]) == 1
     assert "are needed, and 10 bytes are free there" in capsys.readouterr().err
     assert offered.asked == []
+
+
+@pytest.mark.parametrize("name", sorted(data_set.offered()))
+def test_every_set_that_is_offered_says_its_licence_before_and_after(name, tmp_path, capsys, monkeypatch):
+    """With the files of the real manifest, each as small as can be, on a server of this machine."""
+    whole = load_manifest(name)
+    with serving() as server:
+        files = {}
+        for place, (file_name, file) in enumerate(whole.downloads.items()):
+            content = bytes([place]) * 3
+            server.offers[f"/{file_name}"] = Offer(leads_to=f"/moved/{file_name}")
+            server.offers[f"/moved/{file_name}"] = Offer(content)
+            changed = {
+                "size": 3,
+                "md5": hashlib.md5(content).hexdigest(),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+            files[file_name] = file.model_copy(update={"urls": [f"{server.address}/{file_name}"], **changed})
+        small = whole.model_copy(update={"downloads": files})
+        monkeypatch.setattr(
+            data_set, "load_manifest", lambda each: small if each == name else load_manifest(each)
+        )
+        assert call(["fetch", name, "--out", str(tmp_path / name)]) == 0
+        told = capsys.readouterr().err.splitlines()
+        assert f"Licence: {whole.licence}" in told[0]
+        assert f"Licence: {whole.licence.rstrip('.')}." in told[-1]
+        assert f"Licence: {whole.licence}\n" in (tmp_path / name / "ABOUT.txt").read_text()
+        assert call(["fetch"]) == 0
+        assert " ".join(whole.licence.split()) in " ".join(capsys.readouterr().err.split())

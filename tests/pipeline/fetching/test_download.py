@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import ssl
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -131,8 +135,6 @@ def test_redirects_are_followed_to_http_alone_and_not_for_ever(tmp_path, server)
 
 
 def test_redirects_never_leave_https_for_http():
-    import urllib.request
-
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(EsadError, match="from https to http"):
         downloading._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")  # type: ignore[arg-type]
@@ -148,3 +150,58 @@ def test_another_file_in_its_place_stays_unless_it_is_to_be_replaced(tmp_path, s
     assert (tmp_path / "a").read_text() == "mine"
     assert fetch(described(f"{server.address}/a"), tmp_path / "a", replace=True)[0]
     assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_without_a_net_it_says_so_at_once_and_what_to_do(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def nowhere(self, request, *more, **options):
+        asked.append(request.full_url)
+        raise urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution"))
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", nowhere)
+    (tmp_path / "a.part").write_bytes(CONTENT[:2000])
+    file = described("https://example.org/a", "https://example.net/a")
+    told = (
+        r"^https://example.org/a: no server is reached \(Temporary failure in name resolution\)\. https://example.net/a: .* "
+        rf"Is this machine connected.*put it in {tmp_path} as a: the same command then checks it\. 2 kB of 700 kB are kept"
+    )
+    with pytest.raises(EsadError, match=told):
+        fetch(file, tmp_path / "a")
+    assert asked == ["https://example.org/a", "https://example.net/a"]
+
+
+def test_a_file_that_was_brought_by_hand_is_checked_and_taken(tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT)
+    assert fetch(described("http://127.0.0.1:1/a"), tmp_path / "a") == (False, len(CONTENT))
+
+
+def test_a_port_without_a_server_is_not_asked_again(tmp_path, server):
+    server.offers["/a"] = Offer(CONTENT)
+    file = described("http://127.0.0.1:1/a", f"{server.address}/a")
+    assert fetch(file, tmp_path / "a")[0]
+    with pytest.raises(EsadError, match=r"no server is reached \(Connection refused\)\. Is this machine"):
+        fetch(described("http://127.0.0.1:1/a"), tmp_path / "b")
+
+
+def test_a_certificate_that_cannot_be_verified_is_told_and_not_tried_again(tmp_path, monkeypatch):
+    asked = []
+
+    def strange(self, request, *more, **options):
+        asked.append(request.full_url)
+        error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        error.verify_message = "self-signed certificate"
+        raise urllib.error.URLError(error)
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", strange)
+    with pytest.raises(
+        EsadError, match=r"certificate cannot be verified \(self-signed certificate\).*SSL_CERT_FILE"
+    ):
+        fetch(described("https://example.org/a"), tmp_path / "a")
+    assert len(asked) == 1
+
+
+def test_that_it_waits_and_from_where_it_goes_on_is_said(tmp_path, server, capsys):
+    server.offers["/a"] = Offer(CONTENT, cuts=[100_000])
+    assert fetch(described(f"{server.address}/a"), tmp_path / "a")[0]
+    assert "a: 100000 of 700000 bytes came; going on from 100 kB in 0 s." in capsys.readouterr().err
