@@ -29,7 +29,6 @@ from esad.preprocessing.images import (
     read_npz,
     zip_members,
 )
-from esad.preprocessing.natural.parquet import FROM_LABEL, LABEL
 from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
 from esad.preprocessing.pictures import Colour, to_channels
 from esad.preprocessing.store.store import Unit, write_unit
@@ -66,6 +65,7 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
     sources: list[dict[str, Any]] = []
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
+            label_column = None
             try:
                 if is_npz(source):
                     pixels, table = read_npz(task.archive / source, task.columns, task.size)
@@ -74,7 +74,7 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
                     kept.add_many(source, pixels, table)
                 elif source in task.sets:
                     found = task.sets[source]
-                    pixels, table, notes = read_set(
+                    pixels, table, notes, label_column = read_set(
                         task.archive, source, found, task.columns, task.size, task.colour
                     )
                     count = len(table)
@@ -85,10 +85,11 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
                     count, notes = 1, list(picture.notes)
                     kept.add_picture(source, picture.pixels, described)
             except InputError as error:
-                sources.append({**refused_row(task.archive, source, error), "notes": None})
+                refused = refused_row(task.archive, source, error)
+                sources.append({**refused, "notes": None, "label_column": None})
                 continue
             done = _row_of(task, source, count, zips)
-            sources.append({**done, "notes": "; ".join(notes) or None})
+            sources.append({**done, "notes": "; ".join(notes) or None, "label_column": label_column})
     write_unit(root, unit, *kept.joined(), pd.DataFrame(sources))
 
 
@@ -161,11 +162,13 @@ def _content(task: ImageTask, source: str, zips: ZipReader) -> bytes:
 def finish_images(
     settings: ImageSettings, classes: str, items: pd.DataFrame, sources: pd.DataFrame
 ) -> pd.DataFrame:
-    """Labels over the whole store, since one shard may hold one class only; `classes` is what has the names of classes."""
-    if "notes" in sources and sources["notes"].str.contains(FROM_LABEL, regex=False).any():
-        settings = settings.model_copy(
-            update={"label": LABEL}
-        )  # as the line that tells of labels calls the column
+    """Labels over the whole store, since one shard may hold one class only; `classes` is what has the names of classes.
+
+    A file that has its labels in another column than the settings name says so in `sources`: that name is the one to tell.
+    """
+    if "label_column" in sources and sources["label_column"].notna().any():
+        found = sorted(set(sources["label_column"].dropna()))
+        settings = settings.model_copy(update={"label": ", ".join(found)})
     return with_labels(items, settings, classes)
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,12 @@ from esad.preprocessing.natural.idx import split_of_name
 from esad.preprocessing.pictures import Colour, Header, read_header
 from esad.preprocessing.tables.arrow import plain_column
 from esad.preprocessing.tables.columns import Columns
-from esad.preprocessing.tables.items import describe_items
+from esad.preprocessing.tables.items import STATED, describe_items
 
 PICTURE_COLUMNS = ("image", "img", "picture", "pixels")
 """What the column of pictures is called where a file has several columns of bytes."""
 LABEL = "label"
 """What Hugging Face's sets call their labels, where no `y` is there."""
-FROM_LABEL = f"labels in column {LABEL}"
-"""Noted of a file whose labels were found there without being asked for."""
 ROWS = 256
 """Rows that are unpacked at a time."""
 UNLABELLED = -1
@@ -55,10 +53,21 @@ def parquet_colours(path: Path) -> Counter[str]:
     return Counter({colour: int(count) for colour, count in counts.items()})
 
 
-def read_parquet(
-    path: Path, columns: Columns, size: int | None, colour: Colour
-) -> tuple[np.ndarray, pd.DataFrame, list[str]]:
-    """Pictures uint8 (N, H, W, C) of `colour`, what is known of each (see `tables.describe_items`), and notes of them all.
+class ReadPictures(NamedTuple):
+    """What a file of many pictures holds."""
+
+    pixels: np.ndarray
+    """uint8 (N, H, W, C)."""
+    items: pd.DataFrame
+    """A row for each picture."""
+    notes: list[str]
+    """What was converted or assumed."""
+    label_column: str | None = None
+    """The column that `stated` was read from; None without one."""
+
+
+def read_parquet(path: Path, columns: Columns, size: int | None, colour: Colour) -> ReadPictures:
+    """Pictures of `colour`, what is known of each (see `tables.describe_items`), notes, and which column has the labels.
 
     InputError where there is no column of pictures or several, where a picture cannot be read (it names the row and counts
     the others), where sizes differ and no `size` is given, and for a class that has no name.
@@ -69,7 +78,6 @@ def read_parquet(
     columns.check(list(frame), path)
     if columns.label not in frame and columns.label not in columns.named and LABEL in frame:
         columns = replace(columns, label=LABEL)
-        notes = [*notes, FROM_LABEL]
     columns = columns.found_in(list(frame), list(frame), path)
     for name, classes in names.items():
         frame[name] = _named(frame[name], classes, f"{path.name}, column {name}")
@@ -77,7 +85,7 @@ def read_parquet(
     split = split_of_name(path.name) or split_of_name(path.parent.name)
     if "split" not in table and split:
         table["split"] = split
-    return pixels, table, notes
+    return ReadPictures(pixels, table, notes, columns.label if STATED in table else None)
 
 
 def _named(numbers: pd.Series, classes: list[str], where: str) -> pd.Series:

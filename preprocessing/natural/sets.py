@@ -15,7 +15,7 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.images import PICTURE_SUFFIXES, describe_path, resize
 from esad.preprocessing.natural import cifar, idx
-from esad.preprocessing.natural.parquet import is_parquet, parquet_colours, read_parquet
+from esad.preprocessing.natural.parquet import ReadPictures, is_parquet, parquet_colours, read_parquet
 from esad.preprocessing.pictures import Colour, to_channels
 from esad.preprocessing.store.store import fingerprint
 from esad.preprocessing.tables.columns import Columns
@@ -100,8 +100,8 @@ def set_colours(archive: Path, source: str, found: PictureSet) -> Counter[str]:
 
 def read_set(
     archive: Path, source: str, found: PictureSet, columns: Columns, size: int | None, colour: Colour
-) -> tuple[np.ndarray, pd.DataFrame, list[str]]:
-    """Pictures uint8 (N, H, W, C) of a set as `colour` and `size` (None = as they are), a row for each, and notes.
+) -> ReadPictures:
+    """A set's pictures as `colour` and `size` (None = as they are).
 
     Rows have `place`, `split` and `class_name` (idx, CIFAR) or what a Parquet file says (`stated` and others). InputError for
     any fault of the file or of one that belongs to it.
@@ -114,7 +114,7 @@ def read_set(
     pictures, note = to_channels(pictures, colour)
     if size is not None and pictures.shape[1:3] != (size, size):
         pictures = np.stack([resize(picture, size) for picture in pictures])
-    return pictures, table, [*notes, *([note] if note else [])]
+    return ReadPictures(pictures, table, [*notes, *([note] if note else [])])
 
 
 def _read_idx(archive: Path, source: str, found: PictureSet) -> tuple[np.ndarray, pd.DataFrame, list[str]]:

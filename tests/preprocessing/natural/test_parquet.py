@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from esad.preprocessing.errors import InputError, UsageError
-from esad.preprocessing.natural.parquet import FROM_LABEL, parquet_colours, read_parquet
+from esad.preprocessing.natural.parquet import parquet_colours, read_parquet
 from esad.preprocessing.pictures import TO_RGB
 from esad.preprocessing.tables.columns import Columns
 from tests.preprocessing.natural.set_files import CLASSES, COLOUR, GREY, NAMES, encoded, write_parquet
@@ -16,23 +16,25 @@ from tests.preprocessing.natural.set_files import CLASSES, COLOUR, GREY, NAMES, 
 
 def test_pictures_names_and_split_come_as_they_are_published(tmp_path):
     path = write_parquet(tmp_path / "test-00000-of-00001.parquet", id=[f"i{n}" for n in range(12)])
-    pixels, table, notes = read_parquet(path, Columns(), None, "rgb")
+    pixels, table, notes, label_column = read_parquet(path, Columns(), None, "rgb")
     assert np.array_equal(pixels, COLOUR)
     assert table["stated"].tolist() == [NAMES[number] for number in CLASSES]
     assert set(table["split"]) == {"test"}
     assert table["id"].tolist()[:2] == ["i0", "i1"]
-    assert notes == [FROM_LABEL]
+    assert (notes, label_column) == ([], "label")
     assert parquet_colours(path) == {"rgb": 12}
 
 
 def test_a_column_of_bytes_alone_without_names_keeps_its_numbers(tmp_path):
     table = pa.table({"png": [encoded(picture) for picture in GREY], "y": CLASSES, "patient": ["p"] * 12})
     pq.write_table(table, tmp_path / "a.parquet")
-    pixels, items, notes = read_parquet(tmp_path / "a.parquet", Columns(group="patient"), 16, "rgb")
+    pixels, items, notes, label_column = read_parquet(
+        tmp_path / "a.parquet", Columns(group="patient"), 16, "rgb"
+    )
     assert pixels.shape == (12, 16, 16, 3)
     assert items["stated"].tolist() == [str(number) for number in CLASSES]
     assert items["group"].tolist() == ["p"] * 12
-    assert notes == [TO_RGB]
+    assert (notes, label_column) == ([TO_RGB], "y")
     assert parquet_colours(tmp_path / "a.parquet") == {"grey": 12}
 
 
