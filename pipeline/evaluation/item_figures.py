@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 REGION = ("region_x", "region_y", "region_width", "region_height")
 TERMS = ("eq9", "standardised", "reconstruction", "norm")
+FEWEST_CLASSES = 3
+"""With two, one normal and one not, figures by class would be those of all items once more."""
 
 
 def group_codes(items: pd.DataFrame) -> np.ndarray:
@@ -66,6 +69,33 @@ def by_view(items: pd.DataFrame) -> dict[str, Any]:
         return {}
     views = items["view"].astype("string")
     return {"view": {str(view): figures(items[views == view]) for view in sorted(views.dropna().unique())}}
+
+
+def by_class(items: pd.DataFrame, labelled: Mapping[str, int] | None) -> dict[str, Any]:
+    """Each class's counts, and the AUC of its anomalies against the normal items of all classes; empty below FEWEST_CLASSES.
+
+    `items` has score, label and, where the store has classes, class_name; `labelled` says how many items of a class were
+    labelled in training (None: not known). An anomaly without a class is in none of these figures.
+    """
+    from esad.pipeline.evaluation.metrics import areas_by_class
+
+    if "class_name" not in items or items["class_name"].nunique() < FEWEST_CLASSES:
+        return {}
+    names = items["class_name"].astype("string")
+    counted = items[(items["label"] == 0) | names.notna()]
+    codes, known = names[counted.index].factorize(sort=True)
+    labels = counted["label"].to_numpy(dtype="int8")
+    values = counted["score"].to_numpy(dtype=float)
+    areas = areas_by_class(values, labels, group_codes(counted), codes)
+    found = {}
+    for code, name in enumerate(known):
+        own = labels[codes == code]
+        area, interval = areas.get(code, (None, None))
+        found[str(name)] = {
+            "auc": area, "auc_interval": _listed(interval), "items": len(own), "normal": int((own == 0).sum()),
+            "anomaly": int((own == 1).sum()), "labelled": None if labelled is None else labelled.get(str(name), 0),
+        }  # fmt: skip
+    return {"class": found}
 
 
 def by_term(items: pd.DataFrame) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
-from esad.pipeline.evaluation.item_figures import by_term, by_view, figures, localisation
+from esad.pipeline.evaluation.item_figures import by_class, by_term, by_view, figures, localisation
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.evaluation.split_overlap import split_overlap
-from esad.pipeline.runs.run_folder import read_config
+from esad.pipeline.runs.run_files import read_config, read_provenance
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.splits.labels import classes_alone
 from esad.preprocessing.store.reading import read_object
 
 if TYPE_CHECKING:
@@ -54,18 +55,25 @@ def figures_of_slides(
 def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any]:
     """The content of metrics.json."""
     items, which = evaluated_items(scores)
+    labelled = _labelled_classes(scores.run) if "class_name" in items else None
     return {
         "kind": scores.marker["kind"],
         "score": scores.marker.get("score"),
         "evaluated": which,
         **figures(items),
-        "by": by_view(items),
+        "by": {**by_view(items), **by_class(items, labelled)},
+        "without_meaning": classes_alone(scores.table),
         "scores": by_term(items),
         "localisation": localisation(scores, items),
         "slides": slides.summary if slides else None,
         "overlap": split_overlap(scores.run) if which == "test part" else None,
         "note": reading_note(read_config(scores.run)["method"]) or None,
     }
+
+
+def _labelled_classes(run: Path) -> dict[str, int] | None:
+    """Class -> how many of its items were labelled in training; None for a run that does not say so, or is gone."""
+    return read_provenance(run).get("labelled_classes") if (run / "provenance.json").is_file() else None
 
 
 def _write_or_remove(path: Path, table: pd.DataFrame | None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
+from esad.preprocessing.splits.labels import normal_class_words
 
 
 def sentence(content: dict[str, Any]) -> str:
@@ -12,6 +14,7 @@ def sentence(content: dict[str, Any]) -> str:
     shared = content.get("overlap")
     words = [
         _on_items(content),
+        _on_classes(content["by"].get("class") or {}),
         _on_slides(content["slides"]),
         overlap_sentence(shared) if shared else "",
         content.get("note") or "",
@@ -19,9 +22,22 @@ def sentence(content: dict[str, Any]) -> str:
     return " ".join(part for part in words if part)
 
 
+def no_figures(content: dict[str, Any]) -> str:
+    """Why there is no figure of items, for the middle of a sentence; empty where there are labelled items."""
+    if content["items"]:
+        return ""
+    classes = content.get("without_meaning")
+    if classes:
+        return (
+            f"no figures of items, because nothing says which of the {len(classes)} classes are normal: say it when training, "
+            f"for example with {shlex.join(normal_class_words(classes))}."
+        )
+    return "no figures of items, because no item new to the run has a label (give some with --labels at the ingest stage)."
+
+
 def _on_items(content: dict[str, Any]) -> str:
     if not content["items"]:
-        return "no figures of items, because no item new to the run has a label (give some with --labels at the ingest stage)."
+        return no_figures(content)
     counts = f"{content['normal']} normal, {content['anomaly']} anomalies, {content['evaluated']}"
     if content["auc"] is None:
         return f"no AUC, because only one class is there ({counts})."
@@ -32,6 +48,19 @@ def _on_items(content: dict[str, Any]) -> str:
             rate, chance = content[name]["hit_rate"], content[name]["chance"]
             text += f" Hit rate on {what} {rate:.2f} (chance {chance:.2f})."
     return text
+
+
+def _on_classes(classes: dict[str, dict[str, Any]]) -> str:
+    """Which class of anomalies is found least and which best; empty for fewer than two."""
+    areas = {name: each["auc"] for name, each in classes.items() if each["auc"] is not None}
+    if len(areas) < 2:
+        return ""
+    least, best = min(areas, key=lambda name: areas[name]), max(areas, key=lambda name: areas[name])
+    told = [
+        f"{areas[name]:.3f} ({name}{', labelled in training' if classes[name]['labelled'] else ''})"
+        for name in (least, best)
+    ]
+    return f"AUC of each of {len(areas)} classes against the normal items: from {told[0]} to {told[1]}."
 
 
 def _on_slides(slides: dict[str, Any] | None) -> str:

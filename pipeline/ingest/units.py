@@ -26,7 +26,7 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.gate.refusals import NOWHERE, leads_nowhere
-from esad.preprocessing.splits.labels import apply_labels, read_labels
+from esad.preprocessing.splits.labels import apply_labels, classes_alone, normal_class_words, read_labels
 from esad.preprocessing.splits.where import no_match
 from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
@@ -341,24 +341,23 @@ def _finish(
         message += f" {len(refused)} refused, see {root / 'failures.csv'}."
     run = root.with_name(f"{root.name}-run")
     command = ["esad", "train", str(root), "--out", str(run)]
-    classes = _classes_alone(items)
+    classes = classes_alone(items)
     if classes:
-        command += ["--set", f"data.normal_classes={json.dumps(classes[:1], ensure_ascii=False)}"]
+        command += normal_class_words(classes)
     return Outcome(root, message, shlex.join(command), len(refused), counts)
-
-
-def _classes_alone(items: pd.DataFrame) -> list[str]:
-    """The classes of items of which none has a label, sorted; [] where there are labels, or no classes."""
-    if "class_name" not in items or items["label"].notna().any():
-        return []
-    return sorted(items["class_name"].dropna().astype(str).unique())
 
 
 def _labels_told(items: pd.DataFrame, counts: dict[str, int]) -> str:
     """What is known of the items, for the stage's last line."""
-    classes = _classes_alone(items)
+    classes = classes_alone(items)
     if not classes:
-        return f"{counts['normal']} normal, {counts['anomaly']} anomaly, {counts['unknown']} without label"
+        known = f"{counts['normal']} normal, {counts['anomaly']} anomaly"
+        unknown = items[items["label"].isna()]
+        of_class = int(unknown["class_name"].notna().sum()) if "class_name" in unknown else 0
+        if of_class:
+            known += f", {of_class} known by their class alone"
+        rest = len(unknown) - of_class
+        return known if of_class and not rest else f"{known}, {rest} without label"
     unnamed = int(items["class_name"].isna().sum())
     rest = f", {unnamed} without a class" if unnamed else ""
     return f"{len(classes)} classes{rest}; training is told which are normal"

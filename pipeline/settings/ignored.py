@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from esad.pipeline.settings.config import (
 )
 from esad.pipeline.settings.presets import preset_layers
 from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.splits.labels import classes_alone, normal_class_words
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -76,9 +76,10 @@ def warnings_of_run(
 ) -> list[str]:
     """A line for each setting that `overrides` change from what the run would have without them, to no effect, and one where
     no setting says which of the store's classes are normal."""
-    plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method}]))
-    before, after = (dict(_flat(each.model_dump())) for each in (plain, settings))
     ignored = {**ignored_in_run(settings, store.kind), **_stated_by_store(store)}
+    form = {} if "network.form" in ignored else {"network.form": settings.network.form}
+    plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method, **form}]))
+    before, after = (dict(_flat(each.model_dump())) for each in (plain, settings))
     return [
         f"warning: {name} = {after[name]} has no effect: {why}."
         for name, why in ignored.items()
@@ -88,16 +89,12 @@ def warnings_of_run(
 
 def _classes_without_meaning(settings: RunSettings, store: Store) -> list[str]:
     """What to say where the items have classes and no labels, and nothing tells which classes are normal."""
-    items = store.manifest
-    if settings.data.normal_classes is not None or "class_name" not in items or items["label"].notna().any():
-        return []
-    names = sorted(items["class_name"].dropna().astype(str).unique())
-    if len(names) < 2:
+    names = classes_alone(store.manifest)
+    if settings.data.normal_classes is not None or len(names) < 2:
         return []
     return [
         f"warning: the store has {len(names)} classes and no labels, and data.normal_classes does not say which are normal: all "
-        "items count as unlabelled, as mostly normal ones, and there will be no AUC. For example: --set "
-        f"data.normal_classes={shlex.quote(json.dumps(names[:1], ensure_ascii=False))}"
+        f"items count as unlabelled, as mostly normal ones, and there will be no AUC. For example: {shlex.join(normal_class_words(names))}"
     ]
 
 

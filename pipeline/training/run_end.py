@@ -64,6 +64,16 @@ def write_provenance(out: Path, store: Store, settings: RunSettings, training: d
     write_json(out / "provenance.json", content)
 
 
+def labelled_classes(manifest: pd.DataFrame, assignments: pd.DataFrame) -> dict[str, int] | None:
+    """Class -> how many of its items were labelled in training, sorted, others left out; None for a store without classes."""
+    if "class_name" not in manifest or manifest["class_name"].isna().all():
+        return None
+    told = assignments["semi_label"].fillna(0) != 0
+    ids = assignments.loc[told & (assignments["part"] == "train"), "item_id"]
+    counts = manifest.loc[manifest["item_id"].isin(ids), "class_name"].value_counts()
+    return {str(name): int(count) for name, count in counts.sort_index().items()}
+
+
 def overlap_of(assignments: pd.DataFrame, settings: RunSettings) -> dict[str, float] | None:
     """What the published split shares between its sides; None for a clean one."""
     from esad.preprocessing.splits.published_split import overlap
@@ -86,6 +96,7 @@ def write_end(
     """
     held = validation_figures(store, items, assignments, method, settings, out)
     found = {**training, "validation": held, "overlap": overlap_of(assignments, settings)}
+    found["labelled_classes"] = labelled_classes(store.manifest, assignments)
     write_provenance(out, store, settings, found)
     write_model_card(out)
     write_model(out, method)

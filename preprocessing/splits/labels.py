@@ -6,6 +6,8 @@ validation, test), `group`, `semi_label` (+1 labelled normal, 0 unlabelled, -1 l
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +77,18 @@ def read_labels(path: Path) -> pd.DataFrame:
     if "split" in table:
         table["split"] = normalise_split(table["split"], str(path))
     return table[[key, *(name for name in LABEL_COLUMNS if name in table)]]
+
+
+def classes_alone(items: pd.DataFrame) -> list[str]:
+    """The classes of items of which none has a `label`, sorted; [] where there are labels, or no classes."""
+    if "class_name" not in items or items["label"].notna().any():
+        return []
+    return sorted(items["class_name"].dropna().astype(str).unique())
+
+
+def normal_class_words(classes: Sequence[str]) -> list[str]:
+    """How a person says, on the command line of a training, that the first of `classes` is normal."""
+    return ["--set", f"data.normal_classes={json.dumps([*classes[:1]], ensure_ascii=False)}"]
 
 
 def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -75,6 +75,28 @@ def test_without_labels_the_figures_are_null_and_the_message_says_so(tmp_path):
     assert outcome.summary["auc"] is outcome.summary["average_precision"] is None
 
 
+def test_each_class_is_measured_and_says_whether_it_was_labelled_in_training(tmp_path):
+    names = [["shirt", "coat"], ["shirt", "bag"]] * 10
+    run = fabricate(tmp_path, "images", class_name=[name for pair in names for name in pair])
+    outcome = evaluate(run)
+    found = outcome.summary["by"]["class"]
+    assert [(name, each["auc"], each["normal"], each["anomaly"]) for name, each in found.items()] == [
+        ("bag", 1.0, 0, 10), ("coat", 1.0, 0, 10), ("shirt", None, 20, 0),
+    ]  # fmt: skip
+    assert found["bag"]["auc_interval"][0] < 1
+    assert {each["labelled"] for each in found.values()} == {None}  # of a run that does not say
+    provenance = {"seed": 0, "device": "cpu", "steps": 1, "versions": {}, "labelled_classes": {"bag": 7}}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    outcome = evaluate(run)
+    assert {name: each["labelled"] for name, each in outcome.summary["by"]["class"].items()} == {
+        "bag": 7, "coat": 0, "shirt": 0,
+    }  # fmt: skip
+    assert (
+        "AUC of each of 2 classes against the normal items: from 1.000 (bag, labelled in training)"
+        in outcome.message
+    )
+
+
 def test_the_pointing_game_counts_items_with_regions(tmp_path):
     region = {"region_x": [None, 4.0] * 20, "region_y": 4.0, "region_width": 8.0, "region_height": 8.0}
     hot = {"hot_x": [8.0] * 20 + [1.0] * 20, "hot_y": 8.0, "error_x": [1.0] * 10 + [8.0] * 30, "error_y": 8.0}

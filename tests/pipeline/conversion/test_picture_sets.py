@@ -178,6 +178,20 @@ def test_parquet_of_pictures_is_read_and_mixes_with_npz(tmp_path, capsys):
     assert "labels in column 'label': 11 classes" in capsys.readouterr().err
 
 
+def test_the_column_that_gave_labels_is_kept_with_its_file_and_told(tmp_path, capsys):
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    write_parquet(folder / "train-0.parquet")
+    write_parquet(
+        folder / "test-0.parquet", names=False, y=[NAMES[number] for number in CLASSES], label=[0] * 12
+    )
+    store = made(tmp_path, folder)
+    found = store.sources.set_index("source")["label_column"].to_dict()
+    assert found == {"test-0.parquet": "y", "train-0.parquet": "label"}
+    assert store.sources["notes"].isna().all()
+    assert "labels in column 'label, y': 10 classes" in capsys.readouterr().err
+
+
 def test_a_label_column_of_parquet_that_says_normal_gives_labels(tmp_path):
     cells = [encoded(picture) for picture in COLOUR]
     write_parquet(tmp_path / "a.parquet", cells, names=False, finding=["ok"] * 8 + ["scratch"] * 4)
@@ -218,12 +232,48 @@ def test_the_classes_are_there_from_store_to_report(tmp_path, capsys):
     assert set(table["class_name"]) == {"coat", "shirt", "ankle boot"}
     assert set(table.loc[table["class_name"] == "coat", "label"]) == {0}
     assert call(["evaluate", str(tmp_path / "scores"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["normal"] == 40
+    told = capsys.readouterr()
+    metrics = json.loads(told.out)
+    assert metrics["normal"] == 40
+    shirts = metrics["by"]["class"]["shirt"]
+    assert (shirts["items"], shirts["normal"], shirts["anomaly"]) == (40, 0, 40)
+    assert 0 <= shirts["auc"] <= 1
+    boots = metrics["by"]["class"]["ankle boot"]
+    assert shirts["labelled"] + boots["labelled"] == 72  # a tenth of 80 validates
+    assert metrics["by"]["class"]["coat"]["labelled"] == 0
+    assert "AUC of each of 2 classes against the normal items: from " in told.err
     assert call(["report", str(tmp_path / "scores")]) == 0
     page = (tmp_path / "scores" / "report.html").read_text()
-    assert "<td>coat (normal)</td>" in page
-    assert "<td>ankle boot</td>" in page
+    assert "<td>coat (normal)</td><td></td><td></td><td>40</td><td>no</td>" in page
+    assert f"<td>ankle boot</td><td>{boots['auc']:.3f}</td>" in page
+    assert f"<td>40</td><td>{boots['labelled']}</td>" in page
     assert "class shirt: score" in page
+
+
+def test_a_run_on_classes_without_a_meaning_says_what_is_missing(tmp_path, capsys):
+    store, run = tmp_path / "out", tmp_path / "run"
+    made(tmp_path, write_idx(tmp_path / "mnist"))
+    small = ["--set", "train.steps=2", "--set", "train.warmup.steps=2", "--set", "network.width=0.125"]
+    assert call(["train", str(store), "--out", str(run), *small]) == 0
+    assert "data.normal_classes does not say which are normal" in capsys.readouterr().err
+    assert call(["score", str(run), "--overlays", "none"]) == 0
+    assert call(["evaluate", str(run)]) == 0
+    told = capsys.readouterr().err
+    assert "no figures of items, because nothing says which of the 10 classes are normal" in told
+    assert "--set 'data.normal_classes=[\"0\"]'" in told
+    assert "without label" not in told
+    assert call(["report", str(run)]) == 0
+    page = (run / "scores" / "out" / "report.html").read_text()
+    assert "There are no figures of items, because nothing says which of the 10 classes are normal" in page
+
+
+def test_a_few_labels_beside_classes_are_counted_and_the_rest_is_known_by_its_class(tmp_path, capsys):
+    folder = write_idx(tmp_path / "mnist")
+    labels = tmp_path / "labels.csv"
+    store = made(tmp_path, folder)
+    labels.write_text(f"item_id,label\n{store.manifest['item_id'][0]},0\n{store.manifest['item_id'][1]},1\n")
+    assert call(["images", str(folder), "--out", str(tmp_path / "some"), "--labels", str(labels)]) == 0
+    assert "(1 normal, 1 anomaly, 15 known by their class alone)" in capsys.readouterr().err
 
 
 @pytest.mark.data

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from esad.pipeline.evaluation import metrics
 from esad.pipeline.evaluation.metrics import (
+    areas_by_class,
     auc,
     average_precision,
     bootstrap_draws,
@@ -129,3 +130,34 @@ def test_the_interval_of_a_perfect_figure_solves_its_equation_and_narrows_with_m
 
 def test_tied_scores_have_no_interval():
     assert bootstrap_intervals(np.ones(40), np.repeat([0, 1], 20), np.arange(40)).auc is None
+
+
+@pytest.mark.parametrize("chunk", [1, 1_000_000])
+def test_intervals_by_class_are_those_of_naive_resampling(monkeypatch, chunk):
+    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    scores, labels, groups = _example(3)
+    classes = np.arange(90) % 4
+    drawn = {name: [] for name in range(4)}
+    for counts in bootstrap_draws(12, 200, 5):
+        repeated = np.repeat(np.arange(90), counts[groups])
+        for name, areas in drawn.items():
+            kept = repeated[(labels[repeated] == 0) | (classes[repeated] == name)]
+            areas.append(auc(scores[kept], labels[kept]))
+    found = areas_by_class(scores, labels, groups, classes, 200, 5)
+    assert sorted(found) == [0, 1, 2, 3]
+    for name, (area, interval) in found.items():
+        kept = (labels == 0) | (classes == name)
+        assert area == pytest.approx(auc(scores[kept], labels[kept]))
+        assert interval == pytest.approx(tuple(np.nanpercentile(np.array(drawn[name], float), [2.5, 97.5])))
+
+
+def test_a_class_of_one_group_a_perfect_one_and_few_groups_have_the_intervals_of_all_items():
+    labels = np.array([0] * 20 + [1] * 21)
+    scores, groups = np.arange(41.0), np.arange(41)
+    scores[40] = 10.5
+    classes = np.array([0] * 20 + [1] * 20 + [2])
+    found = areas_by_class(scores, labels, groups, classes)
+    assert found[1] == (1.0, separated_interval(1.0, 20, 20))
+    assert found[2] == (11 / 20, None)
+    assert areas_by_class(scores, labels, groups % 4, classes)[1] == (1.0, None)
+    assert areas_by_class(scores[20:], labels[20:], groups[20:], classes[20:]) == {}

@@ -1,32 +1,27 @@
-"""Each class of anomalies against what is normal."""
+"""The table of classes: an order that shows what is missed."""
 
 from __future__ import annotations
 
-import pandas as pd
-
-from esad.pipeline.reporting.classes import class_rows
+from esad.pipeline.reporting.classes import CLASSES_LISTED, class_rows
 
 
-def items(**columns):
-    return pd.DataFrame(columns)
+def figures(auc=None, normal=0, anomaly=0):
+    return {"auc": auc, "auc_interval": None, "items": normal + anomaly, "normal": normal, "anomaly": anomaly}
 
 
 def test_the_least_found_class_comes_first_and_normal_ones_last():
-    table = items(
-        class_name=["n", "n", "n", "n", "a", "a", "b", "b", None],
-        label=pd.array([0, 0, 0, 0, 1, 1, 1, 1, None], "Int8"),
-        score=[1.0, 2.0, 3.0, 4.0, 2.5, 9.0, 5.0, 6.0, 7.0],
-    )
-    assert class_rows(table) == [
-        {"name": "a", "normal": False, "items": 2, "auc": 0.75},
-        {"name": "b", "normal": False, "items": 2, "auc": 1.0},
-        {"name": "n", "normal": True, "items": 4, "auc": None},
-    ]
+    classes = {
+        "n": figures(normal=4), "a": figures(0.75, anomaly=2), "b": figures(1.0, anomaly=2), "c": figures(0.1, 1, 1),
+        "d": figures(None, anomaly=1),
+    }  # fmt: skip
+    rows = class_rows({"by": {"class": classes}})
+    assert [row["name"] for row in rows] == ["c", "a", "b", "d", "n"]
+    assert rows[1] == {"name": "a", **classes["a"]}
 
 
-def test_without_normal_items_or_with_two_classes_there_is_no_figure():
-    labels = pd.array([1, 1, 1], "Int8")
-    rows = class_rows(items(class_name=["a", "b", "c"], label=labels, score=[1.0, 2.0, 3.0]))
-    assert [row["auc"] for row in rows] == [None] * 3
-    assert class_rows(items(class_name=["a", "b", "b"], label=labels, score=[1.0, 2.0, 3.0])) == []
-    assert class_rows(items(label=labels, score=[1.0, 2.0, 3.0])) == []
+def test_without_figures_by_class_there_is_no_table_and_of_many_the_least_found_are_shown():
+    assert class_rows({"by": {}}) == []
+    many = {f"c{number:03d}": figures(number / 100, anomaly=1) for number in range(100)}
+    rows = class_rows({"by": {"class": dict(reversed(many.items()))}})
+    assert len(rows) == CLASSES_LISTED
+    assert rows[-1]["name"] == f"c{CLASSES_LISTED - 1:03d}"
