@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from esad.pipeline.benchmarking.grid_file import Grid, plain_name
 from esad.pipeline.settings.budgets import form_of
-from esad.pipeline.settings.config import RunSettings, read_yaml, resolve
-from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, preset_settings
+from esad.pipeline.settings.config import RunSettings, flat, read_yaml, resolve
+from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, lenet_settings, preset_settings
 from esad.pipeline.stage.errors import UsageError
 
 VALIDATION_SHARE = 0.4
@@ -162,8 +162,10 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
         row.settings,
         budget.methods.get(cell.method, {}),
     ]
-    form = form_of(row.method, {name: value for layer in stated for name, value in layer.items()})
-    settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), *stated, place)
+    every = {name: value for layer in stated for name, value in flat(layer).items()}
+    form = form_of(row.method, every)
+    lenet = {} if dataset.kind == "table" else lenet_settings(preset, form, every)
+    settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), lenet, *stated, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")
     return settings
