@@ -30,6 +30,7 @@ NAMES = {
         "camelyon16_hours",
         "lowest",
     },
+    "images": {"grid_vs_dataloader", "one_cell_vs_dataloader", "stacked_vs_one_by_one"},
     "tables": {"ten_seeds_vs_sequential", "ten_seeds_vs_dataloader"},
 }
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
