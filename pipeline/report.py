@@ -19,21 +19,31 @@ def command(
         Path | None, typer.Option(help="The HTML file (default: report.html in the first scores folder).")
     ] = None,
     note: Annotated[str | None, typer.Option(help="A line for the report's head.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Show what esad figures wrote there; RUN/figures is shown anyway.")
+    ] = None,
     as_json: Json = False,
 ) -> Outcome:
     """Write one self-contained HTML page for people."""
-    return run_stage(lambda: report(paths, out, note), as_json)
+    return run_stage(lambda: report(paths, out, note, figures), as_json)
 
 
-def report(paths: Sequence[Path], out: Path | None = None, note: str | None = None) -> Outcome:
-    """Write the page for runs or scores folders; those that have not been evaluated are evaluated first."""
+def report(
+    paths: Sequence[Path], out: Path | None = None, note: str | None = None, figures: Path | None = None
+) -> Outcome:
+    """Write the page for runs or scores folders; those that have not been evaluated are evaluated first.
+
+    It shows the folder `figures` of `esad figures`, and of each run the folder RUN/figures where there is one.
+    """
+    from esad.pipeline.reporting.drawn import drawn_figures
     from esad.pipeline.reporting.page import write_page
     from esad.pipeline.reporting.section import section
     from esad.pipeline.scoring.open_scores import scores_folder
 
+    drawn = drawn_figures(paths, figures)
     sections = [section(path) for path in paths]
     page = out or scores_folder(paths[0]) / "report.html"
-    write_page(page, sections, note)
+    write_page(page, sections, note, drawn)
     summary = {
         "report": str(page),
         "runs": len(sections),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -106,9 +106,9 @@ def _figure(examples: Examples) -> Figure:
         return figure
 
 
-def _rows(examples: Examples) -> list[tuple[str, np.ndarray, dict[str, object]]]:
+def _rows(examples: Examples) -> list[tuple[str, np.ndarray, dict[str, Any]]]:
     """(title, pictures, how imshow draws them) of each line: input, and of a method that reconstructs two more."""
-    grey = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
+    grey: dict[str, Any] = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
     rows = [("input", _shown(examples.inputs), grey)]
     differences = examples.differences
     if examples.outputs is not None and differences is not None:

@@ -20,8 +20,6 @@ is not seen."""
 MARKERS = "os^Dv<>"
 LINES = ("-", "--", ":")
 DPI = 150
-DRAWN_BY = {"svg.hashsalt": "esad", "font.size": 9, "font.family": "DejaVu Sans"}
-"""Names within an SVG are random without a salt; the font is the one that matplotlib brings along."""
 UNSAFE = re.compile(r"[^\w.,=@+-]+")
 
 
@@ -50,10 +48,13 @@ class Drawing:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within the block figures are made and written in the one style."""
+    """Within the block figures are made and written in the one style.
+
+    Names within an SVG are random without a salt; the font is the one that matplotlib brings along.
+    """
     import matplotlib as mpl
 
-    with mpl.rc_context(DRAWN_BY):
+    with mpl.rc_context({"svg.hashsalt": "esad", "font.size": 9, "font.family": "DejaVu Sans"}):
         yield
 
 

@@ -15,8 +15,16 @@ def _interval(value: list[float] | None) -> str:
     return "n/a" if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
 
 
-def write_page(page: Path, sections: Sequence[Mapping[str, Any]], note: str | None = None) -> None:
-    """Fill the template with the sections of all runs, `note` and what must be said of made-up data at its head."""
+def write_page(
+    page: Path,
+    sections: Sequence[Mapping[str, Any]],
+    note: str | None = None,
+    drawn: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """Fill the template with the sections of all runs, `note` and what must be said of made-up data at its head.
+
+    `drawn` are figures of several runs (`drawn_figures`), which stand before the sections.
+    """
     from jinja2 import Environment, PackageLoader
 
     from esad.preprocessing.store.store import write_atomically
@@ -28,5 +36,5 @@ def write_page(page: Path, sections: Sequence[Mapping[str, Any]], note: str | No
         notes.append(
             "Slides and radiographs marked synthetic were drawn by a program: they mean nothing medically."
         )
-    html = environment.get_template("report.html.j2").render(sections=sections, notes=notes)
+    html = environment.get_template("report.html.j2").render(sections=sections, notes=notes, drawn=drawn)
     write_atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
