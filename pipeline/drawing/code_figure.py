@@ -46,8 +46,8 @@ def tsne_drawing(maps: Sequence[CodeMap], most: int, seed: int) -> Drawing:
     methods = sorted({each.subject.run.settings.method for each in maps})
     which = ", ".join(sorted({each.which for each in maps}))
     caption = (
-        f"t-SNE ({_perplexity(maps)}, seed {seed}) of the codes of at most {most} items ({which}), half of them normal where "
-        "there are so many, drawn by the seed. Distances between clouds and their sizes mean nothing; what lies among what "
+        f"t-SNE ({_perplexity(maps)}) of the codes of at most {most} items ({which}), half of them normal where "
+        f"there are so many, drawn by seed {seed}. Distances between clouds and their sizes mean nothing; what lies among what "
         "does."
     )
     return Drawing(
@@ -96,7 +96,7 @@ def _figure(maps: Sequence[CodeMap], seed: int) -> Figure:
             handles=[_handle(kind) for kind in known], loc="lower center", ncols=len(known), frameon=False, fontsize=9,
             bbox_to_anchor=(0.5, 0.3 / height),
         )  # fmt: skip
-        told = f"t-SNE, {_perplexity(maps)}; items and start by seed {seed}"
+        told = f"t-SNE, {_perplexity(maps)}; items drawn by seed {seed}"
         figure.text(0.5, 0.12 / height, told, ha="center", fontsize=8, color="#444444")
         return figure
 

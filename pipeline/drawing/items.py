@@ -94,9 +94,9 @@ def drawn_by_seed(items: pd.DataFrame, most: int, seed: int, count: int) -> pd.D
     order = np.random.default_rng([seed, 3]).permutation(count)  # 3: of Figure 3
     ranked = items.iloc[np.argsort(order[items["row"].to_numpy()], kind="stable")]
     normal, abnormal = (ranked[ranked["label"] == label] for label in (0, 1))
-    few = min(len(normal), len(abnormal), most // 2)
-    more = min(max(len(normal), len(abnormal)), most - few)
-    taken = [part.head(more if len(part) > few else few) for part in (normal, abnormal)]
+    half = min(len(normal), most // 2)
+    abnormal = abnormal.head(most - half)
+    taken = [normal.head(most - len(abnormal)), abnormal]
     return pd.concat(taken).sort_values("row").reset_index(drop=True)
 
 
