@@ -172,7 +172,11 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
 
 
 def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
-    """The settings that say which anomalies are labelled. One class of them where classes are normal in turn (paper 4.2)."""
+    """The settings that say which anomalies are labelled. One class of them where classes are normal in turn (paper 4.2).
+
+    Without any the norm of ESAD's score has learnt nothing to tell, and weighs what it weighs in the loss (Eq. 9; docs/results.md
+    has the trials).
+    """
     if cell.gamma_l is None and cell.k_l != 0:
         return {"data.labelled": "all", "data.k_l": cell.k_l}
     one = 1 if cell.normal is not None and run.labelled is None and cell.labels_some else None
@@ -180,6 +184,7 @@ def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
         "data.labelled": "ratio",
         "data.gamma_l": cell.gamma_l if cell.labels_some else 0.0,
         "data.k_l": (cell.k_l or one) if cell.labels_some and run.labelled is None else None,
+        **({} if cell.labels_some else {"loss.score_lambda1": None}),
         **({} if cell.normal is None else {"data.normal_classes": [cell.normal]}),
         **({} if run.labelled is None else {"data.labelled_classes": [run.labelled]}),
     }
