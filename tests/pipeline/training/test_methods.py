@@ -230,3 +230,17 @@ def test_players_go_on_from_a_checkpoint_to_the_same_bits(folder, monkeypatch, m
     ours, theirs = (load_file(path / "model.safetensors") for path in (run, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({"data.labelled": "ratio", "data.gamma_l": 0.0}, True),
+        ({"data.labelled": "ratio", "data.gamma_l": 0.0, "loss.score_lambda1": None}, False),
+        ({}, False),
+    ],
+)
+def test_a_norm_that_no_labelled_anomaly_teaches_is_warned_of(folder, tmp_path, capsys, changes, warned):
+    settings = {**QUICK, "loss.score_lambda1": 1.0, "score.kind": "eq9", "train.steps": 2, **changes}
+    train(folder / "images", tmp_path / "run", None, [settings])
+    assert ("no training anomaly is labelled" in capsys.readouterr().err) is warned
