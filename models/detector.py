@@ -109,6 +109,8 @@ class Method(nn.Module, ABC):
     """Its score has a gradient with respect to the item (a tree's is 0 almost everywhere)."""
     searches: bool = False
     """Its score is the end of an optimisation per item, not a forward pass: nothing to export."""
+    most_evaluations: ClassVar[int] = 256
+    """How often a picture is scored so that its score is shared out, where that goes by permutations."""
 
     @classmethod
     def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
@@ -235,6 +237,21 @@ class Method(nn.Module, ABC):
         buffers: training that goes on from inside the phase finds them in the checkpoint and does not call it again.
         """
 
+    @property
+    def explained_by(self) -> str:
+        """How a score is shared out among pixels or columns: a name in SHORT of `esad.models.attribution.explain`."""
+        if self.has_gradient:
+            return "gradients"
+        return "held" if self.searches else "permutations"
+
+    def held_terms(self, x: Tensor, held: Tensor) -> dict[str, Tensor]:
+        """Score terms of scaled items, with a gradient, by what a search found for them: `held` of their `score_terms`."""
+        raise TypeError(f"method {self.settings.method} does not search")
+
+    def path_contributions(self, x: Tensor) -> Tensor:
+        """Shares of `eq9` of scaled items among their entries by the paths of trees, as `x`: float64."""
+        raise TypeError(f"method {self.settings.method} is no forest of the items' own entries")
+
     @classmethod
     def reconstructs(cls) -> bool:
         """Whether it gives `x_hat`, by one forward pass."""
@@ -256,7 +273,7 @@ class Method(nn.Module, ABC):
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         """Per item, (B,) or (S, B): `eq9` (the method's own score), `reconstruction`, `norm`; higher is more abnormal.
 
-        Where the method reconstructs, `x_hat`, as `x`, is among them.
+        Where the method reconstructs, `x_hat`, as `x`, is among them; where it searches, `held`, what it found.
         """
 
 

@@ -72,6 +72,7 @@ def score(
 
 def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force: bool) -> Outcome:
     """Of several processes each does its share; the first alone writes the tables."""
+    from esad.pipeline.scoring.columns.explained_rows import write_row_heat
     from esad.pipeline.scoring.explanation import write_all_overlays
     from esad.pipeline.scoring.scores_folder import (
         already_scored,
@@ -98,9 +99,9 @@ def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force:
         scored = score_shards(opened, crew)
         if crew.first:
             begin_scores(folder, store, scores_table(opened, scored), marker)
-    if store.kind != "table" and not finished:
+    if not finished:
         crew.meet()  # the others read what the first wrote
-        write_all_overlays(opened, crew, wanted)
+        (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
     if not crew.first:
         return Outcome(folder, "Scored.")
     finish_scores(folder, marker, run, began)

@@ -35,7 +35,7 @@ def galleries(folder: Path, items: pd.DataFrame) -> list[dict[str, Any]]:
     for title, rows in chosen:
         pictures = [
             {"title": f"{row.source} ({row.item_id}){_class_of(row)}: score {row.score:.4g}, {above_normals(row.percentile)}",
-             "data": _png((overlays / f"{row.item_id}.png").read_bytes())}
+             "data": png_address((overlays / f"{row.item_id}.png").read_bytes())}
             for row in rows.itertuples()
         ]  # fmt: skip
         if pictures:
@@ -49,7 +49,8 @@ def _class_of(row: Any) -> str:
     return f", class {name}" if isinstance(name, str) else ""
 
 
-def _png(content: bytes) -> str:
+def png_address(content: bytes) -> str:
+    """A PNG file's content as a data address."""
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 

@@ -15,20 +15,16 @@ from esad.pipeline.evaluation.sentence import no_figures
 from esad.pipeline.reporting.classes import class_rows
 from esad.pipeline.reporting.pictures import galleries, slide_maps
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
+from esad.pipeline.reporting.rows import row_heat
 from esad.pipeline.runs.run_files import (
     read_assignments,
     read_config,
     read_heat_scales,
     read_provenance,
 )
-from esad.pipeline.scoring.open_scores import open_scores, scores_folder
+from esad.pipeline.scoring.open_scores import open_scores, read_explanation, scores_folder
 
 SLIDES_LISTED = 40
-PANELS = (
-    "reconstruction",
-    "each pixel's contribution to the score (integrated gradients from the mean normal picture)",
-    "squared reconstruction error",
-)
 
 
 def section(path: Path) -> dict[str, Any]:
@@ -53,7 +49,7 @@ def section(path: Path) -> dict[str, Any]:
         "description": text, "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
         "galleries": galleries(folder, items if len(items) else table),
         "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."), "slides": slide_maps(folder),
-        "slide_rows": _slide_rows(folder, metrics), "panels": _panels(run),
+        "slide_rows": _slide_rows(folder, metrics), "panels": _panels(folder, run), "rows": row_heat(folder, table),
         "synthetic": "synthetic" in json.dumps(described).lower(),
         "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
     }  # fmt: skip
@@ -68,9 +64,17 @@ def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return rows.where(rows.notna(), None).to_dict("records")
 
 
-def _panels(run: Path) -> list[str]:
-    """What an overlay shows from left to right; a method without reconstructions or gradient has fewer panels."""
+def _panels(folder: Path, run: Path) -> list[str]:
+    """What an overlay shows from left to right; a method without reconstructions has fewer panels."""
     path = run / "heat.json"
     maps = read_heat_scales(run) if path.is_file() else {}
     has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
-    return ["input", *[panel for panel, there in zip(PANELS, has, strict=True) if there]]
+    how = (read_explanation(folder) or {}).get(
+        "contributions", "integrated gradients from the mean normal picture"
+    )
+    panels = (
+        "reconstruction",
+        f"each pixel's contribution to the score ({how})",
+        "squared reconstruction error",
+    )
+    return ["input", *[panel for panel, there in zip(panels, has, strict=True) if there]]

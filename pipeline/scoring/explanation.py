@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.batches import each_batch
-from esad.pipeline.scoring.heat import BATCH, BATCH_ON_CPU, HOT, KINDS, HeatMaps
+from esad.pipeline.scoring.heat import BATCH, BATCH_ON_CPU, HEAT_QUANTILE, HOT, KINDS, HeatMaps
 from esad.pipeline.scoring.open_scores import read_scores_table
 from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work, digest_of
@@ -23,13 +23,15 @@ from esad.pipeline.stage.errors import UsageError
 from esad.preprocessing.store.reading import damaged
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
 
     from esad.models.detector import Method
 
 
-HEAT_QUANTILE = "0.999"
 OVERLAYS = "overlays"
+EXPLANATION = "explanation.json"
+"""In OVERLAYS: how contributions were found."""
 PIECE = 64
 """Items of a piece of the work."""
 
@@ -72,17 +74,17 @@ class Shown:
 def draw_items(opened: Opened, shown: Shown, advance: Advance) -> np.ndarray:
     """Write the overlays of a piece; returns HOT of its items, float32 (n, 4), in pixels of the stored item.
 
-    A method without reconstructions or without a gradient leaves their panels out, and their columns of HOT empty.
+    A method without reconstructions leaves the panels of these and of their errors out, and their columns of HOT empty.
     """
     from esad.pipeline.scoring.overlays import Heat, StripWriter, hot_point
 
     run, method = opened.run, opened.method
     maps = HeatMaps(method, run.mean_normal, score_weights(run.settings.score.kind, run.normals))
-    scales = _colour_scales(run, maps)
+    scales, titles = _colour_scales(run, maps), panel_titles(method)
     names = opened.store.manifest["item_id"].iloc[shown.positions].tolist()
     hot, place = np.full((len(names), 4), np.nan), 0
     size = BATCH_ON_CPU if opened.device.type == "cpu" else BATCH
-    work = partial(_seen, opened, maps)
+    work = partial(_seen, opened, maps, scales)
     with StripWriter() as strips:
         for chosen, (inputs, outputs, kinds) in each_batch(shown.positions, size, work, opened.device):
             for item, (image, output) in enumerate(zip(inputs, outputs, strict=True)):
@@ -90,7 +92,7 @@ def draw_items(opened: Opened, shown: Shown, advance: Advance) -> np.ndarray:
                     first = 2 * KINDS.index(name)
                     hot[place, first : first + 2] = hot_point(values[item])
                 if shown.drawn[place]:
-                    heats = [Heat(values[item], scales[name]) for name, values in kinds.items()]
+                    heats = [Heat(values[item], scales[name], titles[name]) for name, values in kinds.items()]
                     picture = (image.clip(0, 1) * 255).round().astype(np.uint8)
                     path = opened.folder / OVERLAYS / f"{names[place]}.png"
                     strips.write(path, picture, output, heats)
@@ -101,9 +103,9 @@ def draw_items(opened: Opened, shown: Shown, advance: Advance) -> np.ndarray:
 
 
 def _seen(
-    opened: Opened, maps: HeatMaps, chosen: np.ndarray
+    opened: Opened, maps: HeatMaps, scales: Mapping[str, object], chosen: np.ndarray
 ) -> tuple[np.ndarray, Sequence[np.ndarray | None], dict[str, np.ndarray]]:
-    """Scaled pictures of a batch, their reconstructions where the method has them, and the maps by KINDS."""
+    """Scaled pictures of a batch, their reconstructions where the method has them, and the maps that have a scale, by KINDS."""
     from esad.models.training.fit import score_batches
 
     method, augmentation = opened.method, opened.run.augmentation
@@ -111,7 +113,16 @@ def _seen(
     outputs: Sequence[np.ndarray | None] = [None] * len(chosen)
     if "x_hat" in terms:
         outputs = list(_pictures(method, terms["x_hat"]))
-    return _pictures(method, x), outputs, maps.kinds(x, terms.get("x_hat"))
+    kinds = {name: values for name, values in maps.kinds(x, terms).items() if name in scales}
+    return _pictures(method, x), outputs, kinds
+
+
+def panel_titles(method: Method) -> dict[str, str]:
+    """What stands under each kind of map."""
+    from esad.models.attribution.explain import SHORT
+
+    how = SHORT[method.explained_by]
+    return dict(zip(KINDS, (f"contribution ({how})", "squared reconstruction error"), strict=True))
 
 
 def _corner(run: Run) -> np.ndarray:
@@ -122,8 +133,18 @@ def _corner(run: Run) -> np.ndarray:
     return np.array([across, down, across, down])
 
 
+def run_scale(run: Run, kind: str) -> dict[str, float] | None:
+    """Quantiles of normal items for a kind of map, of RUN/heat.json; None for a run without them."""
+    if not (run.root / "heat.json").is_file():
+        return None
+    return run.scales.get(kind)
+
+
 def _colour_scales(run: Run, maps: HeatMaps) -> dict[str, tuple[float, float]]:
-    """From 0 to a high quantile of reference normals, for each kind of map; EsadError where RUN/heat.json lacks one."""
+    """From 0 to a high quantile of reference normals, for each kind of map; EsadError where RUN/heat.json lacks one.
+
+    Runs of forests and of searches that are older than their contributions lack these alone: so do their overlays.
+    """
     scales = {
         name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items() if HEAT_QUANTILE in values
     }
@@ -143,7 +164,7 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
 
     Hottest points are computed for items whose region is known, too. Drawing that was stopped goes on.
     """
-    from esad.preprocessing.store.writing import remove_temporaries
+    from esad.preprocessing.store.writing import remove_temporaries, write_json
 
     folder = opened.folder
     positions, drawn = _to_show(folder, wanted)
@@ -166,28 +187,45 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
         return
     if (folder / OVERLAYS).is_dir():
         remove_temporaries(folder / OVERLAYS)
-    _write_hot(
-        folder / "scores.parquet",
-        [(piece, pieces.read(name)) for name, piece in zip(names, shown, strict=True)],
-    )
+    if drawn.any():
+        write_json(folder / OVERLAYS / EXPLANATION, _said(opened))
+    found = [(piece, pieces.read(name)) for name, piece in zip(names, shown, strict=True)]
+    put_columns(folder / "scores.parquet", _hot_columns(opened, found))
 
 
-def _write_hot(path: Path, found: Sequence[tuple[Shown, np.ndarray]]) -> None:
-    """Put HOT of the items that were looked at, and nothing for the others, into the scores table; the rest of it stays as it is.
+def _said(opened: Opened) -> dict[str, object]:
+    """explanation.json: what the panels are, from left to right, and how contributions were found."""
+    from esad.models.attribution.explain import told
+
+    method, scales = opened.method, opened.run.scales
+    titles = panel_titles(method)
+    reconstruction = ["reconstruction"] if KINDS[1] in scales else []
+    panels = ["input", *reconstruction, *(titles[name] for name in KINDS if name in scales)]
+    how = {"explained_by": method.explained_by, "contributions": told(method)} if KINDS[0] in scales else {}
+    return {"panels": panels, **how}
+
+
+def _hot_columns(opened: Opened, found: Sequence[tuple[Shown, np.ndarray]]) -> dict[str, pa.Array]:
+    """HOT of the items that were looked at, and nothing for the others, by name."""
+    import pyarrow as pa
+
+    hot = np.full((len(opened.store), len(HOT)), np.nan, np.float32)
+    for piece, values in found:
+        hot[piece.positions] = values
+    return {name: pa.array(values, from_pandas=True) for name, values in zip(HOT, hot.T, strict=True)}
+
+
+def put_columns(path: Path, columns: Mapping[str, pa.Array]) -> None:
+    """Put `columns` into the scores table, in place of those of the same names; the rest of it stays as it is.
 
     By Arrow: as a frame of pandas the table would be in memory once more.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from esad.preprocessing.store.writing import write_atomically
 
     table = pq.ParquetFile(path).read()
-    hot = np.full((len(table), len(HOT)), np.nan, np.float32)
-    for piece, values in found:
-        hot[piece.positions] = values
-    for name, values in zip(HOT, hot.T, strict=True):
-        column = pa.array(values, from_pandas=True)
+    for name, column in columns.items():
         place = table.schema.get_field_index(name)
         table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
     write_atomically(path, partial(pq.write_table, table))

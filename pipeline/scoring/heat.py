@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 BATCH, BATCH_ON_CPU = 32, 8
 """Items at once, by one thread each on a CPU: gradients keep what every layer gave."""
 MOST_AVERAGED = 2048
-MOST_REFERENCES = 128
+MOST_REFERENCES, PERMUTED_REFERENCES = 128, 32
+"""Normal items that the colour scales are measured on: each costs as much as an overlay, by permutations many scores."""
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+HEAT_QUANTILE = "0.999"
+"""The quantile of normal items at which a colour scale goes over to decades."""
 HOT = ("hot_x", "hot_y", "error_x", "error_y")
 """Columns of the scores table: the peak of the contributions, and of the error, in pixels of the stored item."""
 KINDS = ("contribution", "pixel_error")
@@ -58,25 +61,20 @@ class HeatMaps:
         """Squared reconstruction error, mean over channels, smoothed: float32 (B, H, W) >= 0."""
         return smooth(self._cut((x_hat - x).square().mean(1)))
 
-    def contributions(self, x: torch.Tensor) -> np.ndarray:
-        """Each pixel's share of the score's rise above the baseline's, smoothed: float32 (B, H, W).
-
-        Only for a method whose score has a gradient.
-        """
+    def contributions(self, x: torch.Tensor, terms: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Each pixel's contribution to the score, smoothed: float32 (B, H, W); `models.attribution.explain` says from what on."""
         import torch
 
-        from esad.models.attribution import contributions
+        from esad.models.attribution.explain import picture_contributions
 
         start = self.method.scaler(torch.from_numpy(self.baseline.copy())[None].to(x.device))[0]
-        return smooth(self._cut(contributions(self.method, x, start, dict(self.weights))))
+        return smooth(self._cut(picture_contributions(self.method, x, start, self.weights, terms)))
 
-    def kinds(self, x: torch.Tensor, x_hat: torch.Tensor | None) -> dict[str, np.ndarray]:
-        """The maps that the method has, by KINDS' names: a forest has no contributions, a classifier no `x_hat`."""
-        found = {}
-        if self.method.has_gradient:
-            found[KINDS[0]] = self.contributions(x)
-        if x_hat is not None:
-            found[KINDS[1]] = self.errors(x, x_hat)
+    def kinds(self, x: torch.Tensor, terms: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+        """The maps that the method has, by KINDS' names, of scaled pictures with their score terms: a classifier has no `x_hat`."""
+        found = {KINDS[0]: self.contributions(x, terms)}
+        if "x_hat" in terms:
+            found[KINDS[1]] = self.errors(x, terms["x_hat"])
         return found
 
     def _cut(self, maps: torch.Tensor) -> np.ndarray:
@@ -89,9 +87,10 @@ class HeatMaps:
         from esad.models.training.fit import score_batches
 
         pixels: dict[str, list[np.ndarray]] = {}
-        chosen = evenly(positions, MOST_REFERENCES)
+        permuted = self.method.explained_by == "permutations"
+        chosen = evenly(positions, PERMUTED_REFERENCES if permuted else MOST_REFERENCES)
         for _, x, terms in score_batches(self.method, items, chosen, device, augmentation, BATCH):
-            for name, values in self.kinds(x, terms.get("x_hat")).items():
+            for name, values in self.kinds(x, terms).items():
                 pixels.setdefault(name, []).append(values)
         return {
             name: {str(share): float(np.quantile(np.concatenate(values), share)) for share in QUANTILES}

@@ -48,6 +48,22 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
     return table
 
 
+def read_explanation(folder: Path) -> dict[str, Any] | None:
+    """SCORES/overlays/explanation.json: how contributions were found; None where no item has any, or scores are older.
+
+    EsadError where it is damaged.
+    """
+    path = folder / "overlays" / "explanation.json"
+    if not path.is_file():
+        return None
+    content = read_object(path, SCORE_AGAIN, {})
+    if "medians" in content:
+        check_entries(path, content, SCORE_AGAIN, {"columns": list, "medians": list, "contributions": str})
+        if len(content["columns"]) != len(content["medians"]):
+            raise damaged(path, "is damaged (columns and medians are not as many)", SCORE_AGAIN)
+    return content
+
+
 @dataclass(frozen=True)
 class Scores:
     """A SCORES folder, opened: `marker` is scores.json, `table` scores.parquet, or what of it figures are made of."""

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 PANEL = 256
 GAP = 8
+FOOT = 44
+"""Pixels of what stands under the panels: their names, and the colours of the heat."""
 HEAT_SIGMA = 2.0
 ORDINARY_COLOURS, HEADROOM = 0.6, 30.0
 """Share of an overlay's colours for what normal items reach, and how many times that the last colour is."""
@@ -70,6 +73,7 @@ class Heat:
 
     values: np.ndarray
     scale: tuple[float, float]
+    title: str = ""
 
 
 def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]) -> np.ndarray:
@@ -91,15 +95,54 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequ
     return np.concatenate(parts[:-1], axis=1)
 
 
+@lru_cache(8)
+def strip_foot(width: int, titles: tuple[str, ...], heats: int) -> np.ndarray:
+    """What stands under panels of `width` pixels: uint8 (FOOT, n * width + gaps, 3).
+
+    Their titles, and under the last `heats` of them the colours: over black pixels above, over white ones below.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    whole = len(titles) * (width + GAP) - GAP
+    foot = Image.new("RGB", (whole, FOOT), "white")
+    pen, font, small = ImageDraw.Draw(foot), ImageFont.load_default(13), ImageFont.load_default(11)
+    colours = heat_colours(np.linspace(0, 1, width)[None], (0, 1)).astype(float) / 2
+    ramp = np.concatenate([colours.repeat(5, 0), (colours + 127.5).repeat(5, 0)]).round().astype(np.uint8)
+    for number, title in enumerate(titles):
+        left = number * (width + GAP)
+        pen.text((left, 1), title, fill="black", font=font)
+        if number < len(titles) - heats:
+            continue
+        foot.paste(Image.fromarray(ramp), (left, 19))
+        pen.text((left, 31), "0", fill="black", font=small)
+        pen.text(
+            (left + ORDINARY_COLOURS * width, 31),
+            "1 in 1,000 normal pixels",
+            fill="black",
+            font=small,
+            anchor="ma",
+        )
+        pen.text((left + width, 31), f"x{HEADROOM:g}", fill="black", font=small, anchor="ra")
+    return np.asarray(foot)
+
+
 def write_strip(
     path: Path, image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequence[Heat]
 ) -> None:
-    """Write `heat_strip` as PNG, atomically."""
+    """Write `heat_strip` with its `strip_foot` as PNG, atomically."""
     from PIL import Image
 
     from esad.preprocessing.store.store import write_atomically
 
-    write_atomically(path, Image.fromarray(heat_strip(image, reconstruction, heats)).save)
+    strip = heat_strip(image, reconstruction, heats)
+    titles = (
+        "input",
+        *(() if reconstruction is None else ("reconstruction",)),
+        *(heat.title for heat in heats),
+    )
+    width = (strip.shape[1] + GAP) // len(titles) - GAP
+    whole = np.concatenate([strip, strip_foot(width, titles, len(heats))])
+    write_atomically(path, Image.fromarray(whole).save)
 
 
 class StripWriter:

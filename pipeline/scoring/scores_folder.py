@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker, read_scores_table, run_of
+from esad.pipeline.scoring.open_scores import (
+    SCORE_AGAIN,
+    read_explanation,
+    read_marker,
+    read_scores_table,
+    run_of,
+)
 from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
@@ -102,7 +108,7 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
             )
-        if found["overlays"] == marker["overlays"]:
+        if found["overlays"] == marker["overlays"] and not _older_table(folder, marker):
             return True
         write_json(begun, {**marker, "overlays": None})
         finished.unlink()
@@ -118,6 +124,16 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
             f"{folder}: exists and is not a scores folder (it holds {strange[0]}); choose another --out."
         )
     return False
+
+
+def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
+    """Whether these are a table's scores of an earlier version, which did not say what columns contribute."""
+    import pyarrow.parquet as pq
+
+    if marker["kind"] != "table":
+        return False
+    read_scores_table(folder, ())  # says what is damaged
+    return "top_column_1" not in pq.read_schema(folder / "scores.parquet").names
 
 
 def _without_overlays(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
@@ -148,15 +164,23 @@ def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outco
     table = read_scores_table(folder, ())
     least = suspicious_from(normals)
     above = int((table["percentile"] >= least).sum())
-    pictures = len(list((folder / "overlays").glob("*.png"))) if (folder / "overlays").is_dir() else 0
-    message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} {above_normals(least)}, {pictures} overlays."
+    drawn = _drawn(folder, store.kind)
+    told = f"the columns of {drawn} in overlays" if store.kind == "table" else f"{drawn} overlays"
+    message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} {above_normals(least)}, {told}."
     if normals < FEW_NORMALS:
         message += (
             f" Only {normals} normal items were held out, so percentiles say little: with more "
             "(data.validation_share) they would."
         )
-    summary = {"items": len(table), "suspicious": above, "overlays": pictures}
+    summary = {"items": len(table), "suspicious": above, "overlays": drawn}
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
+
+
+def _drawn(folder: Path, kind: str) -> int:
+    """How many items have an overlay; of a table, how many rows were explained."""
+    if kind == "table":
+        return int((read_explanation(folder) or {}).get("rows", 0))
+    return len(list((folder / "overlays").glob("*.png")))
 
 
 def told_of_labels(folder: Path, run: Run, store: Store) -> str:

@@ -24,6 +24,7 @@ def write_references(
     from esad.models.folding import folded
     from esad.models.training.augment import Augmentation
     from esad.pipeline.runs.run_folder import resolve_device
+    from esad.pipeline.scoring.columns.contributions import ColumnShares
     from esad.pipeline.scoring.heat import HeatMaps, mean_picture
     from esad.pipeline.scoring.scores import final_scores, raw_scores, score_weights
     from esad.preprocessing.store.store import write_array, write_json, write_table
@@ -46,3 +47,6 @@ def write_references(
         write_array(out / "mean_normal.npy", baseline)
         maps = HeatMaps(method, baseline, score_weights(settings.score.kind, normals))
         write_json(out / "heat.json", maps.scales(items, positions, device, augmentation))
+    else:
+        shares = ColumnShares.of_run(method, settings.score.kind, normals)
+        write_json(out / "heat.json", shares.scales(items, positions, device))

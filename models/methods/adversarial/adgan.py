@@ -102,7 +102,7 @@ class AdganMethod(AdversarialMethod):
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
         own = self.settings.adgan
-        errors, made = torch.zeros(len(x)).to(x), torch.zeros_like(x)
+        errors, made, held = torch.zeros(len(x)).to(x), torch.zeros_like(x), []
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone()
             squares = self.frame.squares(x)
@@ -111,7 +111,14 @@ class AdganMethod(AdversarialMethod):
                 found = torch.cat([*self._searches(squares, codes)])
                 errors = errors + item_mean((squares - found).square()) / own.starts
                 made = made + self.frame.pictures(found) / own.starts
-        return error_term(errors.detach(), made.detach())
+                held.append(found)
+        return {**error_term(errors.detach(), made.detach()), "held": torch.stack(held, 1)}
+
+    def held_terms(self, x: Tensor, held: Tensor) -> dict[str, Tensor]:
+        """By the squares `held` (B, starts, C, side, side) that the searches ended with."""
+        squares = self.frame.squares(x)
+        errors = (squares[:, None] - held).square().flatten(2).mean(2).mean(1)
+        return error_term(errors, self.frame.pictures(held.mean(1)))
 
     def _searches(self, squares: Tensor, codes: Tensor) -> Iterator[Tensor]:
         """What the generator makes at the end of each item's search, some items at a time."""

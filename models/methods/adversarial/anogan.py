@@ -208,11 +208,24 @@ class AnoganMethod(AdversarialMethod):
         return {} if self.searches else {"z": self.encoder(self.frame.squares(x))}
 
     def score_terms(self, x: Tensor) -> dict[str, Tensor]:
-        own = self.settings.anogan
         if self.searches:
             pixels, features, made = self.searched_terms(x)
-            score = (1 - own.feature_weight) * pixels + own.feature_weight * features
-        else:
-            pixels, features, made = self.encoded_terms(self.frame.squares(x))
-            score = pixels + own.kappa * features
+            found = {"x_hat": self.frame.pictures(made), "held": made}
+            return {**self._searched_score(pixels, features), **found}
+        pixels, features, made = self.encoded_terms(self.frame.squares(x))
+        score = pixels + self.settings.anogan.kappa * features
         return {"eq9": score, "reconstruction": pixels, "norm": features, "x_hat": self.frame.pictures(made)}
+
+    def held_terms(self, x: Tensor, held: Tensor) -> dict[str, Tensor]:
+        """By the squares `held` (B, C, side, side) that the search ended with."""
+        squares, judge = self.frame.squares(x), self.discriminator
+        pixels = reduce_items((squares - held).abs(), 1, "sum")
+        return self._searched_score(
+            pixels, reduce_items((judge.features(squares) - judge.features(held)).abs(), 1, "sum")
+        )
+
+    def _searched_score(self, pixels: Tensor, features: Tensor) -> dict[str, Tensor]:
+        weight = self.settings.anogan.feature_weight
+        return {
+            "eq9": (1 - weight) * pixels + weight * features, "reconstruction": pixels, "norm": features,
+        }  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from sklearn.ensemble import IsolationForest
 from torch import Tensor
 
+from esad.models.attribution.paths import path_contributions
 from esad.models.methods.classic.shallow import Sample, ShallowMethod
 from esad.models.settings import IsolationForestSettings, MethodSettings
 from esad.models.training.randomness import generator
@@ -89,6 +90,20 @@ class IsolationForestMethod(ShallowMethod):
     def most_rows(self) -> int:
         """More rows than all trees draw together would change nothing but the memory needed."""
         return self.own_settings.trees * self.own_settings.samples
+
+    @property
+    def explained_by(self) -> str:
+        """A forest of codes has paths of codes alone."""
+        return "permutations" if self.hybrid else "paths"
+
+    def path_contributions(self, x: Tensor) -> Tensor:
+        if self.hybrid:
+            return super().path_contributions(x)
+        rows, samples = self._rows(x), self.own_settings.samples
+        shares = [
+            path_contributions(self.fitted.of(seed), rows[seed], samples) for seed in range(len(self.seeds))
+        ]
+        return self._without_seeds(torch.stack(shares)).view(x.shape)
 
     def fit_one(self, sample: Sample) -> dict[str, Tensor]:
         own = self.own_settings

@@ -43,6 +43,7 @@ class DifMethod(Method):
     caution: ClassVar[str] = CAUTION
     pictures_only: ClassVar[bool] = True
     has_gradient = False
+    most_evaluations: ClassVar[int] = 32  # a tenth of a second each on a CPU
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

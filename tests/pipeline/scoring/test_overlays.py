@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from esad.pipeline.scoring.overlays import (
+    FOOT,
     GAP,
     HEADROOM,
     Heat,
@@ -20,6 +21,7 @@ from esad.pipeline.scoring.overlays import (
     rarity_scale,
     slide_heat_map,
     smooth,
+    strip_foot,
     with_headroom,
     write_strip,
 )
@@ -52,7 +54,23 @@ def test_a_strip_is_enlarged_panels(side, channels, panel, tmp_path):
     assert strip.shape == (panel, 4 * panel + 3 * GAP, 3)
     assert (strip[:, :panel] == strip[:, panel + GAP : 2 * panel + GAP]).all()
     write_strip(tmp_path / "a.png", image, image / 255, heats)
-    assert (np.asarray(Image.open(tmp_path / "a.png")) == strip).all()
+    written = np.asarray(Image.open(tmp_path / "a.png"))
+    assert (written[:panel] == strip).all()
+    assert written.shape == (panel + FOOT, *strip.shape[1:])
+
+
+def test_the_foot_names_the_panels_and_shows_the_colours_that_the_heat_has():
+    """Of a black picture whose heat runs from 0 to the last colour, and of a white one."""
+    foot = strip_foot(256, ("input", "contribution (permutations)"), 1)
+    assert foot.shape == (FOOT, 2 * 256 + GAP, 3)
+    assert (foot[:16, :256] < 128).any()  # a title
+    assert (foot[16:, :256] == 255).all()  # no colours under what is no heat
+    share = np.linspace(0, 1, 256)
+    values = np.where(share <= 0.6, share / 0.6, HEADROOM ** ((share - 0.6) / 0.4))[None].repeat(256, 0)
+    for level, line in ((0, 20), (255, 27)):
+        image = np.full((256, 256, 1), level, np.uint8)
+        panel = heat_strip(image, None, [Heat(values, (0.0, 1.0))])[0, 256 + GAP :]
+        assert np.abs(panel.astype(int) - foot[line, 256 + GAP :]).max() <= 2
 
 
 def test_the_hot_point_is_the_blob_and_not_the_single_brightest_pixel():

@@ -1,4 +1,4 @@
-"""Contributions share out the score: closed form for a quadratic score, completeness for the real networks."""
+"""Integrated gradients share out the score: closed form for a quadratic score, completeness for the real networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from esad.models.attribution.gradients import contributions
+from esad.models.attribution.gradients import contributions, integrated_gradients
 from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import TrainingData, fit
@@ -29,6 +29,16 @@ def test_closed_form_of_a_quadratic_score():
     weights = torch.arange(1.0, 41).reshape(2, 4, 5)
     found = contributions(Quadratic(), x, torch.zeros(2, 4, 5), {"a": 2.0, "b": 3.0}, steps=1)
     assert torch.allclose(found, (2 * weights * x.square() + 3 * x).sum(1), atol=1e-4)
+
+
+def test_a_linear_score_is_shared_out_exactly_by_one_point():
+    """Completeness in closed form: from b, w . (x - b) entry by entry, whatever the number of points."""
+    numbers = torch.Generator().manual_seed(3)
+    weights, x, start = (torch.randn(*shape, generator=numbers) for shape in ((7,), (4, 7), (7,)))
+    for steps in (1, 5):
+        found = integrated_gradients(lambda point: point @ weights + 3, x, start, steps)
+        assert torch.allclose(found, weights * (x - start), atol=1e-5)
+        assert torch.allclose(found.sum(1), x @ weights - start @ weights, atol=1e-5)
 
 
 def test_the_baseline_itself_contributes_nothing():
