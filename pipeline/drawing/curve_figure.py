@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esad.pipeline.drawing.curves import SETTINGS, Rows, curve_points, uneven
-from esad.pipeline.drawing.style import COLOURS, LINES, MARKERS, Drawing, counted, styled
+from esad.pipeline.drawing.style import COLOURS, LINES, MARKERS, Drawing, counted, shortened, styled
 from esad.pipeline.evaluation.sentence import reading_note
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SYMBOLS = {"loss.lambda1": r"$\lambda_1$", "loss.lambda2": r"$\lambda_2$"}
+MOST_CURVES = len(COLOURS) * len(LINES)
+"""More would look alike; all are in the CSV."""
+MOST_LETTERS = 62
+"""Of a curve's name in the legend."""
 LABELS_ACROSS = 9
 """So many values fit below the axis; others lie between the labels of their neighbours."""
 ROWS_TOLD = "run, data_set, method, seed; lambda1, lambda2 (empty: changes nothing); auc in [0, 1], of so many normal and anomaly items"
@@ -56,6 +60,8 @@ def lambda_drawings(rows: Rows) -> list[Drawing]:
 def _caption(setting: str, points: pd.DataFrame, evaluated: str, methods: Sequence[str]) -> str:
     curves = counted(points["curve"].nunique(), "curve")
     text = f"AUC in % ({evaluated}) over {setting}: {curves}, {_spread(points)}."
+    if points["curve"].nunique() > MOST_CURVES:
+        text += f" The picture has the first {MOST_CURVES}."
     if (points["value"] == 0).any():
         text += " A value of 0 stands left of the logarithmic axis."
     if uneven(points):
@@ -77,14 +83,16 @@ def _figure(setting: str, points: pd.DataFrame, evaluated: str) -> Figure:
     from matplotlib.figure import Figure
 
     with styled():
-        figure = Figure(figsize=(5.2, 4.0), layout="constrained")
+        names = points["curve"].unique()[:MOST_CURVES]
+        figure = Figure(figsize=(5.2, 3.7 + 0.19 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         places = _log_places(points["value"])
-        for number, (name, curve) in enumerate(points.groupby("curve", sort=False)):
+        for number, name in enumerate(names):
+            curve = points[points["curve"] == name]
             axes.errorbar(
                 [places[value] for value in curve["value"]], 100 * curve["auc"], yerr=100 * curve["std"].fillna(0),
                 color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], markersize=5,
-                linestyle=LINES[number // len(COLOURS) % len(LINES)], capsize=3, linewidth=1.5, label=str(name),
+                linestyle=LINES[number // len(COLOURS) % len(LINES)], capsize=3, linewidth=1.5, label=shortened(name, MOST_LETTERS),
             )  # fmt: skip
         _log_axis(axes, places)
         axes.set(xlabel=f"{SYMBOLS[setting]} ({setting})", ylabel=f"AUC in % ({evaluated})")
@@ -110,15 +118,19 @@ def _log_axis(axes: Axes, places: dict[float, float]) -> None:
     """Ticks at the values that occur; labels where they do not touch. Between 0 and the next value the axis is cut."""
     span = max(places.values()) - min(places.values())
     axes.set_xlim(min(places.values()) - 0.06 * span, max(places.values()) + 0.06 * span)
-    labels: list[str] = []
-    last = -math.inf
-    for value, place in sorted(places.items(), key=lambda pair: pair[1]):
-        apart = place - last >= span / LABELS_ACROSS
-        labels.append(f"{value:g}" if apart else "")
-        last = place if apart else last
+    told: list[float] = []
+    for value in sorted(places, key=lambda value: (not _round(value), value)):  # decades first
+        if all(abs(places[value] - places[other]) >= span / LABELS_ACROSS for other in told):
+            told.append(value)
+    labels = [f"{value:g}" if value in told else "" for value in sorted(places)]
     axes.set_xticks(sorted(places.values()), labels)
     if 0 in places:
         middle = places[0] + 0.5
         axes.text(
             middle, 0, "//", transform=axes.get_xaxis_transform(), ha="center", va="center", fontsize=10
         )
+
+
+def _round(value: float) -> bool:
+    """Whether it is 0 or a power of ten."""
+    return value == 0 or math.isclose(math.log10(value), round(math.log10(value)), abs_tol=1e-9)

@@ -103,7 +103,11 @@ def curve_points(rows: Rows, setting: str) -> pd.DataFrame:
     for row in rows:
         if row[setting] is not None and row["auc"] is not None:
             groups.setdefault((row["key"], row[other]), []).append(row)
-    curves = [group for group in groups.values() if len({row[setting] for row in group}) > 1]
+    known = list(dict.fromkeys(row["data_set"] for row in rows))
+    curves = sorted(
+        (group for group in groups.values() if len({row[setting] for row in group}) > 1),
+        key=lambda group: (known.index(group[0]["data_set"]), group[0]["key"], group[0][other] or 0),
+    )
     points = []
     for name, group in zip(_curve_names(curves, other), curves, strict=True):
         for value in sorted({row[setting] for row in group}):

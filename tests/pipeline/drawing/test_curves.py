@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from esad.pipeline.drawing.curve_figure import lambda_drawings
+from esad.pipeline.drawing.curve_figure import MOST_CURVES, lambda_drawings
 from esad.pipeline.drawing.curves import SETTINGS, curve_points, uneven, why_no_curve
 from tests.pipeline.drawing.rows import row
 
@@ -23,7 +23,7 @@ def test_a_point_is_the_mean_over_seeds_and_its_spread_their_standard_deviation(
 
 
 def test_each_data_set_and_each_value_of_the_other_setting_is_a_curve_of_its_own():
-    rows = [row(one, two, data_set=name) for name in "ab" for one in (0.1, 1) for two in (0, 1)]
+    rows = [row(one, two, data_set=name) for name in "ab" for one in (0.1, 1) for two in (1, 0)]
     points = curve_points(rows, "loss.lambda1")
     assert points["curve"].unique().tolist() == [
         "a, lambda2 0",
@@ -70,9 +70,18 @@ def test_zero_stands_left_of_the_logarithmic_axis():
 
 
 def test_labels_of_the_axis_keep_apart():
-    (drawing,) = lambda_drawings([row(value) for value in (0.01, 0.011, 0.012, 1, 1.1, 100)])
+    (drawing,) = lambda_drawings([row(value) for value in (0.01, 0.011, 0.3, 0.9, 1, 1.1, 100)])
     labels = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
-    assert labels == ["0.01", "", "", "1", "", "100"]
+    assert labels == ["0.01", "", "0.3", "", "1", "", "100"]
+
+
+def test_more_curves_than_can_be_told_apart_are_in_the_csv_alone():
+    rows = [row(one, two) for one in (0.1, 1) for two in range(25)]
+    drawing = lambda_drawings(rows)[0]
+    assert len(drawing.figure.legends[0].get_texts()) == MOST_CURVES == 21
+    assert drawing.tables["lambda1.csv"][0]["curve"].nunique() == 25
+    assert "25 curves" in drawing.caption
+    assert "has the first 21" in drawing.caption
 
 
 def test_means_over_other_sets_of_runs_are_told():
