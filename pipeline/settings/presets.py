@@ -174,8 +174,10 @@ def lenet_settings(preset: str | None, method: str, stated: Mapping[str, Any]) -
     a table, ESAD and the plain autoencoder have Deep SAD's networks to the letter with the presets named `paper` alone,
     the other methods always."""
     own_networks = method in BUDGETS or (method in SHALLOW and stated.get(f"{method}.input", "raw") == "raw")
-    if stated.get("network.form", "table6") == "table6" or own_networks:
+    if stated.get("network.form", "table6") == "table6":
         return {}
+    if own_networks:
+        return {"network.linear": None}  # which they do not use either, and which no LeNet can have
     ours = method in {"esad", "cae"} and not (preset and preset.startswith("paper"))
     return LENET if ours else LENET_AS_PUBLISHED
 

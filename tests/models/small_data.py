@@ -68,9 +68,9 @@ SHAPES = {
 }
 
 
-def tiny(method: str) -> dict[str, object]:
-    """Dotted settings that keep a method of pictures alone small; none for the others."""
-    own = VARIANTS[method] if method in OF_PICTURES else {}
+def tiny(variant: str) -> dict[str, object]:
+    """Dotted settings that keep a method of pictures alone small, or of one with a LeNet; none for the others."""
+    own = VARIANTS[variant] if variant in {*OF_PICTURES, *LENETS} else {}
     return {f"{section}.{name}": value for section, values in own.items() for name, value in values.items()}
 
 

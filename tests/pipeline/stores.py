@@ -32,8 +32,9 @@ def make_store(
     settings: dict | None = None,
     seed: int = 0,
     shards: int = 1,
+    side: int = 16,
 ) -> Store:
-    """80 normal and 40 abnormal items: rows of 5 columns, or 16-px grey pictures with a bright spot if abnormal.
+    """80 normal and 40 abnormal items: rows of 5 columns, or grey pictures of `side` with a bright spot if abnormal.
 
     They are in so many files, and `shards` of different sizes.
     """
@@ -44,7 +45,7 @@ def make_store(
     if kind == "table":
         x = (numbers.normal(size=(120, 5)) + 4 * y[:, None] * np.array([1, -1, 0, 0, 0])).astype(np.float32)
     else:
-        x = numbers.integers(60, 120, (120, 16, 16, 1), dtype=np.uint8)
+        x = numbers.integers(60, 120, (120, side, side, 1), dtype=np.uint8)
         x[y == 1, 4:9, 4:9] += 120
     ends = np.cumsum(np.arange(1, shards + 1) * 240 // (shards * (shards + 1)) // 2 * 2)[:-1]
     names = [f"{'abcdefghij'[number]}.npz" for number in range(shards)]

@@ -35,6 +35,20 @@ from tests.pipeline.stores import QUICK_TABLE, make_store
         ("table", {"loss.lambda2": 0, "loss.association": "sum"}, ["loss.association = sum has no effect: loss.lambda2 = 0"]),
         ("table", {"method": "isolation_forest", "checkpoint_seconds": 1.0}, ["checkpoint_seconds = 1.0 has no effect: a fit"]),
         ("table", {"method": "oc_svm", "oc_svm.nu": 0.2}, []),
+        ("images", {"network.form": "lenet-mnist"}, []),
+        ("images", {"method": "deep_sad", "network": {"form": "lenet-mnist", "affine": True}}, []),
+        ("images", {"network.affine": False}, ["network.affine = False has no effect: pictures go through the convolutions of"]),
+        (
+            "images",
+            {"network.form": "lenet-mnist", "network.upsample": "nearest"},
+            ["network.upsample = nearest has no effect: the decoder of a LeNet"],
+        ),
+        ("table", {"network.form": "lenet-mnist"}, ["network.form = lenet-mnist has no effect: rows of a table"]),
+        (
+            "images",
+            {"method": "isolation_forest", "network.form": "lenet-mnist"},
+            ["network.form = lenet-mnist has no effect: method isolation_forest does not"],
+        ),
         ("table", {"method": "oc_svm", "ssad.kappa": 2.0}, ["ssad.kappa = 2.0 has no effect: method oc_svm does not"]),
     ],
 )  # fmt: skip

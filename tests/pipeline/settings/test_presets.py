@@ -24,7 +24,7 @@ from esad.pipeline.settings.config import (
     parse_assignments,
     resolve,
 )
-from esad.pipeline.settings.presets import BY_KIND, PAPER_SETS, preset_settings
+from esad.pipeline.settings.presets import BY_KIND, PAPER_SETS, preset_settings, run_settings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store, write_unit
@@ -89,6 +89,53 @@ def test_the_papers_network_has_the_channels_and_the_size_of_table_6():
     }
     millions = {"encoder1": 9.40, "decoder": 2.40, "encoder2": 9.40}  # method.md#network-size
     assert convolutions == pytest.approx(millions, abs=0.01)
+
+
+LENET = {"width": 1.0, "linear": None, "channels": None}
+"""What any preset has for a LeNet, which is small, has no places, and takes grey as it is."""
+
+
+@pytest.mark.parametrize("preset", [None, "cpu", "demo", "paper", "paper-mnist"])
+@pytest.mark.parametrize(
+    ("stated", "to_the_letter"),
+    [
+        ({"method": "esad"}, False),
+        ({"method": "cae"}, False),
+        ({"method": "deep_sad"}, True),
+        ({"method": "oc_svm", "oc_svm": {"input": "hybrid"}}, True),
+    ],
+)
+def test_a_lenet_has_its_own_width_and_deep_sads_biases_where_the_method_or_the_preset_is_published(
+    tmp_path, preset, stated, to_the_letter
+):
+    store = small_store(tmp_path, "paper-mnist")
+    more = {"network": {"form": "lenet-mnist"}, "data.normal_classes": ["0"]}
+    network = run_settings(store, preset, [stated, more]).network
+    assert network.model_dump().items() >= LENET.items()
+    plain = to_the_letter or (preset or "").startswith("paper")
+    assert (network.affine, network.bias) == (not plain, not plain)
+    asked = run_settings(store, preset, [stated, more, {"network.width": 2.0, "network.bias": plain}]).network
+    assert (asked.width, asked.bias) == (2.0, plain)
+
+
+@pytest.mark.parametrize("preset", [None, "paper"])
+@pytest.mark.parametrize("method", ["ganomaly", "isolation_forest"])
+def test_other_networks_are_as_without_a_lenet(tmp_path, method, preset):
+    store, aside = small_store(tmp_path, "paper-mnist"), {"form", "linear"}
+    with_form, without = (
+        run_settings(store, preset, [{"method": method, **more}])
+        for more in ({"network.form": "lenet-mnist"}, {})
+    )
+    assert with_form.network.model_dump(exclude=aside) == without.network.model_dump(exclude=aside)
+
+
+def test_a_linear_code_beside_a_lenet_is_refused_with_the_setting(tmp_path):
+    store = small_store(tmp_path, "paper-mnist")
+    stated = {"network.form": "lenet-mnist", "network.linear": 8}
+    with pytest.raises(
+        UsageError, match=r"Setting network\.linear = 8: .*network\.form = lenet-mnist has a code without"
+    ):
+        run_settings(store, None, [stated])
 
 
 @pytest.mark.parametrize("name", PAPER_SETS)
