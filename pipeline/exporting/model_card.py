@@ -91,11 +91,11 @@ def _formula(config: Mapping[str, Any]) -> str:
 
 
 def _chosen(config: Mapping[str, Any]) -> dict[str, Any]:
-    """CHOSEN's values that say something: what is unset or empty is left out."""
+    """CHOSEN's values that say something: what is unset, empty or Table 6's network is left out."""
     found = {}
     for name in CHOSEN:
         section, _, last = name.partition(".")
-        value = config[section][last]
-        if value not in (None, {}, "none") and (section != "loss" or config["method"] == "esad"):
+        value = config[section].get(last)  # older runs have fewer settings
+        if value not in (None, {}, "none", "table6") and (section != "loss" or config["method"] == "esad"):
             found[name] = value
     return found
