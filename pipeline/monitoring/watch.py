@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from esad.models.training.fit import TrainingStep
     from esad.pipeline.monitoring.tracking import Tracker
 
+LOG_EVERY_STEPS = 20
 REPORT_EVERY_STEPS = 100
 """Least steps between reports: a probe of 32 items costs a third of a step on a batch of 32, a picture grid a sixth."""
 PROBE_ITEMS = {True: 32, False: 256}
@@ -36,6 +37,11 @@ PROBE_ITEMS = {True: 32, False: 256}
 GRIDS_A_PHASE = 20
 GRID_ITEMS = 8
 """Unlabelled items of a picture grid, and as many labelled anomalies."""
+
+
+def logged_at(step: TrainingStep, number: int) -> bool:
+    """Whether the terms of step `number` are logged."""
+    return number % LOG_EVERY_STEPS == 0 or reports_at(step, number)
 
 
 def reports_at(step: TrainingStep, number: int) -> bool:
@@ -84,7 +90,7 @@ class TrainingWatch:
                 tracker.log(number + 1, values)
 
     def attach(self, engine: Engine) -> None:
-        """Handlers for the logged steps of `engine`: those whose output is not empty; a report adds its figures to it."""
+        """Handlers for the logged steps of `engine`, whose output are numbers; a report adds its figures to it."""
         from ignite.engine import Events
         from monai.handlers import (
             StatsHandler,
@@ -93,11 +99,11 @@ class TrainingWatch:
             ValidationHandler,
         )
 
-        def logged(engine: Engine, _: int) -> bool:
-            return bool(engine.state.output)
+        def logged(_: Engine, number: int) -> bool:
+            return logged_at(self.step, number - 1)
 
-        def validated(engine: Engine, number: int) -> bool:
-            return logged(engine, number) and self._scores_after(number - 1)
+        def validated(_: Engine, number: int) -> bool:
+            return self._scores_after(number - 1)
 
         after = Events.ITERATION_COMPLETED
         if self.validation.known:

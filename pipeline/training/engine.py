@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from esad.pipeline.monitoring.watch import TrainingWatch, reports_at
+from esad.pipeline.monitoring.watch import TrainingWatch, logged_at
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import CannotTrain, Stopped
 from esad.pipeline.stage.progress import progress
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
     from esad.models.training.fit import TrainingStep
     from esad.pipeline.monitoring.tracking import Tracker
 
-LOG_EVERY_STEPS = 20
-
 
 class Handler(Protocol):
     """What MONAI and ignite call a handler: it adds itself to an engine's events."""
 
     def attach(self, engine: Any) -> None:
-        """Called once, before training begins or goes on."""
+        """Called before training begins, goes on, or starts anew at a lower rate (each time with another engine)."""
 
 
 class Diverged(CannotTrain):
@@ -63,7 +61,7 @@ def run_engine(
     """Drive `step` from the last checkpoint to the end inside a MONAI Trainer.
 
     `handlers` are attached to it after ours: `engine.network` is the method, `engine.state.iteration` the steps done, of all
-    phases, and `engine.state.output` the terms of the loss (`CommonKeys.LOSS` their sum) of a logged step, else empty. Of several
+    phases, and `engine.state.output[CommonKeys.LOSS]` the loss, a tensor, of a logged step a float beside its terms. Of several
     processes the first alone has them. Returns the seconds that training had taken up to that checkpoint, and what the validation
     part decided, if anything (`Selection.finish`).
 
@@ -78,12 +76,12 @@ def run_engine(
     watch = TrainingWatch(step, out, state.next, tracker, settings.score.kind) if first else None
     note = ""
 
-    def update(engine: Engine, number: int) -> dict[str, float]:
+    def update(engine: Engine, number: int) -> dict[str, Any]:
         nonlocal note
         terms = step(number)
         state.next = number + 1
-        if number % LOG_EVERY_STEPS and not reports_at(step, number):
-            return {}
+        if not logged_at(step, number):  # a number would have to wait for the GPU
+            return {CommonKeys.LOSS: terms[CommonKeys.LOSS].detach().float().mean()}
         values = {name: float(value.float().mean()) for name, value in terms.items()}
         if not torch.isfinite(terms[CommonKeys.LOSS]).all():
             phase = step.phase_at(number)[0].name
@@ -110,7 +108,7 @@ def run_engine(
             due = first and time.monotonic() - last_saved > settings.checkpoint_seconds
             # of several processes one alone may have been stopped, by a handler, and the others must not wait for it
             halt, due, state.ended = any_of(
-                step.ranks, bool(stop() or engine.should_terminate), due, state.chose_to_end()
+                step.ranks, bool(stop()) or _asked_to_end(engine), due, state.chose_to_end()
             )
             if first and (halt or due):
                 state.save()
@@ -124,7 +122,12 @@ def run_engine(
     return state.earlier, state.selection.finish() if state.selection else None
 
 
-def _trainer(step: TrainingStep, state: TrainingState, update: Callable[[Any, int], dict[str, float]]) -> Any:
+def _asked_to_end(engine: Any) -> bool:
+    """Whether a handler asked for the end of training, or of its one epoch, which is the same."""
+    return bool(engine.should_terminate or engine.should_terminate_single_epoch or engine.should_interrupt)
+
+
+def _trainer(step: TrainingStep, state: TrainingState, update: Callable[[Any, int], dict[str, Any]]) -> Any:
     """A `monai.engines.Trainer` whose iterations are the steps that are left, counted from the first of all."""
     from ignite.engine import Events
     from monai.engines import Trainer
@@ -141,6 +144,8 @@ def _check_end(state: TrainingState, out: Path) -> None:
     """Write the last checkpoint; Stopped where steps are left, Diverged where weights are not finite."""
     step = state.step
     if not state.finished:
+        if state.saved != state.next and (step.ranks is None or step.ranks.first):
+            state.save()  # a handler ended training in the middle of a step
         raise Stopped(
             f"Stopped at step {state.next} of {step.steps}; the same command continues from the checkpoint in {out}."
         )

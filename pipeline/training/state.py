@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class TrainingState:
     """The step to come, weights, optimiser, and what the validation part decided so far.
 
-    `next` is the next step, `earlier` the seconds that training took before this process, up to the checkpoint; `ended`:
-    whether training ended before its last step; `found_selection` what `Selection` had written, if anything.
+    `next` is the next step, `saved` that of the newest checkpoint, `earlier` the seconds that training took before this process,
+    up to the checkpoint; `ended`: whether training ended before its last step; `found_selection` what `Selection` had written,
+    if anything.
     """
 
     def __init__(self, folder: Path, step: TrainingStep, settings: RunSettings, out: Path) -> None:
@@ -30,7 +31,7 @@ class TrainingState:
         self.seconds = CheckpointSeconds(out, folder)
         self.arithmetic = f"{step.device.type} in {step.mixed or 'torch.float32'}"
         found = load_checkpoint(folder, step.device, self.settings, self.arithmetic)
-        self.next = int(found["next"]) if found else 0
+        self.next = self.saved = int(found["next"]) if found else 0
         self.earlier = self.seconds.before(self.next, found) if found else 0.0
         self.found_selection: dict[str, Any] | None = found.get("selection") if found else None
         self.ended = bool(self.found_selection and self.found_selection["ended"])
@@ -76,6 +77,7 @@ class TrainingState:
                 state["selection"] = self.selection.state()
             self.seconds.add(self.next, self.earlier + time.monotonic() - self.began)
             save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
+            self.saved = self.next
 
     def is_finite(self) -> bool:
         """Whether all weights, buffers and the optimiser's state are finite."""

@@ -33,7 +33,7 @@ class Trainer:
         `preset`: paper, cpu or demo; None = what works best here for the kind of data.
 
         `handlers` are attached to the engine after ours, in their order: `engine.network` is the method,
-        `engine.state.iteration` the steps done, `engine.state.output` the terms of the loss of a logged step, else empty.
+        `engine.state.iteration` the steps done, `engine.state.output["loss"]` the loss, of a logged step beside its terms.
         Raises UsageError for a wrong setting, EsadError where `store` is none.
         """
         from esad.api import _root, open_store

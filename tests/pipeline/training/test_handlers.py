@@ -17,21 +17,25 @@ SETTINGS = {**QUICK_TABLE, "train.steps": 30, "train.warmup.steps": 20}
 
 
 class Noting:
-    """Notes what an engine is, and the steps and losses that it goes through; stops it after `last`."""
+    """Notes what an engine is, the steps that it goes through and the losses of logged ones; stops it after `last`, by `how`."""
 
-    def __init__(self, last=None):
+    def __init__(self, last=None, how="terminate", when=Events.ITERATION_COMPLETED):
         self.engine, self.steps, self.losses, self.last = None, [], {}, last
+        self.how, self.when = how, when
 
     def attach(self, engine):
         self.engine = engine
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.note)
+        engine.add_event_handler(self.when, self.stop)
 
     def note(self, engine):
         self.steps.append(engine.state.iteration)
-        if engine.state.output:
+        if len(engine.state.output) > 1:
             self.losses[engine.state.iteration] = engine.state.output["loss"]
+
+    def stop(self, engine):
         if engine.state.iteration == self.last:
-            engine.terminate()
+            getattr(engine, self.how)()
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +57,22 @@ def test_a_handler_sees_every_step_of_a_monai_trainer_and_changes_no_weight(stor
     assert f"0,warmup,loss,{seen.losses[1]:.8g}\n" in history
 
 
-def test_a_training_that_a_handler_stopped_goes_on_to_the_same_weights(store, tmp_path):
-    with pytest.raises(esad.EsadError, match="Stopped at step 25 of 50"):
-        esad.train(
-            store,
-            tmp_path / "run",
-            settings={**SETTINGS, "checkpoint_seconds": 0},
-            handlers=[Noting(last=25)],
-        )
+@pytest.mark.parametrize(
+    ("how", "when", "done"),
+    [
+        ("terminate", Events.ITERATION_COMPLETED, 25),
+        ("terminate_epoch", Events.ITERATION_COMPLETED, 25),
+        ("interrupt", Events.ITERATION_COMPLETED, 25),
+        ("terminate", Events.ITERATION_STARTED, 24),
+    ],
+)
+def test_a_training_that_a_handler_stopped_goes_on_to_the_same_weights(store, tmp_path, how, when, done):
+    settings = {**SETTINGS, "checkpoint_seconds": 600}
+    with pytest.raises(esad.EsadError, match=f"Stopped at step {done} of 50"):
+        esad.train(store, tmp_path / "run", settings=settings, handlers=[Noting(25, how, when)])
     rest = Noting()
-    run = esad.train(store, tmp_path / "run", settings={**SETTINGS, "checkpoint_seconds": 0}, handlers=[rest])
-    assert rest.steps == list(range(26, 51))
+    run = esad.train(store, tmp_path / "run", settings=settings, handlers=[rest])
+    assert rest.steps == list(range(done + 1, 51))
     whole = esad.train(store, tmp_path / "whole", settings=SETTINGS)
     assert run.digest == whole.digest
 
@@ -74,7 +83,7 @@ def test_monais_own_handler_reads_the_terms(store, tmp_path):
     listening.emit = lambda record: said.append(record.getMessage())
     handler = StatsHandler(
         name="terms",
-        iteration_log=lambda engine, _: bool(engine.state.output),
+        iteration_log=lambda engine, _: len(engine.state.output) > 1,
         epoch_log=False,
         output_transform=lambda output: output["loss"],
     )
@@ -88,6 +97,25 @@ def test_monais_own_handler_reads_the_terms(store, tmp_path):
     told = [float(line.split("Loss: ")[1]) for line in said if "Loss: " in line]
     assert told == pytest.approx([float(loss) for loss in losses], abs=1e-4)
     assert len(told) > 2
+
+
+def test_a_handler_that_asks_each_step_for_its_loss_finds_it(store, tmp_path):
+    said = []
+    listening = logging.Handler()
+    listening.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("each step")
+    logger.addHandler(listening)
+    logger.setLevel(logging.INFO)
+    handler = StatsHandler(name="each step", output_transform=lambda output: output["loss"])
+    run = esad.train(store, tmp_path / "run", settings=SETTINGS, handlers=[handler])
+    lines = [line.partition("Iter: ")[2] for line in said if "Loss: " in line]
+    told = {int(line.split("/")[0]): float(line.split("Loss: ")[1]) for line in lines}
+    assert list(told) == list(range(1, 51))
+    written = {
+        int(line.split(",")[0]) + 1: float(line.split(",")[3])
+        for line in (run.root / "history.csv").read_text().splitlines() if ",loss," in line
+    }  # fmt: skip
+    assert {step: told[step] for step in written} == pytest.approx(written, abs=1e-4)
 
 
 def test_a_trainer_checks_its_settings_first_and_takes_handlers_until_it_runs(store, tmp_path):
