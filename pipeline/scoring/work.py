@@ -271,8 +271,8 @@ def crew(scheduler: str | None, folder: Path, device: str) -> Iterator[Crew]:
         try:
             yield Crew(cluster, ranks)
         finally:
-            if cluster is not None and cluster.client.status == "running":
-                cluster.ask(_let_go)
+            if cluster is not None:
+                cluster.tell(_let_go)
 
 
 def digest_of(*arrays: np.ndarray) -> str:

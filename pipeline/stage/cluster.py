@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -197,6 +197,7 @@ class Cluster:
     def _found(self, future: Future) -> Any:
         """What an ended task returned, or KilledWorker; raises what else it raised, EsadError for a lost scheduler."""
         from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         if future.status == "error":
             error = future.exception()
@@ -208,7 +209,7 @@ class Cluster:
                 return future.result()
         except KilledWorker as error:  # its worker died with the result, and the others that made it again
             return error
-        except CancelledError:
+        except (CancelledError, CommClosedError):
             pass
         raise EsadError(
             f"--scheduler {self.address}: lost the scheduler. Start it and run the same command again: it "
@@ -239,7 +240,7 @@ class Cluster:
         for worker, (problem, theirs) in self.client.run(probe.look).items():
             if problem:
                 raise UsageError(
-                    f"worker {worker}: {problem}. All workers must see {folders} under the same paths (a shared "
+                    f"worker {worker}: {problem.rstrip('.')}. All workers must see {folders} under the same paths (a shared "
                     "file system)."
                 )
             unlike = [
@@ -255,6 +256,12 @@ class Cluster:
     def ask(self, function: Callable[..., Any], *values: Any) -> dict[str, Any]:
         """`function(*values)` on each worker, by its address."""
         return self.client.run(function, *values)
+
+    def tell(self, function: Callable[[], object]) -> None:
+        """Call `function()` on the workers that answer: nothing depends on it."""
+        with suppress(OSError):
+            if self.client.status == "running":
+                self.client.run(function, on_error="ignore")
 
     def check_package(self) -> None:
         """UsageError where a worker lacks this program; it is asked for by Python's own means, since it may lack it."""

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from distributed.comm import CommClosedError
 
 from esad.pipeline.stage.cluster import Cluster, Probe
-from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.store.store import write_json
 
 
@@ -39,12 +40,15 @@ def probe(tmp_path):
 def test_a_worker_that_sees_other_folders_is_told_apart(probe, tmp_path):
     assert probe.look() == (None, {"numpy": np.__version__, "absent": "missing"})
     assert "is another folder there" in replace(probe, content="{}").look()[0]
-    assert "No such file" in replace(probe, root=tmp_path / "elsewhere").look()[0]
+    assert "No such file or directory" in replace(probe, root=tmp_path / "elsewhere").look()[0]
     np.save(tmp_path / "0.npy", np.zeros(3))
     problem, _ = probe.look()
     assert "0.npy is not there, or another file" in problem
     cluster = Cluster(FakeClient((None, {}), (problem, {})), "tcp://s")
     with pytest.raises(UsageError, match=r"worker tcp://b: .*0.npy is not there.*same paths"):
+        cluster.check(replace(probe, packages=()), "archive and store", "")
+    cluster = Cluster(FakeClient((None, {}), ("/out: No such file or directory.", {})), "tcp://s")
+    with pytest.raises(UsageError, match=r"directory\. All workers must see archive and store"):
         cluster.check(replace(probe, packages=()), "archive and store", "")
 
 
@@ -65,3 +69,27 @@ def test_other_versions_and_several_threads_are_said(probe, capsys):
     assert f"worker tcp://b has numpy 1.0 (here {np.__version__})" in said
     assert "worker tcp://a has 4 threads" in said
     assert said.count("worker tcp") == 2
+
+
+def test_a_scheduler_that_is_lost_as_a_result_is_fetched_is_said():
+    class Result:
+        status, key = "finished", "a task"
+
+        def result(self):
+            raise CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed")
+
+    cluster = Cluster(FakeClient(None, None), "tcp://s")
+    with pytest.raises(
+        EsadError, match=r"--scheduler tcp://s: lost the scheduler\. Start it and run the same"
+    ):
+        cluster._found(Result())
+
+
+def test_workers_that_do_not_answer_as_they_are_let_go_change_nothing():
+    class Gone(FakeClient):
+        status = "running"
+
+        def run(self, *_, **__):
+            raise CommClosedError("in <TCP (closed)>: Stream is closed")
+
+    Cluster(Gone(None, None), "tcp://s").tell(str)
