@@ -64,7 +64,7 @@ def test_the_foot_names_the_panels_and_shows_the_colours_that_the_heat_has():
     foot = strip_foot(256, ("input", "contribution (permutations)"), 1)
     assert foot.shape == (FOOT, 2 * 256 + GAP, 3)
     assert (foot[:16, :256] < 128).any()  # a title
-    assert (foot[16:, :256] == 255).all()  # no colours under what is no heat
+    assert (foot[19:, :256] == 255).all()  # no colours under what is no heat
     share = np.linspace(0, 1, 256)
     values = np.where(share <= 0.6, share / 0.6, HEADROOM ** ((share - 0.6) / 0.4))[None].repeat(256, 0)
     for level, line in ((0, 20), (255, 27)):

@@ -208,6 +208,39 @@ def test_what_was_begun_with_another_model_or_is_forced_is_not_gone_on_with(fold
         (out / "scores.json").unlink()
 
 
+def test_damaged_files_of_pieces_are_done_again_and_the_others_kept(folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "there"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("esad.pipeline.scoring.scores_folder.write_tables", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score(folder / "images-run", out=out, overlays="none")
+    monkeypatch.undo()
+    short, empty, number, whole, _ = sorted(finished(out))
+    np.save(short, np.load(short)[1:])
+    empty.write_bytes(b"")
+    np.save(number, np.float32(1))
+    whole.write_bytes(whole.read_bytes()[:-1])
+    seen = counted(monkeypatch, "scores_table.score_shard")
+    score(folder / "images-run", out=out, overlays="none")
+    assert len(seen) == 4
+    table, once = (pd.read_parquet(at / "scores.parquet") for at in (out, folder / "images-once"))
+    assert table["score"].equals(once["score"])
+    assert f"{empty}: is damaged, and is done again." in capsys.readouterr().err
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_cleared_away(folder, tmp_path, monkeypatch):
+    out = tmp_path / "there"
+    monkeypatch.setattr("esad.pipeline.scoring.scores_folder.shutil.rmtree", lambda *_, **__: None)
+    score(folder / "images-run", out=out, overlays="worst:3")
+    monkeypatch.undo()
+    assert (out / WORK).is_dir()
+    score(folder / "images-run", out=out, overlays="worst:3")
+    assert not (out / WORK).exists()
+
+
 def test_a_cluster_under_torchrun_is_wrong_use(folder, tmp_path, capfd):
     words = [str(folder / "images-run"), "--out", str(tmp_path / "there"), "--scheduler", "tcp://127.0.0.1:9"]
     assert [wait(number) for number in esad_as_torchrun(["score", *words])] == [2, 2]

@@ -32,7 +32,7 @@ def test_start_and_contributions_are_the_final_score(method, kind):
     found = shares.of(items, places, CPU)
     assert found.dtype == np.float32
     spread = np.abs(score - shares.start()).max()
-    assert np.allclose(found.sum(1) + shares.start(), score, atol=0.01 * spread)
+    assert np.allclose(found.sum(1) + shares.start(), score, atol=1e-5 * spread)
     parts = np.concatenate([shares.of(items, some, CPU) for some in np.array_split(places, 7)])
     assert np.allclose(found, parts, atol=1e-5 * spread)
 
