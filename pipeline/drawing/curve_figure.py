@@ -20,6 +20,8 @@ MOST_CURVES = len(COLOURS) * len(LINES)
 """More would look alike; all are in the CSV."""
 MOST_LETTERS = 62
 """Of a curve's name in the legend."""
+ASIDE = 0.025
+"""Share of the axis over which the curves' points of one value stand beside each other, so that bars do not hide bars."""
 LABELS_ACROSS = 9
 """So many values fit below the axis; others lie between the labels of their neighbours."""
 ROWS_TOLD = "run, data_set, method, seed; lambda1, lambda2 (empty: changes nothing); auc in [0, 1], of so many normal and anomaly items"
@@ -64,6 +66,8 @@ def _caption(setting: str, points: pd.DataFrame, evaluated: str, methods: Sequen
         text += f" The picture has the first {MOST_CURVES}."
     if (points["value"] == 0).any():
         text += " A value of 0 stands left of the logarithmic axis."
+    if points["curve"].nunique() > 1:
+        text += " Points of one value stand a little beside each other."
     if uneven(points):
         text += " Points of a curve are means over different sets of runs: compare them with care."
     text += " It shows how much the setting matters. To choose one, take figures of the validation part: esad sweep."
@@ -87,12 +91,15 @@ def _figure(setting: str, points: pd.DataFrame, evaluated: str) -> Figure:
         figure = Figure(figsize=(5.2, 3.7 + 0.19 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         places = _log_places(points["value"])
+        aside = ASIDE * (max(places.values()) - min(places.values()))
         for number, name in enumerate(names):
             curve = points[points["curve"] == name]
+            beside = aside * (number - (len(names) - 1) / 2) / len(names)
             axes.errorbar(
-                [places[value] for value in curve["value"]], 100 * curve["auc"], yerr=100 * curve["std"].fillna(0),
+                [places[value] + beside for value in curve["value"]], 100 * curve["auc"], yerr=100 * curve["std"].fillna(0),
                 color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)], markersize=5,
-                linestyle=LINES[number // len(COLOURS) % len(LINES)], capsize=3, linewidth=1.5, label=shortened(name, MOST_LETTERS),
+                linestyle=LINES[number // len(COLOURS) % len(LINES)], capsize=3, linewidth=1.5,
+                label=shortened(name, MOST_LETTERS),
             )  # fmt: skip
         _log_axis(axes, places)
         axes.set(xlabel=f"{SYMBOLS[setting]} ({setting})", ylabel=f"AUC in % ({evaluated})")
