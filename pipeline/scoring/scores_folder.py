@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -24,7 +23,7 @@ from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
-from esad.pipeline.scoring.work import WORK
+from esad.pipeline.scoring.work import WORK, begun_as
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import FOLDER as LOG
@@ -109,6 +108,7 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
             )
         if found["overlays"] == marker["overlays"] and not _older_table(folder, marker):
+            _clear_up(folder)
             return True
         write_json(begun, {**marker, "overlays": None})
         finished.unlink()
@@ -145,18 +145,10 @@ def _without_overlays(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
     begun = folder / BEGUN
-    if _begun(begun) != {**marker, "overlays": None}:
+    if begun_as(begun) != {**marker, "overlays": None}:
         begun.unlink(missing_ok=True)
         return False
     return True
-
-
-def _begun(path: Path) -> dict[str, Any] | None:
-    """What a folder was begun as; None where it was not, or where that is damaged: then all is done again."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
@@ -206,5 +198,10 @@ def finish_scores(folder: Path, marker: dict[str, Any], run: Run, began: datetim
 
     write_log(folder, "score", began, run=str(run.root.resolve()))
     write_json(folder / "scores.json", marker)
+    _clear_up(folder)
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what finished scores have no use for; a kill may have left it."""
     (folder / BEGUN).unlink(missing_ok=True)
     shutil.rmtree(folder / WORK, ignore_errors=True)

@@ -23,7 +23,7 @@ from esad.pipeline.runs.run_folder import Run, open_run, resolve_device
 from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS, read_once
 from esad.pipeline.stage.cluster import Cluster, Probe, perhaps_connected, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
-from esad.pipeline.stage.progress import progress
+from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.stage.ranks import any_of, is_first, process_group, several
 from esad.preprocessing.store.reading import damaged, read_array
 from esad.preprocessing.store.store import Store
@@ -84,16 +84,27 @@ class Pieces:
     sizes: Mapping[str, int]
 
     def begin(self, of: Mapping[str, Any]) -> bool:
-        """Keep what is there of the same work, as `of` describes it, else begin anew; returns whether it was kept."""
+        """Keep what is there of the same work, as `of` describes it, else begin anew; returns whether it was kept.
+
+        A file that cannot be read, or has other rows than the piece, is said and removed.
+        """
         path, content = self.folder / "of.json", json.loads(json.dumps(of))
-        try:
-            if json.loads(path.read_text(encoding="utf-8")) == content:
-                return True
-        except (OSError, ValueError):
+        if begun_as(path) != content:
             shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        write_json(path, content)
-        return False
+            write_json(path, content)
+            return False
+        for name in self.arguments:
+            if self.path(name).exists() and not self._whole(name):
+                say(f"{self.path(name)}: is damaged, and is done again.")
+                self.path(name).unlink()
+        return True
+
+    def _whole(self, name: str) -> bool:
+        try:
+            rows = read_array(self.path(name), "", mapped=True)
+        except EsadError:
+            return False
+        return rows.shape[:1] == (self.sizes[name],)
 
     def path(self, name: str) -> Path:
         """The file of a piece."""
@@ -111,6 +122,14 @@ class Pieces:
         if len(rows) != self.sizes[name]:
             raise damaged(path, f"is damaged ({len(rows)} rows, expected {self.sizes[name]})", remedy)
         return rows
+
+
+def begun_as(path: Path) -> object:
+    """What the work was begun as whose mark is at `path`; None where that is missing or damaged: then all is done again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
