@@ -117,7 +117,7 @@ class Pieces:
 
     def read(self, name: str) -> np.ndarray:
         """The rows of a piece that is done; EsadError where its file is damaged."""
-        path, remedy = self.path(name), "run the same command again with --force"
+        path, remedy = self.path(name), "run the same command again"
         rows = read_array(path, remedy)
         if len(rows) != self.sizes[name]:
             raise damaged(path, f"is damaged ({len(rows)} rows, expected {self.sizes[name]})", remedy)
@@ -173,7 +173,7 @@ class Crew:
                 for name in missing:
                     write_array(pieces.path(name), work(opened, pieces.arguments[name], bar.advance))
         self.meet()
-        if self.first:
+        if self.first and (self.cluster or self.ranks):
             wait_until_visible(opened.folder, "pieces", pieces.missing)
 
     def _missing(self, pieces: Pieces) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+import esad
 import esad.pipeline.scoring.explanation
 import esad.pipeline.scoring.scores_table
 from esad.pipeline.cli.app import call
@@ -229,6 +231,22 @@ def test_damaged_files_of_pieces_are_done_again_and_the_others_kept(folder, tmp_
     table, once = (pd.read_parquet(at / "scores.parquet") for at in (out, folder / "images-once"))
     assert table["score"].equals(once["score"])
     assert f"{empty}: is damaged, and is done again." in capsys.readouterr().err
+
+
+def test_work_that_another_call_cleared_away_is_said_at_once(folder, tmp_path, monkeypatch):
+    out = tmp_path / "there"
+    original = esad.pipeline.scoring.scores_table.score_shard
+
+    def another_ended(opened, number, advance):
+        found = original(opened, number, advance)
+        shutil.rmtree(out / WORK)
+        return found
+
+    monkeypatch.setattr(esad.pipeline.scoring.scores_table, "score_shard", another_ended)
+    began = time.monotonic()
+    with pytest.raises(esad.EsadError, match=r"00000\.npy: .*run the same command again$"):
+        score(folder / "images-run", out=out, overlays="none")
+    assert time.monotonic() - began < 60
 
 
 def test_what_a_kill_at_the_very_end_leaves_is_cleared_away(folder, tmp_path, monkeypatch):
