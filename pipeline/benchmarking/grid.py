@@ -88,7 +88,7 @@ def read_grid(name: str, budget: str | None = None) -> Grid:
 def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
     """The cells in the grid's order, `only` those that each of its `axis=value` allows (values of one axis add up).
 
-    UsageError for an axis or a value that the grid does not have; case, `-` and spaces do not matter.
+    UsageError for an axis or a value that the grid does not have, or where no cell is left; case, `-` and spaces do not matter.
     """
     every = []
     for dataset, of in grid.datasets.items():
@@ -107,7 +107,11 @@ def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
             there = ", ".join(dict.fromkeys(_text(getattr(cell, axis)) for cell in every))
             raise UsageError(f"--only {text!r}: the grid has no such {axis}, only {there}.")
         wanted.setdefault(axis, set()).add(known[plain_name(value)])
-    return [cell for cell in every if all(getattr(cell, axis) in values for axis, values in wanted.items())]
+    found = [cell for cell in every if all(getattr(cell, axis) in values for axis, values in wanted.items())]
+    if not found:
+        why = "no cell of the grid is " + " and ".join(only) if only else "the grid has no cell"
+        raise UsageError(f"{why}: a method that needs labelled anomalies has none without them.")
+    return found
 
 
 def _text(value: Any) -> str:

@@ -259,6 +259,18 @@ def test_two_workers_give_what_one_gives_and_report_what_cannot_be_trained(data,
     [
         ({}, ["--only", "dataset=cardio"], 2, "no such dataset, only tiny-1"),
         ({}, ["--only", "seed=1"], 2, "dataset, method, split"),
+        (
+            {"methods": {"esad": {}, "supervised": {}}, "gamma_l": [0, 0.05], "paper": {}},
+            ["--only", "method=supervised", "--only", "gamma_l=0"],
+            2,
+            "no cell of the grid is method=supervised and gamma_l=0",
+        ),
+        (
+            {"methods": {"supervised": {}}, "gamma_l": [0], "paper": {}},
+            [],
+            2,
+            "the grid has no cell",
+        ),
         ({"methods": {"esda": {}}}, [], 2, "did you mean 'esad'"),
         ({"settings": {"train.stepz": 1}}, [], 2, "train.steps"),
         ({"methods": {"esad": 5}, "paper": {}}, [], 2, "expected settings by name"),
