@@ -7,6 +7,7 @@ into the final name and forgets its best figure when the process ends, hence our
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Selection:
         Attach it before handlers of others: whatever has stopped `engine` when an evaluation ends was this.
         """
         from ignite.engine import Events
+        from ignite.handlers import EarlyStopping
         from monai.handlers import EarlyStopHandler
 
         evaluator = self.validation.evaluator
@@ -76,6 +78,9 @@ class Selection:
                     engine,
                     self.settings.min_gain,
                 )
+            logging.getLogger(f"{EarlyStopping.__module__}.EarlyStopping").setLevel(
+                "WARNING"
+            )  # it is said here
         evaluator.add_event_handler(Events.EPOCH_COMPLETED, lambda: self._evaluated(engine))
 
     def _evaluated(self, engine: Engine) -> None:

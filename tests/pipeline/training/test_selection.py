@@ -107,7 +107,9 @@ def test_training_ends_after_reports_without_a_gain(store, tmp_path, patience, g
     assert equal(weights(run), seen.found[end])
     assert selected(run)["ended_at"] == end
     assert pd.read_csv(run.root / "history.csv")["step"].max() == end - 1
-    assert f"Training ends after step {end} of 80: no gain" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"Training ends after step {end} of 80: no gain" in told
+    assert "EarlyStopping" not in told  # ignite's own word for it
 
 
 @pytest.mark.parametrize("last", [5, 20, 35])
