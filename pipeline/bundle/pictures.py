@@ -175,5 +175,20 @@ class PictureFolder:
             )
 
 
+def picture_files(path: str) -> list[str]:
+    """The picture at `path`, or all those in the folder and its folders, sorted; UsageError where there is none."""
+    from esad.preprocessing.images import is_picture
+
+    place = Path(path)
+    if place.is_file():
+        return [path]
+    if not place.is_dir():
+        raise UsageError(f"{path}: no such file or folder.")
+    found = sorted(each for each in place.rglob("*") if is_picture(each.name))
+    if not found:
+        raise UsageError(f"{path}: holds no picture.")
+    return [str(each) for each in found]
+
+
 def _colour(shape: tuple[int, int, int]) -> Literal["grey", "rgb"]:
     return "grey" if shape[2] == 1 else "rgb"

@@ -55,14 +55,13 @@ def settings_of(run: Run) -> dict[str, Any]:
 def inference(run: Run, network: dict[str, Any]) -> dict[str, Any]:
     """Image files to scores.csv."""
     return {
-        "imports": ["$import pathlib", "$import torch", "$from esad.preprocessing.images import is_picture"],
+        "imports": ["$import pathlib", "$import torch"],
         "bundle_root": ".",
         "dataset_dir": "pictures",
         "output_dir": "$@bundle_root + '/scores'",
         "batch_size": 64,
         "device": f"$torch.device('cuda' if {CUDA} else 'cpu')",
-        "datalist": "$[@dataset_dir] if pathlib.Path(@dataset_dir).is_file() else "
-        "[str(p) for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if is_picture(p.name)]",
+        "datalist": {"_target_": f"{BUNDLE}.pictures.picture_files", "path": "@dataset_dir"},
         "settings": settings_of(run),
         "network_def": {**network, "settings": "@settings"},
         "network": "$@network_def.to(@device)",

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from esad.pipeline.bundle.items import DatasetItems
-from esad.pipeline.bundle.pictures import PictureFolder
+from esad.pipeline.bundle.pictures import PictureFolder, picture_files
 from esad.pipeline.bundle.reader import PictureReader
 from esad.pipeline.cli.app import call
 from esad.pipeline.runs.items import assignments_of
@@ -101,6 +101,19 @@ def test_what_cannot_be_used_is_said(pictures, tmp_path, capfd):
     with pytest.raises(EsadError, match="none of 1 pictures can be read"):
         PictureFolder(str(tmp_path), SHAPE).part("train")
     assert len(PictureFolder(str(pictures), (8, 8, 1), size=8).part("all")) > 100
+
+
+def test_what_is_scored_is_a_picture_or_those_of_a_folder_and_never_none(tmp_path):
+    folder = tmp_path / "new"
+    (folder / "deep").mkdir(parents=True)
+    with pytest.raises(UsageError, match="new: holds no picture"):
+        picture_files(str(folder))
+    with pytest.raises(UsageError, match="gone: no such file or folder"):
+        picture_files(str(tmp_path / "gone"))
+    for name in ("b.png", "deep/a.JPG", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    assert picture_files(str(folder)) == [str(folder / "b.png"), str(folder / "deep/a.JPG")]
+    assert picture_files(str(folder / "notes.txt")) == [str(folder / "notes.txt")]
 
 
 @pytest.mark.parametrize(

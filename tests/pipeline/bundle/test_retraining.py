@@ -240,6 +240,21 @@ def test_a_trained_bundle_scores_by_inference_json(folder, bundle):
     np.testing.assert_allclose(found["score"], by_source.loc[names], rtol=1e-4)
 
 
+def test_scoring_a_folder_that_is_not_there_fails(bundle):
+    with pytest.raises(RuntimeError) as told:
+        run_bundle(
+            bundle,
+            "inference.json",
+            dataset_dir=str(bundle / "gone"),
+            output_dir=str(bundle / "scored"),
+            workflow_type="inference",
+        )
+    causes = [told.value]
+    while causes[-1].__cause__:
+        causes.append(causes[-1].__cause__)
+    assert "gone: no such file or folder" in str(causes[-1])
+
+
 def test_its_networks_are_as_the_metadata_say(folder):
     from monai.bundle.scripts import verify_net_in_out
 
