@@ -50,7 +50,7 @@ def test_a_lenet_is_scored_explained_and_exported(folder, variant):
     table = pd.read_parquet(out / "scores.parquet")
     assert np.isfinite(table[["score", "norm", "standardised"]]).all(axis=None)
     assert table["hot_x"].notna().any()
-    assert len([*(out / "overlays").glob("*.png")]) == 1
+    assert any((out / "overlays").glob("*.png"))
     assert re.search(rf"network\.form.*{variant.split(', ')[-1]}", (run / "model_card.md").read_text())
     found = verify(run)
     assert not found.failed
