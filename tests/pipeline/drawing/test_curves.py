@@ -8,7 +8,7 @@ import pytest
 
 from esad.pipeline.drawing.curve_figure import MOST_CURVES, lambda_drawings
 from esad.pipeline.drawing.curves import SETTINGS, curve_points, uneven, why_no_curve
-from tests.pipeline.drawing.rows import row
+from tests.pipeline.drawing.runs import row
 
 
 def test_a_point_is_the_mean_over_seeds_and_its_spread_their_standard_deviation():

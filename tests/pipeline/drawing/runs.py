@@ -1,9 +1,25 @@
-"""Rows of runs as `esad.pipeline.drawing.curves.run_rows` gives them."""
+"""Runs for the tests of figures: rows as `esad.pipeline.drawing.curves.run_rows` gives them, and trainings by the command."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from esad.pipeline.cli.app import call
+
+
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as words of a command."""
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
+def train(store: Path, run: Path, settings: Mapping[str, Any], scored: bool = True) -> None:
+    """Train a RUN on a STORE as a person would, and score it."""
+    assert call(["train", str(store), "--out", str(run), "--device", "cpu", *words(settings)]) == 0
+    if scored:
+        assert call(["score", str(run), "--overlays", "none"]) == 0
 
 
 def row(
