@@ -34,7 +34,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from esad.models.lenets import LeNet
+from esad.models.lenets import DoubledConvolution, LeNet, PooledConvolution
 from esad.models.methods.esad import esad_losses
 from esad.models.settings import MethodSettings
 from esad.models.training.schedule import learning_rate_factor
@@ -96,6 +96,14 @@ def grid_of(folder: Path, classes: list[str], steps: int) -> Path:
     return path
 
 
+def of_torchs_layers(network: nn.Module) -> nn.Module:
+    """The network with torch's layers one after the other, as anybody would write it, not as ours computes them on a CPU."""
+    for name, child in network.named_children():
+        own = isinstance(child, PooledConvolution | DoubledConvolution)
+        setattr(network, name, nn.Sequential(*child.children()) if own else of_torchs_layers(child))
+    return network
+
+
 class PublicDataset(Dataset):
     """Items one by one, as the public data sets give them: PIL's picture, then a tensor (1, 28, 28) in [0, 1]."""
 
@@ -132,7 +140,7 @@ def public_trainer(settings: MethodSettings, part: Part, of: Opened) -> np.ndarr
     """One cell in plain PyTorch; scores (T,) of its test items."""
     torch.manual_seed(0)
     made = LeNet("lenet-mnist", (1, 28, 28), 1.0, True, True)
-    encoder1, encoder2, decoder = made.encoder(), made.encoder(), made.decoder()
+    encoder1, encoder2, decoder = map(of_torchs_layers, (made.encoder(), made.encoder(), made.decoder()))
     train, loss = settings.train, settings.loss
     pixels = of.store.read(positions_of(of.store, part.trained["item_id"]))[..., 0]
     semi = part.trained["semi_label"].to_numpy(dtype=int)
@@ -195,7 +203,7 @@ def one_by_one(grid: Grid, asked: list[Cell], of: Opened) -> None:
 def stacked_gain(count: int, repeats: int) -> list[float]:
     """Time of forward and backward passes of `count` encoders one after the other over that of all at once by vmap."""
     made = LeNet("lenet-mnist", (1, 28, 28), 1.0, True, True)
-    networks = [made.encoder() for _ in range(count)]
+    networks = [of_torchs_layers(made.encoder()) for _ in range(count)]
     x = torch.rand(count, BATCH, 1, 28, 28)
     for network in networks:  # statistics of a batch alone: vmap has no running ones
         for module in network.modules():
