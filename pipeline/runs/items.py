@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from esad.models.training.fit import Items
     from esad.preprocessing.store.store import Store
 
+FEWEST_LOOKED_UP = 2**16
+"""So many names are looked up at once, and more where they are less than an eighth of all."""
 IN_MEMORY_BYTES = 4 * 2**30
 DEVICE_SHARE = 0.5
 """Most of a CUDA device's free memory that the stored items may take; networks and activations need the rest."""
@@ -109,6 +111,27 @@ def positions_of(store: Store, item_ids: pd.Series) -> np.ndarray:
     import pandas as pd
 
     return pd.Index(store.manifest["item_id"]).get_indexer(item_ids.to_numpy())
+
+
+def places_among(names: pd.Series, known: pd.Series) -> np.ndarray:
+    """Where each of `names` stands among `known`, of equal ones the last, and -1 for one that is not there: int32 (N,).
+
+    By Arrow, since as objects of Python a million names take 300 MB, and an eighth of `known` at a time, since looking a
+    million up among as many takes 200 MB.
+    """
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import compute
+
+    ours, theirs = (pa.array(column).cast(pa.large_string()) for column in (names, known))
+    places, size = np.full(len(ours), -1, np.int32), max(FEWEST_LOOKED_UP, -(-len(theirs) // 8))
+    for begin in range(0, len(theirs), size):
+        part = theirs.slice(begin, size)
+        backwards = part.take(pa.array(np.arange(len(part))[::-1]))  # the first that is found is the last
+        found = compute.index_in(ours, value_set=backwards).fill_null(-1).to_numpy()
+        places = np.where(found < 0, places, begin + len(part) - 1 - found).astype(np.int32)
+    pa.default_memory_pool().release_unused()
+    return places
 
 
 def evenly(positions: np.ndarray, most: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esad.pipeline.runs.items import places_among
 from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.settings.config import OF_LABELS, first_difference
 from esad.pipeline.stage.errors import EsadError
@@ -36,21 +37,12 @@ def store_changes(run: Run, store: Store) -> list[str]:
     if difference:
         found.append(f"settings ({difference})")
     count, used = run.store.get("items", len(store)), run.assignments["item_id"]
-    gone = _not_among(used, store.manifest["item_id"])
+    gone = int((places_among(used, store.manifest["item_id"]) < 0).sum())
     if count != len(store):
         found.append(f"items ({count} -> {len(store)})")
     elif gone:
         found.append(f"items ({gone} of {len(used)} that the run used are gone)")
     return found
-
-
-def _not_among(names: pd.Series, known: pd.Series) -> int:
-    """How many of `names` are not among `known`, by Arrow: as objects of Python a million of them take 300 MB."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    ours, theirs = (pa.array(column).cast(pa.large_string()) for column in (names, known))
-    return len(ours) - int(compute.sum(compute.is_in(ours, value_set=theirs)).as_py() or 0)
 
 
 def check_unchanged(run: Run, store: Store, force: bool) -> None:

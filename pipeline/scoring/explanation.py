@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.batches import each_batch
 from esad.pipeline.scoring.heat import BATCH, BATCH_ON_CPU, HEAT_QUANTILE, HOT, KINDS, HeatMaps
-from esad.pipeline.scoring.open_scores import read_scores_table
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work, digest_of
 from esad.pipeline.stage.errors import UsageError
-from esad.preprocessing.store.reading import damaged
+from esad.preprocessing.store.reading import damaged, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,7 +197,7 @@ def _said(opened: Opened) -> dict[str, object]:
     """explanation.json: what the panels are, from left to right, and how contributions were found."""
     from esad.models.attribution.explain import told
 
-    method, scales = opened.method, opened.run.scales
+    method, scales = opened.on_cpu.method, opened.run.scales
     titles = panel_titles(method)
     reconstruction = ["reconstruction"] if KINDS[1] in scales else []
     panels = ["input", *reconstruction, *(titles[name] for name in KINDS if name in scales)]
@@ -218,22 +218,34 @@ def _hot_columns(opened: Opened, found: Sequence[tuple[Shown, np.ndarray]]) -> d
 def put_columns(path: Path, columns: Mapping[str, pa.Array]) -> None:
     """Put `columns` into the scores table, in place of those of the same names; the rest of it stays as it is.
 
-    By Arrow: as a frame of pandas the table would be in memory once more.
+    Row group by row group, so that the table is never in memory.
     """
+    from esad.preprocessing.store.writing import write_row_groups
+
+    write_row_groups(path, _with_columns(path, columns))
+
+
+def _with_columns(path: Path, columns: Mapping[str, pa.Array]) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
-    from esad.preprocessing.store.writing import write_atomically
+    file, begin = pq.ParquetFile(path), 0
+    for number in range(file.num_row_groups):
+        count = file.metadata.row_group(number).num_rows
+        own = {name: column.slice(begin, count) for name, column in columns.items()}
+        yield _put(file.read_row_group(number), own)
+        begin += count
 
-    table = pq.ParquetFile(path).read()
+
+def _put(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
     for name, column in columns.items():
         place = table.schema.get_field_index(name)
         table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
-    write_atomically(path, partial(pq.write_table, table))
+    return table
 
 
 def _to_show(folder: Path, wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the items whose heat is wanted, ascending, and which of them get an overlay."""
-    table = read_scores_table(folder, ("region_x",))
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("score", "label", "part"), ("region_x",))
     chosen = range(len(table)) if wanted is None else items_to_show(table, wanted)
     drawn = np.array(chosen, dtype=np.int64)
     marked = table["region_x"].notna().to_numpy() if "region_x" in table else np.zeros(len(table), bool)

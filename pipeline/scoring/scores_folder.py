@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from esad.pipeline.scoring.open_scores import (
     run_of,
 )
 from esad.pipeline.scoring.scores import above_normals
-from esad.pipeline.scoring.scores_table import described
+from esad.pipeline.scoring.scores_table import PART, described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
 from esad.pipeline.scoring.work import WORK, begun_as
@@ -41,18 +42,33 @@ FEW_NORMALS = 20
 """Fewer reference normals than these give a new normal item a chance of one in twenty to lie above them all."""
 FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
+OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentile")
+"""Columns of the scores table that figures of slides are made of, beside tumour_fraction where it is known."""
 
 
-def write_tables(folder: Path, store: Store, table: pd.DataFrame, normals: int) -> None:
-    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to."""
+def write_tables(folder: Path, store: Store, parts: Iterable[pd.DataFrame], normals: int) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to.
+
+    The `parts` of the scores table become row groups.
+    """
     from esad.preprocessing.store.store import write_table
 
-    write_table(folder / "scores.parquet", table)
+    path = folder / "scores.parquet"
+    _write_scores(path, parts)
     if store.kind == "tiles":
+        table = read_table(path, SCORE_AGAIN, OF_SLIDES, ("tumour_fraction",)).astype({"source": "category"})
         places, least = write_slide_maps(store, table, folder / "slides", normals), suspicious_from(normals)
         slides = slide_scores(table, least).merge(places, on="source", how="left")
         write_table(folder / "slides.parquet", slides)
         write_table(folder / "candidates.parquet", candidates(table, least))
+
+
+def _write_scores(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+    import pyarrow as pa
+
+    from esad.preprocessing.store.writing import write_row_groups
+
+    write_row_groups(path, (pa.Table.from_pandas(part, preserve_index=False) for part in parts))
 
 
 def renew_labels(folder: Path, run: Run, store: Store) -> bool:
@@ -71,7 +87,8 @@ def renew_labels(folder: Path, run: Run, store: Store) -> bool:
             slides["source"].map(slide_scores(table).set_index("source")["label"]).astype("Int8")
         )
         write_table(folder / "slides.parquet", slides)
-    write_table(folder / "scores.parquet", table)
+    parts = (table.iloc[start : start + PART] for start in range(0, len(table), PART))
+    _write_scores(folder / "scores.parquet", parts)
     return True
 
 
@@ -153,7 +170,7 @@ def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
 
 def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
     """What was scored and how much of it stands out among `normals` references, in a line and as figures."""
-    table = read_scores_table(folder, ())
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("percentile",), ())
     least = suspicious_from(normals)
     above = int((table["percentile"] >= least).sum())
     drawn = _drawn(folder, store.kind)
@@ -182,13 +199,13 @@ def told_of_labels(folder: Path, run: Run, store: Store) -> str:
     return "Left alone (finished before)"
 
 
-def begin_scores(folder: Path, store: Store, table: pd.DataFrame, marker: dict[str, Any]) -> None:
-    """Write the tables and mark the folder as begun: what later stages made of other scores is void."""
+def begin_scores(folder: Path, store: Store, parts: Iterable[pd.DataFrame], marker: dict[str, Any]) -> None:
+    """Write the tables, scores.parquet of its `parts`, and mark the folder as begun: what later stages made of other scores is void."""
     from esad.preprocessing.store.store import write_json
 
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    write_tables(folder, store, table, marker["normals"])
+    write_tables(folder, store, parts, marker["normals"])
     write_json(folder / BEGUN, {**marker, "overlays": None})
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.runs.items import places_among
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work
+from esad.preprocessing.splits.semisupervised import labels_from_classes
 
 if TYPE_CHECKING:
     from pandas.api.extensions import ExtensionArray
@@ -23,6 +26,8 @@ CARRIED = (
     "region_x", "region_y", "region_width", "region_height", "pixel_spacing",
 )  # fmt: skip
 """Manifest columns that the scores table repeats, so that it can be read alone."""
+PART = 2**16
+"""Rows of the scores table that are in memory at a time, and of a row group of its file."""
 
 
 def score_shard(opened: Opened, number: int, advance: Advance) -> np.ndarray:
@@ -50,31 +55,39 @@ def score_shards(opened: Opened, crew: Crew) -> Pieces:
     return pieces
 
 
-def scores_table(opened: Opened, pieces: Pieces) -> pd.DataFrame:
-    """The scores table, with empty HOT for pictures, of the shards that `score_shards` scored."""
+def scores_table(opened: Opened, pieces: Pieces) -> Iterator[pd.DataFrame]:
+    """The scores table, with empty HOT for pictures, of the shards that `score_shards` scored, PART rows at a time."""
     store, run = opened.store, opened.run
     shards = store.manifest["shard"].to_numpy()
     raw = np.empty((len(store), len(TERMS)), np.float32)
     for name, number in pieces.arguments.items():
         raw[shards == number] = pieces.read(name)
-    table = pd.DataFrame(raw, columns=list(TERMS))
-    table.insert(0, "item_id", _held(store.manifest["item_id"]))
-    table = described(final_scores(table, run.normals, run.settings.score.kind), run, store)
-    if store.kind != "table":
-        table[list(HOT)] = np.float32(np.nan)
-    return table
+    names, known = _held(store.manifest["item_id"]), known_of_items(run, store)
+    for start in range(0, len(store), PART):
+        rows = slice(start, start + PART)
+        table = pd.DataFrame(raw[rows], columns=list(TERMS))
+        table.insert(0, "item_id", names[rows])
+        table = final_scores(table, run.normals, run.settings.score.kind)
+        for name, column in known.items():
+            table[name] = column[rows]
+        if store.kind != "table":
+            table[list(HOT)] = np.float32(np.nan)
+        yield table
+
+
+def known_of_items(run: Run, store: Store) -> dict[str, ExtensionArray]:
+    """What the store and the run know of the items, by column of the scores table: CARRIED, label, part."""
+    manifest = store.manifest
+    known = {name: _held(manifest[name]) for name in CARRIED if name in manifest}
+    known["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
+    known["part"] = parts_of(run, store)
+    return known
 
 
 def described(table: pd.DataFrame, run: Run, store: Store) -> pd.DataFrame:
-    """`table` with what the store and the run know of its items: CARRIED, label, part."""
-    from esad.preprocessing.splits.semisupervised import labels_from_classes
-
-    manifest = store.manifest
-    for name in CARRIED:
-        if name in manifest:
-            table[name] = _held(manifest[name])
-    table["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
-    table["part"] = parts_of(run, store)
+    """`table`, of all items of the store, with what the store and the run know of them."""
+    for name, column in known_of_items(run, store).items():
+        table[name] = column
     return table
 
 
@@ -89,22 +102,12 @@ def parts_of(run: Run, store: Store) -> ExtensionArray:
     In another store than the run's own, only what it trained on or took as a reference is told: items of the same
     name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
     """
-    import pyarrow as pa
-    from pyarrow import compute
-
     used, manifest = run.assignments, store.manifest
     if not run.is_own(store):
         used = used[used["part"].isin(("train", "validation"))]
-    used = used.iloc[
-        ::-1
-    ]  # of an item with two rows the last one counts, and the first that is found is taken
-    names, known, parts = (
-        pa.array(column).cast(pa.large_string())
-        for column in (manifest["item_id"], used["item_id"], used["part"])
-    )
-    found = pd.Series(parts.take(compute.index_in(names, value_set=known))).astype("string")
+    places = places_among(manifest["item_id"], used["item_id"])
+    found = pd.Series(used["part"].astype("string").array.take(places, allow_fill=True))
     if not run.is_own(store):
         same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
         found[~manifest["source"].isin(set(same))] = pd.NA
-    pa.default_memory_pool().release_unused()
     return found.array

@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,12 @@ class Opened:
     def items(self) -> Items:
         """The store's items."""
         return read_once(self.store, self.device)
+
+    @cached_property
+    def on_cpu(self) -> Opened:
+        """The same for what is only said of the method: this machine may lack the device that a cluster's workers have."""
+        known = self.__dict__.get("device")
+        return self if known is not None and known.type == "cpu" else replace(self, wanted="cpu")
 
 
 Advance = Callable[[int], object]

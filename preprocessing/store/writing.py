@@ -9,12 +9,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from esad.preprocessing.store.csv_cells import csv_text
 
@@ -135,6 +137,24 @@ def write_json(path: Path, content: object) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as Parquet, atomically."""
     write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def write_row_groups(path: Path, groups: Iterable[pa.Table]) -> None:
+    """Write Arrow tables of one schema, at least one, behind each other as one Parquet file, a row group each, atomically.
+
+    They are asked for one by one, so that only one need be in memory.
+    """
+
+    def write(temporary: Path) -> None:
+        with ExitStack() as opened:
+            writer = None
+            for group in groups:
+                writer = writer or opened.enter_context(pq.ParquetWriter(temporary, group.schema))
+                writer.write_table(group)
+                del group  # before the next is made
+                pa.default_memory_pool().release_unused()
+
+    write_atomically(path, write)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

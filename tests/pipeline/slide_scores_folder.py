@@ -54,5 +54,5 @@ def scores_folder(folder, *tables, **settings):
     sources = sources.assign(width=SIDE, height=SIDE, slide_mpp=0.25, mpp=1.0)
     settings = {"tile_size": 32, "step": None, **settings}
     store = SimpleNamespace(kind="tiles", root=folder / "store", sources=sources, settings=settings)
-    write_tables(run / "scores" / "store", store, table, 999)
+    write_tables(run / "scores" / "store", store, [table], 999)
     return run

@@ -57,4 +57,4 @@ def write_row_heat(opened: Opened, crew: Crew, wanted: int | None) -> None:
     crew.work(opened, explain_rows, pieces, "contributions")
     if crew.first:
         shutil.rmtree(folder / OVERLAYS, ignore_errors=True)
-        write_explained(Explained(opened, shares_of(opened), table, pieces))
+        write_explained(Explained(opened, shares_of(opened.on_cpu), table, pieces))

@@ -20,6 +20,7 @@ from esad.pipeline.cli.app import call
 from esad.pipeline.score import score
 from esad.pipeline.scoring.batches import each_batch, read_once
 from esad.pipeline.scoring.work import WORK, _share
+from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store
 from tests.forks import esad_as_torchrun, fork, wait
@@ -73,6 +74,21 @@ def test_the_workers_do_the_work(folder, dask_cluster, tmp_path, monkeypatch):
         scheduler=dask_cluster.scheduler_address,
     )
     assert len(pd.read_parquet(tmp_path / "there" / "scores.parquet")) == 120
+
+
+@pytest.mark.parametrize("kind", ["images", "table"])
+def test_where_a_cluster_computes_the_device_need_not_be_here(
+    folder, dask_cluster, tmp_path, monkeypatch, kind
+):
+    def without_it(name):
+        if name != "cpu":
+            raise UsageError(f"device {name}: there is none.")
+        return torch.device("cpu")
+
+    monkeypatch.setattr("esad.pipeline.scoring.work.resolve_device", without_it)
+    out, scheduler = tmp_path / "there", dask_cluster.scheduler_address
+    score(folder / f"{kind}-run", out=out, overlays="all", device="auto", scheduler=scheduler)
+    assert_same(out, folder / f"{kind}-once")
 
 
 def test_a_worker_killed_in_mid_work_costs_its_shard(folder, tmp_path, monkeypatch):
