@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Trainer:
     """Trains a detector on a STORE by a `monai.engines.Trainer`.
 
-    `store` is the opened STORE, `settings` the resolved `RunSettings`, `handlers` a list that may be added to until `run`.
+    `store` is the opened STORE, `settings` the resolved `RunSettings`, to be read, `handlers` a list that may be added to until
+    `run`.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Trainer:
         self.store = open_store(_root(store))
         self.preset, self._given = preset, dict(settings or {})
         self.settings: RunSettings = run_settings(self.store, preset, [self._given])
+        self._checked = self.settings.model_dump()
         self.handlers: list[Handler] = list(handlers)
 
     @property
@@ -56,12 +58,19 @@ class Trainer:
         """Train, or go on with what is at `out`: a RUN, opened.
 
         Raises EsadError where the data or settings give no model, `out` holds another run (without `force`), or a handler
-        stopped the engine: then the same call goes on from the checkpoint.
+        stopped the engine: then the same call goes on from the checkpoint. UsageError where `settings` was changed.
         """
         from pathlib import Path
 
         from esad.api import open_run
+        from esad.pipeline.settings.config import first_difference
+        from esad.pipeline.stage.errors import UsageError
         from esad.pipeline.train import train as stage
 
+        changed = first_difference(self._checked, self.settings.model_dump())
+        if changed:
+            raise UsageError(
+                f"Trainer.settings was changed ({changed}), which has no effect: give it to esad.Trainer(store, settings)."
+            )
         done = stage(self.store.root, Path(out), self.preset, [self._given], force, handlers=self.handlers)
         return open_run(done.out)

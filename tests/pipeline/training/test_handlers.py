@@ -123,6 +123,12 @@ def test_a_trainer_checks_its_settings_first_and_takes_handlers_until_it_runs(st
         esad.Trainer(store, {"train.stepps": 3})
     trainer = esad.Trainer(store.root, SETTINGS)
     assert trainer.settings.train.steps == 30
+    trainer.settings.train.steps = 31
+    with pytest.raises(
+        esad.EsadError, match=r"settings was changed .train\.steps: 30 -> 31.*give it to esad\.Trainer"
+    ):
+        trainer.run(tmp_path / "run")
+    trainer.settings.train.steps = 30
     seen = Noting()
     trainer.handlers.append(seen)
     run = trainer.run(tmp_path / "run")
