@@ -53,11 +53,9 @@ def test_contributions_of_every_method_add_up_to_its_scores(store, tmp_path, var
     table, told = pd.read_parquet(out / "scores.parquet"), said(out)
     shares = table[EACH].to_numpy(dtype=float)
     assert np.isfinite(shares).all()
-    rise = table["score"].to_numpy() - told["start"]
-    assert told["largest_gap"] == pytest.approx(
-        np.abs(shares.sum(1) - rise).max(), abs=1e-4 * np.abs(rise).max()
-    )
-    assert told["largest_gap"] <= 0.02 * np.abs(rise).max()
+    rise = table["score"].to_numpy(dtype=float) - told["start"]
+    assert np.abs(shares.sum(1) - rise).max() <= 1e-4 * np.abs(rise).max()
+    assert told["largest_gap"] <= 1e-4 * np.abs(rise).max()
     way = told["explained_by"]
     assert told["contributions"].endswith(OF_ROWS[way]) or way == "gradients"
     assert (way == "permutations") == (variant == "isolation_forest, hybrid")
