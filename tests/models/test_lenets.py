@@ -87,6 +87,27 @@ def test_codes_and_pictures_are_those_of_deep_sads_code(form):
     torch.testing.assert_close(x_hat, decoded(form, z, [*decoder.parameters()]))
 
 
+@pytest.mark.parametrize("form", PLANS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_by_squares_codes_pictures_and_gradients_are_those_of_the_layers_one_by_one(form, bias, monkeypatch):
+    """Of the pictures, too, which is another way for few channels; `bias`: as convolutions have it once BatchNorm is folded."""
+    lenet = as_published(form)
+    parts = lenet.encoder().double(), lenet.decoder().double()
+    for module in (layer for part in parts for layer in part.modules()):
+        if bias and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.bias = nn.Parameter(torch.rand(module.out_channels, dtype=torch.float64))
+    parameters = [parameter for part in parts for parameter in part.parameters()]
+    x = torch.rand(6, *SHAPES[form], dtype=torch.float64, requires_grad=True)
+    results = []
+    for squares in (True, False):
+        monkeypatch.setattr("esad.models.lenets._by_squares", lambda _, squares=squares: squares)
+        z = parts[0](x)
+        x_hat = parts[1](z)
+        results.append([z, x_hat, *torch.autograd.grad(x_hat.square().sum(), [x, *parameters])])
+    for ours, layers in zip(*results, strict=True):
+        torch.testing.assert_close(ours, layers)
+
+
 @pytest.mark.parametrize(
     ("form", "of_encoder", "of_decoder"),
     [
