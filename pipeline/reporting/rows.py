@@ -38,11 +38,12 @@ def row_heat(folder: Path, table: pd.DataFrame) -> dict[str, Any] | None:
 def _worst(folder: Path, table: pd.DataFrame, said: dict[str, Any]) -> list[dict[str, Any]]:
     """Of the explained rows those with the highest scores, each with the columns that contribute most to it."""
     path = folder / OVERLAYS / NUMBERS
-    numbers = read_table(path, SCORE_AGAIN, ("item_id",)).set_index("item_id")
+    explained = read_table(path, SCORE_AGAIN, ("item_id",), ())["item_id"]
+    rows = table[table["item_id"].isin(explained)].nlargest(WORST, "score")
+    numbers = pd.read_parquet(path, filters=[("item_id", "in", list(rows["item_id"]))]).set_index("item_id")
     names = [str(name) for name in said["columns"]]
     shares = numbers.reindex(columns=[f"contribution_{name}" for name in names])
     values = numbers.reindex(columns=[f"value_{name}" for name in names])
-    rows = table[table["item_id"].isin(numbers.index)].nlargest(WORST, "score")
     found = []
     for row in rows.itertuples():
         share, value = shares.loc[row.item_id].to_numpy(), values.loc[row.item_id].to_numpy()
