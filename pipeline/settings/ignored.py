@@ -78,6 +78,8 @@ def warnings_of_run(
     no setting says which of the store's classes are normal."""
     ignored = {**ignored_in_run(settings, store.kind), **_stated_by_store(store)}
     form = {} if "network.form" in ignored else {"network.form": settings.network.form}
+    if settings.method == "anogan":  # its two games have budgets of their own
+        form["anogan.search"] = settings.anogan.search
     plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method, **form}]))
     before, after = (dict(_flat(each.model_dump())) for each in (plain, settings))
     return [

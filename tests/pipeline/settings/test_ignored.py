@@ -49,6 +49,12 @@ from tests.pipeline.stores import QUICK_TABLE, make_store
             {"method": "isolation_forest", "network.form": "lenet-mnist"},
             ["network.form = lenet-mnist has no effect: method isolation_forest does not"],
         ),
+        ("images", {"method": "anogan", "anogan.search": "encoder"}, []),
+        (
+            "images",
+            {"method": "anogan", "anogan.search": "encoder", "anogan.search_steps": 7},
+            ["anogan.search_steps = 7 has no effect: method anogan does not"],
+        ),
         ("table", {"method": "oc_svm", "ssad.kappa": 2.0}, ["ssad.kappa = 2.0 has no effect: method oc_svm does not"]),
     ],
 )  # fmt: skip
