@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esad.models.detector import Method
     from esad.models.training.fit import Items
 
-ROWS = 256
+ROWS = 1024
 """Rows at once, by one thread each on a CPU: gradients keep what every layer gave."""
 
 

@@ -14,7 +14,7 @@ from esad.pipeline.scoring.explanation import OVERLAYS, items_to_show
 from esad.pipeline.scoring.open_scores import read_scores_table
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work, digest_of
 
-PIECE = 2048
+PIECE = 4096
 """Rows of a piece of the work."""
 
 
