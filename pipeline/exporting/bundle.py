@@ -22,7 +22,7 @@ from esad.pipeline.exporting.bundle_configs import (
     train,
 )
 from esad.pipeline.exporting.input_contract import input_contract
-from esad.pipeline.exporting.model_card import data_manifest, model_card
+from esad.pipeline.exporting.model_card import data_manifest, model_card, stands_on_backbone
 from esad.pipeline.exporting.onnx_model import OUTPUTS
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.scores import score_formula
@@ -133,8 +133,14 @@ def _network(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"_target_": "esad.models.scorer.PictureScorer", **arguments}, scorer.state_dict()
 
 
+def _installed_weights(run: Run) -> bool:
+    """Whether the network looks through the weights of a package, which must be installed where the bundle runs."""
+    return stands_on_backbone(run.settings.model_dump()) and run.settings.backbone.weights is None
+
+
 def _metadata(run: Run) -> dict[str, Any]:
     """The contract, by the keys of MONAI's specification."""
+    from esad.models.methods.pretrained.backbone import LITE0
     from esad.models.methods.registry import METHODS
 
     height, width, channels = run.store["shape"]
@@ -152,11 +158,14 @@ def _metadata(run: Run) -> dict[str, Any]:
         "type": "tuples", "format": "regression", "modality": "n/a", "num_channels": len(OUTPUTS), "spatial_shape": [],
         "dtype": "float32", "value_range": [], "is_patch_data": False, "channel_def": dict(enumerate(OUTPUTS)),
     }  # fmt: skip
+    needed = {name: version(name) for name in ("esad", "pytorch-ignite", "pillow")}
+    if _installed_weights(run):
+        needed |= {LITE0.distribution: LITE0.version}
     return {
         "schema": SCHEMA, "version": "0.1.0", "changelog": {"0.1.0": "exported by esad"},
         "monai_version": version("monai"), "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {name: version(name) for name in ("esad", "pytorch-ignite", "pillow")},
+        "required_packages_version": needed,
         "name": f"{title}, trained on {run.store['name']}",
         "task": f"Anomaly scores of {run.store['kind']}",
         "description": f"{title}. A high score is unlike the normals of training. {' '.join(sentences)}",

@@ -37,6 +37,15 @@ def data_manifest(store: Mapping[str, Any]) -> DataManifest | None:
     return load_manifest(name) if name in manifest_names() else None
 
 
+def stands_on_backbone(config: Mapping[str, Any]) -> bool:
+    """Whether the method, with its settings in `config` (config.yaml), looks through a frozen network of published weights."""
+    from esad.models.methods.registry import METHODS
+    from esad.models.settings import MethodSettings
+
+    own = {name: value for name, value in config.items() if name in MethodSettings.model_fields}
+    return "backbone" in METHODS[config["method"]].settings_read(MethodSettings(**own))
+
+
 def model_card(run: Path, metrics: str | None = None) -> str:
     """The card as Markdown, from a run's files but the weights; `metrics` is where its figures will be, to link to."""
     from jinja2 import Environment, PackageLoader
@@ -59,7 +68,7 @@ def model_card(run: Path, metrics: str | None = None) -> str:
         loader=PackageLoader("esad.pipeline.exporting"), autoescape=False, keep_trailing_newline=True
     )
     return environment.get_template("model_card.md.j2").render(
-        title=method.title, reading=reading_note(config["method"]), caution=method.caution,
+        title=method.title, reading=reading_note(config["method"]), caution=method.caution if stands_on_backbone(config) else "",
         items=items_of(store["kind"]), store=store, counts=counts,
         provenance=provenance, versions=provenance["versions"], chosen=_chosen(config),
         overlap=overlap_sentence(overlap) if overlap else "", manifest=data_manifest(store),

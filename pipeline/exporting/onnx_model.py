@@ -15,6 +15,7 @@ from esad.pipeline.stage.progress import quiet
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from torch.onnx import ONNXProgram
 
     from esad.models.detector import Method
     from esad.models.scorer import StoredItemScorer
@@ -45,6 +46,20 @@ def refuse_search(run: Run, method: Method, what: str) -> None:
             f"{run.root}: method {run.settings.method} searches for each item's score by an optimisation, which {what} cannot "
             f"hold; use `esad score`."
         )
+
+
+def held_weights(scorer: StoredItemScorer, program: ONNXProgram) -> str:
+    """What frozen weights of others `program` of `scorer` holds, with their licence; empty where it holds none."""
+    from esad.models.methods.pretrained.backbone import LITE0, Backbone
+
+    known = {LITE0.text(): " (Apache-2.0; trained on ImageNet, whose terms are for research)"}
+    held = tuple(program.model.graph.initializers)
+    found = {
+        bytes(each.origin.tolist()).decode()
+        for name, each in scorer.named_modules()
+        if isinstance(each, Backbone) and any(one.startswith(f"{name}.") for one in held)
+    }
+    return "; ".join(sorted(text + known.get(text, "") for text in found))
 
 
 def write_onnx(run: Run, path: Path) -> None:
@@ -84,6 +99,9 @@ def write_onnx(run: Run, path: Path) -> None:
         "method": run.settings.method, "score": run.settings.score.kind, "store": run.store["name"],
         "kind": run.store["kind"], "input": json.dumps(contract, ensure_ascii=False), "model": run.digest,
     }  # fmt: skip
+    weights = held_weights(scorer, program)
+    if weights:
+        told["weights"] = weights
     for node in program.model.graph.all_nodes():  # where in whose checkout each came from
         node.metadata_props.clear()
     program.model.metadata_props.update({f"esad.{name}": value for name, value in told.items()})

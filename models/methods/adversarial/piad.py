@@ -17,7 +17,7 @@ from esad.models.detector import Phase, Turn, error_term, item_mean, phase_at_on
 from esad.models.methods.adversarial.anogan import widths
 from esad.models.methods.adversarial.dcgan import LEAST
 from esad.models.methods.adversarial.players import PLAYED, AdversarialMethod, gradient_penalty, normal
-from esad.models.methods.pretrained.backbone import Backbone
+from esad.models.methods.pretrained.backbone import CAUTION, Backbone
 from esad.models.methods.pretrained.perceptual import RelativePerceptualError
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
@@ -86,6 +86,7 @@ class PiadMethod(AdversarialMethod):
     """The critics' turns, then encoder's and decoder's; how much they mind the reconstruction follows from gradients."""
 
     title: ClassVar[str] = "PIAD (Tuluptceva et al. 2019), with EfficientNet-Lite0 or L1"
+    caution: ClassVar[str] = CAUTION
     weights: Tensor
     """(2,): of the reconstruction in the encoder's and the decoder's loss."""
     measured: Tensor

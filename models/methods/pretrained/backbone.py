@@ -45,8 +45,9 @@ LITE0 = Origin(
 )  # fmt: skip
 CAUTION = (
     "It looks at pictures through EfficientNet-Lite0 with weights trained on ImageNet, whose terms are for research. Its authors "
-    "used another network, or did not say which: a figure of it is not a reproduction of theirs. Where it scores, the same "
-    "weights must be there (esad[pretrained]); they are not in the model's files."
+    "used another network, or did not say which: a figure of it is not a reproduction of theirs. Where `esad score` or a "
+    "bundle scores with it, the same weights must be there (esad[pretrained]): they are in neither. An ONNX file holds those that "
+    "the score needs, and says so: pass on their licence (Apache-2.0) and these terms with it."
 )
 STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 """Blocks of each stage and the stride of its first one; kernels and channels follow from the weights' shapes."""

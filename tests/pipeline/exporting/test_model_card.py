@@ -59,6 +59,16 @@ def test_the_card_says_what_a_method_stands_on_and_not_where_it_lies(tmp_path):
     assert short["backbone.weights"] not in card
 
 
+@pytest.mark.parametrize(("error", "stands"), [("perceptual", True), ("l1", False)])
+def test_the_card_of_a_method_that_may_do_without_says_what_it_stands_on_where_it_does(
+    tmp_path, error, stands
+):
+    make_store(tmp_path, "images")
+    short = {**QUICK, "train.steps": 4, "method": "piad", **tiny("piad"), "piad.error": error}
+    train(tmp_path / "store", tmp_path / "run", None, [short])
+    assert (CAUTION in (tmp_path / "run" / "model_card.md").read_text()) is stands
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
