@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from esad.pipeline.stage.outcome import Outcome
-from esad.preprocessing.natural.sets import UNLABELLED
+from esad.preprocessing.natural.sets import UNLABELLED, UNNAMED
 from esad.preprocessing.pictures import NOTES
 from esad.preprocessing.store.store import read_sources
 
@@ -27,7 +27,7 @@ def count_notes(outcome: Outcome, notes: tuple[str, ...] | None = None) -> dict[
 
 def with_image_notes(outcome: Outcome) -> Outcome:
     """`outcome`, which also tells how many inputs were converted, turned, or read by an assumption."""
-    counts = count_notes(outcome, (*NOTES, UNLABELLED))
+    counts = count_notes(outcome, (*NOTES, UNLABELLED, UNNAMED))
     summary = {name: counts.get(note, 0) for name, note in SUMMARY.items()}
     message = outcome.message
     if counts:

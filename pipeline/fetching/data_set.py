@@ -68,8 +68,9 @@ def fetch_set(name: str, out: Path, replace: bool = False) -> Outcome:
             bar.advance(1, weight=0)
     _write_beside(manifest, out)
     verb = "Fetched" if fetched else "Left alone (fetched before)"
+    count = len(manifest.downloads)
     message = (
-        f"{verb} {name}: {len(manifest.downloads)} files of {in_bytes(total)} in {out}, checked against their published "
+        f"{verb} {name}: {count} {'file' if count == 1 else 'files'} of {in_bytes(total)} in {out}, checked against their published "
         f"checksums. Licence: {manifest.licence.rstrip('.')}. See {out / ABOUT}."
     )
     store = out.with_name(f"{out.name}-store")

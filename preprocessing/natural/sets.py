@@ -25,7 +25,7 @@ CLASS_FILE = "classes.txt"
 """Beside idx files: the names of their classes, one a line in the order of their numbers; `esad fetch` writes it."""
 PICKLE_MARKS = (b"\x80", b"(d")
 """Of protocol 2 and later, and of a dict in protocol 0."""
-UNNAMED = "classes by number: no names of classes beside it"
+UNNAMED = f"with classes by number, no names of them beside it (idx: {CLASS_FILE}, one a line)"
 UNLABELLED = "without a file of labels beside it"
 
 

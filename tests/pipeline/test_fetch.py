@@ -122,6 +122,7 @@ def test_every_set_that_is_offered_says_its_licence_before_and_after(name, tmp_p
         assert call(["fetch", name, "--out", str(tmp_path / name)]) == 0
         told = capsys.readouterr().err.splitlines()
         assert f"Licence: {whole.licence}" in told[0]
+        assert ("1 file of 3 bytes" if len(files) == 1 else f"{len(files)} files of") in told[-1]
         assert f"Licence: {whole.licence.rstrip('.')}." in told[-1]
         assert f"Licence: {whole.licence}\n" in (tmp_path / name / "ABOUT.txt").read_text()
         assert call(["fetch"]) == 0
