@@ -15,6 +15,7 @@ from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.report import report
 from esad.pipeline.score import score
+from esad.pipeline.scoring.overlays import FOOT, PANEL
 from esad.pipeline.scoring.scores import score_of
 from esad.pipeline.scoring.slide_maps import slide_names
 from esad.pipeline.settings.config import ImageSettings, TableSettings
@@ -42,7 +43,7 @@ def test_scores_overlays_metrics_and_report(folder):
     assert table["percentile"].between(0, 1).all()
     assert np.allclose(table["eq9"], table["reconstruction"] + table["norm"], rtol=1e-4)
     strip = np.asarray(Image.open(next((outcome.out / "overlays").glob("*.png"))))
-    assert strip.shape[0] == 256
+    assert strip.shape[0] == PANEL + FOOT
     assert evaluate(folder / "run").summary["auc"] > 0.9
     page = report([folder / "run"], None).out.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
