@@ -89,23 +89,24 @@ def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force:
 
     run, store, folder = opened.run, opened.store, opened.folder
     marker, began = scores_marker(run, store, overlays, folder), now()
-    finished = crew.agreed(lambda: already_scored(folder, marker, force))
-    if finished and crew.first:
-        return scores_outcome(folder, store, told_of_labels(folder, run, store), len(run.normals))
-    kept = finished or crew.agreed(lambda: scores_are_there(folder, marker))
-    if kept and crew.first:
-        renew_labels(folder, run, store)
-    elif not kept:
-        scored = score_shards(opened, crew)
-        if crew.first:
-            begin_scores(folder, store, scores_table(opened, scored), marker)
-    if not finished:
+    if crew.agreed(lambda: already_scored(folder, marker, force)):
+        said = told_of_labels(folder, run, store) if crew.first else ""
+    else:
+        kept = crew.agreed(lambda: scores_are_there(folder, marker))
+        if kept and crew.first:
+            renew_labels(folder, run, store)
+        elif not kept:
+            scored = score_shards(opened, crew)
+            if crew.first:
+                begin_scores(folder, store, scores_table(opened, scored), marker)
         crew.meet()  # the others read what the first wrote
         (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
+        said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
+        if crew.first:
+            finish_scores(folder, marker, run, began)
+    crew.meet()  # whoever called may read the scores now, in each process
     if not crew.first:
         return Outcome(folder, "Scored.")
-    finish_scores(folder, marker, run, began)
-    said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
     return scores_outcome(folder, store, said, len(run.normals))
 
 

@@ -127,6 +127,7 @@ def _train(
         items = in_memory(store, device)
         if not is_first():
             fit_method(store, items, assignments, settings, out, None, ranks)
+            any_of(ranks, False)  # whoever called may open the run then, which the first has finished
             return Outcome(out, "Trained.")
         write_start(out, store, assignments, config)
         tracker = following.enter_context(tracked(mlflow, out, shown_config(config)))
@@ -136,6 +137,7 @@ def _train(
         seconds = time.monotonic() - clock + training.pop("earlier")
         write_log(out, "train", began, seconds=round(seconds, 1))
         write_end(out, store, items, assignments, method, settings, training)
+        any_of(ranks, False)
     return run_outcome(out, store, f"Wrote {out}", settings)
 
 

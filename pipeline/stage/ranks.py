@@ -13,15 +13,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import Store
 
     from esad.models.training.ranks import Ranks
 
+_GROUPS = count()
+"""Numbers of the groups that this process was in, the same in all."""
 PATIENCE = timedelta(hours=1)
 """How long a process waits for another before it gives up: one reads its items from a slow disk, another from a cache."""
 
@@ -50,25 +55,30 @@ def own_cuda(name: str, index: int | None) -> int:
     return local
 
 
-def _meeting_place() -> dict[str, Any]:
-    """Where the processes of this attempt find each other, apart from those of the attempts before.
+@cache
+def _store(address: str, port: str) -> Store:
+    """torchrun's key-value store, or the one that the first process keeps at `address` and `port`; open as long as the process."""
+    from torch import distributed
 
-    torchrun keeps its key-value store when it restarts the processes, and they would meet the addresses of the dead ones
-    (pytorch issue 135712). On several nodes attempts are counted on each, so that the store must be new there:
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 with --rdzv-backend c10d.
+    return next(distributed.rendezvous("env://", timeout=PATIENCE))[0]
+
+
+def _meeting_place() -> dict[str, Any]:
+    """Where the processes find each other: apart from their earlier groups, and from those of the attempts before.
+
+    One store serves all groups of a process (a script may train, then score), and torchrun keeps its own when it restarts the
+    processes: they would meet the addresses of what is gone (pytorch issue 135712). On several nodes attempts are counted on
+    each, so that the store must be new there: TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 with --rdzv-backend c10d.
     """
     from torch import distributed
 
     known = os.environ
-    if (
-        known.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        or known["LOCAL_WORLD_SIZE"] != known["WORLD_SIZE"]
-    ):
-        return {}
-    rank, count = int(known["RANK"]), int(known["WORLD_SIZE"])
-    store = distributed.TCPStore(known["MASTER_ADDR"], int(known["MASTER_PORT"]), count, False, PATIENCE)
-    attempt = f"attempt {known['TORCHELASTIC_RESTART_COUNT']}"
-    return {"store": distributed.PrefixStore(attempt, store), "rank": rank, "world_size": count}
+    one_node = known["LOCAL_WORLD_SIZE"] == known["WORLD_SIZE"]
+    attempt = known.get("TORCHELASTIC_RESTART_COUNT", "0") if one_node else "any"
+    place = distributed.PrefixStore(
+        f"attempt {attempt}, group {next(_GROUPS)}", _store(known["MASTER_ADDR"], known["MASTER_PORT"])
+    )
+    return {"store": place, "rank": int(known["RANK"]), "world_size": int(known["WORLD_SIZE"])}
 
 
 @contextmanager

@@ -16,11 +16,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import esad
 import esad.models.training.fit
+import esad.pipeline.scoring.scores_folder
 import esad.pipeline.training.checkpoints
+import esad.pipeline.training.run_end
 from esad.pipeline.cli.app import call
 from tests import ROOT
-from tests.forks import esad_as_torchrun, wait
+from tests.forks import as_torchrun, esad_as_torchrun, wait
 from tests.pipeline.stores import QUICK, make_store
 
 SETTINGS = {**QUICK, "train.steps": 24, "train.warmup.steps": 6, "checkpoint_seconds": 0}
@@ -67,6 +70,25 @@ def folder(tmp_path_factory):
     assert call(["train", str(folder / "store"), "--out", str(folder / "one"), *SET]) == 0
     assert ends(start([str(folder / "store"), "--out", str(folder / "undisturbed"), *SET])) == [0, 0]
     return folder
+
+
+def test_from_python_both_processes_have_the_run_and_its_scores(folder, tmp_path, monkeypatch):
+    """The second process must not look before the first has written."""
+
+    def later(place, name):
+        original = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *words: (time.sleep(1), original(*words))[1])
+
+    later(esad.pipeline.training.run_end, "write_model")
+    later(esad.pipeline.scoring.scores_folder, "finish_scores")
+
+    def command():
+        run = esad.Trainer(folder / "store", SETTINGS).run(tmp_path / "run")
+        assert len(run.digest) > 8
+        assert esad.score(run, overlays="worst:3")["hot_x"].notna().any()
+        assert (tmp_path / "run" / "scores" / "store" / "scores.json").is_file()
+
+    assert ends(as_torchrun(command)) == [0, 0]
 
 
 def test_one_process_of_two_writes_and_speaks(folder, capfd):
