@@ -27,10 +27,6 @@ from esad.models.training.item_pool import ItemPool
 from esad.models.training.randomness import generator
 
 ONLY_SOME = {"second_encoder", "linear", "gate"}
-OUR_READING = (
-    "Our reading of a description: its authors published no code, and what the paper leaves open was chosen here. A figure of it "
-    "is not a reproduction of theirs."
-)
 NETWORK = tuple(f"network.{name}" for name in NetworkSettings.model_fields if name not in ONLY_SOME)
 """The settings of the encoder and decoder that all methods share."""
 LABELLED_ITEMS = ("train.batches", "train.labelled_per_batch")
@@ -96,9 +92,6 @@ class Method(nn.Module, ABC):
 
     title: ClassVar[str]
     """What it is called where people read of it, with its source."""
-    our_reading: ClassVar[bool] = False
-    """Built after a description: its authors published no code, and what they left open is our choice. `OUR_READING` stands
-    in the model card and beside every figure."""
     caution: ClassVar[str] = ""
     """A sentence of the model card on what the method stands on."""
     needs_anomalies: ClassVar[bool] = False

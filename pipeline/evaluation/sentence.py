@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from esad.models.methods.readings import OUR_READING, READINGS
 from esad.pipeline.evaluation.split_overlap import overlap_sentence
 from esad.preprocessing.splits.labels import normal_class_words
 
@@ -96,7 +97,4 @@ def _with_interval(value: float, interval: list[float] | None) -> str:
 
 def reading_note(method: str) -> str:
     """The sentence to print wherever figures of `method` are; empty for one whose code was published."""
-    from esad.models.detector import OUR_READING
-    from esad.models.methods.registry import METHODS
-
-    return f"{METHODS[method].title}: {OUR_READING}" if METHODS[method].our_reading else ""
+    return f"{READINGS[method]}: {OUR_READING}" if method in READINGS else ""

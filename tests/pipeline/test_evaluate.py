@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -56,6 +58,16 @@ def test_metrics_of_a_run_and_of_its_scores_are_the_same_file(tmp_path):
     assert high == 1
     assert content["by"]["view"]["AP"]["items"] == content["by"]["view"]["PA"]["items"] == 20
     assert content["scores"]["norm"]["auc"] == 0.0
+
+
+def test_figures_need_no_torch(tmp_path):
+    """It takes 260 MB and seconds to import."""
+    words = ["evaluate", str(fabricate(tmp_path))]
+    program = (
+        f"import sys; from esad.pipeline.cli.app import call; print(call({words}), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
 
 
 def test_only_the_test_part_counts(tmp_path):

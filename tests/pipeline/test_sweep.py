@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 import esad.pipeline.train
-from esad.models.detector import OUR_READING
+from esad.models.methods.readings import OUR_READING, READINGS
 from esad.models.methods.registry import METHODS
 from esad.pipeline.cli.app import call
 from esad.pipeline.stage.errors import EsadError, Stopped, explain
@@ -68,7 +68,7 @@ def test_a_sweep_of_a_description_built_here_says_so_beside_its_figures(tmp_path
         "--set",
         "train.steps=4",
     ]
-    monkeypatch.setattr(METHODS["esad"], "our_reading", True)
+    monkeypatch.setitem(READINGS, "esad", METHODS["esad"].title)
     assert call(words) == 0
     assert OUR_READING.split(":")[0] in " ".join(capsys.readouterr().err.split())
     assert OUR_READING in (tmp_path / "sweep" / "sweep.md").read_text()

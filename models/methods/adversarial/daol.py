@@ -15,6 +15,7 @@ from esad.models.detector import Phase, Turn, item_mean, phase_of_turns
 from esad.models.methods.adversarial.dcgan import DcEncoder, begin, judged
 from esad.models.methods.adversarial.ganomaly import GanomalyNetworks
 from esad.models.methods.adversarial.players import AdversarialMethod, normal
+from esad.models.methods.readings import READINGS
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of
@@ -36,8 +37,7 @@ class PairDiscriminator(nn.Module):
 class DaolMethod(AdversarialMethod):
     """Three adversarial objectives: real pictures, pairs of picture and code, features. Score: error and features."""
 
-    title: ClassVar[str] = "DAOL, our reading (Tang et al. 2019)"
-    our_reading: ClassVar[bool] = True
+    title: ClassVar[str] = READINGS["daol"]
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

@@ -15,6 +15,7 @@ from esad.models.detector import Phase, Turn, item_mean, phase_of_turns, single_
 from esad.models.methods.adversarial.dcgan import LEAST
 from esad.models.methods.adversarial.ganomaly import GanomalyNetworks
 from esad.models.methods.adversarial.players import PLAYED, AdversarialMethod, in_evaluation, part_of
+from esad.models.methods.readings import READINGS
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.turns import parameters_of
@@ -26,8 +27,7 @@ JOINT_SHARE, JOINT_RATE = 1 / 3, 0.1
 class PKdganMethod(AdversarialMethod):
     """Phases: the teacher alone; the student beside the frozen teacher; both. The student's codes are the score."""
 
-    title: ClassVar[str] = "P-KDGAN, our reading (Zhang et al. 2020)"
-    our_reading: ClassVar[bool] = True
+    title: ClassVar[str] = READINGS["p_kdgan"]
 
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         super().__init__(settings, shape, seeds)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from esad.models.detector import TRAINING, Method, Phase, group_mean, item_mean, phase_at_once, single_term
 from esad.models.methods.hypersphere import centre_of
 from esad.models.methods.pretrained.backbone import BATCH, CAUTION, Backbone
+from esad.models.methods.readings import READINGS
 from esad.models.networks import PictureScaler, at_least_float32, table6_widths
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
@@ -46,8 +47,7 @@ def sphere_terms(squared: Tensor, semi_label: Tensor) -> dict[str, Tensor]:
 class TlsadMethod(Method):
     """Statistics of the frozen network's means, an encoder that learns them, then the sphere beside them."""
 
-    title: ClassVar[str] = "TLSAD, our reading (Feng et al. 2021)"
-    our_reading: ClassVar[bool] = True
+    title: ClassVar[str] = READINGS["tlsad"]
     needs_anomalies: ClassVar[bool] = True
     caution: ClassVar[str] = CAUTION
     pictures_only: ClassVar[bool] = True

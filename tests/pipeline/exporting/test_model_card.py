@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from esad.models.detector import OUR_READING
 from esad.models.methods.pretrained.backbone import CAUTION
+from esad.models.methods.readings import OUR_READING, READINGS
 from esad.models.methods.registry import METHODS
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.exporting.input_contract import input_contract
@@ -42,7 +42,7 @@ def test_the_card_of_a_description_built_here_says_so(tmp_path, monkeypatch):
     train(tmp_path / "store", tmp_path / "run", None, [QUICK_TABLE])
     score(tmp_path / "run", overlays="none")
     assert "Our reading" not in model_card(tmp_path / "run") + evaluate(tmp_path / "run").message
-    monkeypatch.setattr(METHODS["esad"], "our_reading", True)
+    monkeypatch.setitem(READINGS, "esad", METHODS["esad"].title)
     assert f"ESAD (Huang et al.): {OUR_READING}" in model_card(tmp_path / "run")
     found = evaluate(tmp_path / "run")
     assert found.message.endswith(OUR_READING)
