@@ -123,21 +123,19 @@ def test_a_run_whose_backbone_is_gone_says_so_when_it_scores(folder, tmp_path):
 
 
 def test_overlays_have_the_panels_that_a_method_has(folder):
-    """A forest has neither a reconstruction nor a gradient, Deep SAD a gradient."""
-    widths = {}
+    """Neither reconstructs; what contributes is told of both, of a forest by taking pixels away where it has no gradient."""
     for method in ("deep_sad", "isolation_forest"):
         run = folder / f"panels-{method}"
         own = ["--set", f"method={method}", "--set", "isolation_forest.trees=10"]
         esad("train", folder / "images", "--out", run, *own, *SHORT, *SMALL)
         esad("score", run, "--overlays", "worst:1")
         strip = next((run / "scores" / "images" / "overlays").glob("*.png"))
-        widths[method] = Image.open(strip).size[0]
         table = pd.read_parquet(run / "scores" / "images" / "scores.parquet")
-        assert table["hot_x"].notna().any() == (method == "deep_sad")
+        assert table["hot_x"].notna().any()
         assert table["error_x"].isna().all()
         page = report([run / "scores" / "images"]).out.read_text()
-        assert ("contribution to the score" in page) == (method == "deep_sad")
-    assert widths == {"deep_sad": 2 * 256 + 8, "isolation_forest": 256}
+        assert "contribution to the score" in page
+        assert Image.open(strip).size[0] == 2 * 256 + 8
 
 
 def test_settings_follow_the_method_and_a_person_still_has_the_last_word(folder):
