@@ -110,6 +110,11 @@ class Method(nn.Module, ABC):
         """Settings, or whole sections, that the method uses under `settings`; others change nothing, which is said."""
         return (*NETWORK, *TRAINING, "train.warmup")
 
+    @classmethod
+    def has_shared_encoder(cls, settings: MethodSettings) -> bool:
+        """Whether the encoder of `network.form` is among its networks."""
+        return not cls.pictures_only
+
     def __init__(self, settings: MethodSettings, shape: Sequence[int], seeds: Sequence[int] = (0,)) -> None:
         """`shape` of one stored item: (H, W, C) or (D,).
 
@@ -123,9 +128,9 @@ class Method(nn.Module, ABC):
         if self.pictures and len(self.seeds) > 1:
             raise ValueError("Several seeds at once are for tables; train pictures one seed at a time.")
         self.form = "table6"
-        """`network.form` where the method reads it."""
+        """`network.form` where the method has the shared encoder and the items are pictures."""
         if self.pictures:
-            if {"network", "network.form"} & set(self.settings_read(settings)):
+            if self.has_shared_encoder(settings):
                 self.form = settings.network.form
             height, width, channels = self.shape
             multiple = 16 if self.form == "table6" else 1

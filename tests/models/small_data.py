@@ -5,22 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from esad.models.methods.classic.shallow import ShallowMethod
 from esad.models.methods.registry import METHODS
 from esad.models.settings import MethodSettings, NetworkSettings, OptimiserSettings, TrainSettings
 from esad.models.training.fit import TrainingData, score_batches
 from tests.models.fake_backbone import fake_backbone
 
+HYBRID = [name for name, method in METHODS.items() if issubclass(method, ShallowMethod)]
 LENETS = {
     **{
         f"{name}, lenet-mnist": {"network": {"form": "lenet-mnist", "width": 1.0}}
-        for name in ("esad", "cae", "deep_sad", "deep_svdd", "supervised", "ss_dgm")
+        for name, method in METHODS.items()
+        if not method.pictures_only and name not in HYBRID
     },
     **{
         f"{name}, hybrid, lenet-mnist": {
             name: {"input": "hybrid"},
             "network": {"form": "lenet-mnist", "width": 1.0},
         }
-        for name in ("oc_svm", "isolation_forest", "ssad")
+        for name in HYBRID
     },
     **{
         f"{name}, {form}": {"network": {"form": form, "width": 0.25}}

@@ -71,9 +71,17 @@ class ShallowMethod(Method):
         self.fitted = FittedTensors(names)
 
     @classmethod
-    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+    def has_shared_encoder(cls, settings: MethodSettings) -> bool:
         own: ShallowSettings = getattr(settings, settings.method)
-        return (settings.method, "network.channels", *(AUTOENCODER if own.input == "hybrid" else ()))
+        return own.input == "hybrid"
+
+    @classmethod
+    def settings_read(cls, settings: MethodSettings) -> tuple[str, ...]:
+        return (
+            settings.method,
+            "network.channels",
+            *(AUTOENCODER if cls.has_shared_encoder(settings) else ()),
+        )
 
     @property
     @abstractmethod
