@@ -6,6 +6,7 @@ docs/explanation/other-methods.md#adgan says what differs from the published cod
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import pairwise
 from typing import ClassVar
 
@@ -151,9 +152,10 @@ class AdganMethod(AdversarialMethod):
             for name, value in self.generator.named_parameters()
         }
         buffers = {name: value.clone() for name, value in self.generator.named_buffers()}
+        generator = deepcopy(self.generator)  # functional_call puts weights in for a moment: threads must not meet
 
         def make(own_weights: dict[str, Tensor], code: Tensor) -> Tensor:
-            return functional_call(self.generator, (own_weights, buffers), (code[None],))[0]
+            return functional_call(generator, (own_weights, buffers), (code[None],))[0]
 
         made = vmap(make, randomness="error")
         of_codes = torch.optim.Adam([z], lr=own.code_rate, betas=(BETA1, 0.999))

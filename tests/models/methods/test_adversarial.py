@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -233,3 +235,15 @@ def test_players_are_not_compiled_since_a_penalty_differentiates_twice(variant, 
     ]
     assert not compiled
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("variant", ["adgan", "adgan, codes", "anogan"])
+def test_searches_of_several_threads_at_once_are_those_of_one(variant):
+    """As scoring does: what one thread's search puts into the generator no other may see."""
+    data = pictures()
+    method = fit(build(settings(variant, steps=3), (20, 20, 1), (0,)), data)
+    batches = [method.scaler(data.items[start : start + 2]) for start in range(0, 12, 2)]
+    alone = [method.score_terms(x)["eq9"] for x in batches]
+    with ThreadPoolExecutor(4) as pool:
+        together = [*pool.map(lambda x: method.score_terms(x)["eq9"], batches)]
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(alone, together, strict=True))
