@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from esad.models.methods.registry import build
 from esad.models.networks import ColumnScaler
 from esad.models.training.fit import TrainingData, fit, score_batches
-from esad.pipeline.benchmarking.grid import Grid, read_grid
+from esad.pipeline.benchmarking.grid import read_grid
+from esad.pipeline.benchmarking.grid_file import Grid
 from esad.pipeline.evaluation.metrics import auc
 from esad.pipeline.settings.config import RunSettings, resolve
 from esad.pipeline.settings.presets import preset_settings
@@ -87,9 +88,10 @@ def areas(rows: Tensor, labels: np.ndarray, grid: Grid, method: str, more: dict[
 def write_made_up(data: Path, grid: Grid) -> None:
     """The grid's tables at their places below `data`, of 60 made-up rows each."""
     numbers = np.random.default_rng(0)
-    for place in grid.datasets.values():
-        (data / place).parent.mkdir(parents=True, exist_ok=True)
-        np.savez(data / place, X=numbers.normal(size=(60, 5)), y=(np.arange(60) >= 48).astype(np.uint8))
+    for dataset in grid.datasets.values():
+        place = data / dataset.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(place, X=numbers.normal(size=(60, 5)), y=(np.arange(60) >= 48).astype(np.uint8))
 
 
 def measure(
@@ -97,17 +99,17 @@ def measure(
 ) -> list[dict[str, Any]]:
     """A line for each table, printed as it is found."""
     lines = []
-    for name, place in grid.datasets.items():
+    for name, dataset in grid.datasets.items():
         if only and name not in only:
             continue
-        stored = np.load(data / place)
+        stored = np.load(data / dataset.path)
         rows = torch.from_numpy(stored["X"].astype(np.float64))
         found = areas(rows, stored["y"].astype(int), grid, method, more)
         mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
-        published = grid.paper[method][name]
+        mean_there, spread_there = grid.published(method, name, {"gamma_l": grid.gamma_l[0]})
         print(
             f"{name:12} {method:9} {mean:5.1f} +- {spread:4.1f}   median {np.median(found):5.1f}   "
-            f"published {published[0]:5.1f} +- {published[1]:4.1f}",
+            f"published {mean_there:5.1f} +- {spread_there or 0:4.1f}",
             flush=True,
         )
         lines.append({"dataset": name, "method": method, "mean": mean, "std": spread, "auc": found})
