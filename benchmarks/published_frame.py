@@ -62,7 +62,7 @@ def areas(rows: Tensor, labels: np.ndarray, grid: Grid, method: str, more: dict[
         train, test = published_draws(labels, seed)
         copies += [scaled(rows, rows[drawn]) for drawn in (train, np.setdiff1d(np.arange(len(rows)), test))]
         split = assign_published(
-            table, seed=seed, labelled="ratio", gamma_l=grid.gamma_l[0], validation_share=0
+            table, seed=seed, labelled="ratio", gamma_l=grid.gamma_l[0] or 0.0, validation_share=0
         )
         used = split[split["part"] == "train"]
         trained.append(used["item_id"].to_numpy(dtype=int) + 2 * seed * len(rows))
