@@ -95,6 +95,7 @@ def test_the_metadata_is_the_input_contract_and_what_monai_demands(bundle, tmp_p
     assert image["value_range"] == [0, 1]
     assert "16 x 16 pixels, grey" in image["description"]
     assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["0"] == "score"
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "one.png")
     workflow = ConfigWorkflow(
         str(config), str(path), logging_file=False, workflow_type="inference", bundle_root=str(bundle),
         dataset_dir=str(tmp_path), output_dir=str(tmp_path),
