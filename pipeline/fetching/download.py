@@ -6,7 +6,6 @@ import errno
 import hashlib
 import http.client
 import os
-import socket
 import ssl
 import time
 import urllib.error
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from socket import gaierror
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -218,7 +218,7 @@ def _cuts(url: str, part: Path) -> Iterator[None]:
                 f"{url}: the server's certificate cannot be verified ({error.reason.verify_message}): this machine's certificates "
                 "may be out of date, or a proxy stands between (SSL_CERT_FILE names the certificates to trust)."
             ) from error
-        if isinstance(error.reason, socket.gaierror) or getattr(error.reason, "errno", None) in UNREACHABLE:
+        if isinstance(error.reason, gaierror) or getattr(error.reason, "errno", None) in UNREACHABLE:
             told = getattr(error.reason, "strerror", None) or error.reason
             raise _Unreached(f"{url}: no server is reached ({told}).") from error
         raise _Cut(str(error.reason)) from error

@@ -74,6 +74,8 @@ def test_no_module_listens():
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if names == ["socket", "socket.gaierror"]:
+            continue  # the error of a name that no server has
         listening += [(path, name) for name in names if SERVERS & {name, name.split(".")[0]}]
     listening += [(path, name) for path, name, _ in calls() if name.endswith("LocalCluster")]
     assert listening == []
