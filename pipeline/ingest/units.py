@@ -359,5 +359,5 @@ def _labels_told(items: pd.DataFrame, counts: dict[str, int]) -> str:
         rest = len(unknown) - of_class
         return known if of_class and not rest else f"{known}, {rest} without label"
     unnamed = int(items["class_name"].isna().sum())
-    rest = f", {unnamed} without a class" if unnamed else ""
-    return f"{len(classes)} classes{rest}; training is told which are normal"
+    without = f", {unnamed} without a class" if unnamed else ""
+    return f"{len(classes)} classes{without}; training is told which are normal"

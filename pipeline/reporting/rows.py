@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from esad.pipeline.reporting.pictures import png_address
@@ -47,7 +48,7 @@ def _worst(folder: Path, table: pd.DataFrame, said: dict[str, Any]) -> list[dict
     found = []
     for row in rows.itertuples():
         share, value = shares.loc[row.item_id].to_numpy(), values.loc[row.item_id].to_numpy()
-        order = sorted(range(len(names)), key=lambda place, share=share: -share[place])[:COLUMNS]
+        order = np.argsort(-share, kind="stable")[:COLUMNS]
         columns = [
             {
                 "name": names[place], "contribution": f"{share[place]:.3g}", "median": f"{said['medians'][place]:.6g}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.runs.items import places_among
-from esad.pipeline.runs.run_files import train_again
+from esad.pipeline.runs.run_files import read_assignments, train_again
 from esad.pipeline.settings.config import OF_LABELS, first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import say
@@ -36,7 +36,8 @@ def store_changes(run: Run, store: Store) -> list[str]:
     difference = first_difference({name: before[name] for name in both}, {name: now[name] for name in both})
     if difference:
         found.append(f"settings ({difference})")
-    count, used = run.store.get("items", len(store)), run.assignments["item_id"]
+    # not the run's own assignments, which stay in memory
+    count, used = run.store.get("items", len(store)), read_assignments(run.root)["item_id"]
     gone = int((places_among(used, store.manifest["item_id"]) < 0).sum())
     if count != len(store):
         found.append(f"items ({count} -> {len(store)})")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.runs.items import places_among
+from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
@@ -102,7 +103,7 @@ def parts_of(run: Run, store: Store) -> ExtensionArray:
     In another store than the run's own, only what it trained on or took as a reference is told: items of the same
     name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
     """
-    used, manifest = run.assignments, store.manifest
+    used, manifest = read_assignments(run.root), store.manifest  # not the run's own, which stays in memory
     if not run.is_own(store):
         used = used[used["part"].isin(("train", "validation"))]
     places = places_among(manifest["item_id"], used["item_id"])

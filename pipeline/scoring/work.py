@@ -23,6 +23,7 @@ from esad.pipeline.runs.run_folder import Run, open_run, resolve_device
 from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS, read_once
 from esad.pipeline.stage.cluster import Cluster, Probe, perhaps_connected, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.memory import give_freed_memory_back
 from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.stage.ranks import any_of, is_first, process_group, several
 from esad.preprocessing.store.reading import damaged, read_array
@@ -171,6 +172,7 @@ class Crew:
         """
         if not pieces.arguments:
             return
+        give_freed_memory_back()
         missing = self._missing(pieces)
         if self.cluster is not None and missing:
             self._on_cluster(self.cluster, opened, work, pieces, missing, description)

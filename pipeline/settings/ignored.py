@@ -77,7 +77,7 @@ def warnings_of_run(
     """A line for each setting that `overrides` change from what the run would have without them, to no effect, and one where
     no setting says which of the store's classes are normal."""
     ignored = {**ignored_in_run(settings, store.kind), **_stated_by_store(store)}
-    form = {} if "network.form" in ignored else {"network.form": settings.network.form}
+    form: dict[str, str] = {} if "network.form" in ignored else {"network.form": settings.network.form}
     if settings.method == "anogan":  # its two games have budgets of their own
         form["anogan.search"] = settings.anogan.search
     plain = resolve(RunSettings, *preset_layers(store, preset, [{"method": settings.method, **form}]))

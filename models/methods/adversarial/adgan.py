@@ -152,7 +152,8 @@ class AdganMethod(AdversarialMethod):
             for name, value in self.generator.named_parameters()
         }
         buffers = {name: value.clone() for name, value in self.generator.named_buffers()}
-        generator = deepcopy(self.generator)  # functional_call puts weights in for a moment: threads must not meet
+        # functional_call puts weights in for a moment: threads must not meet
+        generator = deepcopy(self.generator)
 
         def make(own_weights: dict[str, Tensor], code: Tensor) -> Tensor:
             return functional_call(generator, (own_weights, buffers), (code[None],))[0]

@@ -52,7 +52,9 @@ def test_a_folder_of_idx_files_is_pictures_with_classes_and_parts(tmp_path, caps
     assert "classes in the files: 10 classes (0 (3), 1 (3), 2 (2)" in told
     assert "17 images from 2 of 2 inputs (10 classes; training is told which are normal)" in told
     assert "--set 'data.normal_classes=[\"0\"]'" in told
-    assert "Noted: 2 with classes by number, no names of them beside it (idx: classes.txt, one a line)." in told
+    assert (
+        "Noted: 2 with classes by number, no names of them beside it (idx: classes.txt, one a line)." in told
+    )
     assert "without label" not in told
 
 
