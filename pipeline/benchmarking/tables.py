@@ -48,7 +48,13 @@ def notes(grid: Grid) -> tuple[str, ...]:
         ),
         f"A difference is beyond noise above {NOISE:g} standard errors of both means ({grid.paper_runs} runs behind a published one). "
         "Items used twice and identical ones are those of the worst run; a split that has some fails `esad audit`.",
-        "Oracle: the kernel was chosen on a tenth of the test part, as published figures of kernel methods were.",
+        *(
+            [
+                "Oracle: the kernel was chosen on a tenth of the test part, as published figures of kernel methods were."
+            ]
+            if any(method.oracle for method in grid.methods.values())
+            else []
+        ),
         *(
             [f"At most {grid.chosen.test_items} test items were scored, the same ones for all rows."]
             if grid.chosen.test_items

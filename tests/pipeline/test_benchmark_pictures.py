@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from esad.pipeline.benchmarking.grid import GRIDS, cell_settings, cells, read_grid, runs_of
-from esad.pipeline.benchmarking.tables import by_class, summarise
+from esad.pipeline.benchmarking.tables import by_class, notes, summarise
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.score import score
@@ -54,6 +54,12 @@ def run(tmp_path: Path, data: Path, *words: str, status: int = 0, **changes: obj
     file.write_text(yaml.safe_dump({**GRID, **changes}, sort_keys=False))
     assert call(["benchmark", str(file), "--data", str(data), "--out", str(out), *words]) == status
     return out
+
+
+def test_the_note_on_oracles_stands_where_a_row_is_one():
+    told = {name: " ".join(notes(read_grid(GRIDS / f"{name}.yaml"))) for name in ("table2", "table3")}
+    assert "Oracle" in told["table3"]
+    assert "Oracle" not in told["table2"]
 
 
 def test_every_class_is_normal_in_turn_and_a_line_is_their_mean(tmp_path, data):
