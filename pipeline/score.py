@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
     from esad.pipeline.scoring.work import Crew, Opened
+    from esad.pipeline.thresholds.reference_sets import ReferenceSets
 
 
 def command(
@@ -24,6 +26,19 @@ def command(
     overlays: Annotated[
         str | None, typer.Option(help="Which overlays to draw: none, worst:N or all (default worst:50).")
     ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(min=1e-6, max=0.5, help="Share of normal items above the threshold (default 0.01)."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Thresholds by view, site or source: each has its own normals.")
+    ] = None,
+    per_group: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-group/--per-item", help="One reference score per group (patient, slide): its highest."
+        ),
+    ] = None,
     device: Device = None,
     scheduler: Scheduler = None,
     force: Force = False,
@@ -32,7 +47,8 @@ def command(
     """Score every item; draw heat overlays and slide maps."""
 
     def stage() -> Outcome:
-        more = given_only(overlays=overlays, scheduler=scheduler)
+        rule = given_only(level=false_alarms, by=by, per_group=per_group)
+        more = given_only(overlays=overlays, scheduler=scheduler, rule=rule or None)
         return score(run, store, out, device=device, force=force, **more)
 
     return run_stage(stage, as_json, in_several=True)
@@ -46,17 +62,21 @@ def score(
     device: str | None = None,
     force: bool = False,
     scheduler: str | None = None,
+    rule: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Score all items of `store` (default: the run's own) and write the SCORES folder.
 
+    `rule` has values of `thresholds.reference_sets.Rule`; without it thresholds stay as finished scores have them.
+
     The workers of the Dask cluster at `scheduler` do the work, or the processes that torchrun started, or this one; the scores are
     the same. Scoring that was stopped or killed goes on where it was. Where only `overlays` differs from what is there, they
-    alone are drawn anew; labels that the store got since then are taken over. Raises EsadError where the store does not fit the
-    run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
+    alone are drawn anew; labels that the store got since then and other thresholds are taken over. Raises EsadError where the
+    store does not fit the run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
     """
     from esad.pipeline.runs.run_folder import open_run
     from esad.pipeline.runs.store_changes import check_unchanged
     from esad.pipeline.scoring.explanation import overlays_wanted
+    from esad.pipeline.scoring.scores_folder import sets_of
     from esad.pipeline.scoring.work import Opened, crew
     from esad.preprocessing.store.store import Store
 
@@ -66,11 +86,14 @@ def score(
     opened.check(target)
     check_unchanged(opened, target, force)
     folder, chosen = out or run / "scores" / target.root.name, device or opened.settings.device
+    sets = sets_of(opened, folder, rule or {})
     with crew(scheduler, folder, chosen) as hands:
-        return _score(Opened(opened, target, folder, chosen), hands, wanted, overlays, force)
+        return _score(Opened(opened, target, folder, chosen), hands, wanted, overlays, force, sets)
 
 
-def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force: bool) -> Outcome:
+def _score(
+    opened: Opened, crew: Crew, wanted: int | None, overlays: str, force: bool, sets: ReferenceSets
+) -> Outcome:
     """Of several processes each does its share; the first alone writes the tables."""
     from esad.pipeline.scoring.columns.explained_rows import write_row_heat
     from esad.pipeline.scoring.explanation import write_all_overlays
@@ -78,7 +101,7 @@ def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force:
         already_scored,
         begin_scores,
         finish_scores,
-        renew_labels,
+        renew,
         scores_are_there,
         scores_marker,
         scores_outcome,
@@ -88,17 +111,17 @@ def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force:
     from esad.pipeline.stage.log import now
 
     run, store, folder = opened.run, opened.store, opened.folder
-    marker, began = scores_marker(run, store, overlays, folder), now()
+    marker, began = scores_marker(run, store, overlays, folder, sets), now()
     if crew.agreed(lambda: already_scored(folder, marker, force)):
-        said = told_of_labels(folder, run, store) if crew.first else ""
+        said = told_of_labels(folder, run, store, sets) if crew.first else ""
     else:
         kept = crew.agreed(lambda: scores_are_there(folder, marker))
         if kept and crew.first:
-            renew_labels(folder, run, store)
+            renew(folder, run, store, sets)
         elif not kept:
             scored = score_shards(opened, crew)
             if crew.first:
-                begin_scores(folder, store, scores_table(opened, scored), marker)
+                begin_scores(folder, store, scores_table(opened, scored, sets), marker)
         crew.meet()  # the others read what the first wrote
         (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
         said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
@@ -107,7 +130,7 @@ def _score(opened: Opened, crew: Crew, wanted: int | None, overlays: str, force:
     crew.meet()  # whoever called may read the scores now, in each process
     if not crew.first:
         return Outcome(folder, "Scored.")
-    return scores_outcome(folder, store, said, len(run.normals))
+    return scores_outcome(folder, store, said, sets)
 
 
 if __name__ == "__main__":

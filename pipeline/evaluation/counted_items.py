@@ -28,7 +28,7 @@ def evaluated_items(scores: Scores) -> tuple[pd.DataFrame, str]:
     return table[labelled & unseen(scores)], "all labelled"
 
 
-OF_TILES = ("item_id", "source", "group", "score", "percentile", "label", "tumour_fraction")
+OF_TILES = ("item_id", "source", "group", "score", "threshold", "label", "tumour_fraction")
 
 
 def counted_tiles(scores: Scores) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.evaluation.alarms import alarms
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
 from esad.pipeline.evaluation.item_figures import by_class, by_term, by_view, figures, localisation
 from esad.pipeline.evaluation.sentence import reading_note
-from esad.pipeline.evaluation.split_overlap import split_overlap
 from esad.pipeline.runs.run_files import read_config, read_provenance
+from esad.pipeline.runs.split_overlap import split_overlap
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import UsageError
 from esad.preprocessing.splits.labels import classes_alone
@@ -65,6 +66,7 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "without_meaning": classes_alone(scores.table),
         "scores": by_term(items),
         "localisation": localisation(scores, items),
+        "alarms": alarms(scores, items, which == "test part"),
         "slides": slides.summary if slides else None,
         "overlap": split_overlap(scores.run) if which == "test part" else None,
         "note": reading_note(read_config(scores.run)["method"]) or None,

@@ -22,9 +22,9 @@ from esad.pipeline.evaluation.froc import (
     sort_detections,
 )
 from esad.pipeline.ingest.inputs import by_stem
-from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.slide_maps import SLIDE
-from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious_from
+from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious
 from esad.pipeline.stage.errors import InputError, UsageError
 from esad.pipeline.stage.progress import progress
 from esad.preprocessing.slides.outlines.frame import stored_frame
@@ -111,9 +111,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     A slide's label is what the reference says, else the outlines, else its tiles; slides without one do not count.
     `auc` and its interval by group are of each aggregation.
     """
-    marker = read_marker(root)
-    least = suspicious_from(marker.get("normals", 99))
-    table = slide_scores(tiles, least)
+    table = slide_scores(tiles)
     table["group"] = _groups(tiles, table)
     here, outlines = set(table["source"]), truth.outlines or {}
     places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source") if outlines else None
@@ -125,7 +123,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     table["label"] = _labels(table, truth, areas)
     table = table[table["label"].notna()].reset_index(drop=True)
     normal = set(table.loc[table["label"] == 0, "source"])
-    summary = {**_slide_auc(table), **_highest_tiles(tiles, least, normal)}
+    summary = {**_slide_auc(table), **_highest_tiles(tiles, normal)}
     summary["missing"] = list(truth.missing)
     by_outlines = "outlines" if outlines else "tiles"
     summary["labels"] = by_outlines if truth.tumours is None else "reference"
@@ -197,10 +195,10 @@ def _slide_auc(table: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _highest_tiles(tiles: pd.DataFrame, least: float, normal: set[str]) -> dict[str, Any]:
+def _highest_tiles(tiles: pd.DataFrame, normal: set[str]) -> dict[str, Any]:
     """Of each slide with tumour tiles: does its highest-scoring tile touch the outline, and how often by chance?
 
-    `suspicious_inside`: share of the suspicious tiles (percentile from `least` on) of these slides that touch an outline;
+    `suspicious_inside`: share of the suspicious tiles (above their threshold) of these slides that touch an outline;
     `suspicious_on_normal`: share of the tiles of the slides in `normal` that are suspicious. None where there is no such
     tile.
     """
@@ -208,14 +206,14 @@ def _highest_tiles(tiles: pd.DataFrame, least: float, normal: set[str]) -> dict[
     inside: list[bool] = []
     on_normal: list[bool] = []
     if "tumour_fraction" in tiles:
-        needed = ["source", "item_id", "score", "percentile", "tumour_fraction"]
+        needed = ["source", "item_id", "score", "threshold", "tumour_fraction"]
         for source, of_slide in tiles[needed].groupby("source", sort=True):
             tumour = of_slide["tumour_fraction"].fillna(0).to_numpy(dtype=float) > 0
-            suspicious = of_slide["percentile"].to_numpy(dtype=float) >= least
+            alarms = suspicious(of_slide)
             if source in normal:
-                on_normal += suspicious.tolist()
+                on_normal += alarms.tolist()
             if tumour.any():
-                inside += tumour[suspicious].tolist()
+                inside += tumour[alarms].tolist()
                 top = int(of_slide["score"].to_numpy(dtype=float).argmax())
                 each[str(source)] = {
                     "hit": bool(tumour[top]), "tiles": len(of_slide), "tumour_tiles": int(tumour.sum()),

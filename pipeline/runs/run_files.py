@@ -72,6 +72,11 @@ def read_normals(run: Path) -> pd.DataFrame:
     return read_table(run / "normals.parquet", train_again(run), columns)
 
 
+def read_references(run: Path) -> pd.DataFrame:
+    """Of RUN/normals.parquet item_id, score and, where it says so, group; EsadError where it is missing or damaged."""
+    return read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group",))
+
+
 def read_run_sources(run: Path) -> pd.DataFrame:
     """RUN/sources.parquet: source, fingerprint; EsadError where it is missing or damaged."""
     return read_table(run / "sources.parquet", train_again(run), ("source", "fingerprint"))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("item_id", "score", "reconstruction", "norm", "percentile", "label", "part")
 FOR_FIGURES = (
-    "source", "group", "view", "finding", "class_name", "tumour_fraction", "eq9", "standardised", "region_x", "region_y",
-    "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y",
+    "p_value", "threshold", "source", "group", "view", "site", "finding", "class_name", "tumour_fraction", "eq9", "standardised",
+    "region_x", "region_y", "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y",
 )  # fmt: skip
 """What figures and pages are made of beside NEEDED: the places of a million tiles would take as much memory again."""
 MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str}
@@ -45,7 +45,22 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
     if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
         raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
     check_label_column(path, table["label"], SCORE_AGAIN)
-    return table
+    return table if "threshold" in table else _with_thresholds(table)
+
+
+def _with_thresholds(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores of an earlier version have p-values and thresholds, too: a score was suspicious from the 99th percentile on."""
+    ordinary = table.loc[table["percentile"] < 0.99, "score"]
+    return table.assign(
+        p_value=1 - table["percentile"], threshold=ordinary.max() if len(ordinary) else float("-inf")
+    )
+
+
+def read_whole_table(folder: Path) -> pd.DataFrame:
+    """All columns of SCORES/scores.parquet, which an earlier version may have written without thresholds; EsadError as above."""
+    return read_table(
+        folder / "scores.parquet", SCORE_AGAIN, ("item_id", "score", "percentile", "label", "part")
+    )
 
 
 def read_explanation(folder: Path) -> dict[str, Any] | None:

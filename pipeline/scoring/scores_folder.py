@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,19 @@ from esad.pipeline.scoring.open_scores import (
     read_explanation,
     read_marker,
     read_scores_table,
+    read_whole_table,
     run_of,
 )
-from esad.pipeline.scoring.scores import above_normals
 from esad.pipeline.scoring.scores_table import PART, described
 from esad.pipeline.scoring.slide_maps import write_slide_maps
-from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious_from
+from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious
 from esad.pipeline.scoring.work import WORK, begun_as
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
+from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
@@ -38,11 +39,9 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 """Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
-FEW_NORMALS = 20
-"""Fewer reference normals than these give a new normal item a chance of one in twenty to lie above them all."""
 FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
-OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentile")
+OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentile", "p_value", "threshold")
 """Columns of the scores table that figures of slides are made of, beside tumour_fraction where it is known."""
 
 
@@ -57,10 +56,10 @@ def write_tables(folder: Path, store: Store, parts: Iterable[pd.DataFrame], norm
     _write_scores(path, parts)
     if store.kind == "tiles":
         table = read_table(path, SCORE_AGAIN, OF_SLIDES, ("tumour_fraction",)).astype({"source": "category"})
-        places, least = write_slide_maps(store, table, folder / "slides", normals), suspicious_from(normals)
-        slides = slide_scores(table, least).merge(places, on="source", how="left")
+        places = write_slide_maps(store, table, folder / "slides", normals)
+        slides = slide_scores(table).merge(places, on="source", how="left")
         write_table(folder / "slides.parquet", slides)
-        write_table(folder / "candidates.parquet", candidates(table, least))
+        write_table(folder / "candidates.parquet", candidates(table))
 
 
 def _write_scores(path: Path, parts: Iterable[pd.DataFrame]) -> None:
@@ -71,34 +70,33 @@ def _write_scores(path: Path, parts: Iterable[pd.DataFrame]) -> None:
     write_row_groups(path, (pa.Table.from_pandas(part, preserve_index=False) for part in parts))
 
 
-def renew_labels(folder: Path, run: Run, store: Store) -> bool:
-    """Whether the store says other things of its items than finished scores do: these then say them, too."""
-    from esad.preprocessing.store.store import write_table
-
-    before = read_scores_table(folder)
-    table = described(before.copy(), run, store)
+def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
+    """Whether the store says other things of its items than the scores that are there do, or the thresholds are others: the
+    tables then say them, too."""
+    before = read_whole_table(folder)
+    table = described(before.copy(), run, store, sets)
     if table.equals(before):
         return False
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    if store.kind == "tiles":
-        slides = read_table(folder / "slides.parquet", SCORE_AGAIN, ("source", "label"))
-        slides["label"] = (
-            slides["source"].map(slide_scores(table).set_index("source")["label"]).astype("Int8")
-        )
-        write_table(folder / "slides.parquet", slides)
     parts = (table.iloc[start : start + PART] for start in range(0, len(table), PART))
-    _write_scores(folder / "scores.parquet", parts)
+    write_tables(folder, store, parts, len(run.normals))
     return True
 
 
-def scores_marker(run: Run, store: Store, overlays: str, folder: Path) -> dict[str, Any]:
-    """What a SCORES folder holds: whose scores, of which items, with which overlays; the run as seen from `folder`."""
+def sets_of(run: Run, folder: Path, asked: Mapping[str, Any]) -> ReferenceSets:
+    """The reference sets of what was `asked` for (values of Rule); of nothing, as the scores in `folder` have them, else Rule's."""
+    there = Rule.of(read_marker(folder)) if not asked and (folder / "scores.json").is_file() else None
+    return ReferenceSets.of(run.normals, there or Rule(**asked), str(run.root))
+
+
+def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: ReferenceSets) -> dict[str, Any]:
+    """What a SCORES folder holds: whose scores, of which items, with which overlays and thresholds; the run as seen from `folder`."""
     seen = os.path.relpath(run.root.resolve(), folder.resolve())
     return {
         "kind": store.kind, "run": Path(seen).as_posix(), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
-        "items": len(store), "normals": len(run.normals), "overlays": overlays,
+        "items": len(store), "normals": len(run.normals), "overlays": overlays, "thresholds": sets.described(),
     }  # fmt: skip
 
 
@@ -119,15 +117,16 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
         return False
     if finished.exists():
         found = read_marker(folder)
-        difference = first_difference(_without_overlays(folder, found), _without_overlays(folder, marker))
+        difference = first_difference(_of_scores(folder, found), _of_scores(folder, marker))
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
             )
-        if found["overlays"] == marker["overlays"] and not _older_table(folder, marker):
+        same = all(found.get(name) == marker[name] for name in ("overlays", "thresholds"))
+        if same and not _older_table(folder, marker):
             _clear_up(folder)
             return True
-        write_json(begun, {**marker, "overlays": None})
+        write_json(begun, _begun(marker))
         finished.unlink()
         return False
     known = {
@@ -153,35 +152,33 @@ def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
     return "top_column_1" not in pq.read_schema(folder / "scores.parquet").names
 
 
-def _without_overlays(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
-    """What must agree for the tables to stay; `run` as a whole path, since earlier versions wrote that."""
+def _of_scores(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
+    """What must agree for the scores to stay; `run` as a whole path, since earlier versions wrote that."""
     run = str(run_of(folder, marker)) if "run" in marker else None
-    return {**marker, "run": run, "overlays": None}
+    return {**marker, "run": run, "overlays": None, "thresholds": None}
+
+
+def _begun(marker: dict[str, Any]) -> dict[str, Any]:
+    return {**marker, "overlays": None, "thresholds": None}
 
 
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
     begun = folder / BEGUN
-    if begun_as(begun) != {**marker, "overlays": None}:
+    if begun_as(begun) != _begun(marker):
         begun.unlink(missing_ok=True)
         return False
     return True
 
 
-def scores_outcome(folder: Path, store: Store, verb: str, normals: int) -> Outcome:
-    """What was scored and how much of it stands out among `normals` references, in a line and as figures."""
-    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("percentile",), ())
-    least = suspicious_from(normals)
-    above = int((table["percentile"] >= least).sum())
-    drawn = _drawn(folder, store.kind)
+def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -> Outcome:
+    """What was scored and how much of it lies above its threshold, in a line and as figures."""
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("score", "threshold", "part"), ("group",))
+    alarms, drawn = int(suspicious(table).sum()), _drawn(folder, store.kind)
     told = f"the columns of {drawn} in overlays" if store.kind == "table" else f"{drawn} overlays"
-    message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {above} {above_normals(least)}, {told}."
-    if normals < FEW_NORMALS:
-        message += (
-            f" Only {normals} normal items were held out, so percentiles say little: with more "
-            "(data.validation_share) they would."
-        )
-    summary = {"items": len(table), "suspicious": above, "overlays": drawn}
+    message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {alarms} above their threshold ({sets.promise()}), {told}."
+    message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
+    summary = {"items": len(table), "suspicious": alarms, "overlays": drawn}
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
 
@@ -192,9 +189,9 @@ def _drawn(folder: Path, kind: str) -> int:
     return len(list((folder / "overlays").glob("*.png")))
 
 
-def told_of_labels(folder: Path, run: Run, store: Store) -> str:
+def told_of_labels(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> str:
     """What to say of finished scores, whose labels are brought up to date."""
-    if renew_labels(folder, run, store):
+    if renew(folder, run, store, sets):
         return f"Labels brought up to date, scores kept, in {folder}"
     return "Left alone (finished before)"
 
@@ -206,7 +203,7 @@ def begin_scores(folder: Path, store: Store, parts: Iterable[pd.DataFrame], mark
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
     write_tables(folder, store, parts, marker["normals"])
-    write_json(folder / BEGUN, {**marker, "overlays": None})
+    write_json(folder / BEGUN, _begun(marker))
 
 
 def finish_scores(folder: Path, marker: dict[str, Any], run: Run, began: datetime) -> None:

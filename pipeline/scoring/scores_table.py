@@ -14,6 +14,7 @@ from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work
+from esad.pipeline.thresholds.reference_sets import ReferenceSets
 from esad.preprocessing.splits.semisupervised import labels_from_classes
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 CARRIED = (
-    "id", "source", "group", "view", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
+    "id", "source", "group", "view", "site", "finding", "class_name", "x", "y", "width", "height", "tumour_fraction",
     "region_x", "region_y", "region_width", "region_height", "pixel_spacing",
 )  # fmt: skip
 """Manifest columns that the scores table repeats, so that it can be read alone."""
@@ -56,8 +57,11 @@ def score_shards(opened: Opened, crew: Crew) -> Pieces:
     return pieces
 
 
-def scores_table(opened: Opened, pieces: Pieces) -> Iterator[pd.DataFrame]:
-    """The scores table, with empty HOT for pictures, of the shards that `score_shards` scored, PART rows at a time."""
+def scores_table(opened: Opened, pieces: Pieces, sets: ReferenceSets) -> Iterator[pd.DataFrame]:
+    """The scores table, with empty HOT for pictures, of the shards that `score_shards` scored, PART rows at a time.
+
+    p-values and thresholds are those by `sets`.
+    """
     store, run = opened.store, opened.run
     shards = store.manifest["shard"].to_numpy()
     raw = np.empty((len(store), len(TERMS)), np.float32)
@@ -69,11 +73,25 @@ def scores_table(opened: Opened, pieces: Pieces) -> Iterator[pd.DataFrame]:
         table = pd.DataFrame(raw[rows], columns=list(TERMS))
         table.insert(0, "item_id", names[rows])
         table = final_scores(table, run.normals, run.settings.score.kind)
+        put_p_values(table, sets, store.manifest.iloc[rows])
         for name, column in known.items():
             table[name] = column[rows]
         if store.kind != "table":
             table[list(HOT)] = np.float32(np.nan)
         yield table
+
+
+def put_p_values(table: pd.DataFrame, sets: ReferenceSets, manifest: pd.DataFrame) -> None:
+    """Put `p_value` and `threshold` behind the percentile; `manifest` has the same rows."""
+    by = sets.rule.by
+    p, at = sets.compare(
+        table["score"].to_numpy(dtype=float), manifest[by] if by and by in manifest else None
+    )
+    for name, values in (("threshold", at), ("p_value", p)):
+        if name in table:
+            table[name] = values
+        else:
+            table.insert(table.columns.get_loc("percentile") + 1, name, values)  # type: ignore[arg-type]
 
 
 def known_of_items(run: Run, store: Store) -> dict[str, ExtensionArray]:
@@ -85,8 +103,9 @@ def known_of_items(run: Run, store: Store) -> dict[str, ExtensionArray]:
     return known
 
 
-def described(table: pd.DataFrame, run: Run, store: Store) -> pd.DataFrame:
-    """`table`, of all items of the store, with what the store and the run know of them."""
+def described(table: pd.DataFrame, run: Run, store: Store, sets: ReferenceSets) -> pd.DataFrame:
+    """`table`, of all items of the store, with what the store and the run know of them, and p-values by `sets`."""
+    put_p_values(table, sets, store.manifest)
     for name, column in known_of_items(run, store).items():
         table[name] = column
     return table

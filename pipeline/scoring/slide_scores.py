@@ -7,18 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.scoring.scores import highest_percentile
-
 AGGREGATIONS = ("max", "top_mean", "p99")
 TOP = 10
 """`top_mean` is the mean of so many highest tiles, of all where a slide has fewer."""
-SUSPICIOUS = 0.99
-"""Tiles at least this high among the reference normals make candidates: one normal tile in a hundred does, too."""
 
 
-def suspicious_from(normals: int) -> float:
-    """The percentile that makes a tile suspicious among `normals`: of fewer than 99, the highest that there is."""
-    return min(SUSPICIOUS, highest_percentile(normals))
+def suspicious(table: pd.DataFrame) -> np.ndarray:
+    """Which rows of a scores table lie above their threshold: bool (N,); one without a threshold does not."""
+    return table["score"].to_numpy(dtype=float) > table["threshold"].to_numpy(dtype=float)
 
 
 def aggregate(scores: np.ndarray) -> dict[str, float]:
@@ -37,34 +33,44 @@ def slide_label(tiles: pd.DataFrame) -> int | None:
     return 0 if (tiles["label"] == 0).fillna(False).all() else None
 
 
-def slide_scores(table: pd.DataFrame, suspicious: float = SUSPICIOUS) -> pd.DataFrame:
-    """One row a slide, sorted by `source`: tiles, label (Int8), AGGREGATIONS, suspicious (share of tiles).
+def slide_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a slide, sorted by `source`: tiles, label (Int8), AGGREGATIONS, suspicious (share of tiles above their threshold).
 
-    A tile is suspicious from the percentile `suspicious` on.
-
-    `table` holds tiles with source, score, percentile, label and, where known, tumour_fraction.
+    `table` holds tiles with source, score, threshold, label and, where known, tumour_fraction.
     """
-    needed = [name for name in ("source", "label", "score", "percentile", "tumour_fraction") if name in table]
+    needed = [name for name in ("source", "label", "score", "threshold", "tumour_fraction") if name in table]
     rows = [
         {
             "source": source, "tiles": len(tiles), "label": slide_label(tiles),
             **aggregate(tiles["score"].to_numpy(dtype=float)),
-            "suspicious": float((tiles["percentile"] >= suspicious).mean()),
+            "suspicious": float(suspicious(tiles).mean()),
         }
         for source, tiles in table[needed].groupby("source", sort=True)
     ]  # fmt: skip
     return pd.DataFrame(rows).astype({"source": "string", "label": "Int8"})
 
 
-def candidates(table: pd.DataFrame, suspicious: float = SUSPICIOUS) -> pd.DataFrame:
-    """Groups of tiles from the percentile `suspicious` on that touch by side or corner, highest first in each slide.
+def candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """Groups of tiles above their threshold that touch by side or corner, highest first in each slide.
 
-    Columns: source, x, y (level-0 pixels, the middle of the group's highest tile), score and percentile of that tile,
+    Columns: source, x, y (level-0 pixels, the middle of the group's highest tile), score, percentile and p_value of that tile,
     tiles (how many), left, top, right, bottom (the group's box in level-0 pixels).
     """
-    columns = ["source", "x", "y", "score", "percentile", "tiles", "left", "top", "right", "bottom"]
+    columns = [
+        "source",
+        "x",
+        "y",
+        "score",
+        "percentile",
+        "p_value",
+        "tiles",
+        "left",
+        "top",
+        "right",
+        "bottom",
+    ]
     rows = []
-    for source, tiles in table[table["percentile"] >= suspicious].groupby("source", sort=True):
+    for source, tiles in table[suspicious(table)].groupby("source", sort=True):
         group = _touching(tiles[["x", "y", "width", "height"]].to_numpy(dtype=float))
         found = [_candidate(str(source), tiles[group == number]) for number in range(group.max() + 1)]
         rows += sorted(found, key=lambda row: row["score"], reverse=True)
@@ -87,6 +93,6 @@ def _candidate(source: str, tiles: pd.DataFrame) -> dict[str, Any]:
     top = tiles.loc[tiles["score"].idxmax()]
     return {
         "source": source, "x": top["x"] + top["width"] / 2, "y": top["y"] + top["height"] / 2, "score": top["score"],
-        "percentile": top["percentile"], "tiles": len(tiles), "left": tiles["x"].min(), "top": tiles["y"].min(),
+        "percentile": top["percentile"], "p_value": top["p_value"], "tiles": len(tiles), "left": tiles["x"].min(), "top": tiles["y"].min(),
         "right": (tiles["x"] + tiles["width"]).max(), "bottom": (tiles["y"] + tiles["height"]).max(),
     }  # fmt: skip

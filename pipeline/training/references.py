@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from esad.pipeline.runs.items import positions_of
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.progress import say
+from esad.pipeline.thresholds.reference_sets import OF_NORMALS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,11 @@ def write_references(
     raw = raw_scores(method, items, positions, device, augmentation)
     raw.insert(0, "item_id", held["item_id"].to_numpy())
     normals = final_scores(raw, raw, settings.score.kind)
+    known = store.manifest.iloc[positions]
+    for name in OF_NORMALS:
+        if name in known and known[name].notna().any():
+            normals[name] = known[name].array
+    normals["part"] = held["part"].array
     write_table(out / "normals.parquet", normals.drop(columns="percentile"))
     if method.pictures:
         trained = assignments[(assignments["part"] == "train") & (assignments["semi_label"] != -1)]

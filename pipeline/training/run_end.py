@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.evaluation.split_overlap import overlap_sentence
+from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.exporting.model_card import write_model_card
 from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.settings.config import RunSettings

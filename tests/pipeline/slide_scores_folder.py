@@ -37,6 +37,10 @@ def tiles_of(source, scores, part="test", shift=0.0):
     table["item_id"] = [f"{source}-{n}" for n in range(len(table))]
     table["score"] = [scores.get(place, ORDINARY) + shift for place in places]
     table["percentile"] = [0.999 if place in scores else 0.5 for place in places]
+    table["p_value"] = 1 - table["percentile"]
+    table["threshold"] = [
+        table["score"][n] + (-0.5 if place in scores else 0.5) for n, place in enumerate(places)
+    ]
     return table.assign(
         width=TILE, height=TILE, part=part, group=source.split(".")[0], tumour_fraction=float("nan")
     )

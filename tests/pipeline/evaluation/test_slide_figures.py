@@ -127,6 +127,7 @@ def test_slides_go_through_the_command_line_to_heat_maps_and_froc(tmp_path, caps
     far = (middles == [448, 1600]).all(1)  # one tile of each slide, a false alarm
     table["score"] = np.where(inside, 3 - np.hypot(*(middles - 1000).T) / 1000, np.where(far, 2.0, 0.0))
     table["percentile"] = np.where(inside | far, 0.999, 0.5)
+    table["p_value"], table["threshold"] = 1 - table["percentile"], 1.0
     run = complete(tmp_path, "tiles")
     write_tables(run / "scores/store", store, [table.assign(norm=table["score"], reconstruction=0.0)], 999)
     content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")

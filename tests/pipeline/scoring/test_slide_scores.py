@@ -16,6 +16,8 @@ def tiles(source, places, scores, percentile=1.0, **columns):
         {"source": source, "x": [128 * x for x, _ in places], "y": [128 * y for _, y in places]}
     )
     table = table.assign(width=128, height=128, score=scores, percentile=percentile)
+    table["p_value"] = 1 - table["percentile"]
+    table["threshold"] = np.where(table["percentile"] >= 0.99, -np.inf, np.inf)
     return table.assign(label=pd.array(columns.pop("label", [None] * len(table)), dtype="Int8"), **columns)
 
 

@@ -1,0 +1,89 @@
+"""Conformal p-values and thresholds from the scores of held-out normals. Pure.
+
+Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Bates, Candès, Lei, Romano and Sesia, Testing for
+outliers with conformal p-values, Annals of Statistics 2023. All of it asks that a new normal item and the held-out ones are
+exchangeable: from the same place, in no order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+CONFIDENCE = 0.95
+"""How sure the bounds on a threshold's false-alarm rate are."""
+_ROUNDING = 1e-9
+"""0.1 (n + 1) of 9 normals is 0.9999…: a level that is a whole number of ranks counts as one."""
+
+
+def p_values(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(1 + reference scores at least as high) / (1 + n) of each score: float64, in (0, 1], of the shape of `scores`.
+
+    `reference` (n,) are scores of held-out normals. Of a new normal item P(p <= a) <= a for every a.
+    """
+    ordered = np.sort(np.asarray(reference, dtype=float))
+    lower = np.searchsorted(ordered, np.asarray(scores, dtype=float), side="left")
+    return (1 + len(ordered) - lower) / (1 + len(ordered))
+
+
+def rank_of(level: float, normals: int) -> int:
+    """floor(level (n + 1)), from 1 to n: a score is an alarm where fewer than so many of n > 0 normals are at least as high.
+
+    Below 1 it would be no rank; so few normals promise no more than `level_reached`.
+    """
+    return min(max(math.floor(level * (normals + 1) + _ROUNDING), 1), normals)
+
+
+def level_reached(level: float, normals: int) -> float:
+    """The false-alarm rate that a threshold at `level` from n > 0 normals promises: at most `level`, or 1 / (n + 1) of too few."""
+    return rank_of(level, normals) / (normals + 1)
+
+
+def threshold(reference: np.ndarray, level: float) -> float:
+    """The score above which (not at which) a p-value is at most `level_reached`, of `reference` (n,), n > 0."""
+    return float(np.sort(np.asarray(reference, dtype=float))[-rank_of(level, len(reference))])
+
+
+def fewest_normals(level: float) -> int:
+    """How many held-out normals a threshold at `level` needs: 1 / level - 1, rounded up (99 for 0.01)."""
+    return math.ceil(1 / level - 1 - _ROUNDING)
+
+
+def rate_bounds(normals: int, level: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Two-sided bounds on the false-alarm rate of the threshold at `level` from n > 0 normals.
+
+    Given the reference scores, without ties, the rate of new normals has a Beta(l, n + 1 - l) law, l = `rank_of`.
+    """
+    from scipy.stats import beta
+
+    rank, tail = rank_of(level, normals), (1 - confidence) / 2
+    low, high = beta.ppf([tail, 1 - tail], rank, normals + 1 - rank)
+    return float(low), float(high)
+
+
+def alarms_expected(
+    normals: int, level: float, new: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Between which shares of `new` > 0 normals the alarms lie, two-sided, before any of the scores is known.
+
+    The number of alarms has a beta-binomial law, with the parameters of `rate_bounds`.
+    """
+    from scipy.stats import betabinom
+
+    rank, tail = rank_of(level, normals), (1 - confidence) / 2
+    low, high = betabinom.ppf([tail, 1 - tail], new, rank, normals + 1 - rank)
+    return float(low / new), float(high / new)
+
+
+def discoveries(p: np.ndarray, rate: float) -> np.ndarray:
+    """Which items an archive's p-values (N,) name as anomalies with a false discovery rate of at most `rate`: bool (N,).
+
+    Benjamini-Hochberg; conformal p-values from one reference set are positively dependent, under which it holds. NaN: no item.
+    """
+    from scipy.stats import false_discovery_control
+
+    found, known = np.zeros(len(p), bool), ~np.isnan(p)
+    if known.any():
+        found[known] = false_discovery_control(p[known]) <= rate + _ROUNDING
+    return found

@@ -1,0 +1,107 @@
+"""Whether thresholds keep what they promise: false alarms among normals that the run has not seen, and over splits of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from esad.pipeline.thresholds.conformal import alarms_expected, discoveries, p_values
+
+SPLITS = 100
+DISCOVERY_RATE = 0.1
+"""Share of false ones among the items that Benjamini-Hochberg names."""
+ANOMALIES = 0.2
+"""Share of anomalies in an archive that is not yet taken for another kind of normals."""
+FEWEST_GROUPS = 5
+FEWEST = 20
+"""Fewer normals than these on a side of a split measure nothing."""
+
+
+def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of the share of `chosen` items (N,) bool, items of a group (codes (N,)) hanging together; None below 5 groups.
+
+    By the spread of the groups' totals (Cochran, Sampling Techniques, 1977, 9A: a ratio of cluster totals). Where none or all are
+    chosen, the bound is that of as many groups: 1 - 0.05^(1/groups).
+    """
+    _, codes = np.unique(groups, return_inverse=True)
+    count = codes.max(initial=-1) + 1
+    if count < FEWEST_GROUPS:
+        return None
+    share = float(chosen.mean())
+    if share in {0.0, 1.0}:
+        room = 1 - 0.05 ** (1 / count)
+        return (0.0, room) if share == 0 else (1 - room, 1.0)
+    apart = np.bincount(codes, chosen - share)
+    error = math.sqrt(np.square(apart).sum() * count / (count - 1)) / len(chosen)
+    return max(share - 1.96 * error, 0.0), min(share + 1.96 * error, 1.0)
+
+
+def likeness(p: np.ndarray, groups: np.ndarray) -> dict[str, Any] | None:
+    """Whether items (N,) of p-values `p` that are normal but for at most ANOMALIES of them score as the reference normals do.
+
+    Half of normals have a p-value of at most 0.5, and of anomalies all may. `alike` is False where the share that has lies, with
+    its `interval`, above 0.5 + ANOMALIES / 2 or below 0.5 - ANOMALIES / 2: another scanner, site, stain or projection. None below
+    FEWEST items.
+    """
+    known = ~np.isnan(p)
+    if known.sum() < FEWEST:
+        return None
+    low = p[known] <= 0.5
+    share, interval = float(low.mean()), share_interval(low, groups[known])
+    lowest, highest = interval or (share, share)
+    most = 0.5 + ANOMALIES / 2
+    return {
+        "above_median": share, "interval": list(interval) if interval else None, "items": int(known.sum()),
+        "alike": None if interval is None else bool(lowest <= most and highest >= 1 - most),
+    }  # fmt: skip
+
+
+def achieved(
+    p: np.ndarray, alarm: np.ndarray, labels: np.ndarray, groups: np.ndarray, references: int, level: float
+) -> dict[str, Any] | None:
+    """Promised and achieved rates of labelled items (N,): `p` with NaN where there is none, `alarm` bool, `labels` 0 or 1, `groups` codes.
+
+    `references` are the reference scores of the smallest set. None where no normal item has a p-value.
+
+    `expected` are the shares of false alarms that a kept promise gives in 95 of 100 cases, if items were drawn one by one;
+    `interval` is `share_interval` of the achieved rate. `kept` is False where all of it lies above the promise.
+    """
+    known = ~np.isnan(p)
+    normal, anomaly = known & (labels == 0), known & (labels == 1)
+    if not normal.any():
+        return None
+    rate = float(alarm[normal].mean())
+    interval = share_interval(alarm[normal], groups[normal])
+    expected = alarms_expected(references, level, int(normal.sum()))
+    lowest = interval[0] if interval else rate
+    named = discoveries(np.where(known, p, np.nan), DISCOVERY_RATE)
+    return {
+        "promised": level, "achieved": rate, "interval": list(interval) if interval else None, "expected": list(expected),
+        "normals": int(normal.sum()), "kept": bool(rate <= expected[1] or lowest <= level),
+        "anomalies_found": float(alarm[anomaly].mean()) if anomaly.any() else None,
+        "discoveries": {
+            "rate": DISCOVERY_RATE, "items": int(named.sum()),
+            "false": float((labels[named] == 0).mean()) if named.any() else None,
+        },
+    }  # fmt: skip
+
+
+def over_splits(scores: np.ndarray, groups: np.ndarray, level: float, seed: int = 0) -> dict[str, Any] | None:
+    """Achieved rates over SPLITS random halves of held-out normals (N,), whole groups on a side; None where there are too few.
+
+    Each half in turn gives the p-values of the other. `mean` is near `level` at most where the promise holds; `highest` is the
+    95th percentile of the splits, which the promise does not bound.
+    """
+    numbers, codes = np.random.default_rng(seed), np.unique(groups)
+    if len(codes) < 2 or len(scores) < 2 * FEWEST:
+        return None
+    rates = []
+    for _ in range(SPLITS):
+        first = np.isin(groups, numbers.permutation(codes)[: len(codes) // 2])
+        if min(first.sum(), (~first).sum()) >= FEWEST:
+            rates.append(float((p_values(scores[~first], scores[first]) <= level).mean()))
+    if not rates:
+        return None
+    return {"splits": len(rates), "mean": float(np.mean(rates)), "highest": float(np.quantile(rates, 0.95))}
