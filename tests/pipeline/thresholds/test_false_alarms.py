@@ -1,0 +1,78 @@
+"""Achieved rates by hand, broken promises, splits by group, archives of another kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from esad.pipeline.thresholds.conformal import p_values, threshold
+from esad.pipeline.thresholds.false_alarms import achieved, likeness, over_splits, share_interval
+
+
+def measured(new, labels, reference, level, groups=None):
+    groups = np.arange(len(new)) if groups is None else groups
+    p = p_values(new, reference)
+    return achieved(p, new > threshold(reference, level), labels, groups, len(reference), level)
+
+
+def test_rates_by_hand():
+    reference, new = np.arange(99.0), np.array([1.0, 50.0, 98.5, 97.5, 200.0, 300.0, 5.0])
+    found = measured(new, np.array([0, 0, 0, 0, 1, 1, 1]), reference, 0.02)
+    assert found["achieved"] == 0.5  # above 97: 98.5 and 97.5
+    assert found["anomalies_found"] == pytest.approx(2 / 3)
+    assert (found["normals"], found["promised"]) == (4, 0.02)
+    assert found["interval"] is None  # four groups
+    assert not found["kept"]
+
+
+def test_kept_and_broken_promises():
+    numbers = np.random.default_rng(0)
+    reference = numbers.normal(size=999)
+    kept = measured(numbers.normal(size=500), np.zeros(500, int), reference, 0.05)
+    assert kept["kept"]
+    assert kept["expected"][0] <= kept["achieved"] <= kept["expected"][1]
+    assert kept["interval"][0] < 0.05 < kept["interval"][1]
+    moved = measured(numbers.normal(1, 1, size=500), np.zeros(500, int), reference, 0.05)
+    assert not moved["kept"]
+    assert moved["achieved"] > 0.15
+
+
+def test_without_normals_or_p_values_there_is_no_rate():
+    nothing = np.full(3, np.nan)
+    assert achieved(nothing, np.zeros(3, bool), np.zeros(3, int), np.arange(3), 99, 0.1) is None
+    assert measured(np.array([5.0]), np.array([1]), np.arange(9.0), 0.1) is None
+
+
+def test_items_of_a_group_widen_the_interval():
+    chosen = np.repeat(np.arange(20) < 5, 10)
+    alone, together = (
+        share_interval(chosen, np.arange(200)),
+        share_interval(chosen, np.repeat(np.arange(20), 10)),
+    )
+    width = [high - low for low, high in (alone, together)]
+    assert width[1] / width[0] == pytest.approx(np.sqrt(10 * (20 / 19) / (200 / 199)), rel=1e-6)
+    assert share_interval(np.zeros(60, bool), np.arange(60)) == (0.0, pytest.approx(1 - 0.05 ** (1 / 60)))
+
+
+def test_splits_keep_groups_whole_and_meet_the_promise_on_average():
+    numbers = np.random.default_rng(0)
+    found = over_splits(numbers.normal(size=400), np.repeat(np.arange(100), 4), 0.05)
+    assert found["splits"] == 100
+    assert found["mean"] == pytest.approx(0.05, abs=0.01)
+    assert found["highest"] > found["mean"]
+    assert over_splits(numbers.normal(size=30), np.arange(30), 0.05) is None
+    assert over_splits(numbers.normal(size=300), np.zeros(300), 0.05) is None
+
+
+@pytest.mark.parametrize(("shift", "alike"), [(0.0, True), (1.0, False), (-1.0, False)])
+def test_an_archive_of_another_kind_is_noticed(shift, alike):
+    numbers = np.random.default_rng(0)
+    p = p_values(numbers.normal(shift, 1, 300), numbers.normal(size=500))
+    assert likeness(p, np.arange(300))["alike"] is alike
+
+
+def test_a_few_anomalies_are_no_other_archive():
+    numbers = np.random.default_rng(0)
+    new = np.concatenate([numbers.normal(size=270), numbers.normal(6, 1, 30)])
+    assert likeness(p_values(new, numbers.normal(size=500)), np.arange(300))["alike"] is True
+    assert likeness(np.full(10, 0.5), np.arange(10)) is None
