@@ -27,6 +27,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from esad.pipeline import annotations as annotation_files
 from esad.pipeline import (
     audit,
     benchmark,
@@ -55,6 +56,7 @@ STAGES: dict[str, Callable[..., Outcome]] = {
     "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
     "images": images.command, "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
     "evaluate": evaluate.command, "report": report.command, "figures": figures.command, "export": export.command, "verify": verify.command,
+    "annotations": annotation_files.command,
     "dicom": dicom.command, "audit": audit.command, "benchmark": benchmark.command, "synthetic": synthetic.command,
 }  # fmt: skip
 """The stages that a step can name, each with its own command; `esad` shows them in this order."""

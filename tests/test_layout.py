@@ -23,9 +23,9 @@ MAY_IMPORT = {
 }
 STAGES = [
     "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan",
-    "audit", "benchmark", "export", "verify", "sweep", "fetch", "figures",
+    "audit", "benchmark", "export", "verify", "sweep", "fetch", "figures", "annotations",
 ]  # fmt: skip
-FUNCTION_OF = {"run": "run_workflow"}
+FUNCTION_OF = {"run": "run_workflow", "annotations": "write_annotations"}
 """Stages whose function is not called as they are."""
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_STAGE = 12, 500, 40
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -1,0 +1,205 @@
+"""A scored slide as the writers of this room need it: its tiles, which are suspicious, its size, and what QuPath shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.preprocessing.store.reading import read_table
+
+if TYPE_CHECKING:
+    from esad.preprocessing.slides.reading import Slide
+
+MEASURED = ("score", "percentile", "p_value", "reconstruction", "norm", "eq9", "standardised")
+"""Columns of scores.parquet that are measurements of a tile, where they are there."""
+PLACES = ("x", "y", "width", "height")
+OF_SLIDES = ("source", "map", "map_step", "width", "height", "slide_mpp")
+BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", "openslide.bounds-height")
+CROPPED = (".mrxs", ".scn", ".bif", ".czi")
+"""Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in level-0 pixels."""
+
+
+@dataclass(frozen=True)
+class ScoredSlide:
+    """`tiles` are the slide's rows of scores.parquet; `suspicious` bool (N,) says which of them make candidates."""
+
+    source: str
+    name: str
+    """Of its files: that of its map in SCORES/slides."""
+    size: tuple[int, int]
+    """Width, height in level-0 pixels."""
+    mpp: tuple[float, float]
+    """Microns a level-0 pixel along x, y."""
+    step: float
+    """Distance between neighbouring tiles, in level-0 pixels."""
+    tiles: pd.DataFrame
+    suspicious: np.ndarray
+    shown: Box
+    """What QuPath shows of the slide: the whole of it, or the bounds that the file states."""
+
+    @property
+    def whole(self) -> Box:
+        """All of level 0."""
+        return (0.0, 0.0, float(self.size[0]), float(self.size[1]))
+
+    def boxes(self) -> np.ndarray:
+        """Left, top, width and height of the tiles in level-0 pixels: float64 (N, 4)."""
+        return self.tiles[list(PLACES)].to_numpy(dtype=float)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where the slides are, if they are at hand; `names` leads from hashed names to paths."""
+
+    root: Path
+    names: dict[str, str]
+
+    def shown(self, source: str, size: tuple[int, int]) -> Box:
+        """What QuPath shows of a slide; InputError where it is gone, cannot be opened, or is not of `size`."""
+        from esad.preprocessing.slides.readers.probe import probe_slide
+        from esad.preprocessing.slides.reading import Slide
+
+        path = self.path(source)
+        probe_slide(path)
+        with Slide(path, slide_mpp=1.0) as slide:
+            if (slide.width, slide.height) != size:
+                raise InputError(
+                    f"{source}: has {slide.width} x {slide.height} pixels in the archive, and {size[0]} x {size[1]} in the "
+                    "scores. Give the archive that was scored."
+                )
+            return shown_of(slide)
+
+    def path(self, source: str) -> Path:
+        """The file of a source; InputError where it is not in the archive."""
+        whole = (self.root / self.names.get(source, source)).resolve()
+        if not whole.is_relative_to(self.root.resolve()):
+            raise InputError(f"{source}: its path leaves the archive.")
+        if not whole.is_file():
+            raise InputError(f"{source}: not in the archive {self.root}.")
+        return whole
+
+
+def shown_of(slide: Slide) -> Box:
+    """What QuPath shows: the bounds, where the file states all four of them within the slide; else the whole slide."""
+    whole = (0.0, 0.0, float(slide.width), float(slide.height))
+    properties = slide.handle.properties
+    try:
+        left, top, width, height = (float(properties[name]) for name in BOUNDS)
+    except (KeyError, ValueError):
+        return whole
+    inside = left >= 0 and top >= 0 and left + width <= slide.width and top + height <= slide.height
+    return (left, top, width, height) if inside and width > 0 and height > 0 else whole
+
+
+def least_percentile(normals: int) -> float:
+    """The percentile from which a tile of scores without thresholds is suspicious."""
+    return min(0.99, normals / (normals + 1))
+
+
+def suspicious_tiles(table: pd.DataFrame, least: float | None, normals: int) -> np.ndarray:
+    """Which tiles make candidates: bool (N,): from the percentile `least` on, or without it those above their threshold."""
+    if least is None and "threshold" in table:
+        return table["score"].to_numpy(dtype=float) > table["threshold"].to_numpy(dtype=float)
+    from_here = least_percentile(normals) if least is None else least
+    return table["percentile"].to_numpy(dtype=float) >= from_here
+
+
+@dataclass(frozen=True)
+class ScoredSlides:
+    """All slides of a SCORES folder, or those that were asked for."""
+
+    scores: Scores
+    slides: pd.DataFrame
+    """Rows of slides.parquet by source."""
+    least: float | None
+    archive: Archive | None
+    bounded: bool
+    """Whether something is written that needs to know what QuPath shows."""
+
+    @property
+    def normals(self) -> int:
+        """Held-out normals that the percentiles are among."""
+        return int(self.scores.marker.get("normals", 99))
+
+    def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """(source, its tiles), by source."""
+        table = self.scores.table
+        chosen = table[table["source"].isin(self.slides.index)]
+        for source, tiles in chosen.groupby("source", sort=True, observed=True):
+            yield str(source), tiles.reset_index(drop=True)
+
+    def opened(self, source: str, tiles: pd.DataFrame) -> ScoredSlide:
+        """One slide; InputError where the archive has it no more, or has another one, or where its bounds are needed."""
+        row = self.slides.loc[source]
+        size = (int(row["width"]), int(row["height"]))
+        shown: Box = (0.0, 0.0, float(size[0]), float(size[1]))
+        if self.archive is not None:
+            shown = self.archive.shown(source, size)
+        elif self.bounded and Path(source).suffix.lower() in CROPPED:
+            raise InputError(
+                f"{source}: QuPath shows slides of this format from their bounds on, which only the slide states. Say where it "
+                "is with --archive FOLDER."
+            )
+        marked = suspicious_tiles(tiles, self.least, self.normals)
+        return ScoredSlide(
+            source, str(row["map"]), size, _mpp(row), float(row["map_step"]), tiles, marked, shown
+        )  # fmt: skip
+
+
+def _mpp(row: pd.Series) -> tuple[float, float]:
+    """Microns a pixel along x and y; older tables have their mean alone."""
+    stated = [row.get(name) for name in ("slide_mpp_x", "slide_mpp_y")]
+    x, y = (
+        float(row["slide_mpp"]) if value is None or not np.isfinite(value) else float(value)
+        for value in stated
+    )
+    return x, y
+
+
+def scored_slides(
+    scores: Scores, wanted: Sequence[str], least: float | None, archive: Archive | None, bounded: bool
+) -> ScoredSlides:
+    """The slides of `scores`, or those whose source, file name or map is in `wanted`.
+
+    Raises UsageError for scores of other things and for a name that no slide has, EsadError where a table is damaged.
+    """
+    if scores.marker["kind"] != "tiles":
+        raise UsageError(
+            f"{scores.root}: scores of {scores.marker['kind']}; expected those of slides' tiles."
+        )
+    path = scores.root / "slides.parquet"
+    slides = read_table(path, SCORE_AGAIN, OF_SLIDES)
+    lacking = [name for name in ("source", *PLACES) if name not in scores.table]
+    missing = set() if lacking else set(scores.table["source"].unique()) - set(slides["source"])
+    if lacking or missing or not slides["map"].map(_is_file_name).all():
+        raise EsadError(f"{path}: does not fit scores.parquet; {SCORE_AGAIN}.")
+    if wanted:
+        slides = slides[_chosen(slides, wanted, scores.root)]
+    return ScoredSlides(scores, slides.set_index("source"), least, archive, bounded)
+
+
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and Path(name).name == name and name not in (".", "..")
+
+
+def _chosen(slides: pd.DataFrame, wanted: Sequence[str], root: Path) -> np.ndarray:
+    """Which rows are meant: bool (N,); UsageError for a name that is no slide's."""
+    words = [
+        {source, Path(source).name, Path(source).stem, name}
+        for source, name in zip(slides["source"].astype(str), slides["map"].astype(str), strict=True)
+    ]
+    for each in wanted:
+        if not any(each in of_slide for of_slide in words):
+            known = ", ".join(slides["source"].astype(str).head(5))
+            raise UsageError(f"--slide {each}: no such slide in {root}; there are {len(slides)}: {known}, ….")
+    return np.array([bool(of_slide & set(wanted)) for of_slide in words])

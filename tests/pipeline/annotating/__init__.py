@@ -1,0 +1,1 @@
+"""Tests of scored slides as files for other viewers."""
