@@ -31,8 +31,8 @@ def audit(path: Path) -> Outcome:
     Raises UsageError where no such folder is, EsadError where it is neither, or a run's store is gone.
     """
     from esad.pipeline.evaluation.audit import audit_run, audit_sentence, audit_store
-    from esad.pipeline.runs.split_overlap import overlap_sentence, split_overlap
     from esad.pipeline.runs.run_folder import open_run
+    from esad.pipeline.runs.split_overlap import overlap_sentence, split_overlap
     from esad.preprocessing.store.store import Store
 
     if not path.exists():

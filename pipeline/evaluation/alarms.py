@@ -92,29 +92,38 @@ def _likeness(scores: Scores) -> dict[str, Any] | None:
     return likeness(chosen["p_value"].to_numpy(dtype=float), group_codes(chosen))
 
 
+def alarm_notes(content: dict[str, Any]) -> list[str]:
+    """What of `alarms` makes thresholds say less than they promise, a sentence or two each."""
+    found, alike, rule, said = content["achieved"], content["likeness"], content["rule"], []
+    if rule and rule["held_out"] is False:
+        said.append(
+            "The reference normals are training items: new normals score higher, so the promised rates do not hold."
+        )
+    if found and not found["kept"]:
+        said.append("There are more false alarms than promised: new normals are not like those held out.")
+    if alike and alike["alike"] is False:
+        side = "above" if alike["above_median"] > 0.5 else "below"
+        share = alike["above_median"] if side == "above" else 1 - alike["above_median"]
+        said.append(
+            f"These items are not like the normals of training: {100 * share:.0f} % of {alike['items']} score {side} the median of the "
+            "held-out normals (50 % would). Thresholds and p-values do not hold for them: train with normals from where they come from."
+        )
+    return said
+
+
 def alarm_sentences(content: dict[str, Any]) -> str:
     """`alarms` in words; empty where nothing was measured."""
-    found, alike, words = content["achieved"], content["likeness"], []
+    found, words = content["achieved"], []
     if found:
         interval = found["interval"]
         within = f" [{100 * interval[0]:.3g}, {100 * interval[1]:.3g}]" if interval else ""
+        caught = (
+            ""
+            if found["anomalies_found"] is None
+            else f"; {100 * found['anomalies_found']:.3g} % of anomalies"
+        )
         words.append(
             f"Above the threshold: {100 * found['achieved']:.3g} %{within} of {found['normals']} normals, "
-            f"{100 * found['promised']:.3g} % promised"
-            + (
-                f"; {100 * found['anomalies_found']:.3g} % of anomalies."
-                if found["anomalies_found"] is not None
-                else "."
-            )
+            f"{100 * found['promised']:.3g} % promised{caught}."
         )
-        if not found["kept"]:
-            words.append(
-                "These are more false alarms than promised: new normals are not like those held out."
-            )
-    if alike and alike["alike"] is False:
-        words.append(
-            f"These items are not like the normals of training: {100 * alike['above_median']:.0f} % of {alike['items']} score above the "
-            "median of the held-out normals (50 % would). Thresholds and p-values do not hold for them; train or calibrate with "
-            "normals from where they come from."
-        )
-    return " ".join(words)
+    return " ".join(words + alarm_notes(content))

@@ -28,6 +28,7 @@ from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
+from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,6 +175,7 @@ def _metadata(run: Run) -> dict[str, Any]:
         "data_type": "image files", "image_classes": image["description"],
         "label_classes": "0 normal, 1 anomaly; for evaluation, and to train with labelled anomalies",
         "pred_classes": "score (higher: less like the normals), and its terms reconstruction and norm",
+        "thresholds": ReferenceSets.of(run.normals, Rule(), str(run.root)).described(),
         "intended_use": "Research. Not a medical device; docs/README.md states the limits.",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
     }  # fmt: skip

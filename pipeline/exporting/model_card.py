@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.explained import explained_sentence
 from esad.pipeline.evaluation.sentence import reading_note
-from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.exporting.input_contract import input_contract
 from esad.pipeline.runs.run_files import read_assignments, read_config, read_normals, read_provenance
+from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.stage.outcome import items_of
 
 if TYPE_CHECKING:

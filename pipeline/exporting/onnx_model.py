@@ -11,6 +11,7 @@ from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
+from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +100,12 @@ def write_onnx(run: Run, path: Path) -> None:
         "method": run.settings.method, "score": run.settings.score.kind, "store": run.store["name"],
         "kind": run.store["kind"], "input": json.dumps(contract, ensure_ascii=False), "model": run.digest,
     }  # fmt: skip
+    alarm = ReferenceSets.of(run.normals, Rule(), str(run.root)).described()["sets"][0]
+    told |= {
+        "threshold": repr(alarm["threshold"]),
+        "false_alarm_rate": repr(alarm["level"]),
+        "normals": str(alarm["normals"]),
+    }
     weights = held_weights(scorer, program)
     if weights:
         told["weights"] = weights

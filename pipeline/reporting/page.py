@@ -15,6 +15,10 @@ def _interval(value: list[float] | None) -> str:
     return "n/a" if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
 
 
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"
+
+
 def write_page(
     page: Path,
     sections: Sequence[Mapping[str, Any]],
@@ -30,7 +34,9 @@ def write_page(
     from esad.preprocessing.store.store import write_atomically
 
     environment = Environment(loader=PackageLoader("esad.pipeline.reporting"), autoescape=True)
-    environment.filters.update(figure=_figure, interval=_interval, share=lambda value: f"{100 * value:.0f} %")
+    environment.filters.update(
+        figure=_figure, interval=_interval, share=lambda value: f"{100 * value:.0f} %", percent=_percent
+    )
     notes = [note] if note else []
     if any(section["synthetic"] for section in sections):
         notes.append(

@@ -12,6 +12,7 @@ from esad.pipeline.evaluation.counted_items import evaluated_items
 from esad.pipeline.evaluation.explained import explained_sentence
 from esad.pipeline.evaluation.metrics_file import read_slides_csv, stored_metrics
 from esad.pipeline.evaluation.sentence import no_figures
+from esad.pipeline.reporting.alarms import alarm_rows
 from esad.pipeline.reporting.classes import class_rows
 from esad.pipeline.reporting.pictures import galleries, slide_maps
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
@@ -49,6 +50,7 @@ def section(path: Path) -> dict[str, Any]:
         "description": text, "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
         "galleries": galleries(folder, items if len(items) else table),
         "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."), "slides": slide_maps(folder),
+        "alarms": alarm_rows(metrics),
         "slide_rows": _slide_rows(folder, metrics), "panels": _panels(folder, run), "rows": row_heat(folder, table),
         "synthetic": "synthetic" in json.dumps(described).lower(),
         "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.exporting.model_card import write_model_card
 from esad.pipeline.runs.run_files import read_assignments
+from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.training.checkpoints import flush, keep_the_last, write_durably
