@@ -15,7 +15,7 @@ from esad.pipeline.annotating.candidate_shapes import candidate_shapes
 from esad.pipeline.annotating.heat_files import write_colours, write_scores
 from esad.pipeline.annotating.heat_raster import HeatGrid
 from esad.pipeline.annotating.qupath import TILES, write_qupath
-from esad.pipeline.annotating.scored_slides import ScoredSlide, ScoredSlides, least_percentile
+from esad.pipeline.annotating.scored_slides import ScoredSlide, ScoredSlides
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.stage.outcome import Outcome
@@ -101,14 +101,14 @@ def write_all(
     with progress("slides", len(slides.slides)) as bar:
         for source, tiles in slides:
             try:
-                rows.append(_write(out, slides.opened(source, tiles), asked, slides.normals))
+                rows.append(_write(out, slides.opened(source, tiles), asked, slides.level))
             except InputError as error:
                 refused.append((source, str(error)))
             bar.advance(note=source)
     return rows, refused
 
 
-def _write(out: Path, slide: ScoredSlide, asked: Asked, normals: int) -> dict[str, Any]:
+def _write(out: Path, slide: ScoredSlide, asked: Asked, level: float) -> dict[str, Any]:
     """A slide's files; its row of slides.parquet."""
     left, top, width, height = slide.shown
     row: dict[str, Any] = {
@@ -124,7 +124,6 @@ def _write(out: Path, slide: ScoredSlide, asked: Asked, normals: int) -> dict[st
     if "ome-tiff" in asked.formats:
         row |= _pixel("ome_tiff", write_scores(out / "ome-tiff" / f"{slide.name}.ome.tif", slide))
     if "tiff" in asked.formats:
-        level = 1 - (least_percentile(normals) if asked.least is None else asked.least)
         path = out / "tiff" / f"{slide.name}_likelihood_map.tif"  # ASAP looks for this name beside a slide
         row |= _pixel("tiff", write_colours(path, slide, level))
     return row

@@ -5,6 +5,7 @@ One file cannot serve both: OpenSlide reads neither floating-point values nor le
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +80,8 @@ def write_colours(path: Path, slide: ScoredSlide, level: float) -> HeatGrid:
     import tifffile
 
     grid, tiles = heat_of(slide, slide.whole)
-    shown = np.where(slide.suspicious, slide.tiles["percentile"].to_numpy(dtype=float), np.nan)
-    first = values_of(tiles, shown)
+    height = np.where(slide.suspicious, -np.log10(slide.rare.clip(1e-12)), np.nan)
+    first = values_of(tiles, height)
     across, down = (extent * mpp for extent, mpp in zip(grid.pixel, slide.mpp, strict=True))
 
     def write(temporary: Path) -> None:
@@ -110,17 +111,16 @@ def _per_cm(across: float, down: float, level: int) -> tuple[float, float]:
     return 1e4 / (across * 2**level), 1e4 / (down * 2**level)
 
 
-def colours(percentile: np.ndarray, level: float) -> np.ndarray:
-    """Colours of `percentile` (rows, columns): uint8 (rows, columns, 4), alpha 0 where it is NaN.
+def colours(height: np.ndarray, level: float) -> np.ndarray:
+    """Colours of `height` (rows, columns): uint8 (rows, columns, 4), alpha 0 where it is NaN.
 
-    By the logarithm of the share of normals as high, 1 - percentile: from `level`, where viridis is at FIRST, to FULL, where it
-    ends. The same percentile has the same colour on each slide.
+    `height` is -log10 of the share of normals as high: from `level`, where viridis is at FIRST, to FULL, where it ends. The same
+    share has the same colour on each slide.
     """
     from matplotlib import colormaps
 
-    rare = np.log10(np.maximum(1 - np.nan_to_num(percentile), 1e-12))
-    begins, ends = np.log10(max(level, 2 * FULL)), np.log10(FULL)
-    share = FIRST + (1 - FIRST) * np.clip((begins - rare) / (begins - ends), 0, 1)
+    begins, ends = -math.log10(max(level, 2 * FULL)), -math.log10(FULL)
+    share = FIRST + (1 - FIRST) * np.clip((np.nan_to_num(height) - begins) / (ends - begins), 0, 1)
     painted = (colormaps["viridis"](share) * 255).round().astype(np.uint8)
-    painted[~np.isfinite(percentile)] = (255, 255, 255, 0)
+    painted[~np.isfinite(height)] = (255, 255, 255, 0)
     return painted

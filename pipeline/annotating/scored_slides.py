@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
+from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.preprocessing.store.reading import read_table
 
@@ -22,6 +23,8 @@ MEASURED = ("score", "percentile", "p_value", "reconstruction", "norm", "eq9", "
 PLACES = ("x", "y", "width", "height")
 OF_SLIDES = ("source", "map", "map_step", "width", "height", "slide_mpp")
 BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", "openslide.bounds-height")
+OLDER_LEVEL = 0.01
+"""What scores of an earlier version, which do not say it, are taken to promise: see `open_scores`."""
 CROPPED = (".mrxs", ".scn", ".bif", ".czi")
 """Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where."""
 
@@ -44,6 +47,8 @@ class ScoredSlide:
     """Distance between neighbouring tiles, in level-0 pixels."""
     tiles: pd.DataFrame
     suspicious: np.ndarray
+    rare: np.ndarray
+    """Share of normals as high, float64 (N,), from 0 to 1: by this a tile is suspicious or not."""
     shown: Box
     """What QuPath shows of the slide: the whole of it, or the bounds that the file states."""
 
@@ -101,19 +106,6 @@ def shown_of(slide: Slide) -> Box:
     return (left, top, width, height) if inside and width > 0 and height > 0 else whole
 
 
-def least_percentile(normals: int) -> float:
-    """The percentile from which a tile of scores without thresholds is suspicious."""
-    return min(0.99, normals / (normals + 1))
-
-
-def suspicious_tiles(table: pd.DataFrame, least: float | None, normals: int) -> np.ndarray:
-    """Which tiles make candidates: bool (N,): from the percentile `least` on, or without it those above their threshold."""
-    if least is None and "threshold" in table:
-        return table["score"].to_numpy(dtype=float) > table["threshold"].to_numpy(dtype=float)
-    from_here = least_percentile(normals) if least is None else least
-    return table["percentile"].to_numpy(dtype=float) >= from_here
-
-
 @dataclass(frozen=True)
 class ScoredSlides:
     """All slides of a SCORES folder, or those that were asked for."""
@@ -122,14 +114,19 @@ class ScoredSlides:
     slides: pd.DataFrame
     """Rows of slides.parquet by source."""
     least: float | None
+    """Tiles from this percentile on are suspicious; None: those above their threshold."""
     archive: Archive | None
     bounded: bool
     """Whether something is written that needs to know what QuPath shows."""
 
     @property
-    def normals(self) -> int:
-        """Held-out normals that the percentiles are among."""
-        return int(self.scores.marker.get("normals", 99))
+    def level(self) -> float:
+        """The share of normal tiles that are suspicious."""
+        if self.least is not None:
+            return 1 - self.least
+        told = self.scores.marker.get("thresholds")
+        level = told.get("level") if isinstance(told, dict) else None
+        return level if isinstance(level, float) and 0 < level < 1 else OLDER_LEVEL
 
     def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """(source, its tiles), by source."""
@@ -150,9 +147,13 @@ class ScoredSlides:
                 f"{source}: QuPath shows slides of this format from their bounds on, which only the slide states. Say where it "
                 "is with --archive FOLDER."
             )
-        marked = suspicious_tiles(tiles, self.least, self.normals)
+        if self.least is None:
+            rare, marked = tiles["p_value"].to_numpy(dtype=float), suspicious(tiles)
+        else:
+            place = tiles["percentile"].to_numpy(dtype=float)
+            rare, marked = 1 - place, place >= self.least
         return ScoredSlide(
-            source, str(row["map"]), size, _mpp(row), float(row["map_step"]), tiles, marked, shown
+            source, str(row["map"]), size, _mpp(row), float(row["map_step"]), tiles, marked, rare, shown
         )  # fmt: skip
 
 
