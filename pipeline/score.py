@@ -121,7 +121,7 @@ def _score(
         elif not kept:
             scored = score_shards(opened, crew)
             if crew.first:
-                begin_scores(folder, store, scores_table(opened, scored, sets), marker)
+                begin_scores(folder, store, scores_table(opened, scored, sets), marker, sets)
         crew.meet()  # the others read what the first wrote
         (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
         said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"

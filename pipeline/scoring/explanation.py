@@ -15,7 +15,15 @@ import pandas as pd
 from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.batches import each_batch
-from esad.pipeline.scoring.heat import BATCH, BATCH_ON_CPU, HEAT_QUANTILE, HOT, KINDS, HeatMaps
+from esad.pipeline.scoring.heat import (
+    BATCH,
+    BATCH_ON_CPU,
+    FIRST_QUANTILE,
+    HEAT_QUANTILE,
+    HOT,
+    KINDS,
+    HeatMaps,
+)
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.scores import score_weights
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work, digest_of
@@ -141,12 +149,14 @@ def run_scale(run: Run, kind: str) -> dict[str, float] | None:
 
 
 def _colour_scales(run: Run, maps: HeatMaps) -> dict[str, tuple[float, float]]:
-    """From 0 to a high quantile of reference normals, for each kind of map; EsadError where RUN/heat.json lacks one.
+    """Between two high quantiles of reference normals' pixels, for each kind of map; EsadError where RUN/heat.json lacks one.
 
     Runs of forests and of searches that are older than their contributions lack these alone: so do their overlays.
     """
     scales = {
-        name: (0.0, values[HEAT_QUANTILE]) for name, values in run.scales.items() if HEAT_QUANTILE in values
+        name: (values[FIRST_QUANTILE], values[HEAT_QUANTILE])
+        for name, values in run.scales.items()
+        if FIRST_QUANTILE in values and HEAT_QUANTILE in values
     }
     if maps.method.has_gradient and KINDS[0] not in scales:
         path = run.root / "heat.json"

@@ -27,8 +27,8 @@ MOST_AVERAGED = 2048
 MOST_REFERENCES, PERMUTED_REFERENCES = 128, 32
 """Normal items that the colour scales are measured on: each costs as much as an overlay, by permutations many scores."""
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-HEAT_QUANTILE = "0.999"
-"""The quantile of normal items at which a colour scale goes over to decades."""
+FIRST_QUANTILE, HEAT_QUANTILE = "0.99", "0.999"
+"""The quantiles of normal items' pixels at which colours begin, and at which they go over to decades."""
 HOT = ("hot_x", "hot_y", "error_x", "error_y")
 """Columns of the scores table: the peak of the contributions, and of the error, in pixels of the stored item."""
 KINDS = ("contribution", "pixel_error")

@@ -19,8 +19,8 @@ FOOT = 44
 HEAT_SIGMA = 2.0
 ORDINARY_COLOURS, HEADROOM = 0.6, 30.0
 """Share of an overlay's colours for what normal items reach, and how many times that the last colour is."""
-ORDINARY = 10
-"""A slide heat map is dark where one normal tile in so many, or more, is as high."""
+FIRST_COLOUR = 0.25
+"""Share of the colours that heat begins with, so that its edge is seen; below, nothing is painted."""
 OUTLINE = (0, 200, 120)
 
 
@@ -58,6 +58,24 @@ def with_headroom(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     return np.where(share <= 1, ORDINARY_COLOURS * share, ORDINARY_COLOURS + (1 - ORDINARY_COLOURS) * beyond)
 
 
+def heat_share(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """Values as shares of a heat's colours, NaN where nothing is painted: at most at the lower end of `scale`.
+
+    From FIRST_COLOUR there to ORDINARY_COLOURS at its upper end, then by decades to 1 at HEADROOM times that distance.
+    """
+    share = with_headroom(values, scale)
+    ordinary = FIRST_COLOUR + (1 - FIRST_COLOUR / ORDINARY_COLOURS) * share
+    coloured = np.where(share <= ORDINARY_COLOURS, ordinary, share).clip(0, 1)
+    return np.where(values > scale[0], coloured, np.nan)
+
+
+def painted(picture: np.ndarray, share: np.ndarray, strength: float = 0.55) -> np.ndarray:
+    """`picture` (H, W, 3) with the colours of `share` (H, W) laid over it where that is no NaN: uint8 (H, W, 3)."""
+    colours = heat_colours(np.nan_to_num(share), (0, 1)).astype(float)
+    mixed = (1 - strength) * picture + strength * colours
+    return np.where(np.isnan(share)[..., None], picture, mixed).round().astype(np.uint8)
+
+
 def _enlarged(picture: np.ndarray) -> np.ndarray:
     factor = max(1, PANEL // max(picture.shape[:2]))
     return picture.repeat(factor, 0).repeat(factor, 1)
@@ -69,7 +87,7 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Heat:
-    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind (`with_headroom`)."""
+    """A smoothed map (H, W) and the (low, high) of the run's one colour scale for maps of its kind (`heat_share`)."""
 
     values: np.ndarray
     scale: tuple[float, float]
@@ -80,7 +98,7 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequ
     """Input, reconstruction (if any) and each heat map side by side: uint8 (h, (2 + n) w + gaps, 3).
 
     `image` uint8 (H, W, C), `reconstruction` float (H, W, C) in [0, 1]. A scale is shared by the whole run and never
-    stretched to one image. Heat is laid over the grey image, half and half.
+    stretched to one image. Heat is laid over the grey image, which alone is seen where normal items reach as much.
     """
     grey = _rgb(image).mean(-1, keepdims=True).repeat(3, -1)
     panels = [_enlarged(_rgb(image))]
@@ -88,8 +106,7 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray | None, heats: Sequ
         output = (np.clip(_rgb(reconstruction), 0, 1) * 255).round().astype(np.uint8)
         panels.append(_enlarged(output))
     for heat in heats:
-        painted = 0.5 * grey + 0.5 * heat_colours(with_headroom(heat.values, heat.scale), (0, 1))
-        panels.append(_enlarged(painted.round().astype(np.uint8)))
+        panels.append(_enlarged(painted(grey, heat_share(heat.values, heat.scale))))
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     parts = [part for panel in panels for part in (panel, gap)]
     return np.concatenate(parts[:-1], axis=1)
@@ -106,17 +123,18 @@ def strip_foot(width: int, titles: tuple[str, ...], heats: int) -> np.ndarray:
     whole = len(titles) * (width + GAP) - GAP
     foot = Image.new("RGB", (whole, FOOT), "white")
     pen, font, small = ImageDraw.Draw(foot), ImageFont.load_default(13), ImageFont.load_default(11)
-    colours = heat_colours(np.linspace(0, 1, width)[None], (0, 1)).astype(float) / 2
-    ramp = np.concatenate([colours.repeat(5, 0), (colours + 127.5).repeat(5, 0)]).round().astype(np.uint8)
+    shares = np.linspace(FIRST_COLOUR, 1, width)[None].repeat(5, 0)
+    ramp = np.concatenate([painted(np.full((5, width, 3), grey), shares) for grey in (0, 255)])
+    edge = (ORDINARY_COLOURS - FIRST_COLOUR) / (1 - FIRST_COLOUR)
     for number, title in enumerate(titles):
         left = number * (width + GAP)
         pen.text((left, 1), title, fill="black", font=font)
         if number < len(titles) - heats:
             continue
         foot.paste(Image.fromarray(ramp), (left, 19))
-        pen.text((left, 31), "0", fill="black", font=small)
+        pen.text((left, 31), "1 in 100", fill="black", font=small)
         pen.text(
-            (left + ORDINARY_COLOURS * width, 31),
+            (left + edge * width, 31),
             "1 in 1,000 normal pixels",
             fill="black",
             font=small,
@@ -176,45 +194,44 @@ class StripWriter:
             self._pool.shutdown(cancel_futures=True)
 
 
-def rarity(percentile: np.ndarray) -> np.ndarray:
-    """log10 of N where one normal item in N is at least as high as an item of `percentile` in [0, 1)."""
-    return -np.log10(1 - np.asarray(percentile, dtype=float))
-
-
-def rarity_scale(normals: int) -> tuple[float, float]:
-    """Ends of a slide heat map's colours, as `rarity`: one in ORDINARY, and above all of `normals` references.
-
-    Where these are too few to tell rarer tiles than one in ORDINARY, the colours begin with the most ordinary tile.
-    """
-    high = math.log10(normals + 1)
-    return (math.log10(ORDINARY) if normals >= 2 * ORDINARY else 0.0), high
+def rarity(p: np.ndarray) -> np.ndarray:
+    """log10 of N where one normal item in N is at least as high as an item of p-value `p` in (0, 1]."""
+    return -np.log10(np.asarray(p, dtype=float))
 
 
 def slide_heat_map(
     thumbnail: np.ndarray,
     boxes: np.ndarray,
-    percentile: np.ndarray,
+    p: np.ndarray,
     downsample: float,
-    normals: int,
+    ends: tuple[float, float],
     outlines: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """The thumbnail with each tile tinted by how rare its score is among normals, and a colour bar at the right.
+    """The thumbnail with each tile above its threshold tinted by how rare its score is among normals, and a colour bar at the right.
 
-    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `percentile` (N,) in [0, 1), among
-    `normals` reference normals; `downsample` level-0 pixels a thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0
-    pixels, drawn as lines. Overlapping tiles show the highest value. Returns uint8 (h, w + GAP + bar + text, 3).
+    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `p` (N,) p-values, NaN or above `ends[0]`
+    where a tile is not painted; `ends` the p-value at the threshold and the lowest that there can be; `downsample` level-0 pixels a
+    thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
+    Returns uint8 (h, w + GAP + bar + text, 3).
     """
-    heat, scale = np.full(thumbnail.shape[:2], -1.0), rarity_scale(normals)
+    heat, scale = np.full(thumbnail.shape[:2], -1.0), (float(rarity(ends[0])), float(rarity(ends[1])))
     corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
-    for (left, top, right, bottom), value in zip(corners.clip(min=0), rarity(percentile), strict=True):
+    alarms = np.flatnonzero(p <= ends[0] * (1 + 1e-6))
+    for (left, top, right, bottom), value in zip(corners[alarms].clip(min=0), rarity(p[alarms]), strict=True):
         area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
         np.maximum(area, value, out=area)
-    colours = heat_colours(heat, scale).astype(float)
-    painted = np.where(heat[..., None] >= 0, 0.45 * thumbnail + 0.55 * colours, thumbnail)
-    picture = painted.round().astype(np.uint8)
+    picture = painted(thumbnail, np.where(heat >= 0, _rarity_share(heat, scale), np.nan))
     if outlines:
         picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
     return np.concatenate([picture, _rarity_bar(len(thumbnail), thumbnail.shape[1], scale)], axis=1)
+
+
+def _rarity_share(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """Shares of the colours, from FIRST_COLOUR at the threshold to 1 at the rarest; all of them 1 where these are one."""
+    low, high = scale
+    if high - low < 1e-9:
+        return np.ones_like(values)
+    return FIRST_COLOUR + (1 - FIRST_COLOUR) * ((values - low) / (high - low)).clip(0, 1)
 
 
 def _with_outlines(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
@@ -234,15 +251,17 @@ def _rarity_bar(height: int, width: int, scale: tuple[float, float]) -> np.ndarr
 
     low, high = scale
     thick, size = max(12, width // 40), max(11, width // 50)
-    ramp = np.linspace(high, low, height)[:, None].repeat(thick, 1)
+    shares = _rarity_share(np.linspace(high, low, height)[:, None].repeat(thick, 1), scale)
     gap = np.full((height, GAP, 3), 255, np.uint8)
-    text = Image.new("RGB", (7 * size, height), "white")
+    text = Image.new("RGB", (9 * size, height), "white")
     pen, font = ImageDraw.Draw(text), ImageFont.load_default(size)
-    marks = ((1, high, "la"), (height // 2, (low + high) / 2, "lm"), (height - 2, low, "ld"))
-    for y, value, anchor in marks:
-        said = f"1 in {10**value:.0f}" + ("\nnormal tiles\nis as high" if value == high else "")
-        if value == high:
-            pen.multiline_text((4, y), said, fill="black", font=font, anchor=anchor)
-        else:
-            pen.text((4, y), said, fill="black", font=font, anchor=anchor)
-    return np.concatenate([gap, heat_colours(ramp, scale), np.asarray(text)], axis=1)
+    top = f"1 in {10**high:.0f}\nnormal tiles\nis as high"
+    pen.multiline_text((4, 1), top, fill="black", font=font, anchor="la")
+    if high - low > 0.3:
+        pen.text(
+            (4, height // 2), f"1 in {10 ** ((low + high) / 2):.0f}", fill="black", font=font, anchor="lm"
+        )
+    pen.multiline_text(
+        (4, height - 2), f"threshold:\n1 in {10**low:.0f}", fill="black", font=font, anchor="ld"
+    )
+    return np.concatenate([gap, heat_colours(shares, (0, 1)), np.asarray(text)], axis=1)

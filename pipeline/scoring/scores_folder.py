@@ -30,7 +30,7 @@ from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
-from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
+from esad.pipeline.thresholds.reference_sets import LEVEL, ReferenceSets, Rule
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentil
 """Columns of the scores table that figures of slides are made of, beside tumour_fraction where it is known."""
 
 
-def write_tables(folder: Path, store: Store, parts: Iterable[pd.DataFrame], normals: int) -> None:
-    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to.
+def write_tables(
+    folder: Path, store: Store, parts: Iterable[pd.DataFrame], normals: int, level: float = LEVEL
+) -> None:
+    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to, and the
+    thresholds promise `level`.
 
     The `parts` of the scores table become row groups.
     """
@@ -56,7 +59,7 @@ def write_tables(folder: Path, store: Store, parts: Iterable[pd.DataFrame], norm
     _write_scores(path, parts)
     if store.kind == "tiles":
         table = read_table(path, SCORE_AGAIN, OF_SLIDES, ("tumour_fraction",)).astype({"source": "category"})
-        places = write_slide_maps(store, table, folder / "slides", normals)
+        places = write_slide_maps(store, table, folder / "slides", normals, level)
         slides = slide_scores(table).merge(places, on="source", how="left")
         write_table(folder / "slides.parquet", slides)
         write_table(folder / "candidates.parquet", candidates(table))
@@ -80,7 +83,7 @@ def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
     parts = (table.iloc[start : start + PART] for start in range(0, len(table), PART))
-    write_tables(folder, store, parts, len(run.normals))
+    write_tables(folder, store, parts, sets.most, sets.rule.level)
     return True
 
 
@@ -196,13 +199,15 @@ def told_of_labels(folder: Path, run: Run, store: Store, sets: ReferenceSets) ->
     return "Left alone (finished before)"
 
 
-def begin_scores(folder: Path, store: Store, parts: Iterable[pd.DataFrame], marker: dict[str, Any]) -> None:
+def begin_scores(
+    folder: Path, store: Store, parts: Iterable[pd.DataFrame], marker: dict[str, Any], sets: ReferenceSets
+) -> None:
     """Write the tables, scores.parquet of its `parts`, and mark the folder as begun: what later stages made of other scores is void."""
     from esad.preprocessing.store.store import write_json
 
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    write_tables(folder, store, parts, marker["normals"])
+    write_tables(folder, store, parts, sets.most, sets.rule.level)
     write_json(folder / BEGUN, _begun(marker))
 
 

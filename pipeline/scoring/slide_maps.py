@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.thresholds.conformal import level_reached
+from esad.pipeline.thresholds.reference_sets import LEVEL
+
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
@@ -56,10 +59,12 @@ def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float)
     return SlideMap(grid, float(x), float(y), float(step), float(tile))
 
 
-def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: int) -> pd.DataFrame:
-    """Write NAME.npy (the map of the scores) and NAME.png (that of the percentiles, on the thumbnail) of each slide.
+def write_slide_maps(
+    store: Store, table: pd.DataFrame, folder: Path, normals: int, level: float = LEVEL
+) -> pd.DataFrame:
+    """Write NAME.npy (the map of the scores) and NAME.png (that of the p-values, on the thumbnail) of each slide.
 
-    `normals` is how many reference normals the percentiles are among: the end of the colours.
+    Colours begin at the threshold, which promises `level`, and end at what none of `normals` reference scores reaches.
 
     Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, the frame's COLUMNS, and `whole`: all its tissue was tiled, not tiles of a
     list or a protocol. A slide without thumbnail has the array only.
@@ -73,14 +78,16 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: i
     names = slide_names(store.sources["source"].astype(str))
     slides = store.sources.set_index("source")
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
+    ends = (level_reached(level, normals), 1 / (normals + 1))
     rows = []
-    needed = ["source", "x", "y", "score", "percentile"]
+    needed = ["source", "x", "y", "score", "p_value"]
     for source, tiles in table[needed].groupby("source", sort=True):
         slide, name = slides.loc[source], names[str(source)]
         corners = tiles[["x", "y"]].to_numpy()
         step, tile = _grid(slide, store.settings)
-        scores, percentile = (
-            slide_map(corners, tiles[column].to_numpy(), step, tile) for column in ("score", "percentile")
+        scores, rare = (
+            slide_map(corners, values, step, tile)
+            for values in (tiles["score"].to_numpy(), -tiles["p_value"].fillna(1).to_numpy(dtype=float))
         )
         write_array(folder / f"{name}.npy", scores.values)
         rows.append(
@@ -98,7 +105,7 @@ def write_slide_maps(store: Store, table: pd.DataFrame, folder: Path, normals: i
         )
         thumbnail = _thumbnail(store, slide)
         if thumbnail is not None:
-            picture = _picture(thumbnail, percentile, float(slide["width"]), normals)
+            picture = _picture(thumbnail, rare, float(slide["width"]), ends)
             write_atomically(folder / f"{name}.png", Image.fromarray(picture).save)
     columns = ["source", *PLACE, *SLIDE, *COLUMNS, "whole"]
     return pd.DataFrame(rows, columns=columns).astype(
@@ -123,11 +130,14 @@ def _thumbnail(store: Store, slide: pd.Series) -> np.ndarray | None:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def _picture(thumbnail: np.ndarray, percentile: SlideMap, slide_width: float, normals: int) -> np.ndarray:
+def _picture(
+    thumbnail: np.ndarray, rare: SlideMap, slide_width: float, ends: tuple[float, float]
+) -> np.ndarray:
+    """`rare` has p-values with a minus, so that of overlapping tiles the rarest is kept."""
     from esad.pipeline.scoring.overlays import slide_heat_map
 
-    boxes, values = percentile.boxes()
-    return slide_heat_map(thumbnail, boxes, values, slide_width / thumbnail.shape[1], normals)
+    boxes, values = rare.boxes()
+    return slide_heat_map(thumbnail, boxes, -values, slide_width / thumbnail.shape[1], ends)
 
 
 def slide_names(sources: Iterable[str]) -> dict[str, str]:

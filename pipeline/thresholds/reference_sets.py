@@ -20,6 +20,8 @@ from esad.pipeline.thresholds.conformal import (
 if TYPE_CHECKING:
     import pandas as pd
 
+LEVEL = 0.01
+"""The promised false-alarm rate, where none is asked for."""
 BY = ("view", "site", "source")
 """Columns of a manifest that reference sets may be formed by."""
 OF_NORMALS = ("group", *BY)
@@ -30,7 +32,7 @@ OF_NORMALS = ("group", *BY)
 class Rule:
     """How thresholds are set: the promised false-alarm rate `level`, `by` a column of BY or None, one score `per_group` or each."""
 
-    level: float = 0.01
+    level: float = LEVEL
     by: str | None = None
     per_group: bool = False
 
@@ -112,6 +114,11 @@ class ReferenceSets:
             **asdict(self.rule), "fewest_normals": fewest_normals(level), "groups": self.groups, "held_out": self.held_out,
             "sets": sets,
         }  # fmt: skip
+
+    @property
+    def most(self) -> int:
+        """Reference scores of the largest set."""
+        return max(map(len, self.scores.values()))
 
     def promise(self) -> str:
         """`1 % of normals, promised by 250 held out`, for the middle of a sentence."""

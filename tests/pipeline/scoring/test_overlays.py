@@ -9,23 +9,23 @@ import pytest
 from PIL import Image
 
 from esad.pipeline.scoring.overlays import (
+    FIRST_COLOUR,
     FOOT,
     GAP,
     HEADROOM,
     Heat,
     StripWriter,
     heat_colours,
+    heat_share,
     heat_strip,
     hot_point,
     rarity,
-    rarity_scale,
     slide_heat_map,
     smooth,
     strip_foot,
     with_headroom,
     write_strip,
 )
-from esad.pipeline.scoring.scores import highest_percentile
 from tests import ROOT
 
 BLACK, ZERO = np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32, 1))
@@ -60,16 +60,17 @@ def test_a_strip_is_enlarged_panels(side, channels, panel, tmp_path):
 
 
 def test_the_foot_names_the_panels_and_shows_the_colours_that_the_heat_has():
-    """Of a black picture whose heat runs from 0 to the last colour, and of a white one."""
+    """Of a black picture whose heat runs from the threshold to the last colour, and of a white one."""
     foot = strip_foot(256, ("input", "contribution (permutations)"), 1)
     assert foot.shape == (FOOT, 2 * 256 + GAP, 3)
     assert (foot[:16, :256] < 128).any()  # a title
     assert (foot[19:, :256] == 255).all()  # no colours under what is no heat
-    share = np.linspace(0, 1, 256)
-    values = np.where(share <= 0.6, share / 0.6, HEADROOM ** ((share - 0.6) / 0.4))[None].repeat(256, 0)
+    share = np.linspace(FIRST_COLOUR, 1, 256)
+    ordinary = 0.01 + (share - FIRST_COLOUR) / (0.6 - FIRST_COLOUR)
+    values = np.where(share <= 0.6, ordinary, 0.01 + HEADROOM ** ((share - 0.6) / 0.4))[None].repeat(256, 0)
     for level, line in ((0, 20), (255, 27)):
         image = np.full((256, 256, 1), level, np.uint8)
-        panel = heat_strip(image, None, [Heat(values, (0.0, 1.0))])[0, 256 + GAP :]
+        panel = heat_strip(image, None, [Heat(values, (0.009, 1.01))])[0, 256 + GAP :]
         assert np.abs(panel.astype(int) - foot[line, 256 + GAP :]).max() <= 2
 
 
@@ -90,8 +91,12 @@ def test_maps_are_smoothed_each_by_itself():
 def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
     thumbnail = np.full((100, 120, 3), 200, np.uint8)
     boxes = np.array([[0, 0, 400, 400], [200, 200, 400, 400]], float)
-    picture = slide_heat_map(thumbnail, boxes, np.array([0.5, 99 / 100]), 10.0, 99)
-    low, high = (np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0, 1))[0, 0]) for v in (0, 1))
+    boxes = np.vstack([boxes, [[700, 0, 200, 200]]])
+    picture = slide_heat_map(thumbnail, boxes, np.array([0.1, 0.01, 0.11]), 10.0, (0.1, 0.01))
+    low, high = (
+        np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0, 1))[0, 0]) for v in (FIRST_COLOUR, 1)
+    )
+    assert (picture[5, 75] == 200).all()  # below the threshold
     assert (picture[10, 10] == low).all()
     assert (picture[30, 30] == high).all()
     assert (picture[80, 80] == 200).all()
@@ -109,32 +114,45 @@ def test_panels_are_linear_to_what_normals_reach_then_by_decades():
 
 
 def test_the_colours_are_those_that_the_report_names():
-    """From black to bright yellow; orange-red is what one in a thousand pixels of normal items reaches."""
+    """From purple to bright yellow; orange-red is what one in a thousand pixels of normal items reaches."""
     template = (ROOT / "pipeline" / "reporting" / "templates" / "report.html.j2").read_text()
     assert (
-        "black to bright yellow: orange-red is what one in a thousand pixels of normal items reaches"
+        "purple to bright yellow: purple begins at what one in a hundred pixels of normal items reaches, orange-red"
         in template
     )
-    values = np.array([[0.0, 1.0, HEADROOM]])
-    black, middle, yellow = heat_colours(with_headroom(values, (0, 1)), (0, 1))[0].astype(int)
-    assert black.max() < 8
-    hue = [colorsys.rgb_to_hsv(*(colour / 255)) for colour in (middle, yellow)]
-    assert 5 < 360 * hue[0][0] < 25
-    assert 45 < 360 * hue[1][0] < 70
-    assert hue[1][2] > 0.95
+    shares = heat_share(np.array([[1.0, 1.0001, 2.0, 1 + HEADROOM]]), (1.0, 2.0))
+    assert np.isnan(shares[0, 0])
+    purple, middle, yellow = heat_colours(shares[:, 1:], (0, 1))[0].astype(int)
+    hue = [colorsys.rgb_to_hsv(*(colour / 255)) for colour in (purple, middle, yellow)]
+    assert 270 < 360 * hue[0][0] < 310
+    assert 5 < 360 * hue[1][0] < 25
+    assert 45 < 360 * hue[2][0] < 70
+    assert hue[2][2] > 0.95
 
 
-def test_colours_go_from_one_normal_tile_in_ten_to_none_of_them():
-    assert rarity(np.array([0.0, 0.9, 0.99])) == pytest.approx([0, 1, 2])
-    assert rarity_scale(99) == pytest.approx((1, 2))
-    assert rarity_scale(3) == pytest.approx((0, np.log10(4)))  # too few for one in ten: all that they tell
-    assert rarity(np.array([highest_percentile(99)]))[0] == pytest.approx(rarity_scale(99)[1])
+def test_heat_begins_at_its_scale_and_what_normals_reach_is_not_painted():
+    values = np.array([[-1.0, 0.0, 1.0, 1.5, 2.0, 1 + np.sqrt(HEADROOM), 1 + HEADROOM, 500.0]])
+    share = heat_share(values, (1.0, 2.0))[0]
+    assert np.isnan(share[:3]).all()
+    assert share[3:] == pytest.approx([(FIRST_COLOUR + 0.6) / 2, 0.6, 0.8, 1, 1])
+    image = np.full((1, 8, 1), 100, np.uint8)
+    panel = heat_strip(image, None, [Heat(values, (1.0, 2.0))])[0, 256 + GAP :: 32]
+    assert (panel[:3] == 100).all()
+    assert (panel[3:] != 100).any(1).all()
+
+
+def test_with_too_few_normals_for_the_level_all_alarms_have_the_last_colour():
+    thumbnail = np.full((40, 40, 3), 200, np.uint8)
+    picture = slide_heat_map(thumbnail, np.array([[0, 0, 100, 100.0]]), np.array([0.25]), 10.0, (0.25, 0.25))
+    last = np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[1.0]]), (0, 1))[0, 0])
+    assert (picture[5, 5] == last).all()
+    assert rarity(np.array([1.0, 0.1, 0.01])) == pytest.approx([0, 1, 2])
 
 
 def test_outlines_are_drawn_in_level_0_pixels():
     thumbnail = np.full((100, 100, 3), 200, np.uint8)
     square = np.array([[200, 200], [600, 200], [600, 600], [200, 600]], float)
-    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, 99, [square])
+    picture = slide_heat_map(thumbnail, np.empty((0, 4)), np.empty(0), 10.0, (0.01, 0.01), [square])
     assert (picture[40, 20] != 200).any()
     assert (picture[40, 40] == 200).all()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esad.pipeline.scoring.slide_maps import slide_map, write_slide_maps
+from esad.pipeline.thresholds.conformal import p_values, rate_bounds, threshold
 from esad.preprocessing.slides.tiling import tile_grid
 
 
@@ -68,7 +69,7 @@ def tiles_of(corners, scores):
     table = pd.DataFrame(np.asarray(corners), columns=["x", "y"]).assign(
         source="a/s.svs", width=100, height=100
     )
-    return table.assign(score=scores, percentile=np.linspace(0.5, 0.99, len(table)))
+    return table.assign(score=scores, p_value=np.linspace(0.5, 0.01, len(table)))
 
 
 def test_arrays_and_pictures_of_a_store(tmp_path):
@@ -85,8 +86,25 @@ def test_arrays_and_pictures_of_a_store(tmp_path):
     picture = np.asarray(Image.open(tmp_path / "slides" / "a__s.png"))[:, :128]
     tinted = (picture != 255).any(2)
     expected = np.zeros((64, 128), bool)
-    expected[20:30, 10:30] = expected[30:40, 40:50] = True
+    expected[20:30, 20:30] = True  # the others lie below the threshold
     assert np.array_equal(tinted, expected)
+
+
+def test_slides_of_normals_stay_dark(tmp_path):
+    """Painted is at most the promised share of normal tiles, whatever their scores are like."""
+    numbers = np.random.default_rng(0)
+    reference, new = numbers.gamma(2, size=499), numbers.gamma(2, size=800)
+    store = fake_store(tmp_path / "store")
+    rows, columns = np.divmod(np.arange(64 * 128 // 100), 12)
+    painted, boxes = [], np.column_stack([100 * columns, 100 * rows])[:72]
+    for start in range(0, 720, 72):
+        scores = new[start : start + 72]
+        table = tiles_of(boxes, scores).assign(p_value=p_values(scores, reference))
+        write_slide_maps(store, table, tmp_path / "slides", 499, 0.05)
+        picture = np.asarray(Image.open(tmp_path / "slides" / "a__s.png"))[:60, :120]
+        painted.append((picture != 255).any(2).mean())
+    assert np.mean(painted) == pytest.approx((new[:720] > threshold(reference, 0.05)).mean())
+    assert np.mean(painted) < rate_bounds(499, 0.05)[1] + 0.02
 
 
 def test_listed_tiles_are_not_whole_slides(tmp_path):
