@@ -87,11 +87,6 @@ def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.Data
     return table[[*first, *(name for name in table if name not in first)]]
 
 
-def highest_percentile(normals: int) -> float:
-    """The percentile of a score above all of `normals` reference normals."""
-    return normals / (normals + 1)
-
-
 def above_normals(percentile: float, normals: str = "normals") -> str:
     """`above 99.4 % of normals`: rounded down, so that it is never more than the percentile says."""
     return f"above {math.floor(1000 * percentile + 1e-9) / 10:g} % of {normals}"

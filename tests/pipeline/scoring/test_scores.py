@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esad.pipeline.scoring.scores import above_normals, final_scores, highest_percentile
+from esad.pipeline.scoring.scores import above_normals, final_scores
 
 
 def table(scores) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def test_the_percentile_is_that_of_a_finite_sample_and_never_one():
     found = final_scores(table([-1, 4, 4.5, 100]), normals, "eq9")["percentile"]
     at_least_as_high = np.array([9, 5, 4, 0])
     assert found.to_numpy() == pytest.approx(1 - (1 + at_least_as_high) / (1 + 9))
-    assert found.max() == highest_percentile(9) == 0.9
+    assert found.max() == 0.9
 
 
 def test_a_new_normal_item_is_above_a_percentile_no_more_often_than_it_says():
@@ -35,5 +35,5 @@ def test_a_new_normal_item_is_above_a_percentile_no_more_often_than_it_says():
 
 def test_words_round_down():
     assert above_normals(0.9999) == "above 99.9 % of normals"
-    assert above_normals(highest_percentile(4)) == "above 80 % of normals"
+    assert above_normals(0.8) == "above 80 % of normals"
     assert above_normals(0.999) == "above 99.9 % of normals"
