@@ -39,11 +39,14 @@ class HeatGrid:
 
 
 def heat_grid(box: Box, side: float) -> HeatGrid:
-    """The grid over `box` with at least PIXELS_A_TILE pixels in `side` (level-0 pixels), fewer where it would be MOST_PIXELS."""
+    """The grid over `box` with at least PIXELS_A_TILE pixels in `side` (level-0 pixels).
+
+    Fewer where a pixel would be smaller than the slide's, or the grid have more than MOST_PIXELS; always one.
+    """
     _, _, width, height = box
     pixel = max(1.0, side / PIXELS_A_TILE)
     while (width / pixel) * (height / pixel) > MOST_PIXELS and pixel < side:
-        pixel *= 2
+        pixel = min(2 * pixel, side)
     levels = 1
     while (
         max(width, height) / pixel > SMALLEST_LEVEL * 2 ** (levels - 1)
