@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from esad.pipeline import run
+from esad.pipeline import run, view
 from esad.pipeline.cli import doctor
 from esad.pipeline.stage.command import call as call_command
 from esad.pipeline.stage.command import leave
@@ -24,7 +24,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-COMMANDS: dict[str, Callable[..., Outcome]] = {**run.STAGES, "run": run.command, "doctor": doctor.command}
+COMMANDS: dict[str, Callable[..., Outcome]] = {
+    **run.STAGES, "view": view.command, "run": run.command, "doctor": doctor.command,
+}  # fmt: skip
+"""`view` ends when a person ends it, so that it is no step of a workflow."""
 for _name, _command in COMMANDS.items():
     app.command(name=_name)(_command)
 
