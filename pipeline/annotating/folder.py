@@ -101,14 +101,14 @@ def write_all(
     with progress("slides", len(slides.slides)) as bar:
         for source, tiles in slides:
             try:
-                rows.append(_write(out, slides.opened(source, tiles), asked, slides.level))
+                rows.append(_write(out, slides.opened(source, tiles), asked, slides.ends))
             except InputError as error:
                 refused.append((source, str(error)))
             bar.advance(note=source)
     return rows, refused
 
 
-def _write(out: Path, slide: ScoredSlide, asked: Asked, level: float) -> dict[str, Any]:
+def _write(out: Path, slide: ScoredSlide, asked: Asked, ends: tuple[float, float]) -> dict[str, Any]:
     """A slide's files; its row of slides.parquet."""
     left, top, width, height = slide.shown
     row: dict[str, Any] = {
@@ -125,7 +125,7 @@ def _write(out: Path, slide: ScoredSlide, asked: Asked, level: float) -> dict[st
         row |= _pixel("ome_tiff", write_scores(out / "ome-tiff" / f"{slide.name}.ome.tif", slide))
     if "tiff" in asked.formats:
         path = out / "tiff" / f"{slide.name}_likelihood_map.tif"  # ASAP looks for this name beside a slide
-        row |= _pixel("tiff", write_colours(path, slide, level))
+        row |= _pixel("tiff", write_colours(path, slide, ends))
     return row
 
 

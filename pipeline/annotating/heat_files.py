@@ -19,10 +19,9 @@ from esad.preprocessing.store.writing import write_atomically
 
 TILE = (256, 256)
 CHANNELS = ("score", "percentile")
-FULL = 0.001
-"""One normal tile in so many is as high where colours end."""
 FIRST = 0.4
 """Where colours begin on viridis: teal to yellow, which stained tissue has not; its dark end looks like haematoxylin."""
+SAME = 1e-9
 HEATS = uuid.uuid5(uuid.NAMESPACE_OID, "esad heat")
 
 
@@ -71,11 +70,10 @@ def write_scores(path: Path, slide: ScoredSlide) -> HeatGrid:
     return grid
 
 
-def write_colours(path: Path, slide: ScoredSlide, level: float) -> HeatGrid:
+def write_colours(path: Path, slide: ScoredSlide, ends: tuple[float, float]) -> HeatGrid:
     """Write the suspicious tiles' colours as a pyramidal TIFF over the whole of level 0; its grid.
 
-    uint8 red, green, blue, alpha; transparent where no suspicious tile is. `level` is the share of normal tiles as high as the
-    threshold, where colours begin (`colours`).
+    uint8 red, green, blue, alpha; transparent where no suspicious tile is. `ends` are those of `colours`.
     """
     import tifffile
 
@@ -88,7 +86,7 @@ def write_colours(path: Path, slide: ScoredSlide, level: float) -> HeatGrid:
         with tifffile.TiffWriter(temporary, bigtiff=True) as file:
             for number, heat in enumerate(_levels(first[None], grid.levels)):
                 file.write(
-                    colours(heat[0], level), tile=TILE, compression="deflate", photometric="rgb", extrasamples=["unassalpha"],
+                    colours(heat[0], ends), tile=TILE, compression="deflate", photometric="rgb", extrasamples=["unassalpha"],
                     subfiletype=int(number > 0), metadata=None, software="esad", resolutionunit="CENTIMETER", maxworkers=1,
                     resolution=_per_cm(across, down, number),
                 )  # fmt: skip
@@ -111,16 +109,17 @@ def _per_cm(across: float, down: float, level: int) -> tuple[float, float]:
     return 1e4 / (across * 2**level), 1e4 / (down * 2**level)
 
 
-def colours(height: np.ndarray, level: float) -> np.ndarray:
+def colours(height: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     """Colours of `height` (rows, columns): uint8 (rows, columns, 4), alpha 0 where it is NaN.
 
-    `height` is -log10 of the share of normals as high: from `level`, where viridis is at FIRST, to FULL, where it ends. The same
-    share has the same colour on each slide.
+    `height` is -log10 of the share of normals as high: from `ends[0]`, where viridis is at FIRST, to `ends[1]`, where it ends. The
+    same share has the same colour on each slide of a run. Where both ends are one, there is one colour, the last.
     """
     from matplotlib import colormaps
 
-    begins, ends = -math.log10(max(level, 2 * FULL)), -math.log10(FULL)
-    share = FIRST + (1 - FIRST) * np.clip((np.nan_to_num(height) - begins) / (ends - begins), 0, 1)
+    low, high = (-math.log10(end) for end in ends)
+    place = (np.nan_to_num(height) - low) / (high - low) if high - low > SAME else np.ones_like(height)
+    share = FIRST + (1 - FIRST) * np.clip(place, 0, 1)
     painted = (colormaps["viridis"](share) * 255).round().astype(np.uint8)
     painted[~np.isfinite(height)] = (255, 255, 255, 0)
     return painted

@@ -13,6 +13,8 @@ import pandas as pd
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
 from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
+from esad.pipeline.thresholds.conformal import level_reached
+from esad.pipeline.thresholds.reference_sets import LEVEL
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ MEASURED = ("score", "percentile", "p_value", "reconstruction", "norm", "eq9", "
 PLACES = ("x", "y", "width", "height")
 OF_SLIDES = ("source", "map", "map_step", "width", "height", "slide_mpp")
 BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", "openslide.bounds-height")
-OLDER_LEVEL = 0.01
-"""What scores of an earlier version, which do not say it, are taken to promise: see `open_scores`."""
+OLDER_NORMALS = 99
+"""How many held-out normals scores of an earlier version, which do not say it, are taken to be among."""
 CROPPED = (".mrxs", ".scn", ".bif", ".czi")
 """Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where."""
 
@@ -120,13 +122,14 @@ class ScoredSlides:
     """Whether something is written that needs to know what QuPath shows."""
 
     @property
-    def level(self) -> float:
-        """The share of normal tiles that are suspicious."""
-        if self.least is not None:
-            return 1 - self.least
+    def ends(self) -> tuple[float, float]:
+        """Shares of normals as high where colours begin and end, as on slide maps: at the threshold, and above all normals."""
+        normals = max(1, int(self.scores.marker.get("normals", OLDER_NORMALS)))
         told = self.scores.marker.get("thresholds")
-        level = told.get("level") if isinstance(told, dict) else None
-        return level if isinstance(level, float) and 0 < level < 1 else OLDER_LEVEL
+        stated = told.get("level") if isinstance(told, dict) else None
+        level = stated if isinstance(stated, float) and 0 < stated < 1 else LEVEL
+        begin = level_reached(level, normals) if self.least is None else 1 - self.least
+        return begin, min(begin, 1 / (normals + 1))
 
     def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """(source, its tiles), by source."""
