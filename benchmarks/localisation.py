@@ -191,7 +191,7 @@ def figures(maps: np.ndarray, regions: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def held_out(maps: Maps, regions: np.ndarray, groups: np.ndarray) -> dict[str, object]:
+def held_out(maps: Maps, regions: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """The explanation with the highest pixel_auc on half of the groups, and its figures on the other half."""
     names = np.unique(groups)
     first = np.isin(groups, np.random.default_rng(1).permutation(names)[: len(names) // 2])
@@ -228,16 +228,13 @@ def measure(name: str, data: Path, out: Path, folds: int, seeds: int, short: boo
             everything.append((maps, regions, groups))
     maps = {key: np.concatenate([found[key] for found, _, _ in everything]) for key in everything[0][0]}
     regions, groups = (np.concatenate([one[place] for one in everything]) for place in (1, 2))  # type: ignore[misc]
-    found: dict[str, object] = {key: figures(value, regions) for key, value in maps.items()}
+    found: dict[str, dict[str, Any]] = {key: figures(value, regions) for key, value in maps.items()}
     found["held out"] = held_out(maps, regions, groups)
-    for key, value in found.items():
-        print(
-            name,
-            key,
-            {k: round(v, 3) if isinstance(v, float) else v for k, v in value.items()},
-            sep="  ",
-            flush=True,
-        )  # type: ignore[attr-defined]
+    for key, values in found.items():
+        told = {
+            term: round(value, 3) if isinstance(value, float) else value for term, value in values.items()
+        }
+        print(name, key, told, sep="  ", flush=True)
     return {"data": name, **found}
 
 

@@ -214,16 +214,16 @@ def slide_heat_map(
     thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
     Returns uint8 (h, w + GAP + bar + text, 3).
     """
-    heat, scale = np.full(thumbnail.shape[:2], -1.0), (float(rarity(ends[0])), float(rarity(ends[1])))
+    heat, (low, high) = np.full(thumbnail.shape[:2], -1.0), rarity(np.array(ends)).tolist()
     corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
     alarms = np.flatnonzero(p <= ends[0] * (1 + 1e-6))
     for (left, top, right, bottom), value in zip(corners[alarms].clip(min=0), rarity(p[alarms]), strict=True):
         area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
         np.maximum(area, value, out=area)
-    picture = painted(thumbnail, np.where(heat >= 0, _rarity_share(heat, scale), np.nan))
+    picture = painted(thumbnail, np.where(heat >= 0, _rarity_share(heat, (low, high)), np.nan))
     if outlines:
         picture = _with_outlines(picture, [np.asarray(outline) / downsample for outline in outlines])
-    return np.concatenate([picture, _rarity_bar(len(thumbnail), thumbnail.shape[1], scale)], axis=1)
+    return np.concatenate([picture, _rarity_bar(len(thumbnail), thumbnail.shape[1], (low, high))], axis=1)
 
 
 def _rarity_share(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
