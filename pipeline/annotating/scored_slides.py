@@ -28,7 +28,7 @@ BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", 
 OLDER_NORMALS = 99
 """How many held-out normals scores of an earlier version, which do not say it, are taken to be among."""
 CROPPED = (".mrxs", ".scn", ".bif", ".czi")
-"""Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where."""
+"""Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where. A hashed name tells no format."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in level-0 pixels."""
@@ -145,10 +145,10 @@ class ScoredSlides:
         shown: Box = (0.0, 0.0, float(size[0]), float(size[1]))
         if self.archive is not None:
             shown = self.archive.shown(source, size)
-        elif self.bounded and Path(source).suffix.lower() in CROPPED:
+        elif self.bounded and Path(source).suffix.lower() in ("", *CROPPED):
             raise InputError(
-                f"{source}: QuPath shows slides of this format from their bounds on, which only the slide states. Say where it "
-                "is with --archive FOLDER."
+                f"{source}: QuPath shows slides of formats such as {', '.join(CROPPED)} from their bounds on, which only the slide "
+                "states. Say where it is with --archive FOLDER."
             )
         if self.least is None:
             rare, marked = tiles["p_value"].to_numpy(dtype=float), suspicious(tiles)

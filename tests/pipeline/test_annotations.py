@@ -18,6 +18,7 @@ from shapely.geometry import shape
 from esad.pipeline.annotating.candidate_shapes import CANDIDATE, COLOURS, HOLE, SUSPICIOUS
 from esad.pipeline.annotating.qupath import object_id
 from esad.pipeline.cli.app import call
+from esad.preprocessing.privacy import file_hash, read_key, remember_names
 from esad.preprocessing.slides.outlines.reading import read_areas
 from tests.pipeline.annotating.scored import tiles_of, write_scn, write_scores_folder
 
@@ -333,6 +334,22 @@ def test_no_file_names_a_slide_or_an_item_inside(out, bounded, scores):
                 content = path.read_bytes()
                 assert not any(word in content for word in (b"odd.svs", b"leica", *sorted(names)[:3])), path
                 assert not re.search(rb"20\d\d[-:]\d\d[-:]\d\d[ T]", content), path  # no date
+
+
+def test_hashed_names_are_found_in_the_archive_with_the_key_alone(folder, tmp_path):
+    key = tmp_path / "key"
+    name = file_hash(read_key(key), "leica.scn")
+    remember_names(key, {"leica.scn": name})
+    tiles = tiles_of(name, (1105, 811), {(2, 1): 5.0}, origin=(304, 208))
+    write_scores_folder(tmp_path / "scores", {name: (SCN[0], tiles)})
+    words = ["annotations", tmp_path / "scores", "--archive", folder / "archive"]
+    assert esad(*words, "--out", tmp_path / "out", "--group-key", key) == 0
+    assert [path.name for path in (tmp_path / "out" / "qupath").iterdir()] == [f"{name}.geojson"]
+    assert pd.read_parquet(tmp_path / "out" / "slides.parquet")["shown_left"].tolist() == [304]
+    assert esad(*words, "--out", tmp_path / "other", "--group-key", tmp_path / "another") == 3
+    assert esad(*words[:2], "--out", tmp_path / "blind") == 3  # a hash does not say which format it is
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or b"leica" not in path.read_bytes()
 
 
 @pytest.mark.parametrize(("words", "told"), [
