@@ -28,7 +28,8 @@ BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", 
 OLDER_NORMALS = 99
 """How many held-out normals scores of an earlier version, which do not say it, are taken to be among."""
 CROPPED = (".mrxs", ".scn", ".bif", ".czi")
-"""Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where. A hashed name tells no format."""
+"""Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where.
+A hashed name tells no format."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in level-0 pixels."""
