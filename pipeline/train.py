@@ -18,6 +18,7 @@ from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.options import (
     Force,
     Json,
+    Labels,
     Mlflow,
     Out,
     Resume,
@@ -39,6 +40,7 @@ def command(
     out: Out,
     request: RunRequest,
     given: dict[str, Any],
+    labels: Labels = None,
     mlflow: Mlflow = None,
     force: Force = False,
     resume: Resume = False,
@@ -49,7 +51,7 @@ def command(
     def stage() -> Outcome:
         layers = request.layers(given)
         say_resume(out, force, resume)
-        return train(store, out, request.preset, layers, force, **given_only(mlflow=mlflow))
+        return train(store, out, request.preset, layers, force, **given_only(mlflow=mlflow, labels=labels))
 
     return run_stage(stage, as_json, in_several=True)
 
@@ -62,15 +64,18 @@ def train(
     force: bool = False,
     mlflow: str | None = None,
     handlers: Sequence[Handler] = (),
+    labels: Path | None = None,
 ) -> Outcome:
     """Train on `store` and write the run to `out`; `overrides` are layers of settings, later ones win.
 
+    `labels` is a CSV of labels for this run alone, over those of the store (`runs.given_labels`).
     `mlflow` is the address of an MLflow tracking store that follows the training; `handlers` are MONAI's or ignite's, attached
     to the trainer (`esad.pipeline.training.engine.run_engine`). Raises UsageError (settings), EsadError (data, non-finite loss,
     other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
     from esad.models.methods.registry import METHODS
     from esad.pipeline.monitoring.tracking import check_address
+    from esad.pipeline.runs.given_labels import give_labels
     from esad.pipeline.settings.ignored import warnings_of_run
     from esad.pipeline.settings.presets import run_settings
     from esad.pipeline.stage.progress import say
@@ -81,6 +86,7 @@ def train(
     if mlflow is not None:
         check_address(mlflow)
     opened = Store(store)
+    labels_file = give_labels(opened, labels) if labels else None
     settings = run_settings(opened, preset, overrides)
     for warning in warnings_of_run(settings, opened, preset, overrides):
         say(warning)
@@ -92,7 +98,7 @@ def train(
             "(docs/how-to/choose-a-method.md)."
         )
     with failures_in_words(out, settings):
-        return _train(opened, settings, out, force, mlflow, handlers)
+        return _train(opened, settings, out, force, mlflow, handlers, labels_file)
 
 
 def _train(
@@ -102,6 +108,7 @@ def _train(
     force: bool,
     mlflow: str | None,
     handlers: Sequence[Handler],
+    labels_file: str | None,
 ) -> Outcome:
     """Of several processes each trains its share; the first alone writes the run."""
     import time
@@ -119,7 +126,7 @@ def _train(
 
     began, clock, device = now(), time.monotonic(), resolve_device(settings.device)
     with process_group(device) as ranks, ExitStack() as following:
-        config = run_config(store, settings)
+        config = run_config(store, settings, labels_file)
         finished, *_ = any_of(ranks, is_first() and already_finished(out, config, force))
         if finished:
             return run_outcome(out, store, "Left alone (finished before)", settings)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 
-def run_config(store: Store, settings: RunSettings) -> dict[str, Any]:
-    """The content of config.yaml: the resolved settings, and what store they are for."""
+def run_config(store: Store, settings: RunSettings, labels_file: str | None = None) -> dict[str, Any]:
+    """The content of config.yaml: the resolved settings, what store they are for, the digest of labels given for this run alone."""
     described = {
         "path": str(store.root.resolve()), "name": store.root.name, "kind": store.kind,
         "shape": list(store.shape), "settings": store.settings, "inputs": store.description["inputs"], "items": len(store),
-        **({"columns": store.columns} if store.columns else {}),
+        **({"columns": store.columns} if store.columns else {}), **({"labels_file": labels_file} if labels_file else {}),
     }  # fmt: skip
     return json.loads(json.dumps({**settings.model_dump(), "store": described}))
 
@@ -40,8 +40,10 @@ def already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
         difference = _difference(before, config)
         begun = any(out.glob("checkpoints/**/*.pt")) or (out / "model.safetensors").exists()
         if difference and not force and begun:
+            labels = before["store"].get("labels_file") != config["store"].get("labels_file")
             of_store = difference.startswith("store.") and before["store"]["path"] == config["store"]["path"]
             told = "its store was made anew since" if of_store else "made with other settings"
+            told = "made with other --labels" if of_store and labels else told
             raise EsadError(f"{out}: {told} ({difference}). Choose another --out, or --force to replace it.")
         if force or difference:
             _clear(out)

@@ -1,0 +1,35 @@
+"""Labels that a person gives for one training, over those that the store has."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.progress import say
+from esad.preprocessing.splits.labels import apply_labels, read_labels
+
+if TYPE_CHECKING:
+    from esad.preprocessing.store.store import Store
+
+
+def give_labels(store: Store, path: Path) -> str:
+    """Lay the labels of the CSV at `path` over the manifest of `store`, in memory alone; returns their digest.
+
+    The file is as for the ingest stages (`read_labels`), which raises UsageError. Labels that match no item are said; UsageError
+    where none does, or where the file states groups, which are the store's own.
+    """
+    labels = read_labels(path)
+    if "group" in labels:
+        raise UsageError(
+            f"{path}: a group is the store's own; give groups to the stage that makes the store (--labels, --force)."
+        )
+    store.manifest, unmatched = apply_labels(store.manifest, labels)
+    if len(unmatched) == len(labels):
+        raise UsageError(
+            f"{path}: none of its {len(labels)} labels is of an item in {store.root} (first: {unmatched[0]})."
+        )
+    if unmatched:
+        say(f"{path}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}).")
+    return hashlib.sha256(labels.to_csv(index=False).encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""Labels given for one training: what a person marked counts in this run, and the store stays as it is."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from esad.pipeline.cli.app import call
+from esad.pipeline.train import train
+from esad.preprocessing.store.store import Store
+from tests.pipeline.stores import QUICK_TABLE, make_store
+
+SHORT = [
+    word
+    for name, value in {**QUICK_TABLE, "train.steps": 3, "train.warmup.steps": 2}.items()
+    for word in ("--set", f"{name}={value}")
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store none of whose items has a label."""
+    make_store(tmp_path)
+    opened = Store(tmp_path / "store")
+    unknown = pd.DataFrame({"item_id": opened.manifest["item_id"], "label": None})
+    truth = opened.manifest[["item_id", "label"]]
+    path = tmp_path / "store" / "manifest.parquet"
+    opened.manifest.assign(label=unknown["label"].astype("Int8").array).to_parquet(path)
+    return truth
+
+
+def run(tmp_path, name, *words):
+    return call(["train", str(tmp_path / "store"), "--out", str(tmp_path / name), *SHORT, *words])
+
+
+def test_marks_are_labelled_anomalies_of_this_run_alone(tmp_path, store, capsys):
+    marked = store[store["label"] == 1].head(12).assign(mark="anomaly", comment="a, b", reader="")
+    marked.to_csv(tmp_path / "marks.csv", index=False)
+    before = (tmp_path / "store" / "manifest.parquet").read_bytes()
+    assert run(tmp_path, "with", "--labels", str(tmp_path / "marks.csv")) == 0
+    assert run(tmp_path, "without") == 0
+    assert (tmp_path / "store" / "manifest.parquet").read_bytes() == before
+    used = {name: pd.read_parquet(tmp_path / name / "assignments.parquet") for name in ("with", "without")}
+    trained = used["with"][used["with"]["semi_label"] == -1]
+    assert 0 < len(trained) <= 12
+    assert set(trained["item_id"]) <= set(marked["item_id"])
+    assert (used["without"]["semi_label"] != -1).all()
+    marked.head(3).to_csv(tmp_path / "marks.csv", index=False)
+    capsys.readouterr()
+    assert run(tmp_path, "with", "--labels", str(tmp_path / "marks.csv")) == 1
+    assert "made with other --labels" in capsys.readouterr().err
+    assert call(["score", str(tmp_path / "with")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("item_id,label\nnobody,1\n", "none of its 1 labels is of an item in"),
+        ("item_id,label,group\nnobody,1,g\n", "a group is the store's own"),
+        ("item_id,label\nnobody,2\n", "label '2' is none of 0, 1 or empty"),
+    ],
+)
+def test_labels_that_cannot_be_meant(tmp_path, store, content, told, capsys):
+    (tmp_path / "marks.csv").write_text(content)
+    assert run(tmp_path, "run", "--labels", str(tmp_path / "marks.csv")) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_labels_of_no_item_are_said_and_the_others_taken(tmp_path, store, capsys):
+    pd.concat([store.head(30), pd.DataFrame({"item_id": ["nobody"], "label": [1]})]).to_csv(
+        tmp_path / "m.csv", index=False
+    )
+    train(
+        tmp_path / "store",
+        tmp_path / "run",
+        None,
+        [{**QUICK_TABLE, "train.steps": 3}],
+        labels=tmp_path / "m.csv",
+    )
+    assert "1 of 31 labels match no item (first: nobody)" in capsys.readouterr().err
