@@ -41,6 +41,7 @@ from esad.pipeline import (
     radiographs,
     report,
     score,
+    suggest,
     sweep,
     synthetic,
     tables,
@@ -55,7 +56,8 @@ from esad.pipeline.stage.outcome import Outcome
 STAGES: dict[str, Callable[..., Outcome]] = {
     "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
     "images": images.command, "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
-    "evaluate": evaluate.command, "report": report.command, "figures": figures.command, "export": export.command, "verify": verify.command,
+    "evaluate": evaluate.command, "report": report.command, "suggest": suggest.command, "figures": figures.command,
+    "export": export.command, "verify": verify.command,
     "annotations": annotation_files.command,
     "dicom": dicom.command, "audit": audit.command, "benchmark": benchmark.command, "synthetic": synthetic.command,
 }  # fmt: skip

@@ -43,3 +43,16 @@ def counted_tiles(scores: Scores) -> pd.DataFrame:
     if test.any():
         counted &= slides.isin(slides[test].unique())
     return table.loc[counted, [name for name in OF_TILES if name in table]]
+
+
+def unlabelled(scores: Scores, labels: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The rows that a label would teach something: without one, in the scores or in `labels` (as `read_labels` has them).
+
+    What trained unlabelled is among them; the test part is not, which stays to measure by.
+    """
+    table = scores.table
+    open_ = table["label"].isna() & (table["part"] != "test").fillna(True).astype(bool)
+    if labels is not None:
+        key = "item_id" if "item_id" in labels else "source"
+        open_ &= ~table[key].astype("string").isin(labels[key]).fillna(False)
+    return table[open_].reset_index(drop=True)

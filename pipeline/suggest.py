@@ -1,0 +1,71 @@
+"""`esad suggest RUN|SCORES`: the items that are most worth a label next, as a CSV to fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esad.pipeline.stage.command import given_only, run_script, run_stage
+from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.options import Json
+from esad.pipeline.stage.outcome import Outcome
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="A RUN or a SCORES folder.")],
+    out: Annotated[Path | None, typer.Option(help="The CSV (default: SCORES/suggestions.csv).")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many items.")] = 20,
+    way: Annotated[
+        list[str] | None, typer.Option(help="highest or uncertain; repeatable (default both).")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Marks so far: what they name is left out.")] = None,
+    as_json: Json = False,
+) -> Outcome:
+    """List the items that are most worth a label next."""
+    return run_stage(
+        lambda: suggest(path, count=count, **given_only(out=out, ways=way, labels=labels)), as_json
+    )
+
+
+def suggest(
+    path: Path,
+    out: Path | None = None,
+    count: int = 20,
+    ways: list[str] | None = None,
+    labels: Path | None = None,
+) -> Outcome:
+    """Write item_id, label (empty), why, source, place, score and p_value of `count` items without a label that the run has not seen.
+
+    Half of them score highest, half lie nearest to the threshold, one of each slide or patient before a second one. Raises
+    EsadError where there are no scores, UsageError for a way that is none.
+    """
+    import shlex
+
+    from esad.pipeline.evaluation.counted_items import unlabelled
+    from esad.pipeline.evaluation.item_figures import group_codes
+    from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.thresholds.worth_labelling import WAYS, suggestions
+    from esad.preprocessing.splits.labels import read_labels
+    from esad.preprocessing.store.writing import write_csv
+
+    wrong = [way for way in ways or [] if way not in WAYS]
+    if wrong:
+        raise UsageError(f"--way {wrong[0]}: expected {' or '.join(WAYS)}.")
+    scores = open_scores(path, whole=True)
+    left = unlabelled(scores, read_labels(labels) if labels else None)
+    found = suggestions(left, group_codes(left), count, ways or WAYS)
+    kept = ("source", "group", "view", "x", "y", "width", "height", "score", "p_value")
+    table = found[["item_id"]].assign(
+        label="", why=found["why"], **{name: found[name] for name in kept if name in found}
+    )
+    target = out or scores.root / "suggestions.csv"
+    write_csv(target, table)
+    message = f"Wrote {target}: {len(table)} of {len(left)} items without a label. Fill in label (1 anomaly, 0 normal)."
+    following = shlex.join(["esad", "train", "STORE", "--out", "RUN2", "--labels", str(target)])
+    return Outcome(target, message, following, summary={"items": len(table), "unlabelled": len(left)})
+
+
+if __name__ == "__main__":
+    run_script(command)

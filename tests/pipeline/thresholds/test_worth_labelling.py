@@ -1,0 +1,69 @@
+"""What is named to be labelled next: by hand, spread over groups, without what is labelled, has been marked or measures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esad.pipeline.cli.app import call
+from esad.pipeline.thresholds.worth_labelling import ranked, spread, suggestions
+from tests.pipeline.test_evaluate import fabricate
+
+
+def table(scores, threshold):
+    return pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(len(scores))], "score": scores, "threshold": threshold}
+    )
+
+
+def test_the_highest_and_those_at_the_threshold_come_first():
+    found = table([0.0, 9.0, 3.0, 4.0, 5.0, 2.0], 3.5)
+    assert ranked(found, "highest")[:3].tolist() == [1, 4, 3]
+    assert set(ranked(found, "uncertain")[:2].tolist()) == {2, 3}
+    below = table([1.0, 2.0, 3.0], 50.0)
+    assert ranked(below, "uncertain").tolist() == [2, 1, 0]
+
+
+def test_each_group_has_its_turn():
+    groups = np.array(["a", "a", "b", "a", "c"])
+    assert spread([0, 1, 2, 3, 4], groups, 4) == [0, 2, 4, 1]
+    assert spread([3, 1], groups, 9) == [3, 1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 10, 50])
+def test_ways_share_the_number_and_name_nothing_twice(count):
+    numbers = np.random.default_rng(0)
+    given = table(numbers.normal(size=12), 1.0)
+    found = suggestions(given, np.arange(12), count)
+    assert len(found) == min(count, 12)
+    assert found["item_id"].is_unique
+    assert (found["why"] == "highest").sum() == min(count // 2, 12) if count < 12 else True
+
+
+def listed(run, out, *words, status=0):
+    assert call(["suggest", str(run), "--out", str(out), *words]) == status
+    return pd.read_csv(out, dtype="string") if status == 0 else None
+
+
+def test_what_is_labelled_marked_or_measures_is_left_out(tmp_path, capsys):
+    label = pd.array([None] * 30 + [1] * 5 + [0] * 5, dtype="Int8")
+    run = fabricate(tmp_path, "radiographs", label=label, part=["train"] * 25 + ["test"] * 15)
+    found = listed(run, tmp_path / "a.csv", "--count", "100", "--json")
+    assert json.loads(capsys.readouterr().out)["items"] == len(found) == 25
+    assert set(found["item_id"]) == {f"i{n}" for n in range(25)}
+    assert found["label"].isna().all()
+    found.head(10).assign(label=1).to_csv(tmp_path / "marks.csv", index=False)
+    rest = listed(
+        run, tmp_path / "b.csv", "--labels", str(tmp_path / "marks.csv"), "--count", "4", "--way", "highest"
+    )
+    assert len(rest) == 4
+    assert not set(rest["item_id"]) & set(found["item_id"].head(10))
+    assert (rest["why"] == "highest").all()
+
+
+def test_wrong_use(tmp_path):
+    run = fabricate(tmp_path, "radiographs")
+    listed(run, tmp_path / "a.csv", "--way", "luck", status=2)
