@@ -1,4 +1,4 @@
-"""`esad report RUN|SCORES...`: one self-contained HTML page: what was run, figures, curves, items, heat maps."""
+"""`esad report RUN|SCORES...`: one self-contained HTML page: figures, curves, items, heat maps, methods; several runs compared."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ def report(
 ) -> Outcome:
     """Write the page for runs or scores folders; those that have not been evaluated are evaluated first.
 
-    It shows the folder `figures` of `esad figures`, and of each run the folder RUN/figures where there is one.
+    Several are compared. It shows the folder `figures` of `esad figures`, and of each run the folder RUN/figures where there is one.
     """
-    from esad.pipeline.reporting.drawn import drawn_figures
+    from esad.pipeline.reporting.compared import comparison
+    from esad.pipeline.reporting.drawn import drawn_figures, folders_of_figures, not_drawn
     from esad.pipeline.reporting.page import write_page
     from esad.pipeline.reporting.section import section
     from esad.pipeline.scoring.open_scores import scores_folder
 
-    drawn = drawn_figures(paths, figures)
-    sections = [section(path) for path in paths]
+    folders = folders_of_figures(paths, figures)
+    drawn, missing = drawn_figures(folders), not_drawn(folders)
+    sections = [section(path, compared=len(paths) > 1) for path in paths]
     page = out or scores_folder(paths[0]) / "report.html"
-    write_page(page, sections, note, drawn)
+    write_page(page, sections, note, drawn, missing, comparison(sections))
     summary = {
         "report": str(page),
         "runs": len(sections),

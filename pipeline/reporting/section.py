@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,7 +15,10 @@ from esad.pipeline.evaluation.metrics_file import read_slides_csv, stored_metric
 from esad.pipeline.evaluation.sentence import no_figures
 from esad.pipeline.reporting.alarms import alarm_rows
 from esad.pipeline.reporting.classes import class_rows
-from esad.pipeline.reporting.pictures import galleries, slide_maps
+from esad.pipeline.reporting.compared import measured_on
+from esad.pipeline.reporting.left_out import left_out
+from esad.pipeline.reporting.manuscript.paragraph import Facts, methods_text
+from esad.pipeline.reporting.pictures import galleries, slide_maps, slides_with_map
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
 from esad.pipeline.reporting.rows import row_heat
 from esad.pipeline.runs.run_files import (
@@ -25,36 +29,55 @@ from esad.pipeline.runs.run_files import (
 )
 from esad.pipeline.scoring.open_scores import open_scores, read_explanation, scores_folder
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SLIDES_LISTED = 40
 
 
-def section(path: Path) -> dict[str, Any]:
-    """All that the template shows of one scores folder."""
+def section(path: Path, compared: bool = False) -> dict[str, Any]:
+    """All that the template shows of one scores folder; `compared`: with `measured`, which a comparison of runs needs."""
     folder = scores_folder(path)
     scores = open_scores(folder)
     metrics = stored_metrics(scores)
     described, run, table = scores.marker, scores.run, scores.table
-    config, provenance = read_config(run), read_provenance(run)
+    config, provenance, parts = read_config(run), read_provenance(run), read_assignments(run)
     items, _ = evaluated_items(scores)
-    store, reconstruction = config.pop("store"), provenance.get("reconstruction")
-    parts = read_assignments(run)
-    labelled = int((parts["semi_label"] == -1).sum())
-    text = (
-        f"{config['method'].upper()} trained on {int((parts['part'] == 'train').sum())} items ({labelled} labelled anomalies) of "
-        f"{store['name']} for {provenance['steps']} steps on {provenance['device']}, seed "
-        f"{config['seed']}; scored {len(table)} items; evaluated on {metrics['items']} ({metrics['evaluated']})."
-    )
+    explanation, reconstruction = read_explanation(folder), provenance.get("reconstruction")
+    panels = _panels(explanation, run)
+    store = config["store"]
+    settings = {name: value for name, value in config.items() if name != "store"}
     return {
         "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
         "explained": explained_sentence(reconstruction) if reconstruction else "",
-        "description": text, "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
-        "galleries": galleries(folder, items if len(items) else table),
-        "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."), "slides": slide_maps(folder),
-        "alarms": alarm_rows(metrics),
-        "slide_rows": _slide_rows(folder, metrics), "panels": _panels(folder, run), "rows": row_heat(folder, table),
+        "description": _description(config, provenance, parts, metrics, len(table)),
+        "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
+        "galleries": galleries(folder, items if len(items) else table, panels),
+        "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."),
+        "slides": slide_maps(folder, table) if described["kind"] == "tiles" else [], "slides_with_map": slides_with_map(folder),
+        "alarms": alarm_rows(metrics), "left_out": left_out(scores, metrics),
+        "methods": methods_text(Facts(config, provenance, parts, described, metrics, explanation)),
+        "slide_rows": _slide_rows(folder, metrics), "panels": panels, "rows": row_heat(folder, table),
         "synthetic": "synthetic" in json.dumps(described).lower(),
-        "settings": yaml.safe_dump({**config, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
+        "measured": measured_on(scores, store) if compared else None,
+        "settings": yaml.safe_dump({**settings, "versions": provenance["versions"], "ingest": store["settings"]}, sort_keys=False),
     }  # fmt: skip
+
+
+def _description(
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    parts: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    scored: int,
+) -> str:
+    """What was trained on what, in a sentence."""
+    labelled = int((parts["semi_label"] == -1).sum())
+    return (
+        f"{config['method'].upper()} trained on {int((parts['part'] == 'train').sum())} items ({labelled} labelled anomalies) of "
+        f"{config['store']['name']} for {provenance['steps']} steps on {provenance['device']}, seed "
+        f"{config['seed']}; scored {scored} items; evaluated on {metrics['items']} ({metrics['evaluated']})."
+    )
 
 
 def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,14 +89,12 @@ def _slide_rows(folder: Path, metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return rows.where(rows.notna(), None).to_dict("records")
 
 
-def _panels(folder: Path, run: Path) -> list[str]:
+def _panels(explanation: Mapping[str, Any] | None, run: Path) -> list[str]:
     """What an overlay shows from left to right; a method without reconstructions has fewer panels."""
     path = run / "heat.json"
     maps = read_heat_scales(run) if path.is_file() else {}
     has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
-    how = (read_explanation(folder) or {}).get(
-        "contributions", "integrated gradients from the mean normal picture"
-    )
+    how = (explanation or {}).get("contributions", "integrated gradients from the mean normal picture")
     panels = (
         "reconstruction",
         f"each pixel's contribution to the score ({how})",

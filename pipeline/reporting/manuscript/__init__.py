@@ -1,0 +1,1 @@
+"""The methods paragraph of a run, from its own files, and the works that it cites."""
