@@ -30,7 +30,7 @@ def command(
         list[str] | None, typer.Option(help="This slide alone: source, file name or stem; repeatable.")
     ] = None,
     tiles: Annotated[
-        str | None, typer.Option(help="Tiles for QuPath: none, suspicious or all (default suspicious).")
+        str | None, typer.Option(help="Tiles in the GeoJSON: none, suspicious or all (default suspicious).")
     ] = None,
     least_percentile: Annotated[
         float | None,
@@ -38,9 +38,7 @@ def command(
             help="Tiles from this percentile on are suspicious (default: those above their threshold)."
         ),
     ] = None,
-    gzip: Annotated[
-        bool, typer.Option("--gzip", help="Compress the GeoJSON, which QuPath opens too.")
-    ] = False,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Compress the GeoJSON.")] = False,
     group_key: GroupKey = None,
     force: Force = False,
     as_json: Json = False,

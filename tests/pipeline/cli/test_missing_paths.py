@@ -19,6 +19,8 @@ from tests.pipeline.test_tile import stained, write_slide
 
 SETTINGS = [word for name, value in QUICK_TABLE.items() for word in ("--set", f"{name}={value}")]
 WORDS = {
+    ("annotations", "scores"): "annotations ? --out new",
+    ("annotations", "archive"): "annotations tile-scores --archive ? --out new",
     ("audit", "path"): "audit ?",
     ("benchmark", "data"): "benchmark table3 --data ? --out new",
     ("dicom", "scores"): "dicom ? --archive pictures --out new",
