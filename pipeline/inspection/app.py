@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from esad.pipeline.inspection import archive as files
 from esad.pipeline.inspection.archive import Archive
 from esad.pipeline.inspection.details import about, item_details, slide_details
-from esad.pipeline.inspection.layers import NAMES, Layers
+from esad.pipeline.inspection.layers import NAMES, Layers, thumbnail_path
 from esad.pipeline.inspection.listing import Listing, Query
 from esad.pipeline.inspection.marks import Conflict, Marks
 from esad.pipeline.inspection.panels import PANELS, Panels, heat_picture
@@ -83,6 +83,8 @@ class Viewer:
             Route("/api/item/{row:int}", self.item),
             Route("/api/slide/{slide:int}", self.slide),
             Route("/api/slide/{slide:int}/at", self.at),
+            Route("/api/full/{row:int}", self.full_known),
+            Route("/api/panels/{run:int}/{row:int}", self.panels_known),
             Route("/api/version", self.version),
             Route("/api/marks", self._post(self._mark), methods=["POST"]),
             Route("/api/undo", self._post(self._undo), methods=["POST"]),
@@ -108,11 +110,13 @@ class Viewer:
 
     @_answering
     def list(self, request: Request) -> Response:
-        """A page of items or slides."""
+        """A page of items or slides; of slides `overview`: whether there is a picture of them."""
         stated = request.query_params
-        page = self.listing.page(
-            Query.read(stated), int(stated.get("offset", 0)), int(stated.get("limit", 50))
-        )
+        query = Query.read(stated)
+        page = self.listing.page(query, int(stated.get("offset", 0)), int(stated.get("limit", 50)))
+        if query.of == "slide":
+            for record in page["rows"]:
+                record["overview"] = thumbnail_path(self.subject, record["row"]) is not None
         return JSONResponse({**page, "version": self.marks.version()})
 
     @_answering
@@ -183,10 +187,31 @@ class Viewer:
 
     @_answering
     def full(self, request: Request) -> Response:
-        """The full-size picture that an item was made of; the header Esad-Square says what of it the item shows."""
-        picture, known = self.archive.picture(self._row(request))
-        headers = {**KEEP, "Esad-Square": json.dumps(known["square"])}
-        return Response(png(picture), media_type="image/png", headers=headers)
+        """The full-size picture that an item was made of."""
+        picture, _ = self.archive.picture(self._row(request))
+        return Response(png(picture), media_type="image/png", headers=KEEP)
+
+    @_answering
+    def full_known(self, request: Request) -> Response:
+        """Whether there is a full-size picture, `away` why not, `square` what of it the item shows: x, y, width, height."""
+        try:
+            _, square = self.archive.picture(self._row(request))
+        except EsadError as error:
+            return JSONResponse({"away": str(error), "square": None})
+        return JSONResponse({"away": "", "square": square})
+
+    @_answering
+    def panels_known(self, request: Request) -> Response:
+        """Names of an item's panels, which are computed now, `away` why there are none, `frame` what of the stored item they show."""
+        run, row = self._run(request.path_params["run"]), self._row(request)
+        try:
+            found = self.panels[run].of(row)
+            frame = self.panels[run].frame()
+        except EsadError as error:
+            return JSONResponse({"panels": [], "away": str(error), "frame": None})
+        return JSONResponse(
+            {"panels": [name for name in PANELS if name in found], "away": "", "frame": frame}
+        )
 
     @_answering
     def overlay(self, request: Request) -> Response:
@@ -211,11 +236,10 @@ class Viewer:
         found = self.panels[run].of(row)
         if name not in found:
             raise Missing(f"this run's method has no {name}")
-        least = float(request.query_params.get("least", 0))
-        values = found[name]
+        stated, values = request.query_params.get("least"), found[name]
+        least = float(stated) if stated else None
         picture = png(files.as_image(values)) if values.ndim == 3 else png(heat_picture(values, least))
-        headers = {**KEEP, "Esad-Frame": json.dumps(self.panels[run].frame())}
-        return Response(picture, media_type="image/png", headers=headers)
+        return Response(picture, media_type="image/png", headers=KEEP)
 
     @_answering
     def overview(self, request: Request) -> Response:

@@ -7,7 +7,6 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +30,7 @@ class Archive:
     def __init__(self, subject: Subject, root: Path | None) -> None:
         self._subject, self._root = subject, root
         self._open: OrderedDict[int, tuple[Pyramid, str]] = OrderedDict()
+        self._pictures: dict[str, tuple[Image.Image, list[float]]] = {}
         self._lock = Lock()
 
     def find(self, source: str) -> tuple[Path | None, str]:
@@ -88,8 +88,8 @@ class Archive:
         )
         return stored, told
 
-    def picture(self, row: int) -> tuple[Image.Image, dict[str, Any]]:
-        """The full-size picture that an item was made of, and `square`: x, y, width, height in its pixels of what the item shows.
+    def picture(self, row: int) -> tuple[Image.Image, list[float]]:
+        """The full-size picture that an item was made of, and x, y, width, height in its pixels of what the item shows.
 
         InputError, in words, where the file is away, is no picture of its own, or cannot be read.
         """
@@ -97,6 +97,12 @@ class Archive:
         path, told = self.find(source)
         if path is None:
             raise InputError(told)
+        with self._lock:
+            if source not in self._pictures:  # it is asked for twice: what it shows, and its pixels
+                self._pictures = {source: self._read(path, source)}
+            return self._pictures[source]
+
+    def _read(self, path: Path, source: str) -> tuple[Image.Image, list[float]]:
         content, name = _content(path, source), Path(source).name
         if self._subject.kind == "radiographs":
             return self._radiograph(content, name)
@@ -105,10 +111,9 @@ class Archive:
         if not is_picture(name):
             raise InputError(f"{name} holds many pictures; the stored one is shown")
         pixels = decode_apart(content, name, None, None).pixels
-        whole = {"square": [0, 0, pixels.shape[1], pixels.shape[0]]}
-        return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), whole
+        return as_image(pixels), [0, 0, pixels.shape[1], pixels.shape[0]]
 
-    def _radiograph(self, content: bytes, name: str) -> tuple[Image.Image, dict[str, Any]]:
+    def _radiograph(self, content: bytes, name: str) -> tuple[Image.Image, list[float]]:
         from esad.preprocessing.radiographs.reading import read_radiograph
         from esad.preprocessing.radiographs.squares import Squaring, covered_square
 
@@ -121,7 +126,7 @@ class Archive:
             if settings.get(key) is not None
         }
         left, top, side = covered_square(pixels.shape, Squaring(**stated))
-        return Image.fromarray(pixels), {"square": [left, top, side, side]}
+        return Image.fromarray(pixels), [left, top, side, side]
 
 
 def _content(path: Path, source: str) -> bytes:

@@ -50,7 +50,7 @@ class Layers:
     def there(self, slide: int) -> dict[str, str]:
         """The layers of a slide: name -> empty, or why there is none."""
         told = dict.fromkeys(NAMES, "")
-        if thumbnail(self._subject, slide) is None:
+        if thumbnail_path(self._subject, slide) is None:
             told["tissue"] = "the store has no overview of this slide"
         source = str(self._subject.slides["source"].iloc[slide])
         if source not in self._outlines:
@@ -222,14 +222,19 @@ def palette(count: int) -> np.ndarray:
     return (colormaps[MAP](np.linspace(DARKEST, 1, count))[:, :3] * 255).round().astype(np.uint8)
 
 
-def thumbnail(subject: Subject, slide: int) -> Image.Image | None:
-    """The overview of a slide as the store has it, RGB; None where it has none inside."""
+def thumbnail_path(subject: Subject, slide: int) -> Path | None:
+    """Where the store has the overview of a slide; None where it has none inside."""
     sources = subject.sources
     source = str(subject.slides["source"].iloc[slide])
-    if sources is None or "thumbnail" not in sources or source not in sources.index or subject.store is None:
+    if sources is None or "thumbnail" not in sources or source not in sources.index:
         return None
     name = sources.loc[source, "thumbnail"]
-    path = file_inside(subject.store.root, name) if isinstance(name, str) else None
+    return file_inside(subject.store_root, name) if isinstance(name, str) else None
+
+
+def thumbnail(subject: Subject, slide: int) -> Image.Image | None:
+    """The overview of a slide, RGB; None where there is none that can be read."""
+    path = thumbnail_path(subject, slide)
     try:
         return Image.open(path).convert("RGB") if path is not None else None
     except OSError:

@@ -100,11 +100,11 @@ def _picture(method: Any, x: Any) -> np.ndarray:
     return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def heat_picture(share: np.ndarray, least: float) -> np.ndarray:
-    """uint8 (H, W, 4): colours of a panel's shares, nothing below `least`."""
+def heat_picture(share: np.ndarray, least: float | None) -> np.ndarray:
+    """uint8 (H, W, 4): colours of a panel's shares, nothing below `least` where that is given."""
     from esad.pipeline.scoring.overlays import heat_colours
 
     out = np.zeros((*share.shape, 4), np.uint8)
     out[..., :3] = heat_colours(share, (0, 1))
-    out[..., 3] = np.where(share >= least, 255, 0)
+    out[..., 3] = 255 if least is None else np.where(share >= least, 255, 0)
     return out

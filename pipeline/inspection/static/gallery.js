@@ -172,6 +172,7 @@ export function mark() {
 export async function reveal(at) {
   if (at === null || at === undefined || $("gallery").hidden) return;
   selected = at;
+  draw(); // the item beside it may just have taken width: the height follows first
   const place = box(), line = Math.floor(at / across()) * pitch(), whole = Math.ceil(total / across()) * pitch() + GAP;
   const height = Math.min(whole, TALLEST), squeeze = height > place.clientHeight ? (whole - place.clientHeight) / (height - place.clientHeight) : 1;
   const top = place.scrollTop * squeeze;

@@ -1,13 +1,13 @@
 // The selected item: what it is, where its score comes from, where it stands among normals, and the mark it gets.
 
-import { get, picture } from "./api.js";
+import { get } from "./api.js";
 import { $, h, labelWord, MARKS, markSign, number, s, say } from "./dom.js";
 import { put } from "./marks.js";
 import { about, go, state } from "./state.js";
 
 export let shown = null; // the item that is shown, as the server described it
 export let pending = Promise.resolve();
-let asked = 0, urls = [];
+let asked = 0;
 const heard = [];
 export const onShown = (act) => heard.push(act);
 
@@ -36,12 +36,16 @@ async function load() {
     return;
   }
   if (mine !== asked) return;
-  const typing = document.activeElement?.id === "comment";
+  const before = $("comment"), typing = document.activeElement === before && before !== null;
+  const draft = before && before.value !== before.defaultValue && (typing || shown?.row === found.row) ? before.value : null;
+  const caret = before?.selectionStart;
   shown = found;
-  for (const url of urls) URL.revokeObjectURL(url);
-  urls = [];
   place.replaceChildren(...parts(found));
-  if (typing) $("comment").focus();
+  if (draft !== null && draft !== (found.history[0]?.comment ?? "")) $("comment").value = draft; // what is typed is not lost to a redraw
+  if (typing) {
+    $("comment").focus();
+    $("comment").setSelectionRange(caret, caret);
+  }
   for (const act of heard) act(found);
   if (state.panels === "1" && about.kind !== "table") panels(found, mine);
 }
@@ -68,7 +72,7 @@ function parts(item) {
       MARKS.map(([word, title, key]) => h("button", { type: "button", "data-mark": word, "aria-pressed": String(now?.mark === word), "aria-keyshortcuts": key, on: { click: () => mark(word) } }, `${title} (${key})`)),
       h("button", { type: "button", disabled: !now?.mark, "aria-keyshortcuts": "0", on: { click: () => mark(null) } }, "None (0)")),
     h("label", { for: "comment" }, "Comment (c)"),
-    h("textarea", { id: "comment", rows: 2, maxlength: 2000, on: { keydown: commentKeys } }, now?.comment || ""),
+    h("textarea", { id: "comment", rows: 2, maxlength: 2000, autocomplete: "off", on: { keydown: commentKeys } }, now?.comment || ""),
     h("div", { class: "buttons" }, h("button", { type: "button", on: { click: saveComment } }, "Save comment")),
     ...pictures(item, run),
     h("h3", {}, "Figures"), figures(item, run),
@@ -125,24 +129,17 @@ async function panels(item, mine) {
   if (!place) return;
   const waiting = h("p", { class: "quiet" }, "Computing; the first one loads the model.");
   place.append(waiting);
-  for (const [name, title] of PANELS) {
-    try {
-      const answer = await picture(`/picture/panel/${state.run}/${item.row}/${name}.png`);
-      const bitmap = await createImageBitmap(await answer.blob());
-      if (mine !== asked) return;
-      const canvas = h("canvas", { width: bitmap.width, height: bitmap.height, role: "img", "aria-label": `${title} of ${item.item_id}` });
-      canvas.getContext("2d").drawImage(bitmap, 0, 0);
-      canvas.style.width = "100%";
-      canvas.style.imageRendering = "pixelated";
-      place.insertBefore(h("figure", {}, canvas, h("figcaption", {}, title)), waiting);
-    } catch (error) {
-      if (error.status !== 404 && mine === asked) {
-        waiting.textContent = error.message;
-        return;
-      }
+  try {
+    const known = await get(`/api/panels/${state.run}/${item.row}`);
+    if (mine !== asked) return;
+    waiting.textContent = known.away;
+    for (const [name, title] of PANELS.filter(([each]) => known.panels.includes(each))) {
+      const own = h("img", { src: `/picture/panel/${state.run}/${item.row}/${name}.png`, alt: `${title} of ${item.item_id}` });
+      place.insertBefore(h("figure", {}, own, h("figcaption", {}, title)), waiting);
     }
+  } catch (error) {
+    if (mine === asked) waiting.textContent = error.message;
   }
-  if (mine === asked) waiting.remove();
 }
 
 function figures(item, run) {

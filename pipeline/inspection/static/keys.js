@@ -86,11 +86,16 @@ export function start() {
       marks.undo();
       return;
     }
+    if (event.key === "Escape" && typing(event.target) && !document.querySelector("dialog[open]")) {
+      $("main").focus(); // out of a field: keys are keys again
+      return;
+    }
     if (event.ctrlKey || event.altKey || event.metaKey || typing(event.target) || document.querySelector("dialog[open]")) return;
     const rule = RULES[event.key];
     if (!rule || (!on && event.key !== "Escape" && event.key !== "?")) return;
     if (event.target.closest?.(".deep") && /^[+=-]$/.test(event.key)) return; // the slide's own
     event.preventDefault();
+    if (event.key === "c") return void rule(); // the next letters are the comment's
     busy = busy.then(rule).catch((error) => say(String(error), true)).then(() => item.pending); // one after the other, however quick the hand
   });
 }

@@ -75,7 +75,7 @@ function line(record, chosen) {
     if (first) return h("th", { scope: "row" }, h("button", { type: "button", class: "open", on: { click: () => open(record.row) } }, content));
     return h("td", { class: NUMBERS.has(name) ? "number" : "name" }, content);
   });
-  const address = slides ? `/picture/slide/${record.row}.png?side=96` : about.kind === "table" ? null : `/picture/item/${record.row}.png`;
+  const address = slides && !record.overview ? null : slides ? `/picture/slide/${record.row}.png?side=96` : about.kind === "table" ? null : `/picture/item/${record.row}.png`;
   const image = address && h("img", { src: address, alt: "", loading: "lazy", on: { error: (event) => event.target.remove() } });
   return h("tr", { "aria-selected": String(selected), "data-row": record.row }, cells, h("td", {}, image));
 }

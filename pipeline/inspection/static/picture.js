@@ -44,17 +44,12 @@ async function load(mine) {
   const notice = $("notice");
   notice.hidden = true;
   try {
-    let answer;
-    try {
-      answer = await picture(`/picture/full/${state.row}.png`);
-      square = JSON.parse(answer.headers.get("Esad-Square"));
-    } catch (error) {
-      if (error.status !== 410) throw error;
-      answer = await picture(`/picture/item/${state.row}.png`);
-      square = null;
-      notice.textContent = `The stored picture is shown, not the file: ${error.message}.`;
-      notice.hidden = false;
-    }
+    const known = await get(`/api/full/${state.row}`);
+    square = known.square;
+    const answer = await picture(known.away ? `/picture/item/${state.row}.png` : `/picture/full/${state.row}.png`);
+    if (mine !== asked) return;
+    notice.textContent = `The stored picture is shown, not the file: ${known.away}.`;
+    notice.hidden = !known.away;
     const bitmap = await createImageBitmap(await answer.blob());
     if (mine !== asked) return;
     const factor = Math.min(1, MOST / Math.max(bitmap.width, bitmap.height));
@@ -71,8 +66,10 @@ async function load(mine) {
 
 async function loadHeat(mine) {
   try {
+    const { panels, away, frame } = await get(`/api/panels/${state.run}/${state.row}`);
+    if (mine !== asked) return;
+    if (!panels.includes("contribution")) throw new Error(away || "this method has no contributions");
     const answer = await picture(`/picture/panel/${state.run}/${state.row}/contribution.png`, { least: 0.6 });
-    const frame = JSON.parse(answer.headers.get("Esad-Frame"));
     const bitmap = await createImageBitmap(await answer.blob());
     if (mine !== asked) return;
     heat = { bitmap, frame };
@@ -93,7 +90,7 @@ function draw() {
   if (!base) return;
   const [under, over] = $("picture").querySelectorAll("canvas"), { pixels, factor } = base;
   const [middle, span] = level(), table = new Uint8ClampedArray(256);
-  for (let value = 0; value < 256; value++) table[value] = ((value - (middle - span / 2)) / Math.max(span, 1)) * 255;
+  for (let value = 0; value < 256; value++) table[value] = ((value - middle + 0.5) / Math.max(span - 1, 1) + 0.5) * 255; // as DICOM does it (PS3.3 C.11.2.1.2)
   const out = new ImageData(pixels.width, pixels.height);
   for (let place = 0; place < pixels.data.length; place += 4) {
     out.data[place] = table[pixels.data[place]];

@@ -107,15 +107,10 @@ def test_a_radiograph_is_shown_at_full_size_with_the_square_that_the_model_saw(x
     case = case_of([xrays / "run/run"], tmp_path / "m.sqlite", xrays / "archive")
     rows = {str(source): row for row, source in enumerate(case.subject.items["source"])}
     for name, shape in (("x0.png", (400, 300)), ("x1.png", (300, 500)), ("more.zip/deep/y.png", (400, 300))):
-        answer = case.client.get(f"/picture/full/{rows[name]}.png")
-        assert picture(answer).shape == shape
+        assert picture(case.client.get(f"/picture/full/{rows[name]}.png")).shape == shape
         side = int(300 * 0.75)
-        assert json.loads(answer.headers["esad-square"]) == [
-            (shape[1] - side) // 2,
-            (shape[0] - side) // 2,
-            side,
-            side,
-        ]
+        square = [(shape[1] - side) // 2, (shape[0] - side) // 2, side, side]
+        assert case.get(f"/api/full/{rows[name]}") == {"away": "", "square": square}
     assert case.get("/api/about")["slides"] == 0
     assert case.client.get("/api/slide/0").status_code == 404
 
@@ -133,6 +128,7 @@ def test_a_radiograph_that_is_away_or_another_one_is_said(xrays, tmp_path):
         410,
         "x0.png in the archive is another file than the one that was scored",
     )
+    assert case.get(f"/api/full/{row}")["away"] == answer.json()["error"]
     (archive / "x0.png").unlink()
     with pytest.raises(InputError, match=r"x0\.png is not in the archive any more"):
         case.pages.archive.picture(row)
