@@ -56,6 +56,7 @@ def find_place(host: str, port: int) -> Place:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # now, so that a browser that is quicker than the server waits for it
     except OSError as error:
         listening.close()
         raise UsageError(
