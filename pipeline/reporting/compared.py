@@ -86,10 +86,14 @@ def same_items(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def apart_names(sections: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The runs' names; with their stores, or else numbers, where two would have the same."""
+    """The runs' names; `titles` where two would have the same."""
     plain = [str(section["run"]) for section in sections]
-    stores = [f"{section['run']} on {section['store']}" for section in sections]
-    for names in (plain, stores):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{name} ({number})" for number, name in enumerate(stores, 1)]
+    return plain if len(set(plain)) == len(plain) else titles(sections)
+
+
+def titles(sections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`RUN on STORE` of each, numbered where two would have the same."""
+    names = [f"{section['run']} on {section['store']}" for section in sections]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} ({number})" for number, name in enumerate(names, 1)]

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from esad.pipeline.reporting.compared import titles
+
 NOTHING = "n/a"
 
 
@@ -68,6 +70,7 @@ def write_page(
         figure=_figure, interval=_interval, share=lambda value: f"{100 * value:.0f} %", percent=_percent, percents=_percents,
         by=_sorted_by,
     )  # fmt: skip
+    named = [{**section, "title": title} for section, title in zip(sections, titles(sections), strict=True)]
     style, script = (loader.get_source(environment, name)[0] for name in ("style.css", "sort.js"))
     notes = [note] if note else []
     if any(section["synthetic"] for section in sections):
@@ -75,7 +78,7 @@ def write_page(
             "Slides and radiographs marked synthetic were drawn by a program: they mean nothing medically."
         )
     html = environment.get_template("report.html.j2").render(
-        sections=sections, notes=notes, drawn=drawn, not_drawn=not_drawn, compared=compared,
+        sections=named, notes=notes, drawn=drawn, not_drawn=not_drawn, compared=compared,
         style=style, script=script, policy=policy(style, script),
     )  # fmt: skip
     write_atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
