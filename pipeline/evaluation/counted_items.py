@@ -51,7 +51,10 @@ def unlabelled(scores: Scores, labels: pd.DataFrame | None = None) -> pd.DataFra
     What trained unlabelled is among them; the test part is not, which stays to measure by.
     """
     table = scores.table
-    open_ = table["label"].isna() & (table["part"] != "test").fillna(True).astype(bool)
+    held = table["part"].isin(("validation", "test")).fillna(False).astype(bool)
+    open_ = table["label"].isna() & ~held
+    if "group" in table:  # a group is never divided, so a mark on one that measures would not be used
+        open_ &= ~table["group"].isin(set(table.loc[held, "group"].dropna())).fillna(False).astype(bool)
     if labels is not None:
         key = "item_id" if "item_id" in labels else "source"
         open_ &= ~table[key].astype("string").isin(labels[key]).fillna(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
-from esad.preprocessing.splits.labels import apply_labels, read_labels
+from esad.preprocessing.splits.labels import LABEL_BEFORE, apply_labels, read_labels
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def give_labels(store: Store, path: Path) -> str:
     """Lay the labels of the CSV at `path` over the manifest of `store`, in memory alone; returns their digest.
+
+    Which items validate and test is drawn as without them (LABEL_BEFORE), but for rows that state a split.
 
     The file is as for the ingest stages (`read_labels`), which raises UsageError. Labels that match no item are said; UsageError
     where none does, or where the file states groups, which are the store's own.
@@ -25,7 +27,12 @@ def give_labels(store: Store, path: Path) -> str:
         raise UsageError(
             f"{path}: a group is the store's own; give groups to the stage that makes the store (--labels, --force)."
         )
+    before = store.manifest["label"]
     store.manifest, unmatched = apply_labels(store.manifest, labels)
+    if "split" in labels:
+        placed, _ = apply_labels(store.manifest.assign(label=before), labels[labels["split"].notna()])
+        before = placed["label"]
+    store.manifest[LABEL_BEFORE] = before.astype("Int8")
     if len(unmatched) == len(labels):
         raise UsageError(
             f"{path}: none of its {len(labels)} labels is of an item in {store.root} (first: {unmatched[0]})."

@@ -22,6 +22,10 @@ SPLIT_WORDS = {
 LABEL_COLUMNS = ("label", "split", "group", "semi_label")
 
 
+LABEL_BEFORE = "label_before"
+"""Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by."""
+
+
 def normalise_split(values: pd.Series, where: str) -> pd.Series:
     """`train`, `validation`, `test` or null; `train_val` reads as train, `val` as validation.
 

@@ -52,6 +52,42 @@ def test_marks_are_labelled_anomalies_of_this_run_alone(tmp_path, store, capsys)
     assert call(["score", str(tmp_path / "with")]) == 0
 
 
+def parts(tmp_path, name):
+    used = pd.read_parquet(tmp_path / name / "assignments.parquet")
+    return {part: set(used.loc[used["part"] == part, "item_id"]) for part in ("train", "validation", "test")}
+
+
+def test_marks_change_neither_the_test_part_nor_the_validation_part(tmp_path):
+    make_store(tmp_path)
+    manifest = Store(tmp_path / "store").manifest
+    truth = manifest[["item_id", "label"]]
+    half = manifest["group"].isin(sorted(manifest["group"].unique())[::2])  # of the others nothing is known
+    manifest.assign(label=manifest["label"].where(half)).to_parquet(tmp_path / "store" / "manifest.parquet")
+    assert run(tmp_path, "without") == 0
+    before = parts(tmp_path, "without")
+    marks = truth[~half & (truth["label"] == 1)].head(12)
+    inside = truth[truth["item_id"].isin(before["test"])].assign(label=1)
+    pd.concat([marks, inside]).to_csv(tmp_path / "marks.csv", index=False)
+    assert run(tmp_path, "with", "--labels", str(tmp_path / "marks.csv")) == 0
+    after = parts(tmp_path, "with")
+    assert after["test"] == before["test"]
+    assert after["validation"] == before["validation"]
+    assert set(marks["item_id"]) <= after["train"]
+    used = pd.read_parquet(tmp_path / "with" / "assignments.parquet").set_index("item_id")
+    assert (used.loc[marks["item_id"], "semi_label"] == -1).all()
+    assert used.loc[sorted(after["test"]), "semi_label"].isna().all()
+
+
+def test_marks_that_state_a_split_are_in_it(tmp_path, store):
+    marks = store.assign(split="train")
+    marks.loc[marks.index[::4], "split"] = "test"
+    marks.to_csv(tmp_path / "marks.csv", index=False)
+    groups = Store(tmp_path / "store").manifest.assign(group=None)
+    groups.to_parquet(tmp_path / "store" / "manifest.parquet")
+    assert run(tmp_path, "run", "--labels", str(tmp_path / "marks.csv")) == 0
+    assert parts(tmp_path, "run")["test"] == set(marks.loc[marks["split"] == "test", "item_id"])
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
