@@ -225,7 +225,7 @@ class Viewer:
 
     @_answering
     def panel(self, request: Request) -> Response:
-        """A panel of an item, computed now; heat has holes where it is no higher than in normal items."""
+        """A panel of an item, computed now: heat over the grey picture, or with `over` alone, to be laid over another one."""
         run, row, name = (
             self._run(request.path_params["run"]),
             self._row(request),
@@ -236,9 +236,8 @@ class Viewer:
         found = self.panels[run].of(row)
         if name not in found:
             raise Missing(f"this run's method has no {name}")
-        stated, values = request.query_params.get("least"), found[name]
-        least = float(stated) if stated else None
-        picture = png(files.as_image(values)) if values.ndim == 3 else png(heat_picture(values, least))
+        values, below = found[name], None if request.query_params.get("over") else found["input"]
+        picture = png(files.as_image(values)) if values.ndim == 3 else png(heat_picture(values, below))
         return Response(picture, media_type="image/png", headers=KEEP)
 
     @_answering

@@ -33,8 +33,8 @@ class Panels:
     def of(self, row: int) -> dict[str, np.ndarray]:
         """Panels of an item by name, of PANELS those that the method has: input and reconstruction uint8 (H, W, C).
 
-        Heat is float32 (H, W), the share of the panel's colours (`with_headroom`). EsadError where run or store are gone, or are of
-        a table.
+        Heat is float32 (H, W), the share of its colours, NaN where there is none (`heat_share`). EsadError where run or store are
+        gone, or are of a table.
         """
         with self._lock:
             if row not in self._kept:
@@ -75,8 +75,8 @@ class Panels:
     def _computed(self, row: int) -> dict[str, np.ndarray]:
         from esad.models.training.fit import score_batches
         from esad.pipeline.runs.items import as_needed
-        from esad.pipeline.scoring.heat import HEAT_QUANTILE
-        from esad.pipeline.scoring.overlays import with_headroom
+        from esad.pipeline.scoring.heat import FIRST_QUANTILE, HEAT_QUANTILE
+        from esad.pipeline.scoring.overlays import heat_share
 
         opened, maps = self._opened()
         method, run = opened.method, opened.run
@@ -89,8 +89,10 @@ class Panels:
             found["reconstruction"] = _picture(method, terms["x_hat"])
         scales = run.scales if (run.root / "heat.json").is_file() else {}
         for name, values in maps.kinds(x, terms).items():
-            if HEAT_QUANTILE in scales.get(name, {}):
-                found[name] = with_headroom(values[0], (0.0, scales[name][HEAT_QUANTILE])).astype(np.float32)
+            known = scales.get(name, {})
+            if FIRST_QUANTILE in known and HEAT_QUANTILE in known:
+                scale = (known[FIRST_QUANTILE], known[HEAT_QUANTILE])
+                found[name] = heat_share(values[0], scale).astype(np.float32)
         return found
 
 
@@ -100,11 +102,16 @@ def _picture(method: Any, x: Any) -> np.ndarray:
     return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def heat_picture(share: np.ndarray, least: float | None) -> np.ndarray:
-    """uint8 (H, W, 4): colours of a panel's shares, nothing below `least` where that is given."""
-    from esad.pipeline.scoring.overlays import heat_colours
+def heat_picture(share: np.ndarray, picture: np.ndarray | None) -> np.ndarray:
+    """Colours of a heat's shares over the grey of `picture` (H, W, C), as overlays have them: uint8 (H, W, 3).
 
-    out = np.zeros((*share.shape, 4), np.uint8)
-    out[..., :3] = heat_colours(share, (0, 1))
-    out[..., 3] = 255 if least is None else np.where(share >= least, 255, 0)
+    Without a picture uint8 (H, W, 4) with holes, to be laid over another one.
+    """
+    from esad.pipeline.scoring.overlays import heat_colours, painted
+
+    if picture is not None:
+        return painted(picture.mean(-1, keepdims=True).repeat(3, -1), share)
+    out = np.empty((*share.shape, 4), np.uint8)
+    out[..., :3] = heat_colours(np.nan_to_num(share), (0, 1))
+    out[..., 3] = np.where(np.isnan(share), 0, 255)
     return out

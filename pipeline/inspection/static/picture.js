@@ -69,7 +69,7 @@ async function loadHeat(mine) {
     const { panels, away, frame } = await get(`/api/panels/${state.run}/${state.row}`);
     if (mine !== asked) return;
     if (!panels.includes("contribution")) throw new Error(away || "this method has no contributions");
-    const answer = await picture(`/picture/panel/${state.run}/${state.row}/contribution.png`, { least: 0.6 });
+    const answer = await picture(`/picture/panel/${state.run}/${state.row}/contribution.png`, { over: 1 });
     const bitmap = await createImageBitmap(await answer.blob());
     if (mine !== asked) return;
     heat = { bitmap, frame };
@@ -149,7 +149,7 @@ function bars() {
     slider("middle", "Level", middle, 255, (value) => setWindow(value, span)), slider("span", "Window", span, 256, (value) => setWindow(middle, value)),
     h("button", { type: "button", on: { click: () => go({ window: "" }, true) } }, "Reset window"),
     h("button", { type: "button", "aria-label": "Zoom in", on: { click: () => zoomBy(1.5) } }, "+"), h("button", { type: "button", "aria-label": "Zoom out", on: { click: () => zoomBy(1 / 1.5) } }, "−"),
-    base && h("span", { class: "quiet" }, `${number(base.width)} × ${number(base.height)} px; dashed: what the model saw; colour: more than one in 1000 normal pixels`));
+    base && h("span", { class: "quiet" }, `${number(base.width)} × ${number(base.height)} px; dashed: what the model saw; colour: more than 99 in 100 pixels of normal items`));
   if (focused) top.querySelector(`[data-tool="${focused}"]`)?.focus();
 }
 

@@ -10,6 +10,7 @@ import pytest
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.inspection.marks import Conflict, Marks
+from esad.pipeline.runs.given_labels import give_labels
 from esad.pipeline.stage.errors import EsadError
 from esad.preprocessing.splits.labels import read_labels
 from esad.preprocessing.store.store import Store
@@ -157,6 +158,9 @@ def test_marks_go_the_whole_way_back_into_a_store(case, made, tmp_path):
     manifest = Store(tmp_path / "again").manifest.set_index("item_id")
     assert manifest["label"].dropna().to_dict() == {anomaly: 1, normal: 0}
     assert manifest["semi_label"].dropna().to_dict() == {anomaly: -1, normal: 1}
+    store = Store(made / "store")
+    give_labels(store, tmp_path / "marks.csv")  # esad train --labels
+    assert store.manifest.set_index("item_id")["label"].dropna().to_dict() == {anomaly: 1, normal: 0}
 
 
 def test_marks_of_slides_label_all_their_tiles(case, made, tmp_path):
