@@ -44,6 +44,9 @@ WORDS = {
     ("train", "labels"): "train store --labels ? --out new",
     ("train", "config"): "train store --config ? --out new",
     ("verify", "run"): "verify ?",
+    ("view", "paths"): "view ? --no-browser",
+    ("view", "archive"): "view tile-scores --archive ? --no-browser",
+    ("view", "annotations"): "view tile-scores --annotations ? --no-browser",
     ("verify", "store"): "verify run ?",
     ("tile", "annotations"): "tile slides --annotations ? --out new",
     ("tile", "tile_list"): "tile slides --tile-list ? --out new",
@@ -69,7 +72,7 @@ WORDS = {
     },
 }
 """(command, argument or option) -> words with ? for the path that is not there."""
-MADE = {"out", "group_key"}
+MADE = {"out", "group_key", "marks"}
 """Paths that a command makes."""
 
 
