@@ -57,6 +57,11 @@ def comparison(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         notes.append(
             "Scores of different methods have no common unit: compare AUC, rates and percentiles, not scores or thresholds."
         )
+    promised = {f"{row['alarms']['promised']:.2g}" for row in rows if row["alarms"]}
+    if len(promised) > 1:
+        notes.append(
+            "Runs promise different rates of false alarms: the shares of anomalies found at their thresholds cannot be compared."
+        )
     measured = [
         (row["name"], row["metrics"]["auc"], row["metrics"]["auc_interval"])
         for row in rows
@@ -70,6 +75,8 @@ def same_items(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     one, two = first["labels"], other["labels"]
     if not len(one) or not len(two):
         return "no: one of them has no items with a label"
+    if first["made"]["kind"] != other["made"]["kind"]:
+        return "no: items are of another kind"
     if first["made"] != other["made"]:
         return "no: items were made with other settings"
     if set(one.index) == set(two.index):

@@ -90,7 +90,7 @@ def store_counts(store: Path, inputs: str) -> dict[str, Any]:
     for column, what in TILES.items():
         if column in sources and (lost := int(sources[column].fillna(0).sum())):
             slides = int((sources[column].fillna(0) > 0).sum())
-            rows.append((what, f"on {slides} slides", lost))
+            rows.append((what, f"on {slides} slide{'' if slides == 1 else 's'}", lost))
     return {"total": len(sources), "items": int(sources["items"].fillna(0).sum()), "rows": rows, "note": note}
 
 

@@ -91,6 +91,8 @@ def _histogram(scores: np.ndarray, labels: np.ndarray) -> dict[str, str] | None:
                 f"median {quarters[1]:.3g}"
             )
     axes.legend(frameon=False)
+    axes.locator_params(axis="x", nbins=5)
+    axes.ticklabel_format(axis="x", scilimits=(-2, 4))
     return {
         "title": "Scores by label",
         "data": _data(figure),

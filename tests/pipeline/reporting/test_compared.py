@@ -35,6 +35,7 @@ def test_the_same_items_are_the_same_in_any_order():
         (measured("ab", (0, 1)), "no: 2 of 2 items are also among the first run's 4"),
         (measured(labels=(0, 1, 1, 1)), "no: 1 of 4 items have another label"),
         (measured(store={**STORE, "settings": {"size": 32}}), "no: items were made with other settings"),
+        (measured(store={**STORE, "kind": "table"}), "no: items are of another kind"),
         (measured(inputs="y"), "not known: as many items of the same names, from stores of other files"),
         (measured("", ()), "no: one of them has no items with a label"),
     ],
@@ -72,9 +73,12 @@ def test_other_items_and_other_methods_are_warned_of(tmp_path):
     two = open_scores(fabricate(tmp_path / "b", part=["test"] * 20 + [None] * 20))
     sections = sections_of(one, two)
     sections[1]["method"] = "cae"
-    first, second = comparison(sections)["notes"]
+    for section, promised in zip(sections, (0.01, 0.1), strict=True):
+        section["metrics"]["alarms"]["achieved"] = {"promised": promised, "achieved": 0.0}
+    first, second, third = comparison(sections)["notes"]
     assert first.startswith("Not measured on the same items as run on store (1): run on store (2).")
     assert second.startswith("Scores of different methods have no common unit")
+    assert third.startswith("Runs promise different rates of false alarms")
 
 
 def test_a_single_run_is_not_compared_and_runs_without_figures_have_no_plot(tmp_path):

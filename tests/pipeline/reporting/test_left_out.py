@@ -110,7 +110,7 @@ def test_tiles_that_were_left_out_and_slides_without_any_are_counted(store):
     )  # fmt: skip
     sources.to_parquet(store / "sources.parquet")
     found = store_counts(store, "")
-    assert ("tiles that could not be read", "on 1 slides", 3) in found["rows"]
+    assert ("tiles that could not be read", "on 1 slide", 3) in found["rows"]
     assert ("tiles left out as blurred", "on 2 slides", 9) in found["rows"]
     inputs = [row for row in found["rows"] if not row[0].startswith("tiles")]
     assert len(inputs) == MOST_REASONS + 1
