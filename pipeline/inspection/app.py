@@ -31,8 +31,11 @@ from esad.preprocessing.store.csv_cells import csv_text
 
 STATIC = Path(__file__).resolve().parent / "static"
 MOST_IN_A_SHEET, LARGEST_SIDE = 128, 256
-KEEP = {"Cache-Control": "private, max-age=3600"}
-"""Pictures that stay the same while the server runs; the address of what changes with marks has their version in it."""
+KEEP = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
+"""Pictures that stay the same while the server runs; the address of what changes with marks has their version in it.
+
+The cookie is another one with each start: a browser shows nothing of another run that was served under the same address.
+"""
 
 
 class Missing(Exception):

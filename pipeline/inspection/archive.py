@@ -30,6 +30,7 @@ class Archive:
     def __init__(self, subject: Subject, root: Path | None) -> None:
         self._subject, self._root = subject, root
         self._open: OrderedDict[int, tuple[Pyramid, str]] = OrderedDict()
+        self._seen: dict[str, tuple[tuple[int, int, int], bool]] = {}
         self._pictures: dict[str, tuple[Image.Image, list[float]]] = {}
         self._lock = Lock()
 
@@ -45,17 +46,24 @@ class Archive:
             path = next((found for name in parents if (found := file_inside(folder, name))), None)
         if path is None:
             return None, f"{Path(source).name} is not in the archive any more"
-        sources = self._subject.sources
-        known = (
-            sources.loc[source, "fingerprint"] if sources is not None and source in sources.index else None
-        )
         try:
-            same = member or not isinstance(known, str) or fingerprint(path) == known
+            same = member or self._is_same(path, source)
         except OSError as error:
             return None, f"{Path(source).name} cannot be read ({error.strerror})"
         if not same:
             return None, f"{Path(source).name} in the archive is another file than the one that was scored"
         return path, ""
+
+    def _is_same(self, path: Path, source: str) -> bool:
+        """Whether it is the file that the store was made of, as far as the store says; looked at anew where the file has changed."""
+        sources = self._subject.sources
+        if sources is None or source not in sources.index:
+            return True
+        now, known = path.stat(), sources.loc[source, "fingerprint"]
+        key = (now.st_size, now.st_mtime_ns, now.st_ino)
+        if self._seen.get(source, (None, False))[0] != key:
+            self._seen[source] = (key, not isinstance(known, str) or fingerprint(path) == known)
+        return self._seen[source][1]
 
     def pyramid(self, slide: int) -> tuple[Pyramid, str]:
         """A slide's pyramid, and why it is that of the stored tiles alone (empty where it is the slide itself)."""
@@ -65,12 +73,12 @@ class Archive:
             if known is not None and known[1] == told:  # it may have vanished, or come back
                 self._open.move_to_end(slide)
                 return known
-            if known is not None:
-                known[0].close()
             found = self._opened(slide, path, told)
             self._open[slide] = found
-            while len(self._open) > MOST_OPEN:
-                self._open.popitem(last=False)[1][0].close()
+            while (
+                len(self._open) > MOST_OPEN
+            ):  # another thread may be reading it: it closes as the last one lets go of it
+                self._open.popitem(last=False)
             return found
 
     def _opened(self, slide: int, path: Path | None, told: str) -> tuple[Pyramid, str]:

@@ -36,13 +36,14 @@ def about(subject: Subject, layers: Layers, marks: Marks) -> dict[str, Any]:
         for name in ("part", "view", "group")
         if name in items and 0 < len(items[name].cat.categories) <= CHOICES
     }
+    names = subject.slides["source"].astype(str).tolist() if len(subject.slides) <= CHOICES else []
     return {
         "kind": subject.kind, "items": len(items), "slides": len(subject.slides), "runs": [
             _run(run, layers.scale(number)) for number, run in enumerate(subject.runs)
         ],
         "columns": [name for name in items.columns if not items[name].isna().all()],
         "figures": [name for name in FIGURES if name in subject.runs[0].figures],
-        "choices": choices, "store": subject.store_told, "shape": list(subject.store.shape) if subject.store else None,
+        "choices": choices, "names": names, "store": subject.store_told, "shape": list(subject.store.shape) if subject.store else None,
         "palette": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(COLOURS).tolist()],
         "version": marks.version(), "marks": marks.path.name,
     }  # fmt: skip

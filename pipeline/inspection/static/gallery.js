@@ -21,13 +21,15 @@ const box = () => $("gallery").querySelector(".scroll");
 const cells = () => $("gallery").querySelector(".cells");
 const across = () => Math.max(1, Math.floor((box().clientWidth - GAP) / (side() + GAP)));
 const pitch = () => side() + GAP;
-const query = () => itemQuery(state.slide !== "" && state.list === "one" ? state.slide : null);
+const query = () => itemQuery(state.within);
 
 function build() {
   const orders = ORDERS.filter(([value]) => (value.startsWith("runs") ? about.runs.length > 1 : value.startsWith("source") ? about.columns.includes("source") : true));
   const order = `${state.sort}:${state.desc}`;
   if (!orders.some(([value]) => value === order)) orders.push([order, `${state.sort}, ${state.desc === "1" ? "descending" : "ascending"}`]);
+  const slides = about.names.map((name, place) => h("option", { value: place, selected: String(place) === state.within }, name));
   const more = [
+    slides.length > 0 && h("label", {}, "Slide ", h("select", { "data-filter": "within", on: { change: (event) => go({ within: event.target.value }) } }, h("option", { value: "" }, "all"), slides)),
     h("label", {}, "Order ", h("select", { "data-filter": "order", on: { change: (event) => { const [sort, desc] = event.target.value.split(":"); go({ sort, desc }); } } },
       orders.map(([value, text]) => h("option", { value, selected: value === order }, text)))),
     h("label", {}, "Size ", h("input", { type: "range", min: 48, max: 256, step: 16, value: state.size, "data-filter": "size", on: { input: (event) => go({ size: event.target.value }, true) } })),

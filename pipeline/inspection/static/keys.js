@@ -33,7 +33,7 @@ export function help() {
 }
 
 const listed = () => state.view === "list" && ofSlides();
-const query = () => (listed() ? slideQuery() : itemQuery(state.view === "slide" ? state.slide : null));
+const query = () => (listed() ? slideQuery() : itemQuery(state.view === "slide" ? state.slide : state.view === "gallery" ? state.within : null));
 
 /** Go to the `next`, `previous` or `unreviewed` one of the order. */
 export async function step(which) {

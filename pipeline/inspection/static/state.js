@@ -3,7 +3,7 @@
 const DEFAULTS = {
   view: "list", run: "0", compare: "", sort: "score", desc: "1", lsort: "max", ldesc: "1", label: "", mark: "", part: "", group: "",
   projection: "", least: "", most: "", text: "", slide: "", row: "", page: "0", layers: "heat-60", from: "", x: "", y: "", zoom: "",
-  size: "96", panels: "", window: "", list: "",
+  size: "96", within: "", panels: "", window: "", list: "",
 };
 
 export const state = { ...DEFAULTS };

@@ -43,9 +43,9 @@ def open_browser() -> Iterator[Any]:
 
 
 @contextmanager
-def serving(pages: Viewer) -> Iterator[Place]:
-    """The pages under a free port of this machine."""
-    place = find_place("127.0.0.1", 0)
+def serving(pages: Viewer, port: int = 0) -> Iterator[Place]:
+    """The pages under a port of this machine, a free one where it is 0."""
+    place = find_place("127.0.0.1", port)
     guarded = Guard(pages.application(), place.token, place.host, place.port)
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="error", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listening]}, daemon=True)

@@ -313,6 +313,43 @@ def test_everything_has_a_name_and_fits_a_window_at_200_percent(served, browser)
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_of_accessibility(served, browser, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    ).Axe()
+    _, place = served
+    context = browser.new_context(viewport={"width": 1300, "height": 850}, color_scheme=scheme)
+    tab = Tab(context, place, "row=0")
+    for view in ("list", "gallery&within=1", "slide&slide=1"):
+        tab.go(f"view={view}&row=0")
+        tab.until(lambda: tab.text("#item-name"), "the item")
+        tab.page.wait_for_timeout(300)
+        found = axe.run(tab.page).response["violations"]
+        assert [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found] == [], view
+    tab.key("?")
+    tab.page.wait_for_selector("#help[open]")
+    assert axe.run(tab.page).violations_count == 0
+    context.close()
+
+
+def test_another_run_under_the_same_address_is_not_shown_from_the_browsers_store(
+    runs, made, context, tmp_path
+):
+    """The port may be the same as yesterday: pictures that the browser kept are of another run then."""
+    port, address = 0, "/slide/1/heat/11/0_0.png?run=0"
+    kept = [case_of([run], tmp_path / f"{number}.sqlite", made / "slides") for number, run in enumerate(runs)]
+    served = [case.client.get(address).content for case in kept]
+    assert served[0] != served[1]
+    for case, content in zip(kept, served, strict=True):
+        with serving(case.pages, port) as place:
+            port = place.port
+            tab = Tab(context, place)
+            asked = f"fetch({address!r}).then((answer) => answer.arrayBuffer()).then((found) => [...new Uint8Array(found)])"
+            assert bytes(tab.run(asked)) == content
+            tab.page.close()
+
+
 def test_a_radiograph_is_windowed_by_dragging_and_by_keys(xrays, tmp_path, context):  # noqa: F811
     case = case_of([xrays / "run/run"], tmp_path / "marks.sqlite", xrays / "archive")
     with serving(case.pages) as place:

@@ -258,3 +258,46 @@ def test_tiles_that_are_not_there_are_not_found(case):
     for address in ("/slide/1/heat/99/0_0.png", "/slide/1/heat/11/99_0.png", "/slide/1/none/11/0_0.png", "/slide/9/heat/11/0_0.png",
                     "/slide/1/picture/11/99_0.jpg", "/slide/1/heat/11/0_0.png?run=5"):  # fmt: skip
         assert case.client.get(address).status_code == 404, address
+
+
+def test_bounds_of_a_scanner_are_where_the_first_look_goes_and_cut_nothing_off(made):
+    pyramid = SlidePyramid(made / "slides" / "a.tif")
+    stated = {"x": "100", "y": "200", "width": "300", "height": "400"}
+    pyramid._reader.properties |= {f"openslide.bounds-{name}": value for name, value in stated.items()}
+    assert pyramid.bounds == (100, 200, 300, 400)
+    assert pyramid.size == SIZE  # level-0 pixels as tiles have them, from (0, 0) on
+    pyramid._reader.properties["openslide.bounds-x"] = "left"
+    assert pyramid.bounds is None
+    pyramid.close()
+
+
+def test_a_slide_that_tifffile_reads_is_shown_too(tmp_path):
+    import tifffile
+
+    picture = np.random.default_rng(0).integers(0, 255, (300, 500, 3), dtype=np.uint8)
+    path = tmp_path / "slide.ome.tif"
+    tifffile.imwrite(
+        path,
+        picture,
+        tile=(128, 128),
+        photometric="rgb",
+        metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5},
+    )
+    pyramid = SlidePyramid(path)
+    assert pyramid.size == (500, 300)
+    found = np.asarray(Image.open(io.BytesIO(pyramid.tile(level_count((500, 300)) - 1, 1, 1))))
+    assert found.shape == (300 - 253, 500 - 253, 3)
+    small = np.asarray(Image.open(io.BytesIO(pyramid.tile(8, 0, 0))))
+    assert small.shape[:2] == (150, 250)
+    assert small.mean() == pytest.approx(picture.mean(), abs=3)
+    pyramid.close()
+
+
+@pytest.mark.data
+def test_a_real_slide_is_served(data):
+    pyramid = SlidePyramid(data / "slides" / "cmu-1-small-region.svs")
+    with openslide.OpenSlide(data / "slides" / "cmu-1-small-region.svs") as slide:
+        expected = np.asarray(slide.read_region((253, 253), 0, (256, 256)).convert("RGB")).astype(int)
+    found = np.asarray(Image.open(io.BytesIO(pyramid.tile(level_count(pyramid.size) - 1, 1, 1))))
+    assert np.abs(found - expected).mean() < 3
+    pyramid.close()
