@@ -12,7 +12,8 @@ from pathlib import Path
 import uvicorn
 
 from esad.pipeline.inspection.app import Viewer
-from esad.pipeline.inspection.archive import Archive
+from esad.pipeline.inspection.archive import Archive, stored_picture
+from esad.pipeline.inspection.listing import Query
 from esad.pipeline.inspection.marks import Marks
 from esad.pipeline.inspection.security import Guard, is_loopback, new_token
 from esad.pipeline.inspection.subject import Subject
@@ -88,8 +89,16 @@ def known_archive(marks: Marks, stated: Path | None) -> Path | None:
 
 
 def viewer(subject: Subject, marks: Marks, archive: Path | None, annotations: Path | None = None) -> Viewer:
-    """The pages of a subject, its slides and pictures out of the folder `archive` where it is known."""
-    return Viewer(subject, marks, Archive(subject, archive), annotations)
+    """The pages of a subject, its slides and pictures out of the folder `archive` where it is known.
+
+    What the first page asks for is looked up now, so that it does not wait for it.
+    """
+    pages = Viewer(subject, marks, Archive(subject, archive), annotations)
+    pages.listing.page(Query(), 0, 1)
+    pages.listing.page(Query(of="slide", sort="max") if subject.kind == "tiles" else Query(), 0, 1)
+    if subject.store is not None:
+        stored_picture(subject, 0)
+    return pages
 
 
 def serve(pages: Viewer, place: Place) -> None:

@@ -13,7 +13,8 @@ const ORDERS = [
   ["runs:1", "runs disagree most"], ["label:1", "anomalies first"], ["source:0", "by slide or file"], ["mark:1", "by mark"], ["part:0", "by part"],
 ];
 let chunks = new Map(); // number of a chunk -> its rows, or a promise of them
-let total = 0, key = "", selected = -1, drawing = 0;
+const shown = new Map(); // place in the order -> the cell that is in the page
+let total = 0, key = "", selected = -1, drawing = 0, waiting = 0, marking = 0;
 export const measured = { begun: 0, first: 0 };
 
 const side = () => Number(state.size);
@@ -39,7 +40,7 @@ function build() {
   const place = $("gallery");
   if (!place.firstChild) {
     const grid = h("div", { class: "cells", role: "listbox", "aria-label": "Items", tabindex: "0", on: { keydown: keys } });
-    place.append(h("div"), h("div", { class: "scroll", on: { scroll: () => draw() } }, grid));
+    place.append(h("div"), h("div", { class: "scroll", on: { scroll: () => (waiting ||= requestAnimationFrame(() => draw())) } }, grid));
     new ResizeObserver(() => !place.hidden && draw(true)).observe(place);
   }
   place.firstChild.replaceChildren(filters("gallery", more));
@@ -85,29 +86,39 @@ const sheetOf = (rows) => address("/picture/sheet.png", { rows: rows.map((each) 
 
 /** Put the cells in sight into the page; `anew` throws away those that are there. */
 function draw(anew = false) {
+  waiting = 0;
   const place = box(), grid = cells();
   const columns = across(), lines = Math.ceil(total / columns);
   const whole = lines * pitch() + GAP, height = Math.min(whole, TALLEST), squeeze = height > place.clientHeight ? (whole - place.clientHeight) / (height - place.clientHeight) : 1;
-  grid.style.height = `${height}px`;
-  const count = $("gallery").querySelector(".count");
-  count.textContent = `${number(total)} ${about.kind}`;
+  const tall = `${height}px`;
+  if (grid.style.height !== tall) grid.style.height = tall;
+  const count = $("gallery").querySelector(".count"), told = `${number(total)} ${about.kind}`;
+  if (count.textContent !== told) count.textContent = told;
   const top = place.scrollTop * squeeze, shift = place.scrollTop - top;
   const first = Math.max(0, Math.floor(top / pitch()) - 2) * columns;
   const last = Math.min(total, (Math.ceil((top + place.clientHeight) / pitch()) + 2) * columns);
-  if (anew) grid.replaceChildren();
-  const there = new Map([...grid.children].map((cell) => [Number(cell.dataset.at), cell]));
-  for (const [at, cell] of there) if (at < first || at >= last) cell.remove();
-  const mine = ++drawing;
+  if (anew) {
+    grid.replaceChildren();
+    shown.clear();
+  }
+  for (const [at, cell] of shown)
+    if (at < first || at >= last) {
+      cell.remove();
+      shown.delete(at);
+    }
+  const mine = ++drawing, fresh = document.createDocumentFragment();
   for (let at = first; at < last; at++) {
-    let cell = there.get(at);
-    if (!cell || !cell.isConnected) {
+    let cell = shown.get(at);
+    if (!cell) {
       cell = h("div", { class: "cell", role: "option", id: `cell-${at}`, "data-at": at, "aria-posinset": at + 1, "aria-setsize": total, "aria-selected": "false" });
       cell.style.width = cell.style.height = `${side()}px`;
-      grid.append(cell);
-    }
-    cell.style.left = `${GAP + (at % columns) * pitch()}px`;
+      cell.style.left = `${GAP + (at % columns) * pitch()}px`;
+      shown.set(at, cell);
+      fresh.append(cell);
+    } else if (shift === 0 && cell.style.top) continue;
     cell.style.top = `${shift + GAP + Math.floor(at / columns) * pitch()}px`;
   }
+  grid.append(fresh);
   for (let number = Math.floor(first / CHUNK); number * CHUNK < last; number++) {
     const known = chunks.get(number);
     if (Array.isArray(known)) fill(number, known);
@@ -117,14 +128,13 @@ function draw(anew = false) {
 }
 
 function fill(number_, rows) {
-  const grid = cells();
   if (!rows.length) return;
   const [high, wide] = about.shape ? [about.shape[0], about.shape[1]] : [1, 1];
   const most = Math.max(high, wide), limit = side() > 128 ? 256 : 128, scale = side() / Math.min(most, limit), shrunk = most > limit ? limit / most : 1;
   const cell_width = Math.max(1, Math.round(wide * shrunk)) * scale, cell_height = Math.max(1, Math.round(high * shrunk)) * scale;
   const sheet = about.kind === "table" || !about.shape ? null : sheetOf(rows);
   rows.forEach((record, place) => {
-    const cell = grid.querySelector(`#cell-${number_ * CHUNK + place}`);
+    const cell = shown.get(number_ * CHUNK + place);
     if (!cell || cell.dataset.row === String(record.row)) return;
     cell.dataset.row = record.row;
     const marked = record.mark ? `, marked ${record.mark}` : "";
@@ -144,7 +154,8 @@ function fill(number_, rows) {
     image.onload = () => (measured.first ||= performance.now());
     image.src = sheet;
   }
-  mark();
+  clearTimeout(marking);
+  marking = setTimeout(mark, 0);
 }
 
 function choose(at, row) {
