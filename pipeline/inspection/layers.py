@@ -66,12 +66,12 @@ class Layers:
         place = window(self._subject.size(slide), level, column, row)
         if place is None:
             return None
-        draw: dict[str, Callable[[], np.ndarray | Image.Image]] = {
+        layers: dict[str, Callable[[], np.ndarray | Image.Image]] = {
             "heat": lambda: self.heat(slide, run, least, place), "boxes": lambda: self._boxes(slide, place),
             "candidates": lambda: self._candidates(slide, run, place), "marks": lambda: self._marks(slide, place),
             "tissue": lambda: self._tissue_tile(slide, place), "outlines": lambda: self._outline_tile(slide, place),
-        }[name]  # fmt: skip
-        return png(draw())
+        }  # fmt: skip
+        return png(layers[name]())
 
     def heat(self, slide: int, run: int, least: float | None, place: Window) -> np.ndarray:
         """uint8 (h, w, 4): where tiles overlap the highest score shows; off the tiles and below the threshold nothing.

@@ -36,7 +36,17 @@ NAMES = {
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
 NEEDS = {"stain": ("staintools", "spams")}
 """Optional libraries that a script compares with."""
-LONG = {"real_data", "thresholds", "review_loop", "localisation", "reconstruction", "scoring_memory", "tiling_memory", "gpu", "estimator"}
+LONG = {
+    "real_data",
+    "thresholds",
+    "review_loop",
+    "localisation",
+    "reconstruction",
+    "scoring_memory",
+    "tiling_memory",
+    "gpu",
+    "estimator",
+}
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 
 

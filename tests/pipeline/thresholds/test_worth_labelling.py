@@ -53,7 +53,9 @@ def test_what_is_labelled_marked_or_measures_is_left_out(tmp_path, capsys):
     run = fabricate(tmp_path, "radiographs", label=label, part=["train"] * 25 + ["test"] * 15)
     found = listed(run, tmp_path / "a.csv", "--count", "100", "--json")
     assert json.loads(capsys.readouterr().out)["items"] == len(found) == 24
-    assert set(found["item_id"]) == {f"i{n}" for n in range(24)}  # i24 is of a group that has items in the test part
+    assert set(found["item_id"]) == {
+        f"i{n}" for n in range(24)
+    }  # i24 is of a group that has items in the test part
     assert found["label"].isna().all()
     found.head(10).assign(label=1).to_csv(tmp_path / "marks.csv", index=False)
     rest = listed(
