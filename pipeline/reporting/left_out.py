@@ -17,7 +17,11 @@ from esad.preprocessing.store.reading import read_object, read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_REASONS, LONGEST_REASON = 15, 240
+MOST_REASONS, LONGEST_REASON, LONGEST_READ = 15, 240, 2000
+SHORTEST_STEM = 4
+"""Characters of a file's stem that is looked for in reasons: a shorter one would be found in words."""
+FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s:,;()]+[/\\][^\s:,;()]+")
+"""Whole paths, which may hold names."""
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 TILES = {"unreadable_tiles": "tiles that could not be read", "blurred_tiles": "tiles left out as blurred"}
 
@@ -117,11 +121,15 @@ def by_reason(sources: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _nameless(source: str, reason: str) -> str:
-    """The reason without the input's name and folders, cut to LONGEST_REASON."""
-    text = reason
-    for name in sorted({source, source.rpartition("/")[2]}, key=len, reverse=True):
-        text = re.sub(rf"\S*{re.escape(name)}(?::\s)?", " ", text) if name else text
-    text = " ".join(text.split()) or "no reason is stated"
+    """The reason without the input's name, its stem and folders, cut to LONGEST_REASON."""
+    name = source.rpartition("/")[2]
+    stem = name.rpartition(".")[0]
+    text = reason.removeprefix(f"{source}: ")[:LONGEST_READ]
+    for known in (source, name, *([stem] if len(stem) >= SHORTEST_STEM else [])):
+        if known and known in text:  # seldom, and a pattern of each of 100,000 inputs takes a minute
+            ends = r"\S*?(?::\s|(?=[\s,;)]|$))"
+            text = re.sub(rf"\S*(?<![\w-]){re.escape(known)}(?![\w-]){ends}", " ", text)
+    text = " ".join(FOLDERS.sub("a file", text).split()) or "no reason is stated"
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 

@@ -181,9 +181,18 @@ def split_sentences(
             f"Items of one group (a patient or a slide) are in one part; where the archive does not state the part, "
             f"{percent(data.test_share)} were drawn to test, and {percent(data.validation_share)} of the others were held out."
         )
+    if data.labelled_classes is not None:
+        sentences.append(
+            f"Labelled anomalies are of the classes {', '.join(map(str, data.labelled_classes))}."
+        )
+    elif data.k_l is not None:
+        sentences.append(
+            f"Labelled anomalies are of {counted(data.k_l, 'class', 'classes')}, drawn at random."
+        )
     if data.labelled == "ratio":
         sentences.append(
-            f"Labelled anomalies were drawn to be {percent(data.gamma_l)} of the training items, and {percent(data.gamma_p)} of the "
-            "unlabelled ones are anomalies."
+            f"Labelled anomalies were drawn to be {percent(data.gamma_l)} of the training items."
         )
+    if data.gamma_p:
+        sentences.append(f"Of the unlabelled training items {percent(data.gamma_p)} are anomalies.")
     return sentences

@@ -62,6 +62,21 @@ def test_reasons_are_grouped_without_names_and_numbers():
     assert not any("patient" in reason or "archive" in reason for reason, _ in found)
 
 
+def test_names_and_paths_within_reasons_are_taken_out():
+    table = refused(
+        "folder/patient-0.png: its outlines /secret/place/patient-0.xml are no XML.",
+        "the mask patient-1.mask.png is missing, and so is (patient-1).",
+        "1/2 of all is a share, and so is and/or.",
+    )
+    shown = [reason for reason, _ in by_reason(table)]
+    assert shown[0] == "its outlines are no XML."
+    assert shown[1].startswith("the mask is missing, and so is")
+    assert shown[2] == "1/2 of all is a share, and so is and/or."
+    assert not any("patient" in reason or "secret" in reason for reason in shown)
+    other = pd.DataFrame({"source": ["a.png"], "reason": ["a.png: a header /root/of/all.csv says a thing."]})
+    assert by_reason(other) == [("a header a file says a thing.", 1)]
+
+
 @pytest.fixture
 def store(tmp_path):
     """A store of six pictures and three files that are none."""

@@ -170,6 +170,13 @@ def test_counts_of_the_split_are_those_of_the_assignments():
         in text
     )
     assert "3 to test" in text
+    mixed = text_of({"data.labelled": "ratio", "data.gamma_l": 0.05, "data.gamma_p": 0.1, "data.k_l": 2})
+    assert (
+        "of 2 classes, drawn at random. Labelled anomalies were drawn to be 5 % of the training items."
+        in mixed
+    )
+    assert "Of the unlabelled training items 10 % are anomalies." in mixed
+    assert not re.search("drawn at random|to be 5 %|items 10 %", text)
     leak = {"overlap": {"normals_trained_on": 0.4, "anomalies_labelled": 0.05}}
     published = text_of({"data.split": "published"}, provenance=leak)
     assert "40% of the test normals were trained on" in published
