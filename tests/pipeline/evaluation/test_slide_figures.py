@@ -105,7 +105,9 @@ def test_the_report_shows_what_was_evaluated_and_does_not_evaluate_again(tmp_pat
     assert "1 lesions and 0 groups" in page
     assert ">1 of 1</td>" in page
     assert page.count("data:image/svg") == 2  # loss and FROC
-    assert page.index("<td>n.tif</td>") < page.index("<td>t.tif</td>")  # the higher score first
+    assert page.index('<th scope="row">n.tif</th>') < page.index(
+        '<th scope="row">t.tif</th>'
+    )  # the higher score first
 
 
 def test_slides_go_through_the_command_line_to_heat_maps_and_froc(tmp_path, capsys):
