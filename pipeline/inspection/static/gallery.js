@@ -50,13 +50,13 @@ function build() {
 /** Redraw the gallery: anew where the question is another one. */
 export async function show(force = false) {
   build();
-  const now = JSON.stringify(query());
-  if (now !== key || force) {
+  const now = JSON.stringify(query()), other = now !== key;
+  if (other || force) {
     key = now;
     chunks = new Map();
     measured.begun = performance.now();
     measured.first = 0;
-    if (!force) box().scrollTop = 0;
+    if (other) box().scrollTop = 0;
     try {
       await chunk(0);
     } catch (error) {
@@ -65,7 +65,7 @@ export async function show(force = false) {
     }
     if (now !== key) return;
   }
-  draw(true);
+  draw(other || !force); // where only marks are others, cells stay until they have come
 }
 
 async function chunk(number) {
@@ -135,12 +135,14 @@ function fill(number_, rows) {
   const sheet = about.kind === "table" || !about.shape ? null : sheetOf(rows);
   rows.forEach((record, place) => {
     const cell = shown.get(number_ * CHUNK + place);
-    if (!cell || cell.dataset.row === String(record.row)) return;
+    const seen = `${record.row} ${record.mark} ${record.score}`;
+    if (!cell || cell.dataset.seen === seen) return;
+    cell.dataset.seen = seen;
     cell.dataset.row = record.row;
     const marked = record.mark ? `, marked ${record.mark}` : "";
     cell.setAttribute("aria-label", `${record.item_id}, score ${number(record.score)}, label ${labelWord(record.label)}${marked}`);
     cell.replaceChildren(h("span", { class: "caption", text: number(record.score) }));
-    if (record.mark) cell.append(h("span", { class: "flag", text: SIGNS[record.mark] }));
+    flag(cell, record.mark);
     if (sheet) {
       cell.style.backgroundImage = `url("${sheet}")`;
       cell.style.backgroundSize = `${cell_width * rows.length}px ${cell_height}px`;
@@ -156,6 +158,22 @@ function fill(number_, rows) {
   }
   clearTimeout(marking);
   marking = setTimeout(mark, 0);
+}
+
+function flag(cell, mark) {
+  cell.querySelector(".flag")?.remove();
+  if (mark) cell.append(h("span", { class: "flag", text: SIGNS[mark] }));
+}
+
+/** An item has got a mark: where neither order nor filter ask for marks, its cell alone is another one. Returns whether that is so. */
+export function marked(row, mark) {
+  if (state.mark || ["mark", "disagreement"].includes(state.sort)) return false;
+  for (const rows of chunks.values()) {
+    const record = Array.isArray(rows) && rows.find((each) => each.row === row);
+    if (record) record.mark = mark;
+  }
+  for (const cell of shown.values()) if (cell.dataset.row === String(row)) flag(cell, mark);
+  return true;
 }
 
 function choose(at, row) {
@@ -207,9 +225,4 @@ async function keys(event) {
   selected = at;
   go({ row: record.row }, true);
   reveal(at);
-}
-
-/** What of the marks of rows that are shown has changed is drawn anew. */
-export function renew() {
-  key = "";
 }

@@ -56,6 +56,7 @@ export async function step(which) {
   }
 }
 
+const IN_ORDER = new Set(["n", "p", "u", "0", "1", "2", "3", "z", "s", "f"]); // what asks the server, and what is asked by what is selected
 let busy = Promise.resolve();
 let candidate = -1;
 const RULES = {
@@ -95,7 +96,7 @@ export function start() {
     if (!rule || (!on && event.key !== "Escape" && event.key !== "?")) return;
     if (event.target.closest?.(".deep") && /^[+=-]$/.test(event.key)) return; // the slide's own
     event.preventDefault();
-    if (event.key === "c") return void rule(); // the next letters are the comment's
+    if (!IN_ORDER.has(event.key)) return void rule();
     busy = busy.then(rule).catch((error) => say(String(error), true)).then(() => item.pending); // one after the other, however quick the hand
   });
 }

@@ -24,7 +24,8 @@ function head() {
   document.title = `esad view: ${about.runs.map((run) => run.name).join(", ")}`;
 }
 
-async function draw(changed) {
+/** Draw what has changed; `marked` is the one item that has got a mark, where it is only that. */
+async function draw(changed, marked = null) {
   if (!there().some(([name]) => name === state.view)) state.view = "list";
   if (!about.runs[Number(state.run)]) state.run = "0";
   head();
@@ -34,7 +35,8 @@ async function draw(changed) {
   if (changed.has("row") || changed.has("run") || changed.has("panels") || changed.has("marks") || changed.has("everything")) await item.show();
   if (state.view === "list" && OF_LIST.concat("marks", "everything").some((name) => changed.has(name))) await list.show();
   if (state.view === "gallery") {
-    if ([...changed].some((name) => name !== "row")) await gallery.show(changed.has("marks"));
+    const own = marked?.of === "item" && gallery.marked(marked.row, marked.mark);
+    if (!own && [...changed].some((name) => name !== "row")) await gallery.show(changed.has("marks"));
     gallery.mark();
   }
   if (state.view === "slide") {
@@ -53,7 +55,7 @@ async function begin() {
   }
   start();
   listen(draw);
-  marks.onMarks(() => draw(new Set(["marks"])));
+  marks.onMarks((what) => draw(new Set(["marks"]), what));
   marks.watch(about.version);
   marks.showReader();
   $("run").addEventListener("change", (event) => go({ run: event.target.value }));

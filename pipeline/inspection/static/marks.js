@@ -43,11 +43,11 @@ export async function put(of, row, mark, comment, seen) {
   try {
     const answer = await post("/api/marks", { of, row: Number(row), mark, comment, reader: name, seen });
     say(mark ? `Marked as ${mark}.` : "Mark removed.");
-    changed(answer.version, { of, row: Number(row) });
+    changed(answer.version, { of, row: Number(row), mark });
     return answer.entry;
   } catch (error) {
     say(error.message, true);
-    if (error instanceof Refused && error.status === 409) changed("", { of, row: Number(row) });
+    if (error instanceof Refused && error.status === 409) changed("", null);
     return null;
   }
 }
@@ -62,7 +62,7 @@ export async function undo() {
       return null;
     }
     say(`Undone: ${answer.entry.mark || "removed mark"} of ${answer.entry.name}.`);
-    changed(answer.version, { of: answer.entry.of, row: answer.row });
+    changed(answer.version, null);
     return answer;
   } catch (error) {
     say(error.message, true);

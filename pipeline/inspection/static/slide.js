@@ -65,7 +65,7 @@ class View {
     this.element = h("div", { class: "viewer" }, about.runs.length > 1 && h("div", { class: "of" }, about.runs[run].name), this.deep, scale, this.where);
     place.append(this.element);
     this.osd = OSD({
-      element: this.deep, drawer: "canvas", showNavigationControl: false, showNavigator: true, navigatorWidth: "10rem", navigatorHeight: "8rem", navigatorBackground: "#fff", navigatorAutoFade: false,
+      element: this.deep, drawer: "canvas", imageLoaderLimit: 4, showNavigationControl: false, showNavigator: true, navigatorWidth: "10rem", navigatorHeight: "8rem", navigatorBackground: "#fff", navigatorAutoFade: false,
       navigatorPosition: "TOP_RIGHT", animationTime: 0.35, blendTime: 0, maxZoomPixelRatio: 8, visibilityRatio: 0.4, minZoomImageRatio: 0.6,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true }, prefixUrl: "/static/openseadragon/images/", tileSources: baseSource(), tabIndex: 0,
     });

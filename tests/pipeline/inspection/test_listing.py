@@ -220,3 +220,34 @@ def test_runs_of_other_items_are_not_shown_side_by_side(labelled, tmp_path):
     table.assign(item_id="x" + table["item_id"]).to_parquet(other / "scores.parquet")
     with pytest.raises(UsageError, match="has no item of"):
         Subject([labelled, other])
+
+
+def test_the_histogram_counts_every_normal_once_and_reaches_beyond_most_of_them(case):
+    run = case.subject.runs[0]
+    bars = case.get("/api/about")["runs"][0]["histogram"]
+    counts, edges = np.array(bars["counts"]), np.array(bars["edges"])
+    assert counts.sum() == len(run.normals) == 199
+    inside = run.normals < edges[-2]
+    assert counts[:-1].sum() == inside.sum()
+    assert counts[-1] == (~inside).sum()
+    assert edges[0] == run.normals[0]
+    assert edges[-1] > np.quantile(run.normals, 0.99)
+
+
+def test_the_terms_of_a_score_add_up_to_it(made, tmp_path):
+    import json
+
+    from esad.pipeline.scoring.scores import score_formula
+    from esad.preprocessing.store.store import Store
+
+    store = Store(made / "store")
+    run = score_store(made, store, "standardised", seed=3)
+    marker = run / "scores/store/scores.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"score": "standardised"}))
+    case = case_of([run], tmp_path / "m.sqlite")
+    known = case.get("/api/item/9")["runs"][0]
+    formula = score_formula("standardised", pd.read_parquet(run / "normals.parquet"))
+    assert [term["name"] for term in known["terms"]] == ["reconstruction", "norm"]
+    for term in known["terms"]:
+        centre, scale = formula[term["name"]]
+        assert term["part"] == pytest.approx((known[term["name"]] - centre) / scale)
