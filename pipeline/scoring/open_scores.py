@@ -50,17 +50,10 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
 
 def _with_thresholds(table: pd.DataFrame) -> pd.DataFrame:
     """Scores of an earlier version have p-values and thresholds, too: a score was suspicious from the 99th percentile on."""
-    ordinary = table.loc[table["percentile"] < 0.99, "score"]
-    return table.assign(
-        p_value=1 - table["percentile"], threshold=ordinary.max() if len(ordinary) else float("-inf")
-    )
-
-
-def read_whole_table(folder: Path) -> pd.DataFrame:
-    """All columns of SCORES/scores.parquet, which an earlier version may have written without thresholds; EsadError as above."""
-    return read_table(
-        folder / "scores.parquet", SCORE_AGAIN, ("item_id", "score", "percentile", "label", "part")
-    )
+    ordinary, place = table.loc[table["percentile"] < 0.99, "score"], list(table).index("percentile") + 1
+    table.insert(place, "threshold", ordinary.max() if len(ordinary) else float("-inf"))
+    table.insert(place, "p_value", 1 - table["percentile"])
+    return table
 
 
 def read_explanation(folder: Path) -> dict[str, Any] | None:

@@ -18,7 +18,6 @@ from esad.pipeline.scoring.open_scores import (
     read_explanation,
     read_marker,
     read_scores_table,
-    read_whole_table,
     run_of,
 )
 from esad.pipeline.scoring.scores_table import PART, described
@@ -76,7 +75,7 @@ def _write_scores(path: Path, parts: Iterable[pd.DataFrame]) -> None:
 def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
     """Whether the store says other things of its items than the scores that are there do, or the thresholds are others: the
     tables then say them, too."""
-    before = read_whole_table(folder)
+    before = read_scores_table(folder)
     table = described(before.copy(), run, store, sets)
     if table.equals(before):
         return False

@@ -115,7 +115,7 @@ def test_panels_are_linear_to_what_normals_reach_then_by_decades():
 
 def test_the_colours_are_those_that_the_report_names():
     """From purple to bright yellow; orange-red is what one in a thousand pixels of normal items reaches."""
-    template = (ROOT / "pipeline" / "reporting" / "templates" / "report.html.j2").read_text()
+    template = (ROOT / "pipeline" / "reporting" / "templates" / "pictures.html.j2").read_text()
     assert (
         "purple to bright yellow: purple begins at what one in a hundred pixels of normal items reaches, orange-red"
         in template
