@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,21 @@ from threadpoolctl import threadpool_limits
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks, and a busy machine
 
 DATA = Path(os.environ.get("ESAD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+SLOW = [
+    re.compile(line)
+    for line in (Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what slow.txt names, before `-m` chooses by marks."""
+    for item in items:
+        if any(pattern.match(item.nodeid) for pattern in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
