@@ -92,7 +92,7 @@ def test_evaluate_and_report_say_what_was_promised_and_what_came(run, capsys):
     assert call(["report", str(run)]) == 0
     page = (run / "scores" / "store" / "report.html").read_text()
     assert "False alarms promised" in page
-    assert f"Reached among {len(normal)} normals" in page
+    assert f"False alarms among {len(normal)} normals, promised and reached" in page
 
 
 def test_an_archive_of_another_kind_is_said(run, tmp_path, capsys):
