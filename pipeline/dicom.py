@@ -45,9 +45,11 @@ def dicom(
     that is gone refuses its overlay alone, in OUT/failures.csv. Raises UsageError for scores of another kind or a missing
     archive, EsadError where `out` holds something else.
     """
-    from esad.pipeline.annotating.dicom_slides import slides_outcome, write_dicom_slides
+    from esad.pipeline.annotating.dicom_slides import write_dicom_slides
     from esad.pipeline.annotating.scored_slides import Archive
     from esad.pipeline.exporting.dicom_results import (
+        OVERLAYS,
+        SLIDES,
         is_finished,
         results_outcome,
         results_table,
@@ -64,9 +66,9 @@ def dicom(
     if not archive.is_dir():
         raise UsageError(f"--archive {archive}: no such folder.")
     wanted = {"scores": opened.marker, "with_patient": with_patient}
-    told = slides_outcome if kind == "tiles" else results_outcome
+    told = SLIDES if kind == "tiles" else OVERLAYS
     if is_finished(out, wanted, force):
-        return told(out)
+        return results_outcome(out, told)
     names = read_names(group_key)
     if kind == "tiles":
         results, refused = write_dicom_slides(opened, Archive(archive, names), out / "dicom", with_patient)
@@ -75,7 +77,7 @@ def dicom(
         described, refused = write_dicom_overlays(opened, read, out / "dicom", with_patient)
         results = results_table(opened, described)
     write_results(out, results, refused, wanted)
-    return told(out, refused, with_patient)
+    return results_outcome(out, told, refused, with_patient)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from esad.pipeline.annotating.dicom_source import referred, slide_header
 from esad.pipeline.annotating.scored_slides import Archive, ScoredSlides, scored_slides
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
 from esad.pipeline.stage.errors import InputError
-from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress
 from esad.preprocessing.store.reading import check_entries, read_table
 from esad.preprocessing.store.store import item_id
@@ -98,18 +97,3 @@ def _write(
         "StudyInstanceUID": str(header.StudyInstanceUID), "AnnotationsSOPInstanceUID": str(files["annotations"].SOPInstanceUID),
         "HeatSOPInstanceUID": str(files["heat"].SOPInstanceUID), "ReferencedSOPInstanceUID": str(header.SOPInstanceUID),
     }  # fmt: skip
-
-
-def slides_outcome(
-    out: Path, refused: list[tuple[str, str]] | None = None, with_patient: bool = False
-) -> Outcome:
-    """What the folder holds; without `refused` it was finished before."""
-    written = read_table(out / "results.parquet", "make it anew with --force.", ("annotations",))
-    counts = {"slides": int(written["annotations"].notna().sum()), "results": len(written)}
-    if refused is None:
-        return Outcome(out, f"Left alone (finished before) {out}: {counts['slides']} slides.", "", 0, counts)
-    told = "with the patients' attributes" if with_patient else "without any patient's attribute"
-    message = f"Wrote {out}: annotations and heat of {counts['slides']} slides as DICOM, {told}; results of {len(written)} slides."
-    if refused:
-        message += f" {len(refused)} refused (first: {refused[0][1]}), see {out / 'failures.csv'}."
-    return Outcome(out, message, "", len(refused), counts)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.exporting.source_archive import SourceArchive
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
 from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
-from esad.pipeline.thresholds.conformal import level_reached
+from esad.pipeline.thresholds.conformal import colour_ends
 from esad.pipeline.thresholds.reference_sets import LEVEL
 from esad.preprocessing.store.reading import read_table
 
@@ -65,12 +66,8 @@ class ScoredSlide:
         return self.tiles[list(PLACES)].to_numpy(dtype=float)
 
 
-@dataclass(frozen=True)
-class Archive:
-    """Where the slides are, if they are at hand; `names` leads from hashed names to paths."""
-
-    root: Path
-    names: dict[str, str]
+class Archive(SourceArchive):
+    """Where the slides are, if they are at hand."""
 
     def shown(self, source: str, size: tuple[int, int]) -> Box:
         """What QuPath shows of a slide; InputError where it is gone, cannot be opened, or is not of `size`."""
@@ -89,9 +86,7 @@ class Archive:
 
     def path(self, source: str) -> Path:
         """The file of a source; InputError where it is not in the archive."""
-        whole = (self.root / self.names.get(source, source)).resolve()
-        if not whole.is_relative_to(self.root.resolve()):
-            raise InputError(f"{source}: its path leaves the archive.")
+        whole = self.place(source)
         if not whole.is_file():
             raise InputError(f"{source}: not in the archive {self.root}.")
         return whole
@@ -129,8 +124,10 @@ class ScoredSlides:
         told = self.scores.marker.get("thresholds")
         stated = told.get("level") if isinstance(told, dict) else None
         level = stated if isinstance(stated, float) and 0 < stated < 1 else LEVEL
-        begin = level_reached(level, normals) if self.least is None else 1 - self.least
-        return begin, min(begin, 1 / (normals + 1))
+        begin, end = colour_ends(level, normals)
+        if self.least is not None:
+            begin = 1 - self.least
+        return begin, min(begin, end)
 
     def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """(source, its tiles), by source."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from esad.pipeline.evaluation.counted_items import unseen
 from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.runs.run_files import read_references
 from esad.pipeline.scoring.open_scores import Scores
+from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.thresholds.false_alarms import achieved, likeness, over_splits
+from esad.pipeline.thresholds.reference_sets import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEVEL = 0.01
-"""That of scores of an earlier version."""
 
 
 def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]:
@@ -36,16 +33,17 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     }
 
 
-def _alarm(items: pd.DataFrame) -> np.ndarray:
-    return items["score"].to_numpy(dtype=float) > items["threshold"].to_numpy(dtype=float)
-
-
 def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, Any] | None:
     if items.empty:
         return None
     labels = items["label"].to_numpy(dtype="int8")
     return achieved(
-        items["p_value"].to_numpy(dtype=float), _alarm(items), labels, group_codes(items), references, level
+        items["p_value"].to_numpy(dtype=float),
+        suspicious(items),
+        labels,
+        group_codes(items),
+        references,
+        level,
     )
 
 
@@ -54,7 +52,7 @@ def _by_view(items: pd.DataFrame) -> dict[str, Any]:
     if "view" not in items or items["view"].isna().all():
         return {}
     normals = items[items["label"] == 0]
-    alarm, views = _alarm(normals), normals["view"].astype("string")
+    alarm, views = suspicious(normals), normals["view"].astype("string")
     names = sorted(views.dropna().unique())
     return {
         "view": {

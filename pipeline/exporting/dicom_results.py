@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,20 +147,31 @@ def write_results(
         write_json(out / FINISHED, wanted)
 
 
+@dataclass(frozen=True)
+class Told:
+    """How results of a kind are spoken of: `column` names their files, `files` and `items` are said in the plural."""
+
+    column: str
+    files: str
+    counted: str
+    items: str
+
+
+OVERLAYS = Told("dicom", "{} overlays", "overlays", "radiographs")
+SLIDES = Told("annotations", "annotations and heat of {} slides", "slides", "slides")
+
+
 def results_outcome(
-    out: Path, refused: list[tuple[str, str]] | None = None, with_patient: bool = False
+    out: Path, told: Told, refused: list[tuple[str, str]] | None = None, with_patient: bool = False
 ) -> Outcome:
-    """What the folder holds; without `refused` it was finished before."""
-    written = read_table(out / "results.parquet", "make it anew with --force.", ("dicom",))
-    counts = {"overlays": int(written["dicom"].notna().sum()), "results": len(written)}
+    """What the folder holds, `told` as its kind is; without `refused` it was finished before."""
+    written = read_table(out / "results.parquet", "make it anew with --force.", (told.column,))
+    count = int(written[told.column].notna().sum())
+    counts = {told.counted: count, "results": len(written)}
     if refused is None:
-        return Outcome(
-            out, f"Left alone (finished before) {out}: {counts['overlays']} overlays.", "", 0, counts
-        )
-    told = "with the patients' attributes" if with_patient else "without any patient's attribute"
-    message = (
-        f"Wrote {out}: {counts['overlays']} overlays as DICOM, {told}; results of {len(written)} radiographs."
-    )
+        return Outcome(out, f"Left alone (finished before) {out}: {count} {told.counted}.", "", 0, counts)
+    patients = "with the patients' attributes" if with_patient else "without any patient's attribute"
+    message = f"Wrote {out}: {told.files.format(count)} as DICOM, {patients}; results of {len(written)} {told.items}."
     if refused:
         message += f" {len(refused)} refused (first: {refused[0][1]}), see {out / 'failures.csv'}."
     return Outcome(out, message, "", len(refused), counts)

@@ -1,4 +1,4 @@
-"""The archive that radiographs came from: headers of their DICOM files."""
+"""The archive that sources came from: where they lie in it, and the headers of DICOM files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceArchive:
-    """Where the radiographs are; `names` tells the paths of sources that are called by a hash."""
+    """Where the sources are; `names` tells the paths of sources that are called by a hash."""
 
     root: Path
     names: dict[str, str]
@@ -27,7 +27,7 @@ class SourceArchive:
 
         from esad.preprocessing.radiographs.dicom import FAULTS, MARK, quiet
 
-        content = self._content(self.names.get(source, source), source)
+        content = self._content(source)
         if content[128:132] != MARK:
             return None
         try:
@@ -36,12 +36,17 @@ class SourceArchive:
         except FAULTS as error:
             raise InputError(f"{source}: not readable as DICOM ({type(error).__name__}).") from error
 
-    def _content(self, path: str, called: str) -> bytes:
+    def place(self, source: str) -> Path:
+        """Where a source is or would be, a member of a zip below the zip; InputError where that is outside the archive."""
+        whole = (self.root / self.names.get(source, source)).resolve()
+        if not whole.is_relative_to(self.root.resolve()):
+            raise InputError(f"{source}: its path leaves the archive.")
+        return whole
+
+    def _content(self, source: str) -> bytes:
         from esad.preprocessing.zips import read_member
 
-        whole = (self.root / path).resolve()
-        if not whole.is_relative_to(self.root.resolve()):
-            raise InputError(f"{called}: its path leaves the archive.")
+        whole = self.place(source)
         packed = [parent for parent in whole.parents if parent.suffix.lower() == ".zip" and parent.is_file()]
         try:
             if packed:
@@ -50,4 +55,4 @@ class SourceArchive:
             return whole.read_bytes()
         except (OSError, zipfile.BadZipFile) as error:
             reason = getattr(error, "strerror", None) or "not a readable zip"
-            raise InputError(f"{called}: not in the archive {self.root} ({reason}).") from error
+            raise InputError(f"{source}: not in the archive {self.root} ({reason}).") from error

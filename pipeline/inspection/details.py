@@ -13,9 +13,7 @@ from esad.pipeline.inspection.marks import Marks
 from esad.pipeline.inspection.pyramid import LAYER_SIDE, level_count
 from esad.pipeline.inspection.security import file_inside
 from esad.pipeline.inspection.subject import FIGURES, RunScores, Subject
-from esad.pipeline.runs.run_files import read_normals
 from esad.pipeline.scoring.scores import score_formula
-from esad.pipeline.stage.errors import EsadError
 
 if TYPE_CHECKING:
     from esad.pipeline.inspection.archive import Archive
@@ -92,9 +90,11 @@ def item_details(subject: Subject, listing: Listing, marks: Marks, row: int) -> 
 
 def terms(run: RunScores, figures: dict[str, Any]) -> list[dict[str, Any]]:
     """What the score is the sum of: each term's value, and its part, (value - centre) / scale; none where the run is gone."""
+    if run.references is None:
+        return []
     try:
-        formula = score_formula(str(run.scores.marker.get("score", "eq9")), read_normals(run.scores.run))
-    except (EsadError, KeyError):
+        formula = score_formula(str(run.scores.marker.get("score", "eq9")), run.references)
+    except KeyError:
         return []
     return [
         {

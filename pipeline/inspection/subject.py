@@ -52,12 +52,19 @@ class RunScores:
         return self.scores.root
 
     @cached_property
-    def normals(self) -> np.ndarray:
-        """Ascending scores of the held-out normals, float64 (n,); none where the run is gone or damaged."""
+    def references(self) -> pd.DataFrame | None:
+        """normals.parquet of the run; None where that is gone or damaged."""
         try:
-            values = read_normals(self.scores.run)["score"].to_numpy(dtype=float)
+            return read_normals(self.scores.run)
         except EsadError:
+            return None
+
+    @cached_property
+    def normals(self) -> np.ndarray:
+        """Ascending scores of the held-out normals, float64 (n,); none without `references`."""
+        if self.references is None:
             return np.empty(0)
+        values = self.references["score"].to_numpy(dtype=float)
         return np.sort(values[np.isfinite(values)])
 
     @cached_property

@@ -82,8 +82,23 @@ def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
     parts = (table.iloc[start : start + PART] for start in range(0, len(table), PART))
-    write_tables(folder, store, parts, sets.most, sets.rule.level)
+    if all(table[name].equals(before[name]) for name in ("p_value", "threshold")):
+        _write_labels(folder, store, table, parts)  # slide maps show no label
+    else:
+        write_tables(folder, store, parts, sets.most, sets.rule.level)
     return True
+
+
+def _write_labels(folder: Path, store: Store, table: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> None:
+    """The tables of scores whose labels alone have changed: scores.parquet of `parts`, and of tiles slides.parquet."""
+    from esad.preprocessing.store.store import write_table
+
+    if store.kind == "tiles":
+        slides = read_table(folder / "slides.parquet", SCORE_AGAIN, ("source", "label"))
+        labels = slide_scores(table).set_index("source")["label"]
+        slides["label"] = slides["source"].map(labels).astype("Int8")
+        write_table(folder / "slides.parquet", slides)
+    _write_scores(folder / "scores.parquet", parts)
 
 
 def sets_of(run: Run, folder: Path, asked: Mapping[str, Any]) -> ReferenceSets:

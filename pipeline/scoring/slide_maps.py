@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.thresholds.conformal import level_reached
+from esad.pipeline.thresholds.conformal import colour_ends
 from esad.pipeline.thresholds.reference_sets import LEVEL
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def write_slide_maps(
     names = slide_names(store.sources["source"].astype(str))
     slides = store.sources.set_index("source")
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
-    ends = (level_reached(level, normals), 1 / (normals + 1))
+    ends = colour_ends(level, normals)
     rows = []
     needed = ["source", "x", "y", "score", "p_value"]
     for source, tiles in table[needed].groupby("source", sort=True):

@@ -76,6 +76,11 @@ def alarms_expected(
     return float(low / new), float(high / new)
 
 
+def colour_ends(level: float, normals: int) -> tuple[float, float]:
+    """The p-values at which a slide's colours begin and end: at the threshold for `level`, and above all of `normals`."""
+    return level_reached(level, normals), 1 / (normals + 1)
+
+
 def discoveries(p: np.ndarray, rate: float) -> np.ndarray:
     """Which items an archive's p-values (N,) name as anomalies with a false discovery rate of at most `rate`: bool (N,).
 

@@ -40,10 +40,10 @@ def already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
         difference = _difference(before, config)
         begun = any(out.glob("checkpoints/**/*.pt")) or (out / "model.safetensors").exists()
         if difference and not force and begun:
-            labels = before["store"].get("labels_file") != config["store"].get("labels_file")
-            of_store = difference.startswith("store.") and before["store"]["path"] == config["store"]["path"]
-            told = "its store was made anew since" if of_store else "made with other settings"
-            told = "made with other --labels" if of_store and labels else told
+            told = "made with other settings"
+            if difference.startswith("store.") and before["store"]["path"] == config["store"]["path"]:
+                labels = before["store"].get("labels_file") != config["store"].get("labels_file")
+                told = "made with other --labels" if labels else "its store was made anew since"
             raise EsadError(f"{out}: {told} ({difference}). Choose another --out, or --force to replace it.")
         if force or difference:
             _clear(out)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import highdicom
 import numpy as np
@@ -21,6 +16,7 @@ from esad.pipeline.annotating.candidate_shapes import CANDIDATE, HOLE
 from esad.pipeline.annotating.dicom_objects import NO_TILE, TILE
 from esad.pipeline.cli.app import call
 from esad.preprocessing.slides.reading import Slide
+from tests.dicom_standard import check_attributes, check_by_validator
 from tests.pipeline.annotating.dicom_slide import ORIENTATION, write_dicom_slide
 from tests.pipeline.annotating.scored import tiles_of, write_scores_folder
 
@@ -214,35 +210,9 @@ def test_slides_that_are_no_dicom_gone_or_of_another_size_are_refused_alone(fold
 ])  # fmt: skip
 def test_required_attributes_are_those_of_the_standards_tables(folder, kind, iod):
     """By the tables of PS3.3 that highdicom ships: mandatory modules whole, nothing of a foreign module."""
-    tables = Path(highdicom.__file__).parent / "_standard"
-    modules = json.loads((tables / "iod_module_map.json").read_text())[iod]
-    attributes = json.loads((tables / "module_attribute_map.json").read_text())
-    image = pydicom.dcmread(folder / "out" / "dicom" / f"glass-{kind}.dcm")
-    for module in modules:
-        for attribute in attributes[module["key"]]:
-            keyword, level = attribute["keyword"], attribute["type"]
-            if module["usage"] == "M" and not attribute["path"] and level in ("1", "2"):
-                assert keyword in image, (module["key"], keyword)
-                assert level == "2" or image[keyword].VM > 0, (module["key"], keyword)
-    known = {attribute["keyword"] for module in modules for attribute in attributes[module["key"]]}
-    assert {element.keyword for element in image if not element.tag.is_private} - known == set()
+    check_attributes(pydicom.dcmread(folder / "out" / "dicom" / f"glass-{kind}.dcm"), iod)
 
 
 @pytest.mark.slow
 def test_the_standards_own_validator_finds_no_error(folder):
-    standard = os.environ.get("ESAD_DICOM_STANDARD")
-    if not standard or not Path(standard).is_dir():
-        pytest.skip(
-            "dicom-validator needs its copy of the standard: set ESAD_DICOM_STANDARD to its --standard-path"
-        )
-    command = [
-        str(Path(sys.executable).with_name("validate_iods")),
-        "--standard-path",
-        standard,
-        "--edition",
-        "local",
-    ]
-    end = subprocess.run(
-        [*command, str(folder / "out" / "dicom")], capture_output=True, text=True, check=False
-    )
-    assert end.returncode == 0, end.stdout + end.stderr  # the number of errors
+    check_by_validator(folder / "out" / "dicom")
