@@ -19,7 +19,6 @@ from tests import ROOT
 SECTIONS = ["machine", "tests", "step", "compiled", "resume", "pcam", "scoring", "training"]
 
 
-@pytest.mark.slow
 def test_at_tiny_size_every_section_runs_and_the_table_has_them_all(tmp_path):
     out = tmp_path / "found"
     done = subprocess.run(

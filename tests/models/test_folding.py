@@ -13,7 +13,6 @@ from esad.models.methods.registry import METHODS, build
 from esad.models.settings import MethodSettings
 from esad.models.training.fit import fit, score_batches
 from esad.models.training.ranks import with_global_statistics
-from tests import some_slow
 from tests.models.small_data import VARIANTS, pictures, scores, settings, shape_of, table
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def test_most_methods_have_something_to_fold():
     assert plain == {"oc_svm", "isolation_forest", "ssad", "piad", "dif", "dpa"}
 
 
-@pytest.mark.parametrize("variant", some_slow(VARIANTS, "dgeo"))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_and_gradients_are_those_of_the_method_itself(variant):
     method = trained(variant)
     before = {name: value.clone() for name, value in method.state_dict().items()}

@@ -29,7 +29,7 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.train import train
 from esad.pipeline.verify import verify
 from esad.preprocessing.store.store import Store
-from tests import ROOT, some_slow
+from tests import ROOT
 from tests.models.small_data import tiny
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
 
@@ -189,7 +189,7 @@ def test_every_method_and_kind_of_score_survives_its_exports(folder, kind, metho
     assert not verify(run).failed
 
 
-@pytest.mark.parametrize("weights", some_slow(["a file", "the package"], "the package"))
+@pytest.mark.parametrize("weights", ["a file", "the package"])
 def test_perceptual_piad_is_exported_with_what_it_sees_through(folder, weights):
     """Both exports give its scores; the bundle names the package that it needs, the ONNX file the weights that it holds."""
     import onnxruntime

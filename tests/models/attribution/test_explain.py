@@ -24,7 +24,6 @@ from esad.models.attribution.gradients import integrated_gradients, weighted
 from esad.models.folding import folded
 from esad.models.methods.registry import build
 from esad.models.training.fit import fit
-from tests import some_slow
 from tests.models.small_data import OF_TABLES, VARIANTS, pictures, settings, shape_of, table
 
 KINDS = {"eq9": {"eq9": 1.0}, "standardised": {"reconstruction": 2.0, "norm": 0.25}}
@@ -100,7 +99,7 @@ def test_a_reconstruction_errors_columns_are_its_squares():
     assert told(method) == "squared errors of the reconstruction, column by column"
 
 
-@pytest.mark.parametrize("variant", some_slow(VARIANTS, "dgeo"))
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_contributions_of_pixels_are_finite_and_add_up_to_the_score(variant):
     data = pictures(shape_of(variant))
     method = folded(fit(build(settings(variant), shape_of(variant), (0,)), data))

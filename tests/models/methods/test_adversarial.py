@@ -17,7 +17,6 @@ from esad.models.methods.adversarial.players import gradient_penalty, part_of, s
 from esad.models.methods.registry import build
 from esad.models.settings import TrainSettings
 from esad.models.training.fit import TrainingData, TrainingStep, fit
-from tests import some_slow
 from tests.models.small_data import pictures, scores, settings
 
 CPU, SHAPE = torch.device("cpu"), (16, 16, 1)
@@ -47,7 +46,7 @@ def trained(variant: str, data: TrainingData, steps: int = 60):
     return fit(build(chosen, SHAPE, (0,)), data)
 
 
-@pytest.mark.parametrize("variant", some_slow(PLAYERS, "piad, l1", "anogan, encoder", "ocgan"))
+@pytest.mark.parametrize("variant", PLAYERS)
 def test_bright_squares_stand_out(variant):
     data = spots(260, 30)
     found = scores(trained(variant, data, 150 if variant == "ganomaly" else 60), data)[200:]

@@ -20,7 +20,6 @@ from esad.models.methods.dgeo import (
 from esad.models.settings import MethodSettings
 from esad.models.training.batch import Batch
 from esad.models.training.fit import TrainingData, TrainingStep, fit
-from tests import some_slow
 from tests.models.small_data import scores
 
 ADAM = {"optimiser": "adam", "learning_rate": 3e-3, "schedule": "constant", "batch_size": 64}
@@ -126,7 +125,7 @@ def test_a_phase_in_closed_form_follows_unless_the_score_is_simple():
     assert ignored_settings(simple.settings, True)["dgeo.items"] == "method dgeo does not use it"
 
 
-@pytest.mark.parametrize("score", some_slow(["dirichlet", "simple"], "simple"))
+@pytest.mark.parametrize("score", ["dirichlet", "simple"])
 def test_it_learns_the_transforms_and_other_pictures_score_higher(score):
     items = np.concatenate([bars(80), bars(20)])
     items[80:] = items[80:].transpose(0, 2, 1, 3)  # a transpose is none of the transforms

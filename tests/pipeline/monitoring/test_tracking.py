@@ -147,7 +147,6 @@ def test_the_forms_that_the_manual_names_are_addresses(word):
     check_address(word)
 
 
-@pytest.mark.slow
 def test_a_damaged_note_of_the_mlflow_run_costs_the_note(tmp_path, capsys):
     make_store(tmp_path)
     uri = (tmp_path / "mlruns").as_uri()

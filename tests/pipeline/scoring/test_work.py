@@ -23,7 +23,6 @@ from esad.pipeline.scoring.work import WORK, _share
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.train import train
 from esad.preprocessing.store.store import Store
-from tests import some_slow
 from tests.forks import esad_as_torchrun, fork, wait
 from tests.pipeline.clusters import score_slowly, when
 from tests.pipeline.stores import QUICK, QUICK_TABLE, make_store
@@ -77,7 +76,7 @@ def test_the_workers_do_the_work(folder, dask_cluster, tmp_path, monkeypatch):
     assert len(pd.read_parquet(tmp_path / "there" / "scores.parquet")) == 120
 
 
-@pytest.mark.parametrize("kind", some_slow(["images", "table"], "images"))
+@pytest.mark.parametrize("kind", ["images", "table"])
 def test_where_a_cluster_computes_the_device_need_not_be_here(
     folder, dask_cluster, tmp_path, monkeypatch, kind
 ):
@@ -110,7 +109,6 @@ def test_a_worker_killed_in_mid_work_costs_its_shard(folder, tmp_path, monkeypat
     assert_same(out, folder / "images-once")
 
 
-@pytest.mark.slow
 def test_two_threads_of_one_worker_take_turns(folder, tmp_path, capsys):
     from distributed import LocalCluster
 

@@ -125,7 +125,6 @@ def test_many_columns_are_named_by_the_top_ones_alone(run, monkeypatch):
     assert set(EACH) < set(pq.read_schema(out / "overlays" / NUMBERS).names)
 
 
-@pytest.mark.slow
 def test_a_run_without_scales_has_a_heat_map_all_the_same(run, tmp_path, monkeypatch):
     """Runs of earlier versions have no heat.json."""
     monkeypatch.setattr("esad.pipeline.scoring.columns.numbers.run_scale", lambda *_: None)

@@ -52,7 +52,7 @@ def whole(handle, level=0):
     deep=st.booleans(), predictor=st.booleans(), big=st.booleans(), order=st.sampled_from("<>"),
     samples=st.sampled_from([3, 4]), data=st.data(),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_region_has_the_pixels_of_imread(
     tmp_path, height, width, tile, rows, compression, separate, deep, predictor, big, order, samples, data
 ):
