@@ -16,7 +16,7 @@ from esad.pipeline.stage.outcome import Outcome
 
 
 @settings_as_options(
-    ImageSettings, "size", "colour", "label", "normal_value", "anomaly_value", "group", "split"
+    ImageSettings, "size", "colour", "label", "normal_value", "anomaly_value", "group", "split", "site_column"
 )
 @fields_as_options(IngestRequest, "request")
 def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any], class_: Classes = None) -> Outcome:

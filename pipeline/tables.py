@@ -16,8 +16,8 @@ from esad.pipeline.stage.outcome import Outcome
 
 
 @settings_as_options(
-    TableSettings, "label", "normal_value", "anomaly_value", "group", "split", "id", "columns", "drop", "categorical",
-    "missing", "delimiter", "decimal", "thousands", "encoding", "sheet",
+    TableSettings, "label", "normal_value", "anomaly_value", "group", "split", "site_column", "id", "columns", "drop",
+    "categorical", "missing", "delimiter", "decimal", "thousands", "encoding", "sheet",
 )  # fmt: skip
 @fields_as_options(IngestRequest, "request")
 def command(inputs: Inputs, request: IngestRequest, given: dict[str, Any], class_: Classes = None) -> Outcome:

@@ -1,6 +1,6 @@
-"""Patient identifiers, and where asked for file names, become keyed hashes: the same one gives the same hash.
+"""Patient identifiers, and where asked for names of files and sites, become keyed hashes: the same one gives the same hash.
 
-Nobody can go back from a patient's; for file names the owner of the key keeps a list beside it.
+Nobody can go back from a patient's; for names of files and sites the owner of the key keeps a list beside it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ def group_hash(key: bytes, identifier: str) -> str:
 def file_hash(key: bytes, source: str) -> str:
     """16 hex digits of HMAC-SHA256 over a source's path relative to its archive."""
     return hmac.new(key, b"file\0" + source.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def site_hash(key: bytes, site: str) -> str:
+    """12 hex digits of HMAC-SHA256 over the name of a site, which may name a hospital."""
+    return hmac.new(key, b"site\0" + site.encode(), hashlib.sha256).hexdigest()[:12]
 
 
 def names_file(key_file: Path | None) -> Path:

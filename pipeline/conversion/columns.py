@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esad.pipeline.ingest.inputs import parse_kinds
+from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import ImageSettings, ItemSettings, TableSettings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
-from esad.preprocessing.tables.columns import IGNORED, Columns, TableReading
+from esad.preprocessing.privacy import read_key
+from esad.preprocessing.tables.columns import IGNORED, Columns, TableReading, split_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +31,23 @@ def parse_classes(pairs: Sequence[str]) -> dict[str, str]:
     return parse_kinds("--class", pairs, MEANINGS, "good=normal")
 
 
-def columns_of(settings: TableSettings | ImageSettings) -> Columns:
-    """The columns that are no features; `none` is no column; others that differ from the defaults must exist."""
-    defaults, names = Columns(), getattr(settings, "id", None) or IGNORED
-    named = {settings.label, settings.group, settings.split, names} - set(defaults.known)
-    return Columns(settings.label, settings.group, settings.split, names, frozenset(named))
+def columns_of(settings: TableSettings | ImageSettings, options: IngestOptions | None = None) -> Columns:
+    """The columns that are no features; `none` is no column; others that differ from the defaults must exist.
+
+    With `options` that are anonymous, sites become hashes.
+    """
+    defaults, names, site = Columns(), getattr(settings, "id", None) or IGNORED, settings.site_column
+    if site == defaults.site and site in split_names(getattr(settings, "columns", None) or (), ()):
+        site = IGNORED  # named as a feature, as by runs that are older than sites
+    named = {settings.label, settings.group, settings.split, names, site} - set(defaults.known)
+    key = read_key(options.group_key) if options is not None and options.anonymous else None
+    return Columns(settings.label, settings.group, settings.split, names, site, frozenset(named), key)
 
 
-def reading_of(settings: TableSettings) -> TableReading:
-    """How the tables of a store are read."""
+def reading_of(settings: TableSettings, options: IngestOptions | None = None) -> TableReading:
+    """How the tables of a store are read; `options`: see `columns_of`."""
     return TableReading(
-        columns=columns_of(settings),
+        columns=columns_of(settings, options),
         only=None if settings.columns is None else tuple(settings.columns),
         drop=tuple(settings.drop),
         categories=settings.categories,

@@ -72,6 +72,7 @@ def audit_run(run: Run) -> Audited:
         labels_agree,
         one_part,
         parts_known,
+        sites_apart,
     )
     from esad.pipeline.runs.items import positions_of
     from esad.pipeline.runs.store_changes import store_changes
@@ -92,6 +93,13 @@ def audit_run(run: Run) -> Audited:
         one_part(used),
         labels_agree(present, labels.iloc[positions]),
     ]
+    if run.settings.data.split == "leave-site-out":
+        sites = (
+            store.manifest["site"]
+            if "site" in store.manifest
+            else store.manifest["item_id"].mask(lambda _: True)
+        )
+        checks.append(sites_apart(present.assign(site=sites.to_numpy()[positions])))
     if not _readable(files):
         return Audited([*files, *checks], [*unchecked, CONTENTS])
     found = with_contents(store, present, positions)

@@ -1,7 +1,8 @@
 """What a split must hold, check by check: pure functions of a table of items, for `esad.pipeline.audit`.
 
 The table has a row per use of an item: `item_id`, `part` (train, validation, test), `label` (0, 1, null), `semi_label`
-(-1, 0, +1, null), `group` (null: a group of its own) and, for `identical_apart`, a `digest` of the item's content.
+(-1, 0, +1, null), `group` (null: a group of its own) and, for `identical_apart`, a `digest` of the item's content, for
+`sites_apart` its `site`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,18 @@ def groups_apart(table: pd.DataFrame) -> Check:
         grouped.loc[_in_two_parts(grouped, "group"), "item_id"],
         "the groups (patients, slides) of these items are in two parts: correct the split column or leave it out, so "
         "that training divides whole groups",
+    )
+
+
+def sites_apart(table: pd.DataFrame) -> Check:
+    """The test part has sites of its own, and every item its site: of a run whose split leaves sites out (column `site`)."""
+    site, tests = table["site"].astype("string"), (table["part"] == "test").to_numpy()
+    both = site.isin(site[tests]) & site.isin(site[~tests])
+    return check(
+        "sites_apart",
+        table.loc[(both | site.isna()).to_numpy(dtype=bool), "item_id"],
+        "the sites of these items are in the test part and in another one, or not known: the store says other sites than when the "
+        "run was trained; train anew",
     )
 
 

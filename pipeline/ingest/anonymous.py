@@ -1,8 +1,10 @@
-"""`--anonymous`: file names become keyed hashes in everything that an ingest stage writes and says.
+"""`--anonymous`: names of files and sites become keyed hashes in everything that an ingest stage writes and says.
 
 What is kept of a source is then its hash (`source`, and with it `item_id` and a slide's group); groups of a person's labels
-are hashed as patients are. The names stand beside the key, never in the store (`esad.preprocessing.privacy.names_file`). Columns
-of tables and the folder names that are classes of pictures are data, and stay.
+are hashed as patients are. A site may name a hospital, so it is hashed, too, wherever it comes from: `--site`, the labels, or a
+column (`preprocessing.tables.items`). The names of files, and of sites from `--site` and the labels, stand beside the key, never
+in the store (`esad.preprocessing.privacy.names_file`). Other columns of tables and the folder names that are classes of pictures
+are data, and stay.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.stage.errors import EsadError
-from esad.preprocessing.privacy import file_hash, group_hash, key_name, read_key, remember_names
+from esad.preprocessing.privacy import file_hash, group_hash, key_name, read_key, remember_names, site_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,4 +66,14 @@ def anonymous_labels(labels: pd.DataFrame, job: Job, key_file: Path | None) -> p
     if "group" in labels:
         key = read_key(key_file)
         labels["group"] = labels["group"].map(lambda group: group_hash(key, group), na_action="ignore")
+    if "site" in labels:
+        known = {str(name): anonymous_site(str(name), key_file) for name in labels["site"].dropna().unique()}
+        labels["site"] = labels["site"].map(known, na_action="ignore")
     return labels
+
+
+def anonymous_site(name: str, key_file: Path | None) -> str:
+    """The hash that stands for a site, whose name is kept beside the key."""
+    hashed = site_hash(read_key(key_file), name)
+    remember_names(key_file, {name: hashed})
+    return hashed

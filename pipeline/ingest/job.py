@@ -75,4 +75,6 @@ class IngestOptions:
     """Address of a Dask scheduler, whose workers then take the place of this machine's."""
     anonymous: bool = False
     group_key: Path | None = None
-    """File of the key that patients (radiographs) and, if `anonymous`, file names are hashed with; null = the user's."""
+    """File of the key that patients (radiographs) and, if `anonymous`, names of files and sites are hashed with; null = the user's."""
+    site: str | None = None
+    """The site of all items of which nothing says another."""

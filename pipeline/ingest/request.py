@@ -21,6 +21,7 @@ from esad.pipeline.stage.options import (
     Resume,
     Scheduler,
     Set,
+    Site,
     Where,
     Workers,
 )
@@ -34,6 +35,7 @@ class IngestRequest:
 
     out: Out
     labels: Labels = None
+    site: Site = None
     like: Like = None
     where: Where = None
     set_: Set = None
@@ -59,11 +61,21 @@ class IngestRequest:
             raise UsageError(
                 "--workers are processes of this machine, --scheduler is a cluster's: give one of them."
             )
+        if self.site is not None and not self.site.strip():
+            raise UsageError("--site: expected the name of a scanner, hospital or centre, not an empty text.")
         say_resume(self.out, self.force, self.resume)
         workers = 1 if self.scheduler else self.workers or default_workers
         where = parse_where(self.where or [])
         return IngestOptions(
-            self.out, self.labels, where, self.force, workers, self.scheduler, self.anonymous, self.group_key
+            self.out,
+            self.labels,
+            where,
+            self.force,
+            workers,
+            self.scheduler,
+            self.anonymous,
+            self.group_key,
+            self.site.strip() if self.site else None,
         )
 
     def _like(self, kind: str) -> dict[str, Any]:

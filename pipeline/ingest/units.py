@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from esad.pipeline.ingest.anonymous import anonymous_job, anonymous_labels, names_withheld
+from esad.pipeline.ingest.anonymous import anonymous_job, anonymous_labels, anonymous_site, names_withheld
 from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.workers import process_here
 from esad.pipeline.settings.config import OF_LABELS, first_difference
@@ -26,7 +26,13 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.gate.refusals import NOWHERE, leads_nowhere
-from esad.preprocessing.splits.labels import apply_labels, classes_alone, normal_class_words, read_labels
+from esad.preprocessing.splits.labels import (
+    apply_labels,
+    classes_alone,
+    normal_class_words,
+    read_labels,
+    with_site,
+)
 from esad.preprocessing.splits.where import no_match
 from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from esad.pipeline.stage.cluster import Cluster
 
 APPLIED_LAST = ("where", *OF_LABELS)
+SITES_NAMED = 10
 
 
 def _plan(root: Path, job: Job, sources: pd.DataFrame) -> list[Unit]:
@@ -227,8 +234,13 @@ def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outco
     if options.anonymous:
         job = anonymous_job(job, options.group_key)
         labels = anonymous_labels(labels, job, options.group_key) if labels is not None else None
+    site = (
+        anonymous_site(options.site, options.group_key)
+        if options.site and options.anonymous
+        else options.site
+    )
     stated = labels.to_csv(index=False) if labels is not None else None
-    wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated)}
+    wanted = {**job.settings, "where": options.where, "labels_file": _digest(stated), "site": site}
     job = Job(**{**job.__dict__, "settings": wanted})
     _check_settings(root, job, options.force)
     finished_before = (root / "store.json").exists()
@@ -309,6 +321,7 @@ def _finish(
             say(
                 f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]})."
             )
+    items = with_site(items, job.settings["site"])
     before, items = items, _filtered(items, options.where)
     if items.empty:
         raise EsadError(f"{root}: --where {options.where} leaves no item.{no_match(before, options.where)}")
@@ -341,10 +354,23 @@ def _finish(
         message += f" {len(refused)} refused, see {root / 'failures.csv'}."
     run = root.with_name(f"{root.name}-run")
     command = ["esad", "train", str(root), "--out", str(run)]
+    message += sites_told(items)
     classes = classes_alone(items)
     if classes:
         command += normal_class_words(classes)
     return Outcome(root, message, shlex.join(command), len(refused), counts)
+
+
+def sites_told(items: pd.DataFrame) -> str:
+    """How many items are of each site, and how many do not say theirs, for the stage's last line; empty where no item does."""
+    if "site" not in items:
+        return ""
+    counts = items["site"].value_counts(dropna=False).sort_index(na_position="last")
+    named = [f"{name} {count}" for name, count in counts.items() if not pd.isna(name)]
+    more = f" and {len(named) - SITES_NAMED} more" if len(named) > SITES_NAMED else ""
+    unsaid = int(items["site"].isna().sum())
+    missing = f"; {unsaid} items do not say theirs" if unsaid else ""
+    return f" Sites: {', '.join(named[:SITES_NAMED])}{more}{missing}."
 
 
 def _labels_told(items: pd.DataFrame, counts: dict[str, int]) -> str:

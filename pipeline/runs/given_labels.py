@@ -20,12 +20,13 @@ def give_labels(store: Store, path: Path) -> str:
     Which items validate and test is drawn as without them (LABEL_BEFORE), but for rows that state a split.
 
     The file is as for the ingest stages (`read_labels`), which raises UsageError. Labels that match no item are said; UsageError
-    where none does, or where the file states groups, which are the store's own.
+    where none does, or where the file states groups or sites, which are the store's own.
     """
     labels = read_labels(path)
-    if "group" in labels:
+    own = next((name for name in ("group", "site") if name in labels), None)
+    if own:
         raise UsageError(
-            f"{path}: a group is the store's own; give groups to the stage that makes the store (--labels, --force)."
+            f"{path}: a {own} is the store's own; give {own}s to the stage that makes the store (--labels, --force)."
         )
     before = store.manifest["label"]
     store.manifest, unmatched = apply_labels(store.manifest, labels)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.progress import say
+from esad.preprocessing.splits.site_split import assign_leave_site_out, sides
 from esad.preprocessing.splits.where import no_match
 
 if TYPE_CHECKING:
@@ -20,13 +23,21 @@ if TYPE_CHECKING:
 FEWEST_LOOKED_UP = 2**16
 """So many names are looked up at once, and more where they are less than an eighth of all."""
 IN_MEMORY_BYTES = 4 * 2**30
+VECTORS_IN_MEMORY = 2**29
+"""The same of embeddings: a batch of them is read from the mapped shards in less time than it is computed in."""
 DEVICE_SHARE = 0.5
 """Most of a CUDA device's free memory that the stored items may take; networks and activations need the rest."""
 
 
 def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
-    """The assignments of a run on `store`: item_id, part, label, semi_label."""
-    return assign_items(store, splittable(store, settings), settings)
+    """The assignments of a run on `store`: item_id, part, label, semi_label; items that a split by site leaves out are said."""
+    items = splittable(store, settings)
+    assignments = assign_items(store, items, settings)
+    if settings.data.split == "leave-site-out":
+        told = sides(items, settings.data.site).told()
+        if told:
+            say(f"{store.root}: {told}")
+    return assignments
 
 
 def selected(manifest: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
@@ -44,14 +55,14 @@ def selected(manifest: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
 
 
 def splittable(store: Store, settings: RunSettings) -> pd.DataFrame:
-    """The manifest rows that `data.where` keeps, with copies in one group where the split is to be clean.
+    """The manifest rows that `data.where` keeps, with copies in one group but for the published split, which draws rows.
 
     Their positions in the store are the index. Raises UsageError where `data.where` names no column or leaves no item.
     """
     from esad.preprocessing.store.contents import copies_grouped
 
     data, items = settings.data, selected(store.manifest, settings.data.where)
-    return copies_grouped(store, items) if data.split == "clean" and data.copies_together else items
+    return copies_grouped(store, items) if data.split != "published" and data.copies_together else items
 
 
 def assign_items(store: Store, items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
@@ -68,7 +79,11 @@ def assigned(items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
 
     data = settings.data
     seed = settings.seed if data.split_seed is None else data.split_seed
-    return (assign_published if data.split == "published" else assign)(
+    by_site = partial(assign_leave_site_out, site=data.site)
+    ways: dict[str, Callable[..., pd.DataFrame]] = {
+        "clean": assign, "published": assign_published, "leave-site-out": by_site,
+    }  # fmt: skip
+    return ways[data.split](
         items.reset_index(drop=True), seed=seed, labelled=data.labelled, gamma_l=data.gamma_l,
         gamma_p=data.gamma_p, k_l=data.k_l, normal_classes=data.normal_classes,
         labelled_classes=data.labelled_classes, test_share=data.test_share, validation_share=data.validation_share,
@@ -83,9 +98,11 @@ def in_memory(store: Store, device: torch.device | None = None) -> Items:
     import torch
 
     needed = sum(path.stat().st_size for path in (store.root / "shards").glob("*.npy"))
+    if store.kind == "embeddings":  # which may be stored in half of what they take
+        needed = 4 * len(store) * store.shape[0]
     mapped = as_needed(store)
     cuda = device is not None and device.type == "cuda"
-    if fits(needed, device):
+    if fits(needed, device) and (cuda or store.kind != "embeddings" or needed <= VECTORS_IN_MEMORY):
         return torch.from_numpy(store.read()).to(device)
     return (lambda positions: mapped(positions).pin_memory()) if cuda else mapped
 

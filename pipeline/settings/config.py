@@ -23,8 +23,8 @@ from esad.models.settings import MethodSettings
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
-OF_LABELS = ("labels_file", "normal_value", "anomaly_value", "classes")
-"""Settings of a store that change its items' labels alone, no item."""
+OF_LABELS = ("labels_file", "site", "normal_value", "anomaly_value", "classes")
+"""Settings of a store that change its items' labels and sites alone, no item."""
 
 
 class LabelSettings(Settings):
@@ -119,6 +119,8 @@ class ItemSettings(Settings):
     """Column of groups (patient or slide); a group stays on one side of a split."""
     split: str = "split"
     """Column of parts: train, validation or test."""
+    site_column: str = "site"
+    """Column of sites: scanner, hospital, centre or sample."""
     normal_value: list[str] = Field(default_factory=list)
     """A value of the label column that is normal; repeatable."""
     anomaly_value: list[str] = Field(default_factory=list)
@@ -181,9 +183,11 @@ class DataSettings(Settings):
     """Labelled anomalies over all training items (paper 4.2)."""
     gamma_p: float = Field(0.0, ge=0, lt=1)
     """Share of unlabelled training items that are anomalies (paper 6.6, scenario ii)."""
-    split: Literal["clean", "published"] = "clean"
+    split: Literal["clean", "published", "leave-site-out"] = "clean"
     """One split a seed; or the two overlapping draws of Deep SAD's code (protocols.md#leak), for tables
-    beside the literature."""
+    beside the literature; or the sites in `site` test, and the others train and validate."""
+    site: list[str] | None = None
+    """leave-site-out: the site that tests, or several; null = `esad sweep` takes each in turn."""
     copies_together: bool = True
     """Clean split: items of identical content are on one side, as if a group (those without a group of their own)."""
     test_share: float = Field(0.4, ge=0, lt=1)
@@ -197,6 +201,17 @@ class DataSettings(Settings):
     (decisions.md#a20)."""
     flip: Literal["none", "horizontal", "both"] = "none"
     """Which mirror images training may draw (decisions.md#a20)."""
+
+    @field_validator("site", mode="before")
+    @classmethod
+    def _one_site_is_a_list(cls, site: Any) -> Any:
+        """`data.site=B` and `data.site=3` as lists of names."""
+        named = site if isinstance(site, (list, tuple)) or site is None else [site]
+        return (
+            named
+            if named is None
+            else [str(name) if isinstance(name, (int, float)) else name for name in named]
+        )
 
 
 class ScoreSettings(Settings):

@@ -57,6 +57,16 @@ DATA_RULES: tuple[DataRule, ...] = (
         "data.split = published draws rows one by one",
     ),
 )  # fmt: skip
+    (
+        ("data.site",),
+        lambda settings, _: settings.data.split != "leave-site-out",
+        "data.split is not leave-site-out",
+    ),
+    (
+        ("data.test_share",),
+        lambda settings, _: settings.data.split == "leave-site-out",
+        "data.split = leave-site-out: all labelled items of data.site test",
+    ),
 """(settings, where they have no effect, why), beside those of the model in `esad.models.ignored_settings`."""
 
 
@@ -156,7 +166,7 @@ def warnings_of_radiographs(settings: RadiographSettings) -> list[str]:
 
 def warnings_of_images(settings: ImageSettings, in_folders: bool) -> list[str]:
     """The same of `esad images`; `in_folders`: pictures whose labels and parts are the names of their folders."""
-    rules = [(("label", "group", "split"), in_folders, "pictures in folders have no columns")]
+    rules = [(("label", "group", "split", "site_column"), in_folders, "pictures in folders have no columns")]
     return _lines(rules, settings.model_dump(), ImageSettings().model_dump())
 
 

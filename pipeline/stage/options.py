@@ -31,7 +31,14 @@ def _common(name: str, text: str, **limits: Any) -> Any:
 
 Labels = Annotated[
     Path | None,
-    _common("--labels", "CSV: source or item_id, label (0/1), optional split, group, semi_label."),
+    _common("--labels", "CSV: source or item_id, label (0/1), optional split, group, site, semi_label."),
+]
+Site = Annotated[
+    str | None,
+    _common(
+        "--site",
+        "Scanner, hospital or centre of all items of which neither --labels nor a column says another.",
+    ),
 ]
 Like = Annotated[Path | None, _common("--like", "Take the settings that shape the items from this RUN.")]
 Force = Annotated[bool, _common("--force", "Replace what is there.")]

@@ -1,7 +1,8 @@
 """A person's handful of labels: one CSV format for every archive.
 
 Columns: `source` or `item_id`, `label` (0 normal, 1 anomaly, empty unknown), optional `split` (train,
-validation, test), `group`, `semi_label` (+1 labelled normal, 0 unlabelled, -1 labelled anomaly).
+validation, test), `group`, `site` (scanner, hospital, centre), `semi_label` (+1 labelled normal, 0 unlabelled, -1 labelled
+anomaly).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
 }  # fmt: skip
-LABEL_COLUMNS = ("label", "split", "group", "semi_label")
+LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
 
 
 LABEL_BEFORE = "label_before"
@@ -78,9 +79,20 @@ def read_labels(path: Path) -> pd.DataFrame:
     table["label"] = _whole_numbers(table, "label", (0, 1), path)
     if "semi_label" in table:
         table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
+    if "site" in table:
+        table["site"] = table["site"].str.strip().replace("", pd.NA)
     if "split" in table:
         table["split"] = normalise_split(table["split"], str(path))
     return table[[key, *(name for name in LABEL_COLUMNS if name in table)]]
+
+
+def with_site(items: pd.DataFrame, site: str | None) -> pd.DataFrame:
+    """`items`, those without a site being of `site`; without one, and without any that states a site, no such column is left."""
+    stated = items["site"].astype("string") if "site" in items else pd.Series(pd.NA, items.index, "string")
+    stated = stated if site is None else stated.fillna(site)
+    if stated.isna().all():
+        return items.drop(columns="site", errors="ignore")
+    return items.assign(site=stated)
 
 
 def classes_alone(items: pd.DataFrame) -> list[str]:
@@ -115,7 +127,8 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
         if column in rows:
             stated = names.map(rows[column].to_dict())
             stated.index = items.index
-            items[column] = stated.where(stated.notna(), items[column])
+            before = items[column] if column in items else pd.Series(pd.NA, items.index, "string")
+            items[column] = stated.where(stated.notna(), before)
     known = set(names)
     unmatched = [
         str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known

@@ -11,7 +11,19 @@ from typing import Literal
 
 from esad.preprocessing.errors import UsageError
 
-RESERVED = ("item_id", "source", "shard", "index", "semi_label", "label", "group", "split", "place", "stated")
+RESERVED = (
+    "item_id",
+    "source",
+    "shard",
+    "index",
+    "semi_label",
+    "label",
+    "group",
+    "split",
+    "site",
+    "place",
+    "stated",
+)
 IGNORED = "none"
 """A column name that stands for no column."""
 LABEL_NAMES = frozenset({
@@ -29,12 +41,15 @@ class Columns:
     group: str = "group"
     split: str = "split"
     id: str = IGNORED
+    site: str = "site"
     named: frozenset[str] = frozenset()
+    site_key: bytes | None = field(default=None, repr=False)
+    """Where it is given, sites are kept as hashes with it."""
 
     @property
     def known(self) -> tuple[str, ...]:
-        """All four names."""
-        return (self.label, self.group, self.split, self.id)
+        """All five names."""
+        return (self.label, self.group, self.split, self.id, self.site)
 
     def __post_init__(self) -> None:
         """UsageError where one column is to be two things."""
@@ -42,7 +57,7 @@ class Columns:
         twice = next((name for name in used if used.count(name) > 1), None)
         if twice:
             raise UsageError(
-                f"column {twice!r} is named as two of label, group, split and id: give each its own."
+                f"column {twice!r} is named as two of label, group, split, id and site: give each its own."
             )
 
     def found_in(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:

@@ -45,7 +45,7 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
     known = {name for name in reading.columns.known if name in present}
     both = [name for name in only or () if name in known or name in dropped]
     if both:
-        other = "--drop" if both[0] in dropped else "a column of labels, groups, splits or names"
+        other = "--drop" if both[0] in dropped else "a column of labels, groups, splits, sites or names"
         raise UsageError(f"--columns {both[0]}: it is also {other}: give it one use.")
     rest = [name for name in present if name not in known and name not in dropped]
     if only is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.privacy import site_hash
 from esad.preprocessing.splits.labels import normalise_split
 from esad.preprocessing.tables.columns import IGNORED, RESERVED, Columns
 
@@ -42,14 +44,21 @@ def take_items(
 def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.DataFrame:
     """Manifest columns from what an input says of its items.
 
-    `values` has one row per item. The label column becomes `stated` (text, whole numbers without a point), group and
-    split columns `group` and `split`, that of names `id`; all others are kept under their names.
+    `values` has one row per item. The label column becomes `stated` (text, whole numbers without a point), those of groups, parts
+    and sites `group`, `split` and `site`, that of names `id`; all others are kept under their names. With `columns.site_key`
+    sites become hashes.
     """
     out = pd.DataFrame(index=values.index)
     if columns.label in values:
         out[STATED] = as_words(values[columns.label])
     if columns.group in values:
         out["group"] = as_words(values[columns.group])
+    if columns.site in values:
+        out["site"] = as_words(values[columns.site])
+        if columns.site_key is not None:
+            out["site"] = (
+                out["site"].map(partial(site_hash, columns.site_key), na_action="ignore").astype("string")
+            )
     if columns.split in values:
         try:
             out["split"] = normalise_split(values[columns.split], f"{path.name}, column {columns.split}")
