@@ -31,11 +31,10 @@ from esad.pipeline.score import score
 from esad.pipeline.scoring.open_scores import open_scores
 from esad.pipeline.settings.config import ImageSettings, TableSettings
 from esad.pipeline.tables import tables
-from esad.pipeline.thresholds.conformal import level_reached, p_values
+from esad.pipeline.thresholds.false_alarms import over_splits
 from esad.pipeline.train import train
 
 LEVELS = (0.01, 0.05, 0.1)
-SPLITS = 100
 
 
 def scored_run(name: str, data: Path, out: Path, short: bool) -> Path:
@@ -64,19 +63,13 @@ def normals_of(run: Path) -> pd.DataFrame:
 
 
 def rates(scores: np.ndarray, codes: np.ndarray, level: float, per_group: bool) -> dict[str, float]:
-    """Promised and achieved rates of SPLITS halves of the groups `codes` (N,) of `scores` (N,)."""
-    numbers, groups = np.random.default_rng(0), np.unique(codes)
-    if per_group:
-        scores = np.array([scores[codes == group].max() for group in groups])
-        codes = groups
-    promised, achieved = [], []
-    for _ in range(SPLITS):
-        first = np.isin(codes, numbers.permutation(groups)[: len(groups) // 2])
-        promised.append(level_reached(level, int(first.sum())))
-        achieved.append(float((p_values(scores[~first], scores[first]) <= promised[-1] + 1e-12).mean()))
+    """Promised and achieved rates, in %, over halves of the groups `codes` (N,) of `scores` (N,)."""
+    found = over_splits(scores, codes, level, per_group=per_group, fewest=1)
+    assert found is not None
+    references = len(np.unique(codes)) if per_group else len(scores)
     return {
-        "promised": 100 * float(np.mean(promised)), "achieved": 100 * float(np.mean(achieved)),
-        "achieved_95th": 100 * float(np.quantile(achieved, 0.95)), "references": len(scores) // 2,
+        "promised": 100 * found["promised"], "achieved": 100 * found["mean"], "achieved_95th": 100 * found["highest"],
+        "references": references // 2,
     }  # fmt: skip
 
 

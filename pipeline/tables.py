@@ -59,7 +59,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
 
     archive, sources = find_sources(inputs, is_table, options.out)
     settings = with_categories(archive, sources, settings)
-    reading = replace(reading_of(settings), order=first_order(archive, sources, settings))
+    reading = replace(reading_of(settings, options), order=first_order(archive, sources, settings))
     job = Job(
         "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading),
         dtype="float32", finish=partial(finish_tables, settings),

@@ -225,7 +225,7 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
         lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS) or is_set(path),
         options.out,
     )
-    columns = columns_of(settings)
+    columns = columns_of(settings, options)
     of_sets = find_sets(archive, sources)
     sources, sets = of_sets.sources, of_sets.sets
     with_columns = [source for source in sources if is_npz(source) or _is_parquet(sets, source)]

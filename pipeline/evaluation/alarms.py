@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.counted_items import unseen
-from esad.pipeline.evaluation.item_figures import group_codes
-from esad.pipeline.runs.run_files import read_references
+from esad.pipeline.evaluation.item_figures import DIVIDED_BY, TERMS, group_codes, rows_by
+from esad.pipeline.runs.items import evenly
+from esad.pipeline.runs.run_files import read_config, read_references
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.scoring.slide_scores import suspicious
-from esad.pipeline.thresholds.false_alarms import achieved, likeness, over_splits
+from esad.pipeline.thresholds.false_alarms import FEWEST, achieved, over_splits
 from esad.pipeline.thresholds.reference_sets import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ANOMALIES = 0.2
+"""Share of anomalies in an archive that is not yet taken for another kind of normals."""
+MOST_COMPARED = 5000
+"""Items that are compared with the reference normals, evenly out of more: a share of pairs is then known to a hundredth."""
+COMPARED = ("item_id", "group", "score", *TERMS, *DIVIDED_BY)
+UNLABELLED, NORMAL = "items without a label", "normal items"
 
 
 def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]:
@@ -27,9 +35,9 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     return {
         "rule": rule,
         "achieved": _achieved(items, fewest or int(scores.marker.get("normals", 99)), level),
-        "by": _by_view(items),
-        "splits": _over_splits(scores, items, level, of_test),
-        "likeness": _likeness(scores),
+        "by": _by_columns(items),
+        "splits": _over_splits(scores, items, level, of_test, bool(rule and rule["per_group"])),
+        "likeness": likeness(scores, rule["by"] if rule else None),
     }
 
 
@@ -47,25 +55,29 @@ def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, A
     )
 
 
-def _by_view(items: pd.DataFrame) -> dict[str, Any]:
-    """The share of each projection's normals above the threshold: one threshold for all may hold for none."""
-    if "view" not in items or items["view"].isna().all():
-        return {}
+def _by_columns(items: pd.DataFrame) -> dict[str, Any]:
+    """The share of each projection's and each site's normals above the threshold: one threshold for all may hold for none.
+
+    None where normals have no threshold, their projection or site having no reference normals.
+    """
     normals = items[items["label"] == 0]
-    alarm, views = suspicious(normals), normals["view"].astype("string")
-    names = sorted(views.dropna().unique())
+    found = {name: rows_by(normals, name) for name in DIVIDED_BY}
     return {
-        "view": {
-            str(name): {
-                "normals": int((views == name).sum()),
-                "achieved": float(alarm[(views == name).fillna(False)].mean()),
+        name: {
+            value: {
+                "normals": len(rows),
+                "achieved": float(suspicious(rows).mean()) if rows["threshold"].notna().any() else None,
             }
-            for name in names
+            for value, rows in parts.items()
         }
+        for name, parts in found.items()
+        if parts
     }
 
 
-def _over_splits(scores: Scores, items: pd.DataFrame, level: float, of_test: bool) -> dict[str, Any] | None:
+def _over_splits(
+    scores: Scores, items: pd.DataFrame, level: float, of_test: bool, per_group: bool
+) -> dict[str, Any] | None:
     import pandas as pd
 
     kept = ["item_id", "score", "group"]
@@ -78,21 +90,92 @@ def _over_splits(scores: Scores, items: pd.DataFrame, level: float, of_test: boo
         normals = pd.concat([normals, references], ignore_index=True) if len(normals) else references
     if normals.empty:
         return None
-    return over_splits(normals["score"].to_numpy(dtype=float), group_codes(normals), level)
+    values = normals["score"].to_numpy(dtype=float)
+    return over_splits(values, group_codes(normals), level, per_group=per_group)
 
 
-def _likeness(scores: Scores) -> dict[str, Any] | None:
-    """`likeness` of what the run has not seen and nobody called an anomaly."""
-    table = scores.table
-    chosen = table[unseen(scores) & (table["label"] != 1).fillna(True)]
-    if chosen.empty:
+def likeness(scores: Scores, by: str | None) -> dict[str, Any] | None:
+    """How unlike the reference normals what the run has not seen is: of the score and each of its terms, by projection and site.
+
+    Compared are items without a label (`of`), or the normal ones where fewer than FEWEST have none. `alike` is False where so many
+    score higher, or lower, than the reference normals that thresholds `by` a column of DIVIDED_BY, or one for all, cannot hold.
+    `own`: the store is the one that the run was trained on. None where there are fewer than FEWEST items, or no reference normals.
+    """
+    if not (scores.run / "normals.parquet").is_file():
         return None
-    return likeness(chosen["p_value"].to_numpy(dtype=float), group_codes(chosen))
+    table, new = scores.table, unseen(scores)
+    unlabelled, normal = new & table["label"].isna(), new & (table["label"] == 0).fillna(False)
+    rows, which = (unlabelled, UNLABELLED) if unlabelled.sum() >= FEWEST else (normal, NORMAL)
+    chosen = table.loc[rows, [name for name in COMPARED if name in table]]
+    references = read_references(scores.run, (*TERMS, *DIVIDED_BY))
+    if len(chosen) < FEWEST or references.empty:
+        return None
+    store = read_config(scores.run)["store"]
+    parts = {name: _compared_parts(chosen, references, name) for name in DIVIDED_BY}
+    terms = ["score", *(name for name in TERMS if _known(chosen, name) and _known(references, name))]
+    found = {name: _compared(chosen, references, name) for name in terms}
+    own_sets = [part["alike"] for part in (parts.get(by or "") or {}).values() if part["reference"] != ALL]
+    alike = (
+        (False if False in own_sets else True if True in own_sets else None)
+        if own_sets
+        else found["score"]["alike"]
+    )
+    return {
+        "of": which, "own": scores.marker.get("inputs") == store.get("inputs"), "items": len(chosen), "normals": len(references),
+        "alike": alike, "terms": found, "by": {name: part for name, part in parts.items() if part},
+    }  # fmt: skip
+
+
+ALL = "all"
+"""Named as the reference of a projection or site that has no reference normals of its own."""
+
+
+def _known(table: pd.DataFrame, name: str) -> bool:
+    return name in table and bool(table[name].notna().all())
+
+
+def _compared(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -> dict[str, Any]:
+    """`superiority` of a column of items over reference normals, and whether it lets thresholds hold."""
+    import numpy as np
+
+    from esad.pipeline.evaluation.metrics import superiority
+
+    sides = [table.iloc[evenly(np.arange(len(table)), MOST_COMPARED)] for table in (chosen, references)]
+    values = [side[name].to_numpy(dtype=float) for side in sides]
+    found = superiority(*values, *(group_codes(side) for side in sides))
+    most, interval = 0.5 + ANOMALIES / 2, found["interval"]
+    alike = None if interval is None else bool(interval[0] <= most and interval[1] >= 1 - most)
+    return {**found, "alike": alike}
+
+
+def _compared_parts(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Value of the column `name` -> its items' scores beside the reference normals of the same value, or beside ALL.
+
+    Empty where items state one value at most, and the reference normals the same or none.
+    """
+    parts, known = rows_by(chosen, name), rows_by(references, name)
+    if len({*parts, *known}) < 2:
+        return {}
+    found = {}
+    for value, rows in parts.items():
+        own = value in known
+        if len(rows) >= FEWEST:
+            beside = known[value] if own else references
+            found[value] = {
+                "items": len(rows), "reference": value if own else ALL, "normals": len(beside), **_compared(rows, beside, "score"),
+            }  # fmt: skip
+    return found
+
+
+def likeness_in(content: dict[str, Any]) -> dict[str, Any] | None:
+    """The likeness in a metrics.json's `alarms`; None of one by an earlier version, which measured it in another way."""
+    found = content["likeness"]
+    return found if found and "terms" in found else None
 
 
 def alarm_notes(content: dict[str, Any]) -> list[str]:
     """What of `alarms` makes thresholds say less than they promise, a sentence or two each."""
-    found, alike, rule, said = content["achieved"], content["likeness"], content["rule"], []
+    found, alike, rule, said = content["achieved"], likeness_in(content), content["rule"], []
     if rule and rule["held_out"] is False:
         said.append(
             "The reference normals are training items: new normals score higher, so the promised rates do not hold."
@@ -100,18 +183,48 @@ def alarm_notes(content: dict[str, Any]) -> list[str]:
     if found and not found["kept"]:
         said.append("There are more false alarms than promised: new normals are not like those held out.")
     if alike and alike["alike"] is False:
-        side = "above" if alike["above_median"] > 0.5 else "below"
-        share = alike["above_median"] if side == "above" else 1 - alike["above_median"]
+        pairs = _pairs(alike, alike["terms"]["score"], alike["of"])
         said.append(
-            f"These items are not like the normals of training: {100 * share:.0f} % of {alike['items']} score {side} the median of the "
-            "held-out normals (50 % would). Thresholds and p-values do not hold for them: train with normals from where they come from."
+            f"These items are not like the normals of training: {pairs} (50 % would). Thresholds, p-values and percentiles do not hold "
+            "for them: train with normals from where they come from."
         )
+    return said + (_part_notes(alike) if alike else [])
+
+
+def _pairs(told: dict[str, Any], found: dict[str, Any], of: str) -> str:
+    """`in 84 % [75, 91] of pairs one of 75 items without a label scores higher than one of 57 held-out normals`."""
+    higher = found["superiority"] >= 0.5
+    share = found["superiority"] if higher else 1 - found["superiority"]
+    ends = found["interval"] and sorted(end if higher else 1 - end for end in found["interval"])
+    within = f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if ends else ""
+    return (
+        f"in {100 * share:.0f} %{within} of pairs one of {told['items']} {of} scores {'higher' if higher else 'lower'} than one of "
+        f"{told['normals']} held-out normals"
+    )
+
+
+def _part_notes(alike: dict[str, Any]) -> list[str]:
+    """The projections and sites whose items are unlike the reference normals, and those that these have none of."""
+    said = []
+    for name, parts in alike["by"].items():
+        unlike = [
+            f"{value} ({_pairs(part, part, alike['of'])}{f' of {name} {value}' if part['reference'] != ALL else ''})"
+            for value, part in parts.items()
+            if part["alike"] is False
+        ]
+        if unlike:
+            said.append(f"Not like the normals of training by {name}: {'; '.join(unlike)}.")
+        strange = [value for value, part in parts.items() if part["reference"] == ALL]
+        if strange:
+            said.append(
+                f"The run has held out no normals of {name} {', '.join(strange)}: nothing shows that its thresholds hold there."
+            )
     return said
 
 
 def alarm_sentences(content: dict[str, Any]) -> str:
     """`alarms` in words; empty where nothing was measured."""
-    found, words = content["achieved"], []
+    found, alike, words = content["achieved"], likeness_in(content), []
     if found:
         interval = found["interval"]
         within = f" [{100 * interval[0]:.3g}, {100 * interval[1]:.3g}]" if interval else ""
@@ -124,4 +237,20 @@ def alarm_sentences(content: dict[str, Any]) -> str:
             f"Above the threshold: {100 * found['achieved']:.3g} %{within} of {found['normals']} normals, "
             f"{100 * found['promised']:.3g} % promised{caught}."
         )
+    if alike and not alike["own"]:
+        words.append(shift_sentence(alike))
     return " ".join(words + alarm_notes(content))
+
+
+def shift_sentence(alike: dict[str, Any]) -> str:
+    """How far `likeness` has found the items to lie from the reference normals, term by term; 50 % is no shift."""
+    terms = []
+    for name, found in alike["terms"].items():
+        ends = found["interval"]
+        within = f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if ends else ""
+        terms.append(f"{name} {100 * found['superiority']:.0f} %{within}")
+    may = ", among which may be anomalies," if alike["of"] == UNLABELLED else ""
+    return (
+        f"Shift: of pairs of {alike['items']} {alike['of']}{may} and {alike['normals']} held-out normals of training the item of this "
+        f"store is higher in: {', '.join(terms)} (50 % where there is none)."
+    )

@@ -63,12 +63,26 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
     return list(interval) if interval else None
 
 
-def by_view(items: pd.DataFrame) -> dict[str, Any]:
-    """`figures` of each view; empty where no item states one."""
-    if "view" not in items or items["view"].isna().all():
+DIVIDED_BY = ("view", "site")
+"""Columns of a store by whose values items have figures of their own."""
+
+
+def rows_by(items: pd.DataFrame, name: str) -> dict[str, pd.DataFrame]:
+    """The rows of each value of the column `name`, in the order of the values; empty where no item states one."""
+    if name not in items or items[name].isna().all():
         return {}
-    views = items["view"].astype("string")
-    return {"view": {str(view): figures(items[views == view]) for view in sorted(views.dropna().unique())}}
+    stated = items[name].astype("string")
+    return {str(value): items[(stated == value).fillna(False)] for value in sorted(stated.dropna().unique())}
+
+
+def by_columns(items: pd.DataFrame) -> dict[str, Any]:
+    """Column of DIVIDED_BY -> value -> `figures` of its items; without columns that no item states."""
+    found = {name: rows_by(items, name) for name in DIVIDED_BY}
+    return {
+        name: {value: figures(rows) for value, rows in parts.items()}
+        for name, parts in found.items()
+        if parts
+    }
 
 
 def by_class(items: pd.DataFrame, labelled: Mapping[str, int] | None) -> dict[str, Any]:

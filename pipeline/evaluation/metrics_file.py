@@ -1,4 +1,4 @@
-"""metrics.json, slides.csv and froc.csv of a SCORES folder: made, and read again."""
+"""metrics.json, figures_by.csv, slides.csv and froc.csv of a SCORES folder: made, and read again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.evaluation.alarms import alarms
+from esad.pipeline.evaluation.alarms import alarms, likeness_in
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
-from esad.pipeline.evaluation.item_figures import by_class, by_term, by_view, figures, localisation
+from esad.pipeline.evaluation.item_figures import (
+    DIVIDED_BY,
+    by_class,
+    by_columns,
+    by_term,
+    figures,
+    localisation,
+)
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.run_files import read_config, read_provenance
 from esad.pipeline.runs.split_overlap import split_overlap
@@ -62,7 +69,7 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "score": scores.marker.get("score"),
         "evaluated": which,
         **figures(items),
-        "by": {**by_view(items), **by_class(items, labelled)},
+        "by": {**by_columns(items), **by_class(items, labelled)},
         "without_meaning": classes_alone(scores.table),
         "scores": by_term(items),
         "localisation": localisation(scores, items),
@@ -125,16 +132,49 @@ def read_froc_csv(folder: Path) -> pd.DataFrame:
 def write_metrics(
     scores: Scores, annotations: Path | None = None, reference: Path | None = None
 ) -> tuple[Path, dict[str, Any]]:
-    """(metrics.json, its content); of tiles slides.csv, and with outlines froc.csv beside it."""
+    """(metrics.json, its content); figures_by.csv of projections and sites, of tiles slides.csv, and with outlines froc.csv beside it."""
     from esad.preprocessing.store.store import write_json
 
     slides = figures_of_slides(scores, annotations, reference)
     content = measure(scores, slides)
     target = scores.root / "metrics.json"
+    _write_or_remove(scores.root / "figures_by.csv", parts_table(content))
     _write_or_remove(scores.root / "slides.csv", slides.table if slides else None)
     _write_or_remove(scores.root / "froc.csv", slides.curve if slides else None)
     write_json(target, content)
     return target, content
+
+
+def parts_table(content: dict[str, Any]) -> pd.DataFrame | None:
+    """figures_by.csv: a row for each projection and each site of `content`, that of metrics.json; None where there is neither."""
+    import pandas as pd
+
+    alike, reached = (likeness_in(content["alarms"]) or {}).get("by", {}), content["alarms"]["by"]
+    rows = []
+    for name in DIVIDED_BY:
+        figured, shifted = content["by"].get(name, {}), alike.get(name, {})
+        for value in sorted({*figured, *shifted}):
+            own, shift = figured.get(value, {}), shifted.get(value, {})
+            found = {"by": name, "value": value}
+            found |= {key: own.get(key) for key in ("items", "normal", "anomaly", "groups")}
+            for key in ("auc", "average_precision"):
+                found |= {key: own.get(key), **_ends(key, own.get(f"{key}_interval"))}
+            found["false_alarms"] = reached.get(name, {}).get(value, {}).get("achieved")
+            found |= {"superiority": shift.get("superiority"), **_ends("superiority", shift.get("interval"))}
+            rows.append(
+                {
+                    **found,
+                    "superiority_items": shift.get("items"),
+                    "superiority_p": shift.get("p"),
+                    "alike": shift.get("alike"),
+                }
+            )
+    return pd.DataFrame(rows) if rows else None
+
+
+def _ends(name: str, interval: list[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def stored_metrics(scores: Scores) -> dict[str, Any]:

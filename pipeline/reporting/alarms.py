@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from esad.pipeline.evaluation.alarms import alarm_notes
+from esad.pipeline.evaluation.alarms import alarm_notes, likeness_in
+from esad.pipeline.evaluation.item_figures import DIVIDED_BY
 
 SHOWN = 40
 """Reference sets in the table; by slide there may be thousands."""
@@ -18,5 +19,6 @@ def alarm_rows(metrics: dict[str, Any]) -> dict[str, Any] | None:
     rule = found["rule"] or {"sets": [], "by": None, "per_group": False}
     return {
         "sets": rule["sets"][:SHOWN], "by": rule["by"], "per_group": rule["per_group"], "achieved": found["achieved"],
-        "views": found["by"].get("view", {}), "splits": found["splits"], "notes": alarm_notes(found),
+        "parts": [(name, found["by"][name]) for name in DIVIDED_BY if name in found["by"]], "splits": found["splits"],
+        "notes": alarm_notes(found), "likeness": likeness_in(found),
     }  # fmt: skip

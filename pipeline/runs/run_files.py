@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,9 @@ def read_normals(run: Path) -> pd.DataFrame:
     return read_table(run / "normals.parquet", train_again(run), columns)
 
 
-def read_references(run: Path) -> pd.DataFrame:
-    """Of RUN/normals.parquet item_id, score and, where it says so, group; EsadError where it is missing or damaged."""
-    return read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group",))
+def read_references(run: Path, also: Sequence[str] = ()) -> pd.DataFrame:
+    """Of RUN/normals.parquet item_id, score and, where it says so, group and `also`; EsadError where it is missing or damaged."""
+    return read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group", *also))
 
 
 def read_run_sources(run: Path) -> pd.DataFrame:

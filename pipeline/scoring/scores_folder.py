@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 """Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
-FIGURES = ("metrics.json", "slides.csv", "froc.csv", "report.html")
+FIGURES = ("metrics.json", "figures_by.csv", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
 OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentile", "p_value", "threshold")
 """Columns of the scores table that figures of slides are made of, beside tumour_fraction where it is known."""

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from esad.pipeline.thresholds.conformal import alarms_expected, discoveries, p_values
+from esad.pipeline.thresholds.conformal import alarms_expected, discoveries, level_reached, p_values
 
 SPLITS = 100
 DISCOVERY_RATE = 0.1
 """Share of false ones among the items that Benjamini-Hochberg names."""
-ANOMALIES = 0.2
-"""Share of anomalies in an archive that is not yet taken for another kind of normals."""
 FEWEST_GROUPS = 5
 FEWEST = 20
 """Fewer normals than these on a side of a split measure nothing."""
+_ROUNDING = 1e-12
 
 
 def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
@@ -36,26 +35,6 @@ def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float
     apart = np.bincount(codes, chosen - share)
     error = math.sqrt(np.square(apart).sum() * count / (count - 1)) / len(chosen)
     return max(share - 1.96 * error, 0.0), min(share + 1.96 * error, 1.0)
-
-
-def likeness(p: np.ndarray, groups: np.ndarray) -> dict[str, Any] | None:
-    """Whether items (N,) of p-values `p` that are normal but for at most ANOMALIES of them score as the reference normals do.
-
-    Half of normals have a p-value of at most 0.5, and of anomalies all may. `alike` is False where the share that has lies, with
-    its `interval`, above 0.5 + ANOMALIES / 2 or below 0.5 - ANOMALIES / 2: another scanner, site, stain or projection. None below
-    FEWEST items.
-    """
-    known = ~np.isnan(p)
-    if known.sum() < FEWEST:
-        return None
-    low = p[known] <= 0.5
-    share, interval = float(low.mean()), share_interval(low, groups[known])
-    lowest, highest = interval or (share, share)
-    most = 0.5 + ANOMALIES / 2
-    return {
-        "above_median": share, "interval": list(interval) if interval else None, "items": int(known.sum()),
-        "alike": None if interval is None else bool(lowest <= most and highest >= 1 - most),
-    }  # fmt: skip
 
 
 def achieved(
@@ -88,20 +67,36 @@ def achieved(
     }  # fmt: skip
 
 
-def over_splits(scores: np.ndarray, groups: np.ndarray, level: float, seed: int = 0) -> dict[str, Any] | None:
-    """Achieved rates over SPLITS random halves of held-out normals (N,), whole groups on a side; None where there are too few.
+def over_splits(
+    scores: np.ndarray,
+    groups: np.ndarray,
+    level: float,
+    seed: int = 0,
+    per_group: bool = False,
+    fewest: int = FEWEST,
+) -> dict[str, Any] | None:
+    """Promised and achieved rates over SPLITS random halves of held-out normals (N,), whole groups on a side; None where there are
+    too few: `fewest` scores on each side.
 
-    Each half in turn gives the p-values of the other. `mean` is near `level` at most where the promise holds; `highest` is the
-    95th percentile of the splits, which the promise does not bound.
+    One half gives the threshold, at `level` or the lowest rate that so few references can promise (`level_reached`); alarms are
+    counted in the other. With `per_group` a group counts once, by its highest score. `mean` is near `promised` at most where the
+    promise holds; `highest` is the 95th percentile of the splits, which the promise does not bound.
     """
     numbers, codes = np.random.default_rng(seed), np.unique(groups)
-    if len(codes) < 2 or len(scores) < 2 * FEWEST:
+    if per_group:
+        scores = np.array([scores[groups == code].max() for code in codes])
+        groups = codes
+    if len(codes) < 2 or len(scores) < 2 * fewest:
         return None
-    rates = []
+    promised, rates = [], []
     for _ in range(SPLITS):
         first = np.isin(groups, numbers.permutation(codes)[: len(codes) // 2])
-        if min(first.sum(), (~first).sum()) >= FEWEST:
-            rates.append(float((p_values(scores[~first], scores[first]) <= level).mean()))
+        if min(first.sum(), (~first).sum()) >= fewest:
+            promised.append(level_reached(level, int(first.sum())))
+            rates.append(float((p_values(scores[~first], scores[first]) <= promised[-1] + _ROUNDING).mean()))
     if not rates:
         return None
-    return {"splits": len(rates), "mean": float(np.mean(rates)), "highest": float(np.quantile(rates, 0.95))}
+    return {
+        "splits": len(rates), "promised": float(np.mean(promised)), "mean": float(np.mean(rates)),
+        "highest": float(np.quantile(rates, 0.95)),
+    }  # fmt: skip

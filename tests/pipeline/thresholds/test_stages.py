@@ -111,7 +111,7 @@ def test_an_archive_of_another_kind_is_said(run, tmp_path, capsys):
     assert call(["evaluate", str(run / "scores" / "bright")]) == 0
     told = capsys.readouterr().err
     assert "These items are not like the normals of training" in told
-    assert "Thresholds and p-values do not hold for them" in told
+    assert "Thresholds, p-values and percentiles do not hold for them" in told
 
 
 @pytest.mark.parametrize("words", [("--by", "colour"), ("--by", "site"), ("--false-alarms", "0")])
