@@ -34,12 +34,18 @@ def export(run: Path, to: str, out: Path | None = None, force: bool = False) -> 
     """
     import shlex
 
-    from esad.pipeline.exporting.export_folder import already_exported, export_marker, write_export
+    from esad.pipeline.exporting.export_folder import (
+        already_exported,
+        export_marker,
+        refuse_grey_levels,
+        write_export,
+    )
     from esad.pipeline.runs.run_folder import open_run
 
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
     opened = open_run(run)
+    refuse_grey_levels(opened)
     folder = out or run / "export" / to
     marker = export_marker(opened, to)
     following = shlex.join(["esad", "verify", str(opened.root)])

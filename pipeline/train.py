@@ -115,6 +115,7 @@ def _train(
     from contextlib import ExitStack
 
     from esad.pipeline.monitoring.tracking import tracked
+    from esad.pipeline.runs.grey_levels import fit_grey_levels, levelled
     from esad.pipeline.runs.items import assignments_of, in_memory
     from esad.pipeline.runs.run_folder import resolve_device
     from esad.pipeline.stage.log import now, write_log
@@ -131,12 +132,13 @@ def _train(
         if finished:
             return run_outcome(out, store, "Left alone (finished before)", settings)
         assignments = assignments_of(store, settings)
-        items = in_memory(store, device)
+        levels = fit_grey_levels(store, assignments, settings)
+        items = in_memory(levelled(store, levels), device)
         if not is_first():
             fit_method(store, items, assignments, settings, out, None, ranks)
             any_of(ranks, False)  # whoever called may open the run then, which the first has finished
             return Outcome(out, "Trained.")
-        write_start(out, store, assignments, config)
+        write_start(out, store, assignments, config, levels)
         tracker = following.enter_context(tracked(mlflow, out, shown_config(config)))
         method, training = fit_method(store, items, assignments, settings, out, tracker, ranks, handlers)
         write_references(out, store, items, assignments, method, settings)

@@ -175,6 +175,8 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
     return settings
 
 
+    if settings.data.site_normalisation != "none":
+        raise UsageError("data.site_normalisation: a benchmark takes pictures as they are; use esad train or esad sweep.")
 def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
     """The settings that say which anomalies are labelled. One class of them where classes are normal in turn (paper 4.2).
 

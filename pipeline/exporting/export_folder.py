@@ -25,6 +25,15 @@ def export_marker(run: Run, to: str) -> dict[str, Any]:
     return own | ({"opset": OPSET} if to == "onnx" else {})
 
 
+def refuse_grey_levels(run: Run) -> None:
+    """EsadError for a run that maps grey levels by site: a file of one network does not know a picture's site."""
+    if run.grey_levels is not None:
+        raise EsadError(
+            f"{run.root}: was trained with data.site_normalisation = {run.settings.data.site_normalisation}, which maps each picture by "
+            "its site, and no export knows that. Score with esad score, or export a run that was trained without it."
+        )
+
+
 def already_exported(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     """Whether `folder` holds just this; EsadError where it holds something else that is not to be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

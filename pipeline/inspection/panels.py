@@ -74,6 +74,7 @@ class Panels:
 
     def _computed(self, row: int) -> dict[str, np.ndarray]:
         from esad.models.training.fit import score_batches
+        from esad.pipeline.runs.grey_levels import seen_by
         from esad.pipeline.runs.items import as_needed
         from esad.pipeline.scoring.heat import FIRST_QUANTILE, HEAT_QUANTILE
         from esad.pipeline.scoring.overlays import heat_share
@@ -82,7 +83,7 @@ class Panels:
         method, run = opened.method, opened.run
         chosen = np.array([row])
         _, x, terms = next(
-            score_batches(method, as_needed(opened.store), chosen, opened.device, run.augmentation, 1)
+            score_batches(method, as_needed(seen_by(run, opened.store)), chosen, opened.device, run.augmentation, 1)
         )
         found = {"input": _picture(method, x)}
         if "x_hat" in terms:

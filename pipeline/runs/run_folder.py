@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from esad.models.detector import Method
     from esad.models.training.augment import Augmentation
+    from esad.pipeline.runs.grey_levels import GreyLevels
     from esad.preprocessing.store.store import Store
 
 INPUT_SETTINGS = {
@@ -134,8 +136,18 @@ class Run:
 
     @cached_property
     def digest(self) -> str:
-        """Of the weights: what was made of this model and what of another is told apart by it."""
-        return hashlib.sha256((self.root / "model.safetensors").read_bytes()).hexdigest()[:16]
+        """Of the weights, and of what is done before them: what was made of this model and what of another is told apart by it."""
+        content = (self.root / "model.safetensors").read_bytes()
+        if self.grey_levels is not None:
+            content += json.dumps([self.grey_levels.reference.tolist(), *sorted(self.grey_levels.sites)]).encode()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    @cached_property
+    def grey_levels(self) -> GreyLevels | None:
+        """The grey levels of its training sites; None for a run that does not map them."""
+        from esad.pipeline.runs.grey_levels import read_grey_levels
+
+        return read_grey_levels(self.root) if self.settings.data.site_normalisation != "none" else None
 
     @property
     def augmentation(self) -> Augmentation:

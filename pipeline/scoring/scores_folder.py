@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from esad.pipeline.runs.grey_levels import NO_LEVELS, levels_told, planned
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.open_scores import (
     SCORE_AGAIN,
@@ -114,6 +115,8 @@ def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: Ref
         "kind": store.kind, "run": Path(seen).as_posix(), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
         "items": len(store), "normals": len(run.normals), "overlays": overlays, "thresholds": sets.described(),
+        **({} if run.grey_levels is None else {"grey_levels": planned(store, run.grey_levels)}),
+        **({"slides": True} if store.of_slides and store.kind != "tiles" else {}),
     }  # fmt: skip
 
 
@@ -197,6 +200,8 @@ def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -
     message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
     summary = {"items": len(table), "suspicious": alarms, "overlays": drawn}
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
+    levels = levels_told(read_marker(folder).get("grey_levels") or NO_LEVELS)
+    message += f" {levels}" if levels else ""
 
 
 def _drawn(folder: Path, kind: str) -> int:

@@ -188,6 +188,9 @@ class DataSettings(Settings):
     beside the literature; or the sites in `site` test, and the others train and validate."""
     site: list[str] | None = None
     """leave-site-out: the site that tests, or several; null = `esad sweep` takes each in turn."""
+    site_normalisation: Literal["none", "grey"] = "none"
+    """grey: the grey levels of each site are mapped to what the training sites have in common, by percentiles of their unlabelled
+    and normal items (Nyúl and Udupa 1999; docs/how-to/several-sites.md#normalise)."""
     copies_together: bool = True
     """Clean split: items of identical content are on one side, as if a group (those without a group of their own)."""
     test_share: float = Field(0.4, ge=0, lt=1)

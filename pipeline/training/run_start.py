@@ -17,6 +17,7 @@ from esad.pipeline.training.checkpoints import lasting, write_durably
 if TYPE_CHECKING:
     import pandas as pd
 
+    from esad.pipeline.runs.grey_levels import GreyLevels
     from esad.preprocessing.store.store import Store
 
 
@@ -80,11 +81,19 @@ def shown_config(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "store": {name: config["store"][name] for name in ("name", "kind", "shape")}}
 
 
-def write_start(out: Path, store: Store, assignments: pd.DataFrame, config: dict[str, Any]) -> None:
-    """What is known before training: which item is for what, which inputs the items came from, the settings."""
+def write_start(
+    out: Path,
+    store: Store,
+    assignments: pd.DataFrame,
+    config: dict[str, Any],
+    levels: GreyLevels | None = None,
+) -> None:
+    """What is known before training: which item is for what, which inputs the items came from, the sites' grey levels, the settings."""
     from esad.preprocessing.store.store import remove_temporaries, write_table
 
     remove_temporaries(out)
     write_table(out / "assignments.parquet", assignments)
     write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
+    if levels is not None:
+        levels.write(out)
     write_durably(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
