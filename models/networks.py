@@ -9,10 +9,11 @@ seeds, each with its own weights, so that ten small networks train as one batche
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,9 @@ from esad.models.training.randomness import generator
 
 TABLE6_CHANNELS = (64, 128, 256, 512, 512)
 """Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (decisions.md#a27)."""
+
+MOST_FITTED = 2**26
+"""Numbers of rows that are in memory at once where columns are scaled: a quarter of a gigabyte, and as much again sorted."""
 
 
 def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Sequential:
@@ -192,6 +196,24 @@ class ColumnScaler(nn.Module):
         self.minimum[seed, 0] = low
         self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
         self.median[seed, 0] = median
+
+    def fit_at(self, seed: int, positions: np.ndarray, take: Callable[[np.ndarray], Tensor]) -> None:
+        """`fit` of the rows at `positions` (N,), which `take` reads, (N, D); of more than MOST_FITTED numbers part by part, the
+        medians then being those of rows evenly spaced among them."""
+        most = max(4, MOST_FITTED // self.minimum.shape[-1])
+        if len(positions) <= most:
+            self.fit(seed, take(positions))
+            return
+        some = np.linspace(0, len(positions) - 1, most // 4).round().astype(int)
+        self.fit(seed, take(positions[some]))
+        median = self.median[seed, 0]
+        low, high = torch.full_like(median, math.inf), torch.full_like(median, -math.inf)
+        for start in range(0, len(positions), most // 4):
+            rows = take(positions[start : start + most // 4])
+            rows = torch.where(rows.isnan(), median, rows)
+            low, high = torch.minimum(low, rows.amin(0)), torch.maximum(high, rows.amax(0))
+        self.minimum[seed, 0] = low
+        self.range[seed, 0] = torch.where(high > low, high - low, torch.ones_like(low))
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows stay (S, B, D) but lie in memory as the networks compute: rows last."""

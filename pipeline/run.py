@@ -32,6 +32,8 @@ from esad.pipeline import (
     audit,
     benchmark,
     dicom,
+    embed,
+    embeddings,
     evaluate,
     export,
     fetch,
@@ -55,7 +57,8 @@ from esad.pipeline.stage.outcome import Outcome
 
 STAGES: dict[str, Callable[..., Outcome]] = {
     "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
-    "images": images.command, "tables": tables.command, "train": train.command, "sweep": sweep.command, "score": score.command,
+    "images": images.command, "tables": tables.command, "embeddings": embeddings.command, "embed": embed.command,
+    "train": train.command, "sweep": sweep.command, "score": score.command,
     "evaluate": evaluate.command, "report": report.command, "suggest": suggest.command, "figures": figures.command,
     "export": export.command, "verify": verify.command,
     "annotations": annotation_files.command,

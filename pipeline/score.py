@@ -123,7 +123,8 @@ def _score(
             if crew.first:
                 begin_scores(folder, store, scores_table(opened, scored, sets), marker, sets)
         crew.meet()  # the others read what the first wrote
-        (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
+        if store.kind != "embeddings":  # a number of a vector has no meaning that a picture could show
+            (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
         said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
         if crew.first:
             finish_scores(folder, marker, run, began)

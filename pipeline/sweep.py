@@ -1,5 +1,7 @@
 """`esad sweep STORE --over loss.lambda1=0.1,1,10`: a run a cell of a grid of settings, the best by validation AUC.
 
+With `--set data.split=leave-site-out` every cell has a run for each site, which that run does not train on.
+
 The figures of each cell are those of its own validation part, which `train` holds out of the training data; no label
 of the test part is read. OUT holds cells/ (a RUN each), sweep.parquet, sweep.md, sweep.png and best.yaml.
 """
@@ -25,11 +27,12 @@ from esad.pipeline.training.request import RunRequest
 def command(
     store: Annotated[Path, typer.Argument(help="The STORE to train on.")],
     out: Out,
-    over: Annotated[
-        list[str], typer.Option(help="A setting and its values: loss.lambda1=0.01,0.1,1,10; repeatable.")
-    ],
     request: RunRequest,
     given: dict[str, Any],
+    over: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting and its values: loss.lambda1=0.01,0.1,1,10; repeatable."),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How often to train each combination, on one split (default 1).")
     ] = None,
@@ -42,7 +45,7 @@ def command(
     def stage() -> Outcome:
         layers = request.layers(given)
         more = given_only(seeds=seeds, scheduler=scheduler)
-        return sweep(store, out, over, request.preset, layers, force=force, **more)
+        return sweep(store, out, over or [], request.preset, layers, force=force, **more)
 
     return run_stage(stage, as_json)
 
@@ -59,7 +62,9 @@ def sweep(
 ) -> Outcome:
     """Train every combination of the values of `over` (`name=value,value,…`) with `seeds` seeds, and choose one.
 
-    The best has the highest mean AUC over seeds on the validation part; ties go to the first in the grid. Cells that are there
+    The best has the highest mean AUC over seeds on the validation part; ties go to the first in the grid. With data.split =
+    leave-site-out and no data.site each combination has a run for each site of the store, left out in turn, and `over` may be
+    empty: then nothing is chosen. Cells that are there
     are left alone; one that cannot be trained is counted as refused, with its reason. The workers of the Dask cluster at
     `scheduler` train the cells, or this process. Raises UsageError (settings, no cluster), EsadError (no anomalies to
     validate on, an `out` of another sweep, no cell that could be trained), Stopped.
@@ -67,23 +72,25 @@ def sweep(
     from esad.pipeline.stage.cluster import perhaps_connected
     from esad.pipeline.sweeping.cells import cells_of, summary_of, train_cells
     from esad.pipeline.sweeping.folder import begin_sweep, sweep_outcome, validation_counts, write_results
-    from esad.pipeline.sweeping.grid import best_of, checked_settings, parse_grid
+    from esad.pipeline.sweeping.grid import best_of, checked_settings, parse_grid, sites_in_turn
+    from esad.pipeline.sweeping.page import LEFT_OUT
     from esad.preprocessing.store.store import Store
 
-    grid = parse_grid(over)
     opened = Store(store)
+    sites = sites_in_turn(opened, preset, overrides)
+    grid = parse_grid(over, bool(sites))
     base = checked_settings(opened, grid, preset, overrides)
-    counts = validation_counts(opened, base)
+    counts = validation_counts(opened, base, sites)
     with perhaps_connected(scheduler, out) as cluster:
-        begin_sweep(out, opened, grid, seeds, base, force)
-        cells = cells_of(grid, base, seeds)
+        begin_sweep(out, opened, grid, seeds, base, force, sites)
+        cells = cells_of(grid, base, seeds, sites)
         train_cell = partial(_train_cell, store.absolute(), preset, list(overrides))
         reads = [store.absolute() / "store.json"]
         rows, reasons = train_cells(cells, out, base, train_cell, cluster, reads)
-    table = summary_of(rows, list(grid))
+    table = summary_of(rows, list(grid) or [LEFT_OUT])
     chosen = best_of(table, grid, out, reasons)
     write_results(out, rows, table, opened, grid, preset, overrides, chosen, counts, reasons)
-    return sweep_outcome(store, out, table, list(grid), chosen, counts, len(reasons))
+    return sweep_outcome(store, out, table, rows, list(grid), chosen, counts, len(reasons))
 
 
 def _train_cell(

@@ -90,11 +90,11 @@ def train(
     settings = run_settings(opened, preset, overrides)
     for warning in warnings_of_run(settings, opened, preset, overrides):
         say(warning)
-    if several() and opened.kind == "table":
-        raise UsageError("Several processes are for pictures; a table trains in one: leave torchrun out.")
-    if opened.kind == "table" and METHODS[settings.method].pictures_only:
+    if several() and not opened.pictures:
+        raise UsageError("Several processes are for pictures; rows train in one: leave torchrun out.")
+    if not opened.pictures and METHODS[settings.method].pictures_only:
         raise UsageError(
-            f"{opened.root}: method {settings.method} is for pictures, this store has rows of a table: take another method "
+            f"{opened.root}: method {settings.method} is for pictures, this store has rows of numbers: take another method "
             "(docs/how-to/choose-a-method.md)."
         )
     with failures_in_words(out, settings):

@@ -57,7 +57,7 @@ def verify(run: Path, store: Path | None = None, device: str = "cpu") -> Outcome
     positions = evenly(np.arange(len(target)), MOST_ITEMS)
     own = checkpoint_scores(opened, target, positions, device)["score"].to_numpy(dtype=float)
     found = {}
-    if target.kind != "table":
+    if target.pictures:
         bundle = export(run, "bundle").out
         check_bundle(opened, bundle)
         found["bundle"] = bundle_scores(bundle, target, positions)

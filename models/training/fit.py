@@ -130,7 +130,7 @@ class TrainingStep:
         self.steps = start
         if isinstance(method.scaler, ColumnScaler):
             for place, positions in enumerate(data.positions):
-                method.scaler.fit(place, data.take(positions, device))
+                method.scaler.fit_at(place, positions, partial(data.take, device=device))
         self.optimiser: torch.optim.Optimizer | None = None
         self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
         self._phase: Phase | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.exporting.source_archive import SourceArchive
-from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores, of_slides
 from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.thresholds.conformal import colour_ends
@@ -136,10 +136,18 @@ class ScoredSlides:
         for source, tiles in chosen.groupby("source", sort=True, observed=True):
             yield str(source), tiles.reset_index(drop=True)
 
+    def _size(self, source: str, row: pd.Series) -> tuple[int, int]:
+        """Width and height in level-0 pixels; InputError where neither the scores nor an archive say them (embeddings)."""
+        if np.isfinite([row["width"], row["height"]]).all():
+            return int(row["width"]), int(row["height"])
+        raise InputError(
+            f"{source}: how large its slide is was not said when the store was made; make it again with esad embeddings --archive SLIDES."
+        )
+
     def opened(self, source: str, tiles: pd.DataFrame) -> ScoredSlide:
         """One slide; InputError where the archive has it no more, or has another one, or where its bounds are needed."""
         row = self.slides.loc[source]
-        size = (int(row["width"]), int(row["height"]))
+        size = self._size(source, row)
         shown: Box = (0.0, 0.0, float(size[0]), float(size[1]))
         if self.archive is not None:
             shown = self.archive.shown(source, size)
@@ -175,7 +183,7 @@ def scored_slides(
 
     Raises UsageError for scores of other things and for a name that no slide has, EsadError where a table is damaged.
     """
-    if scores.marker["kind"] != "tiles":
+    if not of_slides(scores.marker):
         raise UsageError(
             f"{scores.root}: scores of {scores.marker['kind']}; expected those of slides' tiles."
         )

@@ -113,8 +113,8 @@ def finished_rows(grid: Grid, out: Path) -> list[dict[str, Any]]:
             say(f"{path}: left out of the results: made with other settings ({difference}).")
         else:
             rows += [
-                {"line": cell.line, **row} for row in found["rows"]
-            ]  # a cell from before there were lines is one
+                {"line": cell.line, "labelled": None, **row} for row in found["rows"]
+            ]  # a cell from before there were lines, or numbers of labelled anomalies, has none
     return rows
 
 

@@ -12,6 +12,7 @@ RATIOS = {
     "gamma_l": "labelled anomalies / training items",
     "gamma_p": "anomalies / unlabelled items",
     "k_l": "anomaly classes that are labelled",
+    "labelled": "labelled anomalies",
 }
 COLOURS = {"published": "#3b7dd8", "clean": "#d6452b", "validation": "#5b6576"}
 PANELS_ACROSS = 3
@@ -85,6 +86,9 @@ def _against(table: pd.DataFrame, ratio: str) -> Figure:
         for key, part in rows.groupby(["label", *others], sort=False, dropna=False):
             line = part.assign(place=part[ratio].astype(float)).sort_values("place")
             name = ", ".join([str(key[0]), *(f"{a} {b}" for a, b in zip(others, key[1:], strict=True))])
+            if len(line) == 1 and line["place"].iloc[0] == 0:  # it makes no use of labelled anomalies
+                axes.axhline(float(line["mean"].iloc[0]), linestyle=":", color="#5b6576", label=name)
+                continue
             axes.errorbar(
                 line["place"],
                 line["mean"].astype(float),
@@ -93,6 +97,11 @@ def _against(table: pd.DataFrame, ratio: str) -> Figure:
                 capsize=2,
                 label=name,
             )
+        if ratio == "labelled":
+            values = sorted({int(value) for value in table[ratio].dropna()})
+            axes.set_xscale("symlog", linthresh=1)
+            axes.set_xticks(values, map(str, values))
+            axes.minorticks_off()
         axes.set(xlabel=RATIOS[ratio], ylabel="AUC in %")
     handles, labels = next(iter(panels.values())).get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from esad.pipeline.benchmarking.grid_file import Grid, plain_name
+from esad.pipeline.benchmarking.grid_file import RATIOS, Grid, plain_name
 from esad.pipeline.settings.budgets import form_of
 from esad.pipeline.settings.config import RunSettings, flat, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, lenet_settings, preset_settings
@@ -19,7 +19,7 @@ from esad.pipeline.stage.errors import UsageError
 VALIDATION_SHARE = 0.4
 """Share of a clean split's training items that test under the split `validation`."""
 GRIDS = Path(__file__).parent / "grids"
-AXES = ("dataset", "method", "split", "normal", "gamma_l", "gamma_p", "k_l")
+AXES = ("dataset", "method", "split", "normal", *RATIOS)
 """What `--only` can name."""
 
 
@@ -34,12 +34,15 @@ class Cell:
     gamma_p: float
     k_l: int | None
     normal: str | None = None
+    labelled: int | None = None
+    """Number of labelled anomalies; None = as `gamma_l` says."""
 
     @property
     def line(self) -> str:
         """The line of the table that it belongs to, with the cells of the other normal classes."""
         known = "all" if self.k_l is None else self.k_l
         labelled = "all" if self.gamma_l is None else f"{self.gamma_l:g}"
+        labelled = labelled if self.labelled is None else f"n{self.labelled}"
         method = self.method.replace(" ", "_")
         return f"{self.dataset}-{method}-{self.split}-{labelled}-{self.gamma_p:g}-{known}"
 
@@ -55,7 +58,7 @@ class Cell:
     @property
     def labels_some(self) -> bool:
         """Whether anomalies are labelled in training."""
-        return self.gamma_l != 0 and self.k_l != 0
+        return 0 not in (self.gamma_l, self.k_l, self.labelled)
 
     def values(self) -> dict[str, Any]:
         """Its place as columns of a row."""
@@ -93,7 +96,7 @@ def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
     every = []
     for dataset, of in grid.datasets.items():
         normal: list[str | None] = [*of.normal] or [None]
-        places = product(grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, normal)
+        places = product(grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, normal, grid.labelled)
         every += [cell for place in places if _belongs(grid, cell := Cell(dataset, *place))]
     wanted: dict[str, set[Any]] = {}
     for text in only or []:
@@ -172,23 +175,23 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
     settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), lenet, *stated, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")
+    if settings.data.site_normalisation != "none":
+        raise UsageError("data.site_normalisation: a benchmark takes pictures as they are; use esad train or esad sweep.")
     return settings
 
 
-    if settings.data.site_normalisation != "none":
-        raise UsageError("data.site_normalisation: a benchmark takes pictures as they are; use esad train or esad sweep.")
 def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
     """The settings that say which anomalies are labelled. One class of them where classes are normal in turn (paper 4.2).
 
     Without any the norm of ESAD's score has learnt nothing to tell, and weighs what it weighs in the loss (Eq. 9; docs/results.md
     has the trials).
     """
-    if cell.gamma_l is None and cell.k_l != 0:
+    if cell.gamma_l is None and cell.k_l != 0 and cell.labelled is None:
         return {"data.labelled": "all", "data.k_l": cell.k_l}
     one = 1 if cell.normal is not None and run.labelled is None and cell.labels_some else None
     return {
-        "data.labelled": "ratio",
-        "data.gamma_l": cell.gamma_l if cell.labels_some else 0.0,
+        "data.labelled": "ratio" if cell.labelled is None else cell.labelled,
+        **({} if cell.labelled is not None else {"data.gamma_l": cell.gamma_l if cell.labels_some else 0.0}),
         "data.k_l": (cell.k_l or one) if cell.labels_some and run.labelled is None else None,
         **({} if cell.labels_some else {"loss.score_lambda1": None}),
         **({} if cell.normal is None else {"data.normal_classes": [cell.normal]}),

@@ -11,7 +11,7 @@
     settings: {data.validation_share: 0}    # of all methods
     paper: {esad: {cardio: [98.8, 0.5]}}    # printed beside, where there is one
 
-`gamma_p`, `k_l` (lists) and `preset` are optional; `oracle: true` chooses a row's kernel on test items, `only: {k_l: [0]}` keeps
+`gamma_p`, `k_l` (lists) and `preset` are optional; `labelled: [0, 5, 20]`, in place of `gamma_l`, counts the labelled anomalies; `oracle: true` chooses a row's kernel on test items, `only: {k_l: [0]}` keeps
 a row out of the other values of a ratio. Data sets of pictures (`kind: images`) name the classes that are normal, each in turn:
 
     datasets: {mnist: {path: images/mnist.npz, kind: images, normal: ["0", "1"], preset: paper-mnist}}
@@ -23,14 +23,14 @@ a row out of the other values of a ratio. Data sets of pictures (`kind: images`)
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from esad.models.base_settings import Settings
 from esad.pipeline.settings.config import nearest
 
-RATIOS = ("gamma_l", "gamma_p", "k_l")
+RATIOS = ("gamma_l", "gamma_p", "k_l", "labelled")
 Published = tuple[float, float | None]
 """(mean, spread) of AUC in %; None where no spread was published."""
 
@@ -47,7 +47,7 @@ class Row(Settings):
     oracle: bool = False
     """What it chooses by AUC (kernels) is chosen on a tenth of the test part, which goes on testing: as published
     figures were (paper 6.5), and better than anybody can do who has no labels to test with."""
-    only: dict[Literal["gamma_l", "gamma_p", "k_l"], list[float]] = Field(default_factory=dict)
+    only: dict[Literal["gamma_l", "gamma_p", "k_l", "labelled"], list[float]] = Field(default_factory=dict)
     """Values of a ratio that the row is for, as of a method that makes no use of labelled anomalies."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -93,12 +93,15 @@ class Grid(Settings):
     """Name -> data set."""
     methods: dict[str, Row] = Field(min_length=1)
     """Name of a row, that of its method where it states none, -> the row, in the file as one flat mapping."""
-    splits: list[Literal["clean", "published", "validation"]] = Field(["clean"], min_length=1)
+    splits: list[Literal["clean", "published", "validation", "leave-site-out"]] = Field(["clean"], min_length=1)
+    """leave-site-out needs `data.site` in the settings of each data set; list a data set once for each site that is left out."""
     gamma_l: list[float | None] = Field([0.01], min_length=1)
     """Null = every labelled anomaly of the training part."""
     gamma_p: list[float] = Field([0.0], min_length=1)
     k_l: list[int | None] = Field([None], min_length=1)
     """0 = no labelled anomalies at all."""
+    labelled: list[Annotated[int, Field(ge=0)] | None] = Field([None], min_length=1)
+    """Numbers of labelled anomalies, in place of `gamma_l`; null = as `gamma_l` says."""
     seeds: int = Field(10, ge=1)
     preset: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -150,6 +153,16 @@ class Grid(Settings):
         if "published" in self.splits and len(tables) < len(self.datasets):
             raise ValueError("splits: published is of tables alone")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts(cls, stated: Any) -> Any:
+        """Labelled anomalies are so many, or a share of the items: `gamma_l` limits nothing where numbers are stated."""
+        if not isinstance(stated, dict) or stated.get("labelled", [None]) == [None]:
+            return stated
+        if stated.get("gamma_l", [None]) != [None]:
+            raise ValueError("labelled, gamma_l: state the number of labelled anomalies, or their share")
+        return {**stated, "gamma_l": [None]}
 
     @model_validator(mode="after")
     def _budgets(self) -> Grid:

@@ -224,6 +224,7 @@ def _audited(split: pd.DataFrame, contents: pd.DataFrame) -> dict[str, int]:
 
 def _scaled(method: Method, data: TrainingData, seed: int) -> int:
     """How many columns the method scales by other rows than the training rows of the seed at position `seed`."""
+    import numpy as np
     import torch
 
     from esad.models.networks import ColumnScaler
@@ -234,4 +235,6 @@ def _scaled(method: Method, data: TrainingData, seed: int) -> int:
         return 0
     stored = tuple(values[seed, 0].cpu().numpy() for values in (scaler.minimum, scaler.range, scaler.median))
     rows = data.take(data.positions[seed], torch.device("cpu")).numpy()
-    return scaling_on_training(stored, rows, [str(column) for column in range(rows.shape[1])]).count
+    return scaling_on_training(
+        stored, np.arange(len(rows)), rows.__getitem__, [str(column) for column in range(rows.shape[1])]
+    ).count

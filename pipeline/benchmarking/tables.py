@@ -12,7 +12,7 @@ from esad.pipeline.benchmarking.grid_file import RATIOS, Grid
 if TYPE_CHECKING:
     import pandas as pd
 
-PLACE = ["dataset", "method", "split", "gamma_l", "gamma_p", "k_l", "oracle"]
+PLACE = ["dataset", "method", "split", *RATIOS, "oracle"]
 SHARED = {
     "normals_trained_on": "mean",
     "anomalies_labelled": "mean",
@@ -185,6 +185,8 @@ def _ratios(row: dict) -> str:
     pollution = f", gamma_p {row['gamma_p']:g}" if row["gamma_p"] else ""
     known = "" if row["k_l"] is None or row["k_l"] != row["k_l"] else f", k_l {row['k_l']:g}"
     labelled = "all" if row["gamma_l"] is None else f"{row['gamma_l']:g}"
+    if row["labelled"] is not None and row["labelled"] == row["labelled"]:
+        labelled = f"{row['labelled']:g} labelled"
     return f"{labelled}{pollution}{known}"
 
 

@@ -14,6 +14,7 @@ from esad.pipeline.drawing.subjects import Subject, not_scored
 from esad.pipeline.runs.grey_levels import seen_by
 from esad.pipeline.runs.run_folder import resolve_device
 from esad.pipeline.scoring.batches import read_once
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,7 @@ def all_examples(
 ) -> tuple[list[Examples], list[str]]:
     """(examples of each scored run of pictures, `count` of a kind; what has none and why)."""
     found: list[Examples] = []
-    pictures = [subject for subject in subjects if subject.run.store["kind"] != "table"]
+    pictures = [subject for subject in subjects if subject.run.store["kind"] not in ROWS]
     left_out = not_scored(pictures)
     left_out += [f"{each.name}: rows of a table are no pictures" for each in subjects if each not in pictures]
     for subject in pictures:

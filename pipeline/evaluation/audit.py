@@ -104,7 +104,7 @@ def audit_run(run: Run) -> Audited:
         return Audited([*files, *checks], [*unchecked, CONTENTS])
     found = with_contents(store, present, positions)
     checks += [groups_apart(found), identical_apart(found)]
-    scaling = [_scaling(run, store, present)] if store.kind == "table" else []
+    scaling = [] if store.pictures else [_scaling(run, store, present)]
     return Audited([*files, *checks, *scaling], unchecked)
 
 
@@ -130,13 +130,13 @@ def _scaling(run: Run, store: Store, present: pd.DataFrame) -> Check:
     from esad.pipeline.runs.run_files import read_weights
 
     weights = read_weights(run.root)
-    rows = store.read(positions_of(store, present.loc[present["part"] == "train", "item_id"]))
+    positions = positions_of(store, present.loc[present["part"] == "train", "item_id"])
     names_stored = [
         f"scaler.{name}" for name in ("minimum", "range", "median") if f"scaler.{name}" in weights
     ]
     stored = tuple(weights[name].reshape(-1).numpy() for name in names_stored)
     names = store.columns or [f"column {number}" for number in range(store.shape[0])]
-    return scaling_on_training(stored, rows, names)
+    return scaling_on_training(stored, positions, store.read, names)
 
 
 def audit_sentence(path: Path, audited: Audited) -> str:

@@ -20,7 +20,7 @@ from esad.pipeline.evaluation.item_figures import (
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.run_files import read_config, read_provenance
 from esad.pipeline.runs.split_overlap import split_overlap
-from esad.pipeline.scoring.open_scores import Scores
+from esad.pipeline.scoring.open_scores import Scores, of_slides
 from esad.pipeline.stage.errors import UsageError
 from esad.preprocessing.splits.labels import classes_alone
 from esad.preprocessing.store.reading import read_object
@@ -43,7 +43,7 @@ def figures_of_slides(
 
     Raises UsageError for outlines or a reference that are missing, ambiguous or of another kind of scores.
     """
-    if scores.marker["kind"] != "tiles":
+    if not of_slides(scores.marker):
         if annotations or reference:
             raise UsageError(
                 f"{scores.root}: scores of {scores.marker['kind']}; --annotations and --reference are of slides."

@@ -7,7 +7,7 @@ The table has a row per use of an item: `item_id`, `part` (train, validation, te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,8 +133,14 @@ def items_exist(table: pd.DataFrame, known: pd.Series) -> Check:
     )
 
 
-def scaling_on_training(stored: tuple[np.ndarray, ...], rows: np.ndarray, columns: list[str]) -> Check:
-    """The model's column minima, ranges and medians (which older ones lack), each (D,), are those of the training rows (N, D).
+def scaling_on_training(
+    stored: tuple[np.ndarray, ...],
+    positions: np.ndarray,
+    read: Callable[[np.ndarray], np.ndarray],
+    columns: list[str],
+) -> Check:
+    """The model's column minima, ranges and medians (which older ones lack), each (D,), are those of the training rows, which
+    `read` gives by their `positions`, (N, D).
 
     To float32's rounding.
     """
@@ -143,8 +149,8 @@ def scaling_on_training(stored: tuple[np.ndarray, ...], rows: np.ndarray, column
     from esad.models.networks import ColumnScaler
 
     scaler = ColumnScaler(1, len(columns))
-    if len(rows):
-        scaler.fit(0, torch.from_numpy(rows))
+    if len(positions):
+        scaler.fit_at(0, positions, lambda some: torch.from_numpy(read(some)))
     same = np.ones(len(columns), dtype=bool)
     for values, wanted in zip(stored, (scaler.minimum, scaler.range, scaler.median), strict=False):
         same &= np.isclose(values, wanted.reshape(-1).numpy(), rtol=1e-6, atol=0.0)

@@ -29,6 +29,7 @@ from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
 from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,10 +49,10 @@ MODALITIES = {"tiles": "H&E", "radiographs": "CR"}
 
 
 def write_bundle(run: Run, folder: Path) -> None:
-    """Write configs/, models/model.pt, docs/ into `folder`, which must exist; EsadError for a run on tables."""
+    """Write configs/, models/model.pt, docs/ into `folder`, which must exist; EsadError for a run on tables or embeddings."""
     import torch
 
-    if run.store["kind"] == "table" or run.store["shape"][2] not in CHANNELS:
+    if run.store["kind"] in ROWS or run.store["shape"][2] not in CHANNELS:
         raise EsadError(
             f"{run.root}: a MONAI bundle scores grey or RGB image files, this run takes {_taken(run)}. Use --to onnx."
         )
@@ -105,7 +106,7 @@ def _programs(run: Run, network: dict[str, Any]) -> dict[str, Any]:
 
 
 def _taken(run: Run) -> str:
-    return "rows" if run.store["kind"] == "table" else f"pictures of {run.store['shape'][2]} channels"
+    return "rows" if run.store["kind"] in ROWS else f"pictures of {run.store['shape'][2]} channels"
 
 
 def _write(path: Path, content: object) -> None:

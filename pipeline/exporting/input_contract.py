@@ -18,6 +18,9 @@ def input_contract(store: Mapping[str, Any], crop: int | None = None) -> list[st
         return [
             f"A row of {shape[0]} numbers in the table's own units, in this order{named}. Scaling is inside."
         ]
+    if kind == "embeddings":
+        made = f"of {own['encoder']}" if own.get("encoder") else "of the same encoder as in training"
+        return [f"A vector of {shape[0]} numbers {made}. Scaling is inside."]
     height, width, channels = shape
     colour = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     sentences = [f"A picture of {width} x {height} pixels, {colour}, 8 bits a channel, the right way up."]

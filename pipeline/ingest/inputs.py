@@ -11,13 +11,17 @@ from esad.preprocessing.gate.refusals import leads_nowhere
 
 
 def find_sources(
-    inputs: Sequence[Path], accepts: Callable[[Path], bool], out: Path | None = None
+    inputs: Sequence[Path],
+    accepts: Callable[[Path], bool],
+    out: Path | None = None,
+    one_source: Callable[[Path], bool] = lambda _: False,
 ) -> tuple[Path, list[str]]:
     """The archive (one folder) and the inputs' paths relative to it, sorted.
 
     A folder is searched in depth for files that `accepts`; hidden ones and what lies in `out`, the store to be
     written, are left out. A file that was named is always taken, so that its fault is reported, and so is a link to
-    nothing whose name is accepted: it is refused where it is read. Paths are relative to the one folder given, else to
+    nothing whose name is accepted: it is refused where it is read. A folder that is `one_source` is taken as a whole, and not
+    searched. Paths are relative to the one folder given, else to
     the deepest folder that holds all inputs. Raises UsageError for a missing input, EsadError for folders without any
     input.
     """
@@ -25,18 +29,25 @@ def find_sources(
     if missing:
         raise UsageError(f"{missing[0]}: no such file or folder.")
     resolved = [path.resolve() for path in inputs]
-    parents = [path if path.is_dir() else path.parent for path in resolved]
+    parents = [path if path.is_dir() and not one_source(path) else path.parent for path in resolved]
     archive = parents[0]
     while not all(parent.is_relative_to(archive) for parent in parents):
         archive = archive.parent
     found: set[str] = set()
     written = out.resolve() if out is not None else None
     for path in resolved:
-        if path.is_file():
+        if path.is_file() or one_source(path):
             found.add(path.relative_to(archive).as_posix())
             continue
+        taken: Path | None = None
         for candidate in sorted(path.rglob("*")):
             relative = candidate.relative_to(path)
+            if taken is not None and candidate.is_relative_to(taken):
+                continue
+            if one_source(candidate) and not any(part.startswith(".") for part in relative.parts):
+                taken = candidate
+                found.add(candidate.relative_to(archive).as_posix())
+                continue
             if (
                 (candidate.is_file() or leads_nowhere(candidate))
                 and not (written is not None and candidate.is_relative_to(written))

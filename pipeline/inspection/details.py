@@ -36,7 +36,8 @@ def about(subject: Subject, layers: Layers, marks: Marks) -> dict[str, Any]:
     }
     names = subject.slides["source"].astype(str).tolist() if len(subject.slides) <= CHOICES else []
     return {
-        "kind": subject.kind, "items": len(items), "slides": len(subject.slides), "runs": [
+        "kind": subject.kind, "of_slides": subject.of_slides, "pictures": subject.pictures,
+        "items": len(items), "slides": len(subject.slides), "runs": [
             _run(run, layers.scale(number)) for number, run in enumerate(subject.runs)
         ],
         "columns": [name for name in items.columns if not items[name].isna().all()],
@@ -84,7 +85,7 @@ def item_details(subject: Subject, listing: Listing, marks: Marks, row: int) -> 
         )
     return {
         **known, "runs": runs, "history": [entry.as_json() for entry in marks.history("item", name)],
-        "neighbours": neighbours(subject, row) if subject.kind == "tiles" else {},
+        "neighbours": neighbours(subject, row) if subject.of_slides else {},
     }  # fmt: skip
 
 

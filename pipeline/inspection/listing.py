@@ -247,7 +247,7 @@ class Listing:
         table = pd.concat([items, figures[[name for name in FIGURES if name in figures]]], axis=1)
         table.insert(0, "row", rows)
         said = self.said("item")[rows]
-        slides = self._subject.slide_of_row[rows] if self._subject.kind == "tiles" else [None] * len(rows)
+        slides = self._subject.slide_of_row[rows] if self._subject.of_slides else [None] * len(rows)
         return [
             {
                 **record,

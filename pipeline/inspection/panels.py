@@ -62,8 +62,8 @@ class Panels:
 
             if self._subject.store is None:
                 raise EsadError(self._subject.store_told)
-            if self._subject.kind == "table":
-                raise EsadError("A table's rows have no panels.")
+            if not self._subject.pictures:
+                raise EsadError("Rows of numbers have no panels.")
             run = open_run(Path(self._run.scores.run))
             opened = Opened(run, self._subject.store, self._run.root, "cpu")
             maps = HeatMaps(
@@ -83,7 +83,9 @@ class Panels:
         method, run = opened.method, opened.run
         chosen = np.array([row])
         _, x, terms = next(
-            score_batches(method, as_needed(seen_by(run, opened.store)), chosen, opened.device, run.augmentation, 1)
+            score_batches(
+                method, as_needed(seen_by(run, opened.store)), chosen, opened.device, run.augmentation, 1
+            )
         )
         found = {"input": _picture(method, x)}
         if "x_hat" in terms:

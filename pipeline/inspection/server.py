@@ -95,7 +95,7 @@ def viewer(subject: Subject, marks: Marks, archive: Path | None, annotations: Pa
     """
     pages = Viewer(subject, marks, Archive(subject, archive), annotations)
     pages.listing.page(Query(), 0, 1)
-    pages.listing.page(Query(of="slide", sort="max") if subject.kind == "tiles" else Query(), 0, 1)
+    pages.listing.page(Query(of="slide", sort="max") if subject.of_slides else Query(), 0, 1)
     if subject.store is not None:
         stored_picture(subject, 0)
     return pages

@@ -16,6 +16,7 @@ from esad.pipeline.scoring.open_scores import (
     NEEDED,
     SCORE_AGAIN,
     Scores,
+    of_slides,
     read_explanation,
     read_marker,
     read_scores_table,
@@ -23,6 +24,7 @@ from esad.pipeline.scoring.open_scores import (
 )
 from esad.pipeline.scoring.slide_scores import slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.preprocessing.store.opening import ROWS
 from esad.preprocessing.store.reading import read_table
 from esad.preprocessing.store.store import Store
 
@@ -99,6 +101,7 @@ class Subject:
         opened = [_opened(path) for path in paths]
         first = opened[0]
         self.kind = str(first.marker["kind"])
+        self.of_slides, self.pictures = of_slides(first.marker), self.kind not in ROWS
         self.items = _items(first.table)
         names = _names(opened)
         self.runs = tuple(
@@ -151,7 +154,7 @@ class Subject:
     @cached_property
     def slides(self) -> pd.DataFrame:
         """A row per slide, in the order of their names: source, tiles, label, group, SLIDE_PLACE; none but of tiles."""
-        if self.kind != "tiles":
+        if not self.of_slides:
             return pd.DataFrame({"source": []})
         return self.slide_figures[0]
 

@@ -27,7 +27,7 @@ from esad.pipeline.runs.run_files import (
     read_heat_scales,
     read_provenance,
 )
-from esad.pipeline.scoring.open_scores import open_scores, read_explanation, scores_folder
+from esad.pipeline.scoring.open_scores import of_slides, open_scores, read_explanation, scores_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def section(path: Path, compared: bool = False) -> dict[str, Any]:
         "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
         "galleries": galleries(folder, items if len(items) else table, panels),
         "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."),
-        "slides": slide_maps(folder, table) if described["kind"] == "tiles" else [], "slides_with_map": slides_with_map(folder),
+        "slides": slide_maps(folder, table) if of_slides(described) else [], "slides_with_map": slides_with_map(folder),
         "alarms": alarm_rows(metrics), "left_out": left_out(scores, metrics),
         "methods": methods_text(Facts(config, provenance, parts, described, metrics, explanation)),
         "slide_rows": _slide_rows(folder, metrics), "panels": panels, "rows": row_heat(folder, table),

@@ -34,7 +34,7 @@ def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
     items = splittable(store, settings)
     assignments = assign_items(store, items, settings)
     if settings.data.split == "leave-site-out":
-        told = sides(items, settings.data.site).told()
+        told = sides(items, settings.data.site, settings.data.validation_site).told()
         if told:
             say(f"{store.root}: {told}")
     return assignments
@@ -79,7 +79,7 @@ def assigned(items: pd.DataFrame, settings: RunSettings) -> pd.DataFrame:
 
     data = settings.data
     seed = settings.seed if data.split_seed is None else data.split_seed
-    by_site = partial(assign_leave_site_out, site=data.site)
+    by_site = partial(assign_leave_site_out, site=data.site, validation_site=data.validation_site)
     ways: dict[str, Callable[..., pd.DataFrame]] = {
         "clean": assign, "published": assign_published, "leave-site-out": by_site,
     }  # fmt: skip

@@ -52,8 +52,9 @@ INPUT_SETTINGS = {
     "radiographs": ("resizing", "crop", "size", "equalise"),
     "images": ("size", "colour"),
     "table": (),
+    "embeddings": ("encoder", "layers", "input", "of"),
 }
-"""The ingest settings that decide what a picture looks like: a run takes only stores made with its own."""
+"""The ingest settings that decide what a picture looks like, or what made a vector: a run takes only stores made with its own."""
 BEFORE = {"resizing": "crop768", "equalise": False}
 """What stores did that are older than the setting."""
 UNSTATED = ("colour",)
@@ -139,7 +140,9 @@ class Run:
         """Of the weights, and of what is done before them: what was made of this model and what of another is told apart by it."""
         content = (self.root / "model.safetensors").read_bytes()
         if self.grey_levels is not None:
-            content += json.dumps([self.grey_levels.reference.tolist(), *sorted(self.grey_levels.sites)]).encode()
+            content += json.dumps(
+                [self.grey_levels.reference.tolist(), *sorted(self.grey_levels.sites)]
+            ).encode()
         return hashlib.sha256(content).hexdigest()[:16]
 
     @cached_property

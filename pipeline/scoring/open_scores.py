@@ -38,6 +38,11 @@ def read_marker(folder: Path) -> dict[str, Any]:
     return marker
 
 
+def of_slides(marker: Mapping[str, Any]) -> bool:
+    """Whether these are scores of slides' tiles, be they pictures or embeddings whose places are known."""
+    return marker["kind"] == "tiles" or bool(marker.get("slides"))
+
+
 def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.DataFrame:
     """SCORES/scores.parquet, or of its columns NEEDED and those of `also` that are there; EsadError where it is missing or damaged."""
     path = folder / "scores.parquet"

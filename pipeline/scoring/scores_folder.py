@@ -48,7 +48,7 @@ OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentil
 def write_tables(
     folder: Path, store: Store, parts: Iterable[pd.DataFrame], normals: int, level: float = LEVEL
 ) -> None:
-    """scores.parquet, and of tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to, and the
+    """scores.parquet, and of slides' tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to, and the
     thresholds promise `level`.
 
     The `parts` of the scores table become row groups.
@@ -57,7 +57,7 @@ def write_tables(
 
     path = folder / "scores.parquet"
     _write_scores(path, parts)
-    if store.kind == "tiles":
+    if store.of_slides:
         table = read_table(path, SCORE_AGAIN, OF_SLIDES, ("tumour_fraction",)).astype({"source": "category"})
         places = write_slide_maps(store, table, folder / "slides", normals, level)
         slides = slide_scores(table).merge(places, on="source", how="left")
@@ -91,10 +91,10 @@ def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
 
 
 def _write_labels(folder: Path, store: Store, table: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> None:
-    """The tables of scores whose labels alone have changed: scores.parquet of `parts`, and of tiles slides.parquet."""
+    """The tables of scores whose labels alone have changed: scores.parquet of `parts`, and of slides' tiles slides.parquet."""
     from esad.preprocessing.store.store import write_table
 
-    if store.kind == "tiles":
+    if store.of_slides:
         slides = read_table(folder / "slides.parquet", SCORE_AGAIN, ("source", "label"))
         labels = slide_scores(table).set_index("source")["label"]
         slides["label"] = slides["source"].map(labels).astype("Int8")
@@ -196,12 +196,16 @@ def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -
     table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("score", "threshold", "part"), ("group",))
     alarms, drawn = int(suspicious(table).sum()), _drawn(folder, store.kind)
     told = f"the columns of {drawn} in overlays" if store.kind == "table" else f"{drawn} overlays"
+    if store.kind == "embeddings":
+        told = (
+            "with maps of their slides" if store.of_slides else "without pictures, which vectors have none of"
+        )
     message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {alarms} above their threshold ({sets.promise()}), {told}."
     message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
-    summary = {"items": len(table), "suspicious": alarms, "overlays": drawn}
-    return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
     levels = levels_told(read_marker(folder).get("grey_levels") or NO_LEVELS)
     message += f" {levels}" if levels else ""
+    summary = {"items": len(table), "suspicious": alarms, "overlays": drawn}
+    return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
 
 def _drawn(folder: Path, kind: str) -> int:

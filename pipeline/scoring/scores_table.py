@@ -76,7 +76,7 @@ def scores_table(opened: Opened, pieces: Pieces, sets: ReferenceSets) -> Iterato
         put_p_values(table, sets, store.manifest.iloc[rows])
         for name, column in known.items():
             table[name] = column[rows]
-        if store.kind != "table":
+        if store.pictures:
             table[list(HOT)] = np.float32(np.nan)
         yield table
 

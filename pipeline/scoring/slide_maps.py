@@ -114,7 +114,9 @@ def write_slide_maps(
 
 
 def _grid(slide: pd.Series, settings: dict[str, Any]) -> tuple[float, float]:
-    """Distance between a slide's tiles and side of a tile, in level-0 pixels, not rounded."""
+    """Distance between a slide's tiles and side of a tile, in level-0 pixels, not rounded; embeddings' sources state both."""
+    if "tile_side" in slide and not pd.isna(slide["tile_side"]):
+        return float(slide["tile_step"]), float(slide["tile_side"])
     downsample = slide["mpp"] / slide["slide_mpp"]
     size = settings["tile_size"]
     return float((settings["step"] or size) * downsample), float(size * downsample)

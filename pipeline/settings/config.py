@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
@@ -177,8 +177,8 @@ class DataSettings(Settings):
     """Classes that labelled anomalies may come from; null = any."""
     k_l: int | None = Field(None, ge=0)
     """Number of anomaly classes that labelled anomalies come from, drawn by seed (paper 6.6, scenario iii)."""
-    labelled: Literal["all", "ratio"] = "all"
-    """Use every labelled anomaly of the training part, or as many as `gamma_l` says (benchmarks)."""
+    labelled: Literal["all", "ratio"] | Annotated[int, Field(ge=0)] = "all"
+    """Use every labelled anomaly of the training part, as many as `gamma_l` says (benchmarks), or this number of them."""
     gamma_l: float = Field(0.05, ge=0, lt=1)
     """Labelled anomalies over all training items (paper 4.2)."""
     gamma_p: float = Field(0.0, ge=0, lt=1)
@@ -188,6 +188,8 @@ class DataSettings(Settings):
     beside the literature; or the sites in `site` test, and the others train and validate."""
     site: list[str] | None = None
     """leave-site-out: the site that tests, or several; null = `esad sweep` takes each in turn."""
+    validation_site: list[str] | None = None
+    """leave-site-out: the site that validates, or several; null = `validation_share` of the groups of the sites that train."""
     site_normalisation: Literal["none", "grey"] = "none"
     """grey: the grey levels of each site are mapped to what the training sites have in common, by percentiles of their unlabelled
     and normal items (Nyúl and Udupa 1999; docs/how-to/several-sites.md#normalise)."""
@@ -205,7 +207,7 @@ class DataSettings(Settings):
     flip: Literal["none", "horizontal", "both"] = "none"
     """Which mirror images training may draw (decisions.md#a20)."""
 
-    @field_validator("site", mode="before")
+    @field_validator("site", "validation_site", mode="before")
     @classmethod
     def _one_site_is_a_list(cls, site: Any) -> Any:
         """`data.site=B` and `data.site=3` as lists of names."""

@@ -17,6 +17,7 @@ from esad.pipeline.settings.config import (
 from esad.pipeline.settings.presets import preset_layers
 from esad.pipeline.stage.errors import UsageError
 from esad.preprocessing.splits.labels import classes_alone, normal_class_words
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -30,11 +31,11 @@ def _fits_at_once(settings: RunSettings) -> bool:
 
 DataRule = tuple[tuple[str, ...], Callable[[RunSettings, str], bool], str]
 DATA_RULES: tuple[DataRule, ...] = (
-    (("data.crop", "data.flip"), lambda _, kind: kind == "table", "rows of a table are neither cropped nor mirrored"),
+    (("data.crop", "data.flip"), lambda _, kind: kind in ROWS, "rows of numbers are neither cropped nor mirrored"),
     (
         ("data.gamma_l",),
-        lambda settings, _: settings.data.labelled == "all",
-        "data.labelled = all uses every labelled anomaly",
+        lambda settings, _: settings.data.labelled != "ratio",
+        "data.labelled says which anomalies are labelled",
     ),
     (
         ("checkpoint_seconds",),
@@ -56,17 +57,22 @@ DATA_RULES: tuple[DataRule, ...] = (
         lambda settings, _: settings.data.split == "published",
         "data.split = published draws rows one by one",
     ),
-)  # fmt: skip
     (
-        ("data.site",),
+        ("data.site", "data.validation_site"),
         lambda settings, _: settings.data.split != "leave-site-out",
         "data.split is not leave-site-out",
+    ),
+    (
+        ("data.validation_share",),
+        lambda settings, _: settings.data.split == "leave-site-out" and bool(settings.data.validation_site),
+        "data.validation_site validates",
     ),
     (
         ("data.test_share",),
         lambda settings, _: settings.data.split == "leave-site-out",
         "data.split = leave-site-out: all labelled items of data.site test",
     ),
+)  # fmt: skip
 """(settings, where they have no effect, why), beside those of the model in `esad.models.ignored_settings`."""
 
 
@@ -74,7 +80,7 @@ def ignored_in_run(settings: RunSettings, kind: str) -> dict[str, str]:
     """Dotted name of each setting of a run on a store of `kind` that changes nothing -> why."""
     from esad.models.ignored_settings import ignored_settings
 
-    found = ignored_settings(settings, kind != "table")
+    found = ignored_settings(settings, kind not in ROWS)
     for names, applies, why in DATA_RULES:
         if applies(settings, kind):
             found |= dict.fromkeys(names, why)

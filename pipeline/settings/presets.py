@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, PUBLISHED_FOR, form_of
 from esad.pipeline.settings.config import RunSettings, flat, resolve
 from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -112,6 +113,7 @@ NEEDS_NORMAL_CLASSES = tuple(name for name, (_, of_set) in PAPER_SETS.items() if
 
 BY_KIND: dict[str, dict[str, Any]] = {
     "table": TABLE,
+    "embeddings": TABLE,  # of 1,024 numbers: layers of 512, 256 and 32
     "tiles": PICTURES,
     "images": {**PICTURES, "data.flip": "none", "network.linear": 64},
     "radiographs": {**PICTURES, "data.flip": "horizontal"},
@@ -164,7 +166,7 @@ def method_settings(kind: str, method: str, preset: str | None) -> dict[str, Any
         of_set = PUBLISHED_FOR.get((method, preset or ""), {})
         return {"score.kind": "eq9", **(budget.published if as_published else budget.cpu), **of_set}
     chosen = {"data.validation_share": 0.1} if method in CHOOSES_BY_VALIDATION else {}
-    if kind == "table":
+    if kind in ROWS:
         return {**DEEP_SAD_TABLE, **chosen}
     return {**(PAPER_OTHER_PICTURES if as_published else OTHER_PICTURES), **chosen}
 
@@ -192,7 +194,7 @@ def preset_settings(kind: str, name: str | None, method: str = "esad") -> list[d
         return [BY_KIND[kind], own]
     if name not in PRESETS:
         raise UsageError(f"--preset {name!r} is unknown; expected one of {', '.join(PRESETS)}.")
-    table = kind == "table"
+    table = kind in ROWS
     if name.startswith("paper"):
         kinds, of_set = PAPER_SETS.get(name, ({kind}, {"data.flip": "both"} if kind == "tiles" else {}))
         if kind not in kinds:
@@ -268,5 +270,5 @@ def preset_layers(
         published = {**published, "data.flip": "none"}
     stated = {name: value for layer in overrides for name, value in flat(layer).items()}
     form = form_of(method, stated)
-    lenet = {} if store.kind == "table" else lenet_settings(preset, form, stated)
+    lenet = {} if store.kind in ROWS else lenet_settings(preset, form, stated)
     return [*preset_settings(store.kind, preset, form), published, lenet, *overrides]

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
 from esad.pipeline.stage.errors import CannotTrain
 from esad.pipeline.stage.progress import say
 from esad.pipeline.sweeping.grid import combinations
+from esad.pipeline.sweeping.page import LEFT_OUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,26 +25,33 @@ BUSY = "and trains one cell at a time all the same"
 
 @dataclass(frozen=True)
 class Cell:
-    """The values of the swept settings, by dotted name, and the seed of one run."""
+    """The values of the swept settings, by dotted name, the seed of one run and, of a sweep by sites, the one that it leaves out."""
 
     values: Mapping[str, Any]
     seed: int
+    site: str | None = None
 
     @property
     def name(self) -> str:
-        """Its folder: `lambda1=0.1,lambda2=1,seed=0`."""
+        """Its folder: `lambda1=0.1,lambda2=1,site=north,seed=0`."""
         shown = "".join(f"{name.rsplit('.', 1)[-1]}={value}," for name, value in self.values.items())
-        return f"{shown}seed={self.seed}".replace("/", "-")
+        left_out = "" if self.site is None else f"site={quote(self.site, safe=' ')},"
+        return f"{shown.replace('/', '-')}{left_out}seed={self.seed}"
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Its settings beside those of all cells, but for the seed."""
+        return {**self.values, **({} if self.site is None else {LEFT_OUT: self.site})}
 
     def settings(self, split_seed: int) -> dict[str, Any]:
-        """The layer that it adds; all cells share one split."""
-        return {**self.values, "seed": self.seed, "data.split_seed": split_seed}
+        """The layer that it adds; all cells of a site share one split."""
+        return {**self.place, "seed": self.seed, "data.split_seed": split_seed}
 
 
 def row_of(cell: Cell, out: Path) -> dict[str, Any]:
     """What the cell's run says of itself; `auc` is NaN where it is not there."""
     path = out / "cells" / cell.name
-    values: dict[str, Any] = {**cell.values, "seed": cell.seed, "run": str(path.relative_to(out))}
+    values: dict[str, Any] = {**cell.place, "seed": cell.seed, "run": str(path.relative_to(out))}
     if not (path / "model.safetensors").is_file():
         return {**values, "auc": float("nan")}
     told = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
@@ -50,7 +59,7 @@ def row_of(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def summary_of(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
-    """A row a combination: `auc` (mean over seeds; NaN unless all are there), `std`, `seeds`."""
+    """A row a combination of the values of `names`: `auc` (mean over seeds and sites; NaN unless all are there), `std`, `seeds`."""
     import pandas as pd
 
     groups = pd.DataFrame(rows).groupby(names, sort=False, dropna=False)["auc"]
@@ -58,9 +67,16 @@ def summary_of(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def cells_of(grid: Mapping[str, Sequence[Any]], base: RunSettings, seeds: int) -> list[Cell]:
-    """Every combination of the grid's values, `seeds` times."""
-    return [Cell(values, base.seed + place) for values in combinations(grid) for place in range(seeds)]
+def cells_of(
+    grid: Mapping[str, Sequence[Any]], base: RunSettings, seeds: int, sites: Sequence[str] = ()
+) -> list[Cell]:
+    """Every combination of the grid's values, for each of the `sites`, if any, `seeds` times."""
+    return [
+        Cell(values, base.seed + place, site)
+        for values in combinations(grid)
+        for site in sites or [None]
+        for place in range(seeds)
+    ]
 
 
 TrainCell = Callable[[Path, dict[str, Any]], None]

@@ -17,7 +17,7 @@ from esad.pipeline.settings.presets import run_settings
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import show_table
-from esad.pipeline.sweeping.page import figure, markdown
+from esad.pipeline.sweeping.page import LEFT_OUT, by_site, figure, markdown
 from esad.pipeline.training.checkpoints import lasting
 
 if TYPE_CHECKING:
@@ -26,11 +26,21 @@ if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 
-def validation_counts(store: Store, settings: RunSettings) -> dict[str, int]:
-    """Normal items and anomalies of the validation part; EsadError where one of them is missing."""
-    table = assignments_of(store, settings)
-    held = table.loc[table["part"] == "validation", "label"]
-    counts = {"normal": int((held == 0).sum()), "anomaly": int((held == 1).sum())}
+def validation_counts(store: Store, settings: RunSettings, sites: Sequence[str] = ()) -> dict[str, int]:
+    """Normal items and anomalies of the validation part, the fewest of any run where `sites` are left out in turn.
+
+    EsadError where one of them is missing.
+    """
+    data = settings.data
+    parts = [
+        assignments_of(store, settings.model_copy(update={"data": data.model_copy(update={"site": site})}))
+        for site in ([[name] for name in sites] or [data.site])
+    ]
+    held = [table.loc[table["part"] == "validation", "label"] for table in parts]
+    counts = {
+        name: min(int((labels == value).sum()) for labels in held)
+        for name, value in (("normal", 0), ("anomaly", 1))
+    }
     missing = [name for name, count in counts.items() if not count]
     if missing:
         raise EsadError(
@@ -48,8 +58,9 @@ def begin_sweep(
     seeds: int,
     settings: RunSettings,
     force: bool,
+    sites: Sequence[str] = (),
 ) -> None:
-    """Mark OUT as this sweep; EsadError where it is another, or no sweep."""
+    """Mark OUT as this sweep, of `sites` that are left out in turn, if any; EsadError where it is another, or no sweep."""
     import shutil
 
     from esad.preprocessing.store.store import write_json
@@ -60,6 +71,7 @@ def begin_sweep(
         "over": grid,
         "seeds": seeds,
         "settings": lasting(plain(settings)),
+        **({"sites": list(sites)} if sites else {}),
     }
     content = json.loads(json.dumps(stated))
     if out.exists() and any(out.iterdir()):
@@ -84,27 +96,38 @@ def sweep_outcome(
     store: Path,
     out: Path,
     table: pd.DataFrame,
+    rows: list[dict[str, Any]],
     names: list[str],
     chosen: dict[str, Any],
     counts: dict[str, int],
     refused: int,
 ) -> Outcome:
-    """Print the ten best combinations; the line and the figures of the sweep."""
-    shown = table.sort_values("auc", ascending=False, kind="stable").head(10)
+    """Print the ten best combinations, or all sites where nothing was chosen; the line and the figures of the sweep."""
+    shown = table.sort_values("auc", ascending=False, kind="stable").head(10) if names else table
+    by = names or [LEFT_OUT]
     show_table(
-        [*names, "validation AUC"],
-        [[*(f"{row[name]}" for name in names), f"{row['auc']:.4f}"] for _, row in shown.iterrows()],
+        [*by, "validation AUC"],
+        [[*(f"{row[name]}" for name in by), f"{row['auc']:.4f}"] for _, row in shown.iterrows()],
     )
+    sites = list(dict.fromkeys(row[LEFT_OUT] for row in rows if LEFT_OUT in row))
+    held = f"on {counts['normal']} normal items and {counts['anomaly']} anomalies"
     best = ", ".join(f"{name} = {value}" for name, value in chosen.items())
-    message = (
-        f"Wrote {out}: {len(table)} combinations; best by validation AUC ({table['auc'].max():.4f}, on "
-        f"{counts['normal']} normal items and {counts['anomaly']} anomalies): {best}. See sweep.md and sweep.png."
-    )
+    if chosen:
+        of_sites = f", each with a run for every one of {len(sites)} sites left out" if sites else ""
+        message = (
+            f"Wrote {out}: {len(table)} combinations{of_sites}; best by validation AUC ({table['auc'].max():.4f}, {held}): {best}. See "
+            "sweep.md and sweep.png."
+        )
+    else:
+        message = f"Wrote {out}: {len(rows)} runs, each of {len(sites)} sites left out in turn. See sweep.md."
     note = reading_note(yaml.safe_load((out / "best.yaml").read_text(encoding="utf-8"))["method"])
     message += f" {note}" if note else ""
     records = json.loads(table.to_json(orient="records"))
     summary = {"best": json.loads(json.dumps(chosen, default=float)), "validation": counts, "cells": records}
     following = ["esad", "train", str(store), "--config", str(out / "best.yaml"), "--out", "run"]
+    if sites:  # what each of them gives is measured on the site that its run has not seen
+        first = next(row for row in rows if all(row[name] == value for name, value in chosen.items()))
+        following = ["esad", "score", str(out / first["run"])]
     return Outcome(out, message, shlex.join(following), refused, summary)
 
 
@@ -129,11 +152,16 @@ def write_results(
     settings = plain(run_settings(store, preset, [*overrides, chosen]))
     notes = [reading_note(method) for method in grid.get("method", [settings["method"]])]
     text = "\n".join(
-        [markdown(table, list(grid), chosen, counts, reasons), *(f"{note}\n" for note in notes if note)]
+        [
+            markdown(table, list(grid) or [LEFT_OUT], chosen, counts, reasons),
+            *by_site(rows, list(grid)),
+            *(f"{note}\n" for note in notes if note),
+        ]
     )
     write_atomically(out / "sweep.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    drawn = figure(table, list(grid))
-    write_atomically(out / "sweep.png", lambda temporary: drawn.savefig(temporary, dpi=120))
+    if grid:
+        drawn = figure(table, list(grid))
+        write_atomically(out / "sweep.png", lambda temporary: drawn.savefig(temporary, dpi=120))
     content = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_atomically(out / "best.yaml", lambda temporary: temporary.write_text(content, encoding="utf-8"))
     write_json(out / "best.json", {**chosen, "auc": float(table["auc"].max())})

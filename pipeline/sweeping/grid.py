@@ -19,8 +19,30 @@ if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 
-def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
-    """`["loss.lambda1=0.1,1"]` -> {"loss.lambda1": [0.1, 1]}; UsageError names what cannot be swept."""
+OF_DATA = ("data.site_normalisation",)
+"""Settings of the data that can be swept: they change no part."""
+
+
+def sites_in_turn(store: Store, preset: str | None, overrides: Sequence[dict[str, Any]]) -> list[str]:
+    """The sites that are left out one after the other: those of the store, where the settings leave out a site and name none."""
+    from esad.pipeline.runs.items import selected
+    from esad.preprocessing.splits.site_split import sites_of
+
+    data = run_settings(store, preset, overrides).data
+    if data.split != "leave-site-out" or data.site:
+        return []
+    return [
+        name
+        for name in sites_of(selected(store.manifest, data.where))
+        if name not in (data.validation_site or ())
+    ]
+
+
+def parse_grid(over: Sequence[str], or_nothing: bool = False) -> dict[str, list[Any]]:
+    """`["loss.lambda1=0.1,1"]` -> {"loss.lambda1": [0.1, 1]}; UsageError names what cannot be swept.
+
+    `or_nothing`: nothing need be swept.
+    """
     grid: dict[str, list[Any]] = {}
     for text in over:
         name, equals, values = text.partition("=")
@@ -32,7 +54,11 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
             raise UsageError(f"--over {name} is given twice; list all its values in one.")
         if name == "seed":
             raise UsageError("--over seed: a seed is not chosen; --seeds N averages over N of them.")
-        if name == "device" or name.startswith("data."):
+        if name == "data.site":
+            raise UsageError(
+                "--over data.site: a site is not chosen; --set data.split=leave-site-out without data.site leaves out each in turn."
+            )
+        if name == "device" or (name.startswith("data.") and name not in OF_DATA):
             raise UsageError(f"--over {name}: only settings of the model and its training can be swept.")
         found = [
             number_if_scientific(parse_assignments([f"{name}={value}"])[name]) for value in values.split(",")
@@ -42,7 +68,7 @@ def parse_grid(over: Sequence[str]) -> dict[str, list[Any]]:
         if len({str(value) for value in found}) < len(found):
             raise UsageError(f"--over {text!r}: a value stands twice.")
         grid[name] = found
-    if not grid:
+    if not grid and not or_nothing:
         raise UsageError("--over is missing: name what to sweep, for example --over loss.lambda1=0.1,1,10.")
     return grid
 
@@ -70,5 +96,7 @@ def best_of(
     """The values of the combination with the highest AUC, ties go to the first in the grid; EsadError where there is no AUC."""
     if table["auc"].isna().all():
         raise EsadError(f"{out}: no cell could be trained; the first: {reasons[0]}")
+    if not grid:
+        return {}
     best = table.loc[table["auc"].idxmax()]
     return {name: next(value for value in grid[name] if value == best[name]) for name in grid}

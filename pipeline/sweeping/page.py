@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+LEFT_OUT = "data.site"
+"""Setting of the site that a run of a sweep by sites leaves out; a column of its rows."""
 LINES_TOLD = 12
 """Most lines of a panel that get a name in its legend."""
 
@@ -25,7 +27,9 @@ def markdown(
     lines = [
         "# Sweep",
         "",
-        f"Chosen: {', '.join(f'`{name}` = {value}' for name, value in chosen.items())}.",
+        f"Chosen: {', '.join(f'`{name}` = {value}' for name, value in chosen.items())}."
+        if chosen
+        else "Nothing was chosen: there is a run for each site, which it did not train on.",
         "",
         f"AUC in % on the validation part of the training data: {counts['normal']} normal items, {counts['anomaly']} "
         "anomalies. No test item takes part. Combinations whose AUC differs by little are not told apart by so few "
@@ -43,6 +47,27 @@ def markdown(
     if reasons:
         lines += ["", "Not trained:", "", *(f"- {reason}" for reason in reasons)]
     return "\n".join(lines) + "\n"
+
+
+def by_site(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """A line a run of a sweep by sites: its values, the site that it left out, its folder; none of another sweep."""
+    if not rows or LEFT_OUT not in rows[0]:
+        return []
+    lines = [
+        "## Sites",
+        "",
+        "Each run has not seen the items of its site; `esad score` and `esad evaluate` of its folder measure it there. Of many sites, the "
+        "spread over them says what a new one may give.",
+        "",
+        f"| {' | '.join([*names, 'site left out', 'seed', 'validation AUC', 'run'])} |",
+        f"|{'---|' * (len(names) + 4)}",
+    ]
+    for row in rows:
+        area = "not trained" if row["auc"] != row["auc"] else f"{100 * row['auc']:.2f}"
+        lines.append(
+            f"| {' | '.join(str(row[name]) for name in [*names, LEFT_OUT])} | {row['seed']} | {area} | `{row['run']}` |"
+        )
+    return ["\n".join(lines) + "\n"]
 
 
 def figure(table: pd.DataFrame, names: Sequence[str]) -> Figure:

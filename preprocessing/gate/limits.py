@@ -32,16 +32,21 @@ def memory_at_hand() -> int:
 
 def check_size(name: str, stated: int, packed: int) -> None:
     """InputError where content of `stated` bytes, packed into `packed`, is a bomb or does not fit into memory."""
-    if stated > max(ALWAYS, packed * MOST_INFLATION):
-        raise InputError(
-            f"{name}: claims {in_bytes(stated)} in {in_bytes(packed)} of file; at most {MOST_INFLATION} times the file, or "
-            f"{in_bytes(ALWAYS)}, are read."
-        )
+    check_inflation(name, stated, packed)
     at_hand = int(memory_at_hand() * SHARE)
     if stated > max(at_hand, 1 << 26):
         raise InputError(
             f"{name}: holds {in_bytes(stated)}; {in_bytes(at_hand)} of memory are at hand for one file. Split it into "
             "several files, or use a machine with more memory."
+        )
+
+
+def check_inflation(name: str, stated: int, packed: int) -> None:
+    """InputError where content of `stated` bytes, packed into `packed`, is a bomb; enough where it is read piece by piece."""
+    if stated > max(ALWAYS, packed * MOST_INFLATION):
+        raise InputError(
+            f"{name}: claims {in_bytes(stated)} in {in_bytes(packed)} of file; at most {MOST_INFLATION} times the file, or "
+            f"{in_bytes(ALWAYS)}, are read."
         )
 
 

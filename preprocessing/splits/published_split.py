@@ -46,7 +46,7 @@ def assign_published(
     items: pd.DataFrame,
     *,
     seed: int,
-    labelled: str = "all",
+    labelled: str | int = "all",
     gamma_l: float = 0.05,
     gamma_p: float = 0.0,
     k_l: int | None = None,

@@ -118,7 +118,7 @@ def assign(
     items: pd.DataFrame,
     *,
     seed: int,
-    labelled: str = "all",
+    labelled: str | int = "all",
     gamma_l: float = 0.05,
     gamma_p: float = 0.0,
     k_l: int | None = None,
@@ -129,8 +129,8 @@ def assign(
 ) -> pd.DataFrame:
     """Assignments of the items of a manifest: `item_id`, `part`, `label`, `semi_label`.
 
-    Training: items of label 0 or unknown are unlabelled (0); anomalies are labelled (-1) all or by `gamma_l`, or
-    pollute the unlabelled ones by `gamma_p`; the rest are absent (unused). A `semi_label` of the store stands.
+    Training: items of label 0 or unknown are unlabelled (0); anomalies are labelled (-1) all, by `gamma_l` or
+    so many, or pollute the unlabelled ones by `gamma_p`; the rest are absent (unused). A `semi_label` of the store stands.
     Validation and test: the labelled items held out; where labels were given for this training alone, by LABEL_BEFORE, so that
     marks change neither part. Raises EsadError where nothing is left to train on, or a
     ratio asks for more anomalies than there are.
@@ -158,7 +158,7 @@ def semi_labels(
     label: pd.Series,
     numbers: np.random.Generator,
     *,
-    labelled: str,
+    labelled: str | int,
     gamma_l: float,
     gamma_p: float,
     k_l: int | None,
@@ -186,13 +186,13 @@ def semi_labels(
     _pollute(semi, pool, whole(normal * gamma_p / (1 - gamma_p)), gamma_p, numbers)
     pool = pool[semi.iloc[pool].isna().to_numpy()]
     pool = _allowed(items, pool, labelled_classes, k_l, numbers)
-    count = len(pool)
+    count, asked = len(pool), f"data.labelled = {labelled}"
     if labelled == "ratio":
-        count = labelled_count(int((semi == 0).sum()), gamma_l, whole)
-        if count > len(pool):
-            raise EsadError(
-                f"data.gamma_l = {gamma_l} asks for {count} labelled anomalies; the training part has {len(pool)}."
-            )
+        count, asked = labelled_count(int((semi == 0).sum()), gamma_l, whole), f"data.gamma_l = {gamma_l}"
+    elif isinstance(labelled, int):
+        count = labelled
+    if count > len(pool):
+        raise EsadError(f"{asked} asks for {count} labelled anomalies; the training part has {len(pool)}.")
     semi.iloc[numbers.permutation(pool)[:count]] = -1
     return semi
 

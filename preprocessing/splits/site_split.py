@@ -19,21 +19,22 @@ SITE = "site"
 
 @dataclass(frozen=True)
 class Sides:
-    """Which of the items (N,) of a manifest are of the sites that test, and which may train; the rest is of no use."""
+    """Which of the items (N,) of a manifest are of the sites that test and validate, and which may train; the rest is of no use."""
 
     tests: np.ndarray
+    validates: np.ndarray
     trains: np.ndarray
     without_site: int
-    """Items that do not say their site: they neither train nor test."""
+    """Items that do not say their site: they are in no part."""
     divided: int
-    """Items of other sites whose group (patient) occurs at a site that tests: they do not train."""
+    """Items whose group (patient) occurs at a site of another part as well: they are in the test part, or in none."""
 
     def told(self) -> str:
         """What was left out, for people; empty where nothing was."""
         words = []
         if self.divided:
             words.append(
-                f"{self.divided} items of the other sites do not train: their groups (patients) or copies occur at the site that tests."
+                f"{self.divided} items of the other sites are left out: their groups (patients) or copies occur at the sites held out."
             )
         if self.without_site:
             words.append(f"{self.without_site} items do not say their site and are left out.")
@@ -51,57 +52,86 @@ def sites_of(items: pd.DataFrame) -> list[str]:
     return sorted(stated)
 
 
-def sides(items: pd.DataFrame, wanted: Sequence[str] | None) -> Sides:
-    """The sides of `items` where the sites `wanted` test.
+def sides(
+    items: pd.DataFrame, wanted: Sequence[str] | None, validating: Sequence[str] | None = None
+) -> Sides:
+    """The sides of `items` where the sites `wanted` test, and `validating` validate.
 
-    UsageError where none is named, the items have no such site, or no other is left to train on.
+    UsageError where none is to test, the items have no such site, one is to do both, or no other is left to train on.
     """
-    known = sites_of(items)
+    known, validating = sites_of(items), list(validating or [])
     if not wanted:
         raise UsageError(
             f"data.split = leave-site-out: say which site tests, for example --set data.site={known[0]} (there are {', '.join(known)}); "
             "esad sweep takes each in turn."
         )
-    unknown = next((name for name in wanted if name not in known), None)
-    if unknown is not None:
-        raise UsageError(f"data.site = {unknown}: the items have no such site, only {', '.join(known)}.")
-    if set(wanted) >= set(known):
+    for setting, names in (("data.site", wanted), ("data.validation_site", validating)):
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise UsageError(f"{setting} = {unknown}: the items have no such site, only {', '.join(known)}.")
+    twice = next((name for name in validating if name in wanted), None)
+    if twice is not None:
+        raise UsageError(
+            f"data.validation_site = {twice}: it is data.site, too; a site that tests chooses nothing."
+        )
+    if {*wanted, *validating} >= set(known):
         raise UsageError(
             f"data.site = {', '.join(wanted)}: no other site is left to train on; the items are of {', '.join(known)}."
         )
-    site = items[SITE].astype("string")
-    stated, tests = site.notna().to_numpy(), site.isin(list(wanted)).fillna(False).to_numpy(dtype=bool)
-    groups = items["group"].astype("string")
-    divided = (
-        groups.isin(groups[tests].dropna().unique()).fillna(False).to_numpy(dtype=bool) & stated & ~tests
+    tests, validates = _of(items, wanted), _of(items, validating)
+    stated = items[SITE].notna().to_numpy()
+    apart = (
+        validates & _shares_a_group(items, tests),
+        ~tests & ~validates & stated & _shares_a_group(items, tests | validates),
     )
-    return Sides(tests, stated & ~tests & ~divided, int((~stated).sum()), int(divided.sum()))
+    return Sides(
+        tests,
+        validates & ~apart[0],
+        stated & ~tests & ~validates & ~apart[1],
+        int((~stated).sum()),
+        int(sum(each.sum() for each in apart)),
+    )
 
 
-def assign_leave_site_out(items: pd.DataFrame, *, site: Sequence[str] | None, **how: Any) -> pd.DataFrame:
+def _of(items: pd.DataFrame, sites: Sequence[str]) -> np.ndarray:
+    """Bool (N,): the items of one of `sites`."""
+    return items[SITE].astype("string").isin(list(sites)).fillna(False).to_numpy(dtype=bool)
+
+
+def _shares_a_group(items: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
+    """Bool (N,): the items whose group is that of a chosen one (N,)."""
+    groups = items["group"].astype("string")
+    return groups.isin(groups[chosen].dropna().unique()).fillna(False).to_numpy(dtype=bool)
+
+
+def assign_leave_site_out(
+    items: pd.DataFrame,
+    *,
+    site: Sequence[str] | None,
+    validation_site: Sequence[str] | None = None,
+    **how: Any,
+) -> pd.DataFrame:
     """As `semisupervised.assign`, but the test part is all labelled items of the sites `site`, and no other.
 
-    Train and validation are drawn from the other sites by `how`; parts that the store states do not count. A group (patient) that
-    occurs on both sides does not train. Labels that were given for this training alone (LABEL_BEFORE) do not change the test part.
-    Raises what `sides` and `assign` raise.
+    Validation is all labelled items of `validation_site`, or drawn from the other sites, which train, by `how`; parts that the store
+    states do not count. A group (patient) that occurs on two sides is on none but the test side. Labels that were given for this
+    training alone (LABEL_BEFORE) change neither part of a site. Raises what `sides` and `assign` raise.
     """
-    found = sides(items, site)
+    found = sides(items, site, validation_site)
     if not found.trains.any():
         raise EsadError(
-            "data.split = leave-site-out: every item of the other sites is of a group that occurs at the site that tests."
+            "data.split = leave-site-out: every item of the other sites is of a group that occurs at a site that is held out."
         )
     normal = how.get("normal_classes")
     before = items.assign(label=items[LABEL_BEFORE]) if LABEL_BEFORE in items else items
     known = labels_from_classes(before, normal).notna().to_numpy()
     rest = items[found.trains].assign(split=pd.array([pd.NA] * int(found.trains.sum()), dtype="string"))
-    learnt = assign(rest.reset_index(drop=True), **{**how, "test_share": 0.0})
-    tested = pd.DataFrame(
+    drawn = {**how, "test_share": 0.0, **({"validation_share": 0.0} if validation_site else {})}
+    held = pd.DataFrame(
         {
-            "item_id": items["item_id"],
-            "part": "test",
-            "label": labels_from_classes(items, normal),
-            "semi_label": pd.NA,
+            "item_id": items["item_id"], "part": np.where(found.tests, "test", "validation"),
+            "label": labels_from_classes(items, normal), "semi_label": pd.array([pd.NA] * len(items), dtype="Int8"),
         }
-    )[found.tests & known]
-    joined = pd.concat([learnt, tested.astype({"semi_label": "Int8"})])[ASSIGNMENT_COLUMNS]
+    )[(found.tests | found.validates) & known]  # fmt: skip
+    joined = pd.concat([assign(rest.reset_index(drop=True), **drawn), held])[ASSIGNMENT_COLUMNS]
     return joined.astype({"part": "string"}).reset_index(drop=True)

@@ -52,7 +52,7 @@ def store_rules(store: Store) -> list[Rule]:
         _manifest_unchanged(store),
         _shards_unchanged(store, lengths),
     ]
-    return [*rules, _values_finite(store, lengths)] if store.kind == "table" else rules
+    return rules if store.pictures else [*rules, _values_finite(store, lengths)]
 
 
 def _lengths(store: Store) -> tuple[dict[int, int], list[str]]:
@@ -147,7 +147,7 @@ def _shards_unchanged(store: Store, lengths: dict[int, int]) -> Rule:
 
 
 def _values_finite(store: Store, lengths: dict[int, int]) -> Rule:
-    """No infinite value in a table; a missing one only where it is to be filled (`missing: median`)."""
+    """No infinite value in a row; a missing one only where it is to be filled (`missing: median`)."""
     allowed = store.settings.get("missing") == "median"
     manifest, names = store.manifest, []
     for number, rows in manifest[manifest["shard"].isin(list(lengths))].groupby("shard"):

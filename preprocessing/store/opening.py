@@ -11,7 +11,13 @@ import pandas as pd
 
 from esad.preprocessing.store.reading import check_entries, damaged, read_object
 
-KINDS = ("tiles", "radiographs", "images", "table")
+KINDS = ("tiles", "radiographs", "images", "table", "embeddings")
+ROWS = ("table", "embeddings")
+"""Kinds whose items are rows of numbers (D,); those of the others are pictures."""
+DTYPES = {"table": ("float32",), "embeddings": ("float16", "float32")}
+"""What the shards of a kind hold; those of pictures uint8."""
+PLACES = ("x", "y", "width", "height")
+"""Columns of the manifest that say where on a slide an item lies, in level-0 pixels."""
 REMEDY = "run the ingest stage with --force."
 """What to do about a damaged store: nothing of it is lost that its inputs do not have."""
 MANIFEST_COLUMNS = ("item_id", "source", "shard", "index", "split", "label", "semi_label", "group")
@@ -28,12 +34,14 @@ def read_description(path: Path) -> dict[str, Any]:
     kind, shape, dtype = content["kind"], content["shape"], content["dtype"]
     if kind not in KINDS:
         raise damaged(path, f"is damaged (kind = {kind!r}, expected one of {', '.join(KINDS)})", REMEDY)
-    expected = "float32" if kind == "table" else "uint8"
-    if dtype != expected:
-        raise damaged(path, f"is damaged (dtype = {dtype!r}, expected {expected} for {kind})", REMEDY)
+    expected = DTYPES.get(kind, ("uint8",))
+    if dtype not in expected:
+        raise damaged(
+            path, f"is damaged (dtype = {dtype!r}, expected {' or '.join(expected)} for {kind})", REMEDY
+        )
     whole = all(type(side) is int and side > 0 for side in shape)
-    if not whole or len(shape) != (1 if kind == "table" else 3):
-        told = "[columns]" if kind == "table" else "[height, width, channels]"
+    if not whole or len(shape) != (1 if kind in ROWS else 3):
+        told = "[columns]" if kind in ROWS else "[height, width, channels]"
         raise damaged(path, f"is damaged (shape = {shape}, expected {told})", REMEDY)
     if "items" in content:
         check_entries(path, content, REMEDY, {"items": int})
@@ -91,7 +99,7 @@ def check_count(path: Path, table: pd.DataFrame, description: dict[str, Any]) ->
 
 
 def check_finite(values: np.ndarray, missing: bool, where: Callable[[int], tuple[Path, str]]) -> None:
-    """EsadError where a row of a table's `values` (N, D) is infinite or, unless `missing` cells are to be filled, has none.
+    """EsadError where a row of `values` (N, D) is infinite or, unless `missing` cells are to be filled, has none.
 
     `where` of a row's number: the shard's file and the item's name.
     """

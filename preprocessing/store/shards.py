@@ -19,11 +19,21 @@ AT_ONCE = 256
 class ShardWriter:
     """`shards/NNNNN.npy` under a temporary name, until `commit`; a context manager that removes what is not committed."""
 
-    def __init__(self, root: Path, number: int, count: int, shape: tuple[int, ...]) -> None:
-        """The shard of unit `number` for `count` uint8 items of `shape` (H, W, C); OSError where the disk has no room for them."""
-        self.path, self.count, self.shape = shard_path(root, number), count, shape
+    def __init__(
+        self, root: Path, number: int, count: int, shape: tuple[int, ...], dtype: str = "uint8"
+    ) -> None:
+        """The shard of unit `number` for `count` items of `shape`, (H, W, C) or (D,), and `dtype`.
+
+        OSError where the disk has no room for them.
+        """
+        self.path, self.count, self.shape, self.dtype = (
+            shard_path(root, number),
+            count,
+            shape,
+            np.dtype(dtype),
+        )
         self._temporary = temporary_path(self.path)
-        self._size = int(np.prod(shape))
+        self._size = int(np.prod(shape)) * self.dtype.itemsize
         self._whole = self._size * count
         with self._named():
             check_room(self.path, self._whole)
@@ -41,7 +51,7 @@ class ShardWriter:
 
     def _header(self, file: object, count: int) -> int:
         """Write the `.npy` header; returns its length."""
-        described = {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape)}
+        described = {"descr": self.dtype.str, "fortran_order": False, "shape": (count, *self.shape)}
         npy.write_array_header_1_0(file, described)  # type: ignore[arg-type]
         return file.tell()  # type: ignore[attr-defined]
 
@@ -53,8 +63,8 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
     def write(self, places: np.ndarray, items: np.ndarray) -> None:
-        """Write uint8 items (N, *shape) at ascending `places` (N,); OSError where the disk is full."""
-        items = np.ascontiguousarray(items)
+        """Write items (N, *shape) at ascending `places` (N,), as the shard's dtype; OSError where the disk is full."""
+        items = np.ascontiguousarray(items, dtype=self.dtype)
         ends = np.flatnonzero(np.diff(places) != 1) + 1
         with self._named():
             for start, end in zip([0, *ends], [*ends, len(places)], strict=True):
@@ -62,7 +72,7 @@ class ShardWriter:
                     self._put(items[start:end], int(places[start]))
 
     def _put(self, items: np.ndarray, place: int) -> None:
-        left, offset = items.reshape(-1).data, self._begin + place * self._size
+        left, offset = items.reshape(-1).view(np.uint8).data, self._begin + place * self._size
         while left:
             written = os.pwrite(self._file, left, offset)
             left, offset = left[written:], offset + written
@@ -85,7 +95,7 @@ class ShardWriter:
             parts = [
                 os.pread(self._file, self._size, self._begin + int(place) * self._size) for place in part
             ]
-            items = np.frombuffer(b"".join(parts), np.uint8).reshape(len(part), *self.shape)
+            items = np.frombuffer(b"".join(parts), self.dtype).reshape(len(part), *self.shape)
             self._put(items, start)
         with self._temporary.open("r+b") as file:
             length = self._header(file, len(places))

@@ -1,7 +1,7 @@
 """The store: one folder that every ingest stage writes and every later stage reads, memory-mapped.
 
     manifest.parquet    a row per image or table row            sources.parquet   a row per input file
-    shards/NNNNN.npy    uint8 (N, H, W, C) or float32 (N, D)    failures.csv      its refused rows
+    shards/NNNNN.npy    uint8 (N, H, W, C), or numbers (N, D)   failures.csv      its refused rows
     store.json          kind, shape, dtype, settings, versions  thumbnails/ masks/ stain/   slides only
 
 A store grows by units (one slide, or up to 4096 images). A unit's shard is written first, its two part tables
@@ -31,7 +31,9 @@ from esad.preprocessing.store.digests import file_digest
 from esad.preprocessing.store.opening import (
     KINDS,
     MANIFEST_COLUMNS,
+    PLACES,
     REMEDY,
+    ROWS,
     SOURCE_COLUMNS,
     check_apart,
     check_count,
@@ -53,7 +55,7 @@ from esad.preprocessing.store.writing import (
 )
 
 __all__ = [
-    "KINDS", "MANIFEST_TYPES", "SOURCE_TYPES", "Parts", "Store", "Unit", "file_digest", "finalise", "fingerprint",
+    "KINDS", "MANIFEST_TYPES", "ROWS", "SOURCE_TYPES", "Parts", "Store", "Unit", "file_digest", "finalise", "fingerprint",
     "finished_units", "item_id", "read_sources", "remove_temporaries", "shard_path", "temporary_path", "with_types",
     "write_array", "write_atomically", "write_csv", "write_failures", "write_json", "write_table", "write_unit",
 ]  # fmt: skip
@@ -160,7 +162,7 @@ def write_unit(
 ) -> None:
     """Write one finished unit: shard, then items, then sources (the mark that it is finished).
 
-    `array` is (N, H, W, C) uint8 or (N, D) float32 with N = len(items), or None where nothing was accepted or a
+    `array` is (N, H, W, C) uint8 or (N, D) float32 or float16 with N = len(items), or None where nothing was accepted or a
     `ShardWriter` has written it; `digest` is then what will be the shard's `file_digest`, where it was begun already.
     `items` needs `source` and `place` (a text that is unique within the source); `sources` has a row per source.
     """
@@ -320,7 +322,7 @@ class Store:
                 if begun
                 else "make one with an "
             )
-            hint += "" if begun else "ingest stage (esad tile, radiographs, images or tables)"
+            hint += "" if begun else "ingest stage (esad tile, radiographs, images, tables or embeddings)"
             raise EsadError(f"{self.root}: not a store (no store.json); {hint}.")
         self.description: dict[str, Any] = read_description(marker)
         path = self.root / "manifest.parquet"
@@ -352,8 +354,18 @@ class Store:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one item: (H, W, C) for pictures, (D,) for table rows."""
+        """Of one item: (H, W, C) for pictures, (D,) for table rows and embeddings."""
         return tuple(self.description["shape"])
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the items are pictures, not rows of numbers."""
+        return self.kind not in ROWS
+
+    @property
+    def of_slides(self) -> bool:
+        """Whether the items are tiles of slides, or embeddings of such whose places are known."""
+        return self.kind == "tiles" or (self.kind == "embeddings" and set(PLACES) <= set(self.manifest))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -400,18 +412,18 @@ class Store:
         self._shards = {}
 
     def read(self, positions: np.ndarray | None = None) -> np.ndarray:
-        """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D).
+        """Items at `positions` (default all), in that order: uint8 (N, H, W, C) or float32 (N, D), whatever the shards hold.
 
-        EsadError, naming the item, for a table's that is not finite (`check_finite`), in a store opened whole.
+        EsadError, naming the item, for a row that is not finite (`check_finite`), in a store opened whole.
         """
         shards, places = self._places
         if positions is not None:
             shards, places = shards[positions], places[positions]
-        out = np.empty((len(shards), *self.shape), dtype=self.description["dtype"])
+        out = np.empty((len(shards), *self.shape), dtype=np.uint8 if self.pictures else np.float32)
         for number in np.unique(shards):
             mask = shards == number
             out[mask] = self.shard(int(number))[places[mask]]
-        if self._whole and self.kind == "table":
+        if self._whole and not self.pictures:
 
             def where(row: int) -> tuple[Path, str]:
                 position = row if positions is None else int(np.arange(len(self))[positions][row])

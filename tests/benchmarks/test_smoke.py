@@ -46,6 +46,7 @@ LONG = {
     "tiling_memory",
     "gpu",
     "estimator",
+    "second_sample",
 }
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 

@@ -132,7 +132,7 @@ function fill(number_, rows) {
   const [high, wide] = about.shape ? [about.shape[0], about.shape[1]] : [1, 1];
   const most = Math.max(high, wide), limit = side() > 128 ? 256 : 128, scale = side() / Math.min(most, limit), shrunk = most > limit ? limit / most : 1;
   const cell_width = Math.max(1, Math.round(wide * shrunk)) * scale, cell_height = Math.max(1, Math.round(high * shrunk)) * scale;
-  const sheet = about.kind === "table" || !about.shape ? null : sheetOf(rows);
+  const sheet = !about.pictures || !about.shape ? null : sheetOf(rows);
   rows.forEach((record, place) => {
     const cell = shown.get(number_ * CHUNK + place);
     const seen = `${record.row} ${record.mark} ${record.score}`;
@@ -149,7 +149,7 @@ function fill(number_, rows) {
       cell.style.backgroundPosition = `${-place * cell_width}px 0`;
     }
     cell.onclick = () => choose(number_ * CHUNK + place, record.row);
-    cell.ondblclick = () => go(record.slide === null ? { view: about.kind === "table" ? "gallery" : "picture", row: record.row } : { view: "slide", slide: record.slide, row: record.row, x: "", y: "", zoom: "" });
+    cell.ondblclick = () => go(record.slide === null ? { view: !about.pictures ? "gallery" : "picture", row: record.row } : { view: "slide", slide: record.slide, row: record.row, x: "", y: "", zoom: "" });
   });
   if (sheet && !measured.first) {
     const image = new Image();

@@ -47,7 +47,7 @@ async function load() {
     $("comment").setSelectionRange(caret, caret);
   }
   for (const act of heard) act(found);
-  if (state.panels === "1" && about.kind !== "table") panels(found, mine);
+  if (state.panels === "1" && about.pictures) panels(found, mine);
 }
 
 const current = () => (shown && shown.history.length ? shown.history[0] : null);
@@ -109,7 +109,7 @@ async function copy() {
 }
 
 function pictures(item, run) {
-  if (about.kind === "table") return [];
+  if (!about.pictures) return [];
   const found = [h("h3", {}, "Pictures")];
   const names = about.runs[Number(state.run)].panels;
   const own = h("figure", {}, h("img", { src: `/picture/item/${item.row}.png`, alt: `Stored picture of ${item.item_id}` }), h("figcaption", {}, "as stored"));

@@ -64,7 +64,7 @@ const RULES = {
   1: () => item.mark("normal"), 2: () => item.mark("anomaly"), 3: () => item.mark("unsure"), 0: () => item.mark(null),
   c: () => $("comment")?.focus(), z: () => marks.undo(), "?": help,
   l: () => go({ view: "list" }), g: () => go({ view: "gallery" }),
-  s: () => about.kind === "tiles" && go({ view: "slide", slide: item.shown?.slide ?? state.slide }), i: () => about.kind !== "tiles" && about.kind !== "table" && go({ view: "picture" }),
+  s: () => about.of_slides && go({ view: "slide", slide: item.shown?.slide ?? state.slide }), i: () => !about.of_slides && about.pictures && go({ view: "picture" }),
   h: () => slide.toggle("heat"), b: () => slide.toggle("boxes"), d: () => slide.toggle("candidates"), k: () => slide.toggle("marks"), t: () => slide.toggle("tissue"), o: () => slide.toggle("outlines"),
   "[": () => slide.fade(-10), "]": () => slide.fade(10), e: () => go({ panels: state.panels === "1" ? "" : "1" }),
   r: () => about.runs.length > 1 && go({ run: (Number(state.run) + 1) % about.runs.length }),

@@ -20,7 +20,7 @@ const ITEM_COLUMNS = [
 const NUMBERS = new Set(["tiles", "max", "top_mean", "p99", "suspicious", "reviewed", "score", "percentile", "p_value", "threshold"]);
 
 /** Whether the list shows slides: there are some, and the person did not ask for the tiles. */
-export const ofSlides = () => about.kind === "tiles" && state.list !== "items";
+export const ofSlides = () => about.of_slides && state.list !== "items";
 
 function columns() {
   if (ofSlides()) return SLIDE_COLUMNS;
@@ -63,8 +63,8 @@ function heads(chosen) {
 /** Open a row: a slide in deep zoom, a picture large. */
 export function open(row) {
   if (ofSlides()) go({ view: "slide", slide: row, row: "", x: "", y: "", zoom: "" });
-  else if (about.kind === "tiles") go({ row });
-  else go({ view: about.kind === "table" ? "list" : "picture", row });
+  else if (about.of_slides) go({ row });
+  else go({ view: !about.pictures ? "list" : "picture", row });
 }
 
 function line(record, chosen) {
@@ -75,7 +75,7 @@ function line(record, chosen) {
     if (first) return h("th", { scope: "row" }, h("button", { type: "button", class: "open", on: { click: () => open(record.row) } }, content));
     return h("td", { class: NUMBERS.has(name) ? "number" : "name" }, content);
   });
-  const address = slides && !record.overview ? null : slides ? `/picture/slide/${record.row}.png?side=96` : about.kind === "table" ? null : `/picture/item/${record.row}.png`;
+  const address = slides && !record.overview ? null : slides ? `/picture/slide/${record.row}.png?side=96` : !about.pictures ? null : `/picture/item/${record.row}.png`;
   const image = address && h("img", { src: address, alt: "", loading: "lazy", on: { error: (event) => event.target.remove() } });
   return h("tr", { "aria-selected": String(selected), "data-row": record.row }, cells, h("td", {}, image));
 }
@@ -94,7 +94,7 @@ export async function show() {
   if (mine !== asked) return;
   const focused = document.activeElement?.dataset?.filter, caret = document.activeElement?.selectionStart;
   const sorted = document.activeElement?.dataset?.sort;
-  const more = about.kind === "tiles"
+  const more = about.of_slides
     ? [h("label", {}, "Rows are ", h("select", { "data-filter": "list", on: { change: (event) => go({ list: event.target.value, page: 0 }) } },
         h("option", { value: "", selected: state.list === "" }, "slides"), h("option", { value: "items", selected: state.list === "items" }, "tiles")))]
     : [];
@@ -109,7 +109,7 @@ export async function show() {
     h("button", { type: "button", disabled: now >= last, on: { click: () => go({ page: now + 1 }) } }, "Next rows"),
     h("span", { class: "spring" }),
     h("a", { href: "/marks/items.csv", download: "" }, "Marks of items (CSV)"),
-    about.kind === "tiles" && h("a", { href: "/marks/slides.csv", download: "" }, "Marks of slides (CSV)"));
+    about.of_slides && h("a", { href: "/marks/slides.csv", download: "" }, "Marks of slides (CSV)"));
   refocus(place, focused && `[data-filter="${focused}"]`, caret);
   refocus(place, sorted && `[data-sort="${sorted}"]`);
 }

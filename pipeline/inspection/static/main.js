@@ -12,7 +12,7 @@ import * as slide from "./slide.js";
 import { about, go, listen, start, state } from "./state.js";
 
 const VIEWS = [["list", "List", "l"], ["gallery", "Gallery", "g"], ["slide", "Slide", "s"], ["picture", "Picture", "i"]];
-const there = () => VIEWS.filter(([name]) => (name === "slide" ? about.kind === "tiles" : name === "picture" ? about.kind === "radiographs" || about.kind === "images" : true));
+const there = () => VIEWS.filter(([name]) => (name === "slide" ? about.of_slides : name === "picture" ? about.kind === "radiographs" || about.kind === "images" : true));
 const OF_LIST = ["view", "run", "sort", "desc", "lsort", "ldesc", "label", "mark", "part", "group", "projection", "least", "most", "text", "page", "slide", "row", "list"];
 
 function head() {

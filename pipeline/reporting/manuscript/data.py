@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.reporting.manuscript.citations import References
 from esad.pipeline.reporting.manuscript.words import counted, listed, number, percent
 from esad.pipeline.runs.run_folder import input_settings
 from esad.pipeline.runs.split_overlap import overlap_sentence
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from esad.pipeline.settings.config import RunSettings
 
-ITEMS = {"tiles": "tile", "radiographs": "radiograph", "images": "image", "table": "row"}
+ITEMS = {
+    "tiles": "tile",
+    "radiographs": "radiograph",
+    "images": "image",
+    "table": "row",
+    "embeddings": "embedding",
+}
 STAINS = {
     "vahadane": "by Vahadane's method with a deterministic solver",
     "vahadane-dpa": "by the variant of Vahadane's method that Shvetsova and others published",
@@ -30,6 +37,8 @@ def archive_sentences(store: Mapping[str, Any], cite: References) -> list[str]:
     sentences = _published(own, cite)
     if kind == "table":
         return [*sentences, *_rows(known, shape[0])]
+    if kind == "embeddings":
+        return [*sentences, *_vectors(known, shape[0])]
     height, width, channels = shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     sentences.append(f"Items are {kind} of {width} x {height} pixels ({colour}, 8 bits a channel).")
@@ -131,9 +140,39 @@ def _rows(own: Mapping[str, Any], columns: int) -> list[str]:
     ]
 
 
+def _site_sentences(settings: RunSettings, item: str) -> list[str]:
+    """How sites were kept apart."""
+    data, tests, validates = settings.data, settings.data.site or [], settings.data.validation_site or []
+    held = (
+        f"those of {_sites(validates)} to validate"
+        if validates
+        else f"of the other sites {percent(data.validation_share)} of the groups to validate"
+    )
+    return [
+        f"All labelled {item}s of {_sites(tests)} were held out to test, {held}; {item}s of the other sites trained. Items of one group (a "
+        "patient or a slide) that occurs on both sides were left out of training."
+    ]
+
+
+def _sites(names: Sequence[str]) -> str:
+    return f"the site{'s' if len(names) > 1 else ''} {listed([*names])}"
+
+
+def _vectors(own: Mapping[str, Any], columns: int) -> list[str]:
+    made = (
+        f" made by {own['encoder']}"
+        if own.get("encoder")
+        else " made by an encoder that the store does not name"
+    )
+    return [
+        f"Items are vectors of {counted(columns, 'number')}{made}. Each number was scaled to [0, 1] by its smallest and largest value "
+        "in the training items."
+    ]
+
+
 def picture_sentences(settings: RunSettings, store: Mapping[str, Any], applied: set[str]) -> list[str]:
     """How a stored picture goes into the network; `applied` are the settings that have an effect."""
-    if store["kind"] == "table":
+    if store["kind"] in ROWS:
         return []
     sentences = ["Pixel values were scaled to [0, 1]"]
     if "network.channels" in applied and settings.network.channels == 3 and store["shape"][2] == 1:
@@ -181,6 +220,14 @@ def split_sentences(
             f"Items of one group (a patient or a slide) are in one part; where the archive does not state the part, "
             f"{percent(data.test_share)} were drawn to test, and {percent(data.validation_share)} of the others were held out."
         )
+    elif data.split == "leave-site-out":
+        sentences += _site_sentences(settings, item)
+    if data.site_normalisation != "none":
+        sentences.append(
+            "Grey levels of each site were mapped piecewise linearly, by the 1st, 10th, 20th to 90th and 99th percentiles of its "
+            "unlabelled and normal training items, to the means of these percentiles over the training sites; a site that training did "
+            "not have was mapped by its own items, whose labels were not used."
+        )
     if data.labelled_classes is not None:
         sentences.append(
             f"Labelled anomalies are of the classes {', '.join(map(str, data.labelled_classes))}."
@@ -193,6 +240,8 @@ def split_sentences(
         sentences.append(
             f"Labelled anomalies were drawn to be {percent(data.gamma_l)} of the training items."
         )
+    elif data.labelled != "all":
+        sentences.append(f"{counted(data.labelled, 'labelled anomaly', 'labelled anomalies')} were drawn.")
     if data.gamma_p:
         sentences.append(f"Of the unlabelled training items {percent(data.gamma_p)} are anomalies.")
     return sentences

@@ -48,7 +48,7 @@ def test_a_group_of_both_sites_does_not_train_and_is_counted():
     )
     found = sides(items, ["B"])
     assert (found.divided, found.without_site) == (2, 0)
-    assert "2 items of the other sites do not train" in found.told()
+    assert "2 items of the other sites are left out" in found.told()
     table = split(items)
     assert table.loc[table["group"] == "shared", "part"].eq("test").all()
     assert not {"i0", "i1"} & set(table["item_id"])
@@ -63,6 +63,19 @@ def test_items_without_a_site_are_in_no_part_and_said():
 def test_several_sites_test_together():
     table = split(manifest("AAAAAAAAAABBBBBCCCCC"), site=("B", "C"))
     assert set(table.loc[table["part"] == "test", "site"]) == {"B", "C"}
+
+
+def test_a_site_may_validate():
+    items = manifest(
+        "AAAAAAAAAABBBBBCCCCC", group=[*[f"g{n}" for n in range(10)], "x", *"bbbb", "x", *"cccc"]
+    )
+    table = split(items, site=("C",), validation_site=["B"])
+    assert set(table.loc[table["part"] == "validation", "site"]) == {"B"}
+    assert set(table.loc[table["part"] == "train", "site"]) == {"A"}
+    assert table.loc[table["group"] == "x", "part"].eq("test").all()
+    assert sides(items, ["C"], ["B"]).divided == 1
+    with pytest.raises(UsageError, match="a site that tests chooses nothing"):
+        split(items, site=("C",), validation_site=["C"])
 
 
 def test_parts_that_the_store_states_do_not_count():

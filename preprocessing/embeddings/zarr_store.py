@@ -1,0 +1,109 @@
+"""Zarr, versions 2 and 3: an array, or a group of them. Read in a process of its own: codecs can die of a damaged chunk."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from esad.preprocessing.embeddings.arrays import (
+    INSTALL,
+    Choice,
+    check_features,
+    choose_coords,
+    choose_features,
+    place_columns,
+)
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.gate.limits import check_size
+
+MARKS = ("zarr.json", ".zgroup", ".zarray")
+"""Files that make a folder a Zarr store."""
+ONLY = "array"
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr array or group."""
+    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of all files of a folder."""
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[str, Any]:
+    """What `Head` holds, with the attributes of the coordinates and of the group; whatever zarr raises, and InputError."""
+    name, packed, choice = Path(path).name, size_of(Path(path)), Choice(features, coords)
+    arrays, attributes = _arrays(path)
+    if list(arrays) == [ONLY] and features is None:
+        choice = Choice(ONLY, coords)
+    shapes = {key: tuple(each.shape) for key, each in arrays.items() if each.dtype.kind in "fiu"}
+    chosen = choose_features(shapes, choice, name)
+    held = arrays[chosen]
+    count, width = check_features(held.shape, str(held.dtype), name, chosen, packed)
+    of_places = choose_coords(shapes, choice, name)
+    single = ((count,), (count, 1), (1, count))
+    small = {
+        key: each
+        for key, each in arrays.items()
+        if tuple(each.shape) in single and key != chosen and each.dtype.kind in "biufSUT"
+    }
+    check_size(
+        name,
+        sum(math.prod(each.shape) * (each.dtype.itemsize or 64) for each in small.values()) + 16 * count,
+        packed,
+    )
+    columns: dict[str, Any] = {key: _values(np.asarray(each[...])) for key, each in small.items()}
+    if of_places is not None:
+        places = arrays[of_places]
+        check_size(name, math.prod(places.shape) * places.dtype.itemsize, packed)
+        columns |= place_columns(places[...], count, name, of_places)
+        attributes |= dict(places.attrs)
+    return {
+        "name": chosen, "count": count, "width": width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
+        "items": pd.DataFrame(columns, index=range(count)), "attributes": _plain(attributes),
+        "chunk": int(held.chunks[-2]),
+    }  # fmt: skip
+
+
+def read_zarr(path: str, array: str, start: int, stop: int) -> np.ndarray:
+    """Rows `start` to `stop` of the features (N, D) or (1, N, D), in this machine's order of bytes."""
+    held = _arrays(path)[0][array]
+    rows = np.asarray(held[start:stop] if held.ndim == 2 else held[0, start:stop])
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+def _arrays(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays by name, and the group's attributes."""
+    try:
+        import zarr  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise InputError(f"{Path(path).name}: a Zarr store is read with zarr: {INSTALL}.") from error
+    opened = zarr.open(path, mode="r")
+    if isinstance(opened, zarr.Array):
+        return {ONLY: opened}, {}
+    return dict(opened.arrays()), dict(opened.attrs)
+
+
+def _values(array: np.ndarray) -> np.ndarray:
+    flat = array.reshape(-1)
+    if flat.dtype.kind == "S":
+        return np.char.decode(flat, "utf-8", "replace")
+    return flat.astype(str) if flat.dtype.kind in "UTO" else flat.astype(flat.dtype.newbyteorder("="))
+
+
+def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Attributes that are one or two numbers."""
+    found = {}
+    for key, value in attributes.items():
+        try:
+            numbers = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            continue
+        if 0 < numbers.size <= 2:
+            found[key] = numbers.tolist()
+    return found
