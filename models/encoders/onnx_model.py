@@ -82,12 +82,12 @@ class OnnxEncoder(Encoder):
         self.channels_last = last
         height, width = (known[0], known[1]) if last else (known[1], known[2])
         channels = (known[2] if last else known[0]) or 3
-        told, _ = beside(path)
-        told = _of_metadata(self.session.get_modelmeta().custom_metadata_map, path.name).or_else(told)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        said = beside(path)[0].or_else(_of_metadata(metadata, path.name))
         signature = (height, width) if height and width else None
         self.fixed_size = signature is not None
         self.preparation = replace(
-            told, size=signature or told.size, channels=channels, raw=self.dtype is np.uint8
+            said, size=signature or said.size, channels=channels, raw=self.dtype is np.uint8
         )
         names = [each.name for each in self.session.get_outputs()]
         if not self.layers and len(names) > 1:
