@@ -14,7 +14,7 @@ RATIOS = {
     "k_l": "anomaly classes that are labelled",
     "labelled": "labelled anomalies",
 }
-COLOURS = {"published": "#3b7dd8", "clean": "#d6452b", "validation": "#5b6576"}
+COLOURS = {"published": "#3b7dd8", "clean": "#d6452b", "validation": "#5b6576", "leave-site-out": "#7a4fa3"}
 PANELS_ACROSS = 3
 
 
