@@ -10,7 +10,6 @@ import pandas as pd
 
 from esad.pipeline.drawing.items import counted_items, drawn_by_seed, kinds_of
 from esad.pipeline.drawing.subjects import Subject
-from esad.pipeline.runs.grey_levels import seen_by
 from esad.pipeline.runs.run_folder import resolve_device
 from esad.pipeline.scoring.batches import batch_size, each_batch, read_once
 from esad.pipeline.stage.errors import EsadError
@@ -83,7 +82,7 @@ def codes_of(subject: Subject, positions: np.ndarray, device: str | None) -> dic
 
     chosen = resolve_device(device or subject.run.settings.device)
     method, augmentation = subject.run.method(chosen), subject.run.augmentation
-    items = read_once(seen_by(subject.run, subject.store), chosen)
+    items = read_once(subject.run.seen(subject.store), chosen)
 
     @torch.inference_mode()
     def codes(at: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from esad.pipeline.drawing.items import ANOMALY, NORMAL, at_places, counted_items
 from esad.pipeline.drawing.subjects import Subject, not_scored
-from esad.pipeline.runs.grey_levels import seen_by
 from esad.pipeline.runs.run_folder import resolve_device
 from esad.pipeline.scoring.batches import read_once
 from esad.preprocessing.store.opening import ROWS
@@ -80,7 +79,7 @@ def _seen(subject: Subject, rows: np.ndarray, device: str | None) -> tuple[np.nd
     from esad.models.training.fit import score_batches
 
     chosen = resolve_device(device or subject.run.settings.device)
-    method, items = subject.run.method(chosen), read_once(seen_by(subject.run, subject.store), chosen)
+    method, items = subject.run.method(chosen), read_once(subject.run.seen(subject.store), chosen)
     _, x, terms = next(score_batches(method, items, rows, chosen, subject.run.augmentation, len(rows)))
     outputs = _pictures(method, terms["x_hat"]) if "x_hat" in terms else None
     return _pictures(method, x), outputs

@@ -23,12 +23,11 @@ TOLERANCE = 1e-4
 
 def checkpoint_scores(run: Run, store: Store, positions: np.ndarray, device: str) -> pd.DataFrame:
     """Rows of scores.parquet as `esad score` would write them, of the items at `positions`."""
-    from esad.pipeline.runs.grey_levels import seen_by
     from esad.pipeline.runs.items import as_needed
     from esad.pipeline.scoring.scores import final_scores, raw_scores
 
     chosen = resolve_device(device)
-    raw = raw_scores(run.method(chosen), as_needed(seen_by(run, store)), positions, chosen, run.augmentation)
+    raw = raw_scores(run.method(chosen), as_needed(run.seen(store)), positions, chosen, run.augmentation)
     raw.insert(0, "item_id", store.manifest["item_id"].to_numpy()[positions])
     return final_scores(raw, run.normals, run.settings.score.kind)
 

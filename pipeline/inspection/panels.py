@@ -74,7 +74,6 @@ class Panels:
 
     def _computed(self, row: int) -> dict[str, np.ndarray]:
         from esad.models.training.fit import score_batches
-        from esad.pipeline.runs.grey_levels import seen_by
         from esad.pipeline.runs.items import as_needed
         from esad.pipeline.scoring.heat import FIRST_QUANTILE, HEAT_QUANTILE
         from esad.pipeline.scoring.overlays import heat_share
@@ -84,7 +83,7 @@ class Panels:
         chosen = np.array([row])
         _, x, terms = next(
             score_batches(
-                method, as_needed(seen_by(run, opened.store)), chosen, opened.device, run.augmentation, 1
+                method, as_needed(run.seen(opened.store)), chosen, opened.device, run.augmentation, 1
             )
         )
         found = {"input": _picture(method, x)}

@@ -26,7 +26,6 @@ from esad.preprocessing.store.writing import write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from esad.pipeline.runs.run_folder import Run
     from esad.pipeline.settings.config import RunSettings
 
 FILE = "grey_levels.json"
@@ -220,11 +219,6 @@ def levels_told(plan: Mapping[str, Any]) -> str:
             f"{plan['without_site']} items do not say their site: their grey levels stay as they are."
         )
     return " ".join(words)
-
-
-def seen_by(run: Run, store: Store) -> Store:
-    """`store` as the networks of `run` see it: itself, but for runs that map grey levels by site."""
-    return levelled(store, run.grey_levels)
 
 
 def _sites(store: Store) -> np.ndarray:

@@ -176,6 +176,12 @@ class Run:
             raise EsadError(f"{path}: does not fit the run's config.yaml ({error}).") from error
         return method.to(device).eval()
 
+    def seen(self, store: Store) -> Store:
+        """`store` as the networks of this run see it: itself, but for runs that map grey levels by site."""
+        from esad.pipeline.runs.grey_levels import levelled
+
+        return levelled(store, self.grey_levels)
+
     def training_store(self, whole: bool = True) -> Store:
         """The store that the run was trained on (`whole`: see `Store`); EsadError names the path where it is gone."""
         from esad.preprocessing.store.store import Store

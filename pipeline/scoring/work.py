@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esad.pipeline.runs.grey_levels import seen_by
 from esad.pipeline.runs.run_folder import Run, open_run, resolve_device
 from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS, read_once
 from esad.pipeline.stage.cluster import Cluster, Probe, perhaps_connected, wait_until_visible
@@ -69,7 +68,7 @@ class Opened:
     @cached_property
     def items(self) -> Items:
         """The store's items, as the run sees them."""
-        return read_once(seen_by(self.run, self.store), self.device)
+        return read_once(self.run.seen(self.store), self.device)
 
     @cached_property
     def on_cpu(self) -> Opened:

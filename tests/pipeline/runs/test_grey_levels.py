@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.runs.grey_levels import FILE, fit_grey_levels, levelled, planned, read_grey_levels, seen_by
+from esad.pipeline.runs.grey_levels import FILE, fit_grey_levels, levelled, planned, read_grey_levels
 from esad.pipeline.runs.items import assignments_of
 from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.settings.config import RunSettings, resolve
@@ -71,9 +71,9 @@ def test_sites_are_alike_once_mapped(trained):
         return abs(pixels[south].mean() - pixels[~south].mean())
 
     assert apart(store.read()) > 50
-    assert apart(seen_by(run, store).read()) < 2
+    assert apart(run.seen(store).read()) < 2
     some = np.array([5, 2, 90])
-    assert np.array_equal(seen_by(run, store).read(some), seen_by(run, store).read()[some])
+    assert np.array_equal(run.seen(store).read(some), run.seen(store).read()[some])
 
 
 def test_scores_are_those_of_the_mapped_pictures(trained, capsys):
@@ -81,7 +81,7 @@ def test_scores_are_those_of_the_mapped_pictures(trained, capsys):
     assert call(["score", str(run.root), "--overlays", "worst:2"]) == 0
     assert "grey levels" not in capsys.readouterr().err  # all are of training
     store = Store(trained / "store")
-    mapped = {"x": seen_by(run, store).read()[..., 0], "site": np.full(len(store), "north")}
+    mapped = {"x": run.seen(store).read()[..., 0], "site": np.full(len(store), "north")}
     np.savez(trained / "mapped.npz", **mapped)
     call(["images", str(trained / "mapped.npz"), "--out", str(trained / "mapped")])
     identity = trained / "identity"
@@ -165,7 +165,7 @@ def test_off_is_off(tmp_path):
     assert levelled(store, None) is store
     train(store.root, tmp_path / "run", None, [SHORT])
     assert not (tmp_path / "run" / FILE).exists()
-    assert seen_by(open_run(tmp_path / "run"), store) is store
+    assert open_run(tmp_path / "run").seen(store) is store
 
 
 @pytest.mark.parametrize(
