@@ -112,7 +112,8 @@ def likeness(scores: Scores, by: str | None) -> dict[str, Any] | None:
         return None
     store = read_config(scores.run)["store"]
     parts = {name: _compared_parts(chosen, references, name) for name in DIVIDED_BY}
-    terms = ["score", *(name for name in TERMS if _known(chosen, name) and _known(references, name))]
+    others = [name for name in TERMS if name != scores.marker.get("score")]  # which the score is
+    terms = ["score", *(name for name in others if _known(chosen, name) and _known(references, name))]
     found = {name: _compared(chosen, references, name) for name in terms}
     own_sets = [part["alike"] for part in (parts.get(by or "") or {}).values() if part["reference"] != ALL]
     alike = (

@@ -63,6 +63,7 @@ def figures_of_slides(
 def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any]:
     """The content of metrics.json."""
     items, which = evaluated_items(scores)
+    config = read_config(scores.run)
     labelled = _labelled_classes(scores.run) if "class_name" in items else None
     return {
         "kind": scores.marker["kind"],
@@ -73,11 +74,16 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "without_meaning": classes_alone(scores.table),
         "scores": by_term(items),
         "localisation": localisation(scores, items),
-        "alarms": alarms(scores, items, which == "test part"),
+        "alarms": alarms(scores, items, which == "test part" and _one_place(config)),
         "slides": slides.summary if slides else None,
         "overlap": split_overlap(scores.run) if which == "test part" else None,
-        "note": reading_note(read_config(scores.run)["method"]) or None,
+        "note": reading_note(config["method"]) or None,
     }
+
+
+def _one_place(config: dict[str, Any]) -> bool:
+    """Whether the parts of a run's split were drawn from one place, so that normals of one may stand for those of another."""
+    return config["data"].get("split") != "leave-site-out"
 
 
 def _labelled_classes(run: Path) -> dict[str, int] | None:

@@ -34,7 +34,7 @@ FEWEST = 10
 MOST = 2000
 """So many pictures of a site are looked at, evenly out of more."""
 AT_ONCE = 256
-UNLABELLED, ALL = "items without a label", "all items, labels not looked at"
+UNLABELLED, ALL = "without a label", "labels not looked at"
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ NO_LEVELS: Mapping[str, Any] = {"sites": {}, "too_few": {}, "without_site": 0}
 def levels_told(plan: Mapping[str, Any]) -> str:
     """`planned` in words: what a person must know of the maps, empty where all are of training."""
     words = [
-        f"The grey levels of site {name} are fitted to its own {each['fitted_to']} {each['of']}, among which may be anomalies."
+        f"The grey levels of site {name} are fitted to {each['fitted_to']} items of its own ({each['of']}), among which may be anomalies."
         for name, each in plan["sites"].items()
         if each["of"] != "training"
     ]

@@ -71,10 +71,11 @@ def cells_of(
     grid: Mapping[str, Sequence[Any]], base: RunSettings, seeds: int, sites: Sequence[str] = ()
 ) -> list[Cell]:
     """Every combination of the grid's values, for each of the `sites`, if any, `seeds` times."""
+    left_out: list[str | None] = [*sites] or [None]
     return [
         Cell(values, base.seed + place, site)
         for values in combinations(grid)
-        for site in sites or [None]
+        for site in left_out
         for place in range(seeds)
     ]
 

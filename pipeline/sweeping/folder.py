@@ -31,10 +31,10 @@ def validation_counts(store: Store, settings: RunSettings, sites: Sequence[str] 
 
     EsadError where one of them is missing.
     """
-    data = settings.data
+    data, tested = settings.data, [[name] for name in sites]
     parts = [
         assignments_of(store, settings.model_copy(update={"data": data.model_copy(update={"site": site})}))
-        for site in ([[name] for name in sites] or [data.site])
+        for site in (tested or [data.site])
     ]
     held = [table.loc[table["part"] == "validation", "label"] for table in parts]
     counts = {

@@ -7,12 +7,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import mannwhitneyu
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.evaluation.alarms import alarm_sentences
+from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.evaluation.metrics import superiority
+from esad.pipeline.thresholds.false_alarms import over_splits
 from tests.pipeline.test_evaluate import fabricate
 
 COUNT = 120
@@ -152,6 +155,21 @@ def test_of_the_runs_own_store_only_a_shift_is_said(tmp_path, capsys):
     run, *_ = scored_elsewhere(tmp_path, own=True)
     assert call(["evaluate", str(run)]) == 0
     assert "Shift:" not in capsys.readouterr().err
+
+
+def test_normals_of_a_site_left_out_are_not_shuffled_with_those_of_training(tmp_path):
+    run, table, _ = scored_elsewhere(tmp_path, label=[0] * COUNT, own=True, part="test")
+    table["part"] = pd.array(["test"] * COUNT, dtype="string")
+    table.to_parquet(run / "scores" / "store" / "scores.parquet")
+    mixed = evaluate(run).summary["alarms"]["splits"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["split"] = "leave-site-out"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    alone = evaluate(run).summary["alarms"]["splits"]
+    expected = over_splits(table["score"].to_numpy(), group_codes(table), 0.01)
+    assert alone == expected != mixed
+    (run / "normals.parquet").unlink()
+    assert evaluate(run).summary["alarms"]["splits"] == expected
 
 
 def test_too_few_items_or_no_reference_are_not_judged(tmp_path):

@@ -104,7 +104,7 @@ def test_a_new_site_is_fitted_to_its_own_items_and_said(trained, tmp_path, capsy
     new = store_of(tmp_path, "new", ["east"] * 20 + ["north"] * 5, label=False, dark=("east",))
     levels = open_run(trained / "run").grey_levels
     plan = planned(new, levels)
-    assert plan["sites"]["east"] == {"items": 20, "fitted_to": 20, "of": "items without a label"}
+    assert plan["sites"]["east"] == {"items": 20, "fitted_to": 20, "of": "without a label"}
     assert plan["sites"]["north"]["of"] == "training"
     east = levelled(new, levels).read()[(new.manifest["site"] == "east").to_numpy()]
     assert landmarks(histogram(east)) == pytest.approx(levels.reference, abs=2)
@@ -115,14 +115,16 @@ def test_a_new_site_is_fitted_to_its_own_items_and_said(trained, tmp_path, capsy
         == 0
     )
     told = capsys.readouterr().err
-    assert "site east are fitted to its own 20 items without a label, among which may be anomalies" in told
+    assert (
+        "site east are fitted to 20 items of its own (without a label), among which may be anomalies" in told
+    )
     assert json.loads((tmp_path / "s" / "scores.json").read_text())["grey_levels"] == plan
 
 
 def test_where_all_are_labelled_no_label_is_looked_at(trained, tmp_path):
     new = store_of(tmp_path, "new", ["east"] * 20, dark=())
     levels = open_run(trained / "run").grey_levels
-    assert planned(new, levels)["sites"]["east"]["of"] == "all items, labels not looked at"
+    assert planned(new, levels)["sites"]["east"]["of"] == "labels not looked at"
     before = levelled(new, levels).read()
     new.manifest["label"] = (1 - new.manifest["label"]).astype("Int8")
     assert np.array_equal(levelled(new, levels).read(), before)
