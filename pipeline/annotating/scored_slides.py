@@ -85,9 +85,15 @@ class Archive(SourceArchive):
             return shown_of(slide)
 
     def path(self, source: str) -> Path:
-        """The file of a source; InputError where it is not in the archive."""
+        """The slide of a source, of a file of vectors the one that is called so; InputError where it is not in the archive."""
+        from esad.preprocessing.embeddings.reading import is_vectors
+        from esad.preprocessing.slides.by_name import slide_of_name
+
         whole = self.place(source)
-        if not whole.is_file():
+        if is_vectors(whole) or not whole.is_file():
+            found = slide_of_name(self.root, self.names.get(source, source))
+            if found is not None:
+                return found
             raise InputError(f"{source}: not in the archive {self.root}.")
         return whole
 
@@ -137,11 +143,12 @@ class ScoredSlides:
             yield str(source), tiles.reset_index(drop=True)
 
     def _size(self, source: str, row: pd.Series) -> tuple[int, int]:
-        """Width and height in level-0 pixels; InputError where neither the scores nor an archive say them (embeddings)."""
-        if np.isfinite([row["width"], row["height"]]).all():
+        """Width and height in level-0 pixels; InputError where they or the scale are not known, as embeddings may leave them."""
+        if np.isfinite([row["width"], row["height"], row["slide_mpp"]]).all():
             return int(row["width"]), int(row["height"])
         raise InputError(
-            f"{source}: how large its slide is was not said when the store was made; make it again with esad embeddings --archive SLIDES."
+            f"{source}: size or scale of its slide was not said when the store was made; make it again with esad embeddings --archive "
+            "SLIDES."
         )
 
     def opened(self, source: str, tiles: pd.DataFrame) -> ScoredSlide:

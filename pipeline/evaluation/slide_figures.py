@@ -25,7 +25,7 @@ from esad.pipeline.ingest.inputs import by_stem
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.slide_maps import SLIDE
 from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious
-from esad.pipeline.stage.errors import InputError, UsageError
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.stage.progress import progress
 from esad.preprocessing.slides.outlines.frame import stored_frame
 from esad.preprocessing.store.reading import read_table
@@ -114,7 +114,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     table = slide_scores(tiles)
     table["group"] = _groups(tiles, table)
     here, outlines = set(table["source"]), truth.outlines or {}
-    places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source") if outlines else None
+    places = _places(root) if outlines else None
     areas = {
         source: _read(path, truth.classes, stored_frame(places.loc[source].to_dict(), Path(source).stem))
         for source, path in outlines.items()
@@ -131,7 +131,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
         reason = NO_OUTLINES if summary["tumour"] else None
         return SlideFigures({**summary, "froc": None, "no_froc": reason}, table, None)
     if places is None:
-        places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source")
+        places = _places(root)
     if not places["whole"].all():
         return SlideFigures({**summary, "froc": None, "no_froc": LISTED}, table, None)
     slides, left_out = _hits(table, areas, places, _stored(root, "candidates", ("x", "y", "score")))
@@ -144,6 +144,18 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     )
     summary.update(froc=_froc_summary(curve, interval, slides, left_out), no_froc=None)
     return SlideFigures(summary, _with_lesions(table, slides), _points(curve))
+
+
+def _places(root: Path) -> pd.DataFrame:
+    """slides.parquet by source; EsadError where the size or scale of a slide is not known, as embeddings may leave it."""
+    places = _stored(root, "slides", (*SLIDE, "whole")).set_index("source")
+    unknown = places[["width", "height", "slide_mpp"]].isna().any(axis=1)
+    if unknown.any():
+        raise EsadError(
+            f"{root}: size or scale of the slide of {places.index[unknown][0]} is not known, and outlines are compared in its pixels. "
+            "Make the store again with esad embeddings --archive SLIDES."
+        )
+    return places
 
 
 def _groups(tiles: pd.DataFrame, table: pd.DataFrame) -> pd.Series:

@@ -16,6 +16,8 @@ from esad.pipeline.inspection.pyramid import Pyramid, SlidePyramid, StoredPyrami
 from esad.pipeline.inspection.security import file_inside
 from esad.pipeline.inspection.subject import Subject
 from esad.pipeline.stage.errors import EsadError, InputError
+from esad.preprocessing.slides.by_name import slide_of_name
+from esad.preprocessing.slides.reading import is_slide
 from esad.preprocessing.store.store import fingerprint
 from esad.preprocessing.zips import read_member
 
@@ -32,6 +34,7 @@ class Archive:
         self._open: OrderedDict[int, tuple[Pyramid, str]] = OrderedDict()
         self._seen: dict[str, tuple[tuple[int, int, int], bool]] = {}
         self._pictures: dict[str, tuple[Image.Image, list[float]]] = {}
+        self._named: dict[str, Path] = {}
         self._lock = Lock()
 
     def find(self, source: str) -> tuple[Path | None, str]:
@@ -39,6 +42,8 @@ class Archive:
         if self._root is None:
             return None, NOT_SAID
         folder = self._root if self._root.is_dir() else self._root.parent
+        if self._subject.kind == "embeddings" and not is_slide(Path(source)):
+            return self._slide_of(folder, source)
         path = file_inside(folder, source)
         member = path is None
         if member:
@@ -53,6 +58,16 @@ class Archive:
         if not same:
             return None, f"{Path(source).name} in the archive is another file than the one that was scored"
         return path, ""
+
+    def _slide_of(self, folder: Path, source: str) -> tuple[Path | None, str]:
+        """The slide that a file of vectors is of, or None and why; it is looked for once, and again where it has gone."""
+        known = self._named.get(source)
+        if known is None or not known.is_file():
+            known = slide_of_name(folder, source)
+        if known is None:
+            return None, f"no slide in the archive is called as {Path(source).name}"
+        self._named[source] = known
+        return known, ""
 
     def _is_same(self, path: Path, source: str) -> bool:
         """Whether it is the file that the store was made of, as far as the store says; looked at anew where the file has changed."""
@@ -88,7 +103,7 @@ class Archive:
             except (InputError, OSError) as error:
                 told = str(error)
         store, rows = self._subject.store, self._subject.rows_of_slide(slide)
-        read = None if store is None else lambda chosen: store.read(rows[chosen])
+        read = None if store is None or not store.pictures else lambda chosen: store.read(rows[chosen])
         if store is None:
             told = f"{told}; its store is gone, too"
         stored = StoredPyramid(

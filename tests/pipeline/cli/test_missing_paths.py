@@ -25,6 +25,8 @@ WORDS = {
     ("benchmark", "data"): "benchmark table3 --data ? --out new",
     ("dicom", "scores"): "dicom ? --archive pictures --out new",
     ("dicom", "archive"): "dicom radiographs-scores --archive ? --out new",
+    ("embed", "store"): "embed ? --encoder imagenet --out new",
+    ("embeddings", "archive"): "embeddings vectors --archive ? --out new",
     ("evaluate", "path"): "evaluate ?",
     ("evaluate", "annotations"): "evaluate tile-scores --annotations ?",
     ("evaluate", "reference"): "evaluate tile-scores --reference ?",
@@ -59,7 +61,10 @@ WORDS = {
     ("plan", "metadata"): "plan --protocol nih-subset --metadata ?",
     ("plan", "subset_list"): "plan --protocol nih-subset --metadata nih --subset-list ?",
     ("plan", "tile_list"): "plan --protocol camelyon16 --tile-list ?",
-    **{(stage, "inputs"): f"{stage} ? --out new" for stage in ("tile", "radiographs", "images", "tables")},
+    **{
+        (stage, "inputs"): f"{stage} ? --out new"
+        for stage in ("tile", "radiographs", "images", "tables", "embeddings")
+    },
     **{
         (stage, name): f"{stage} {folder} --{name} ? --out new"
         for stage, folder in (
@@ -67,6 +72,7 @@ WORDS = {
             ("radiographs", "pictures"),
             ("images", "pictures"),
             ("tables", "tables"),
+            ("embeddings", "vectors"),
         )
         for name in ("labels", "like")
     },
@@ -82,6 +88,8 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("paths")
     (folder / "pictures").mkdir()
     (folder / "tables").mkdir()
+    (folder / "vectors").mkdir()
+    np.save(folder / "vectors" / "a.npy", np.ones((4, 2)))
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(folder / "pictures" / "a.png")
     np.savez(folder / "tables" / "t.npz", X=np.zeros((4, 2)), y=[0, 1, 0, 1])
     (folder / "slides").mkdir()
