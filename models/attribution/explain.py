@@ -32,6 +32,8 @@ SHORT = {
 STEPS_OF_ROWS, MOST_STEPS, TOLERANCE = 256, 1024, 0.01
 """Points on the way from the median row: four times as many, up to the second, for rows whose contributions miss the rise of the score
 by more than this share of their sizes. Small networks with sharp kinks need them, and are cheap."""
+POINTS_OF_ROWS = 4096
+"""Points that go through the networks together: for a few rows one by one, most of the time is that of the calls."""
 EVALUATIONS_OF_ROWS = 1024
 """How often a row is scored where its score is shared out by permutations."""
 TREE_TERMS = ("eq9", "norm")
@@ -123,14 +125,15 @@ def _settled(score: Callable[[Tensor], Tensor], x: Tensor, start: Tensor) -> Ten
     with torch.no_grad():
         rise = (score(x) - score(start)).double()
     steps = STEPS_OF_ROWS
-    found = integrated_gradients(score, x, start, steps).double()
+    found = integrated_gradients(score, x, start, steps, 1, POINTS_OF_ROWS).double()
     while steps < MOST_STEPS:
         missing = (rise - found.sum(-1)).abs() > TOLERANCE * found.abs().sum(-1)
         places = missing[0].nonzero()[:, 0]
         if not len(places):
             break
         steps *= 4
-        found[:, places] = integrated_gradients(score, x[:, places], start, steps).double()
+        few = integrated_gradients(score, x[:, places], start, steps, 1, POINTS_OF_ROWS)
+        found[:, places] = few.double()
     sizes = found.abs().sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
     return found * (1 + found.sign() * (rise - found.sum(-1))[..., None] / sizes)
 

@@ -24,20 +24,30 @@ def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tenso
 
 
 def integrated_gradients(
-    score: Callable[[Tensor], Tensor], x: Tensor, baseline: Tensor, steps: int = STEPS
+    score: Callable[[Tensor], Tensor],
+    x: Tensor,
+    baseline: Tensor,
+    steps: int = STEPS,
+    axis: int = 0,
+    at_once: int = 1,
 ) -> Tensor:
     """Each entry's share of the rise of `score` from `baseline` to `x`: as `x`.
 
-    `score` gives a number for each item and looks at no other item; `baseline` broadcasts to `x`. The sum over an item's
+    `score` gives a number for each item and looks at no other item; items are along `axis`, and `at_once` of their points go through
+    it together, at least one of each item. `baseline` broadcasts to `x`. The sum over an item's
     entries tends to score(x) - score(baseline) as `steps` grow (their completeness axiom; the midpoint rule is used).
     """
     start = baseline.to(x).expand_as(x)
     away = x - start
     total = torch.zeros_like(x)
+    together = max(1, at_once // max(1, x.shape[axis]))
     with torch.enable_grad():
-        for step in range(steps):
-            point = (start + away * ((step + 0.5) / steps)).detach().requires_grad_()
-            total += torch.autograd.grad(score(point).sum(), point)[0]
+        for first in range(0, steps, together):
+            shares = [(step + 0.5) / steps for step in range(first, min(first + together, steps))]
+            points = torch.cat([start + away * share for share in shares], axis).detach().requires_grad_()
+            gradients = torch.autograd.grad(score(points).sum(), points)[0]
+            for gradient in gradients.chunk(len(shares), axis):
+                total += gradient
     return (away * total / steps).detach()
 
 

@@ -60,6 +60,6 @@ def make_store(
 
 
 QUICK = {
-    "train.steps": 60, "train.warmup.steps": 30, "train.batch_size": 16, "network.width": 0.0625, "checkpoint_seconds": 0.2,
+    "train.steps": 60, "train.warmup.steps": 30, "train.batch_size": 16, "network.width": 0.0625, "checkpoint_seconds": 1.0,
 }  # fmt: skip
 QUICK_TABLE = {**QUICK, "network.width": 1.0}
