@@ -18,6 +18,7 @@ from esad.pipeline.settings.config import (
     TileSettings,
     resolve,
 )
+from esad.pipeline.settings.embeddings import EmbeddingSettings, EncoderSettings
 from esad.pipeline.settings.presets import BY_KIND, PRESETS, preset_settings
 from esad.pipeline.stage.errors import UsageError
 
@@ -26,6 +27,8 @@ INGEST = {
     "radiographs": RadiographSettings,
     "images": ImageSettings,
     "tables": TableSettings,
+    "embeddings": EmbeddingSettings,
+    "embed": EncoderSettings,
 }
 WORDS = {
     bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null", Path: "path",

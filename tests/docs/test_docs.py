@@ -22,6 +22,7 @@ from esad.pipeline.settings.config import (
     TableSettings,
     TileSettings,
 )
+from esad.pipeline.settings.embeddings import EmbeddingSettings, EncoderSettings
 from esad.pipeline.settings.presets import PRESETS
 from esad.pipeline.workflow.files import read_workflow
 from tests import ROOT
@@ -129,7 +130,9 @@ def known_settings() -> set[str]:
             else:
                 yield prefix + name
 
-    models = (TileSettings, RadiographSettings, ImageSettings, TableSettings, RunSettings)
+    models = (
+        TileSettings, RadiographSettings, ImageSettings, TableSettings, EmbeddingSettings, EncoderSettings, RunSettings,
+    )  # fmt: skip
     return {name for model in models for name in names(model().model_dump())}
 
 
