@@ -87,7 +87,7 @@ class Archive(SourceArchive):
     def path(self, source: str) -> Path:
         """The slide of a source, of a file of vectors the one that is called so; InputError where it is not in the archive."""
         from esad.preprocessing.embeddings.reading import is_vectors
-        from esad.preprocessing.slides.by_name import slide_of_name
+        from esad.preprocessing.slides.readers.by_name import slide_of_name
 
         whole = self.place(source)
         if is_vectors(whole) or not whole.is_file():

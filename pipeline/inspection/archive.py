@@ -16,7 +16,7 @@ from esad.pipeline.inspection.pyramid import Pyramid, SlidePyramid, StoredPyrami
 from esad.pipeline.inspection.security import file_inside
 from esad.pipeline.inspection.subject import Subject
 from esad.pipeline.stage.errors import EsadError, InputError
-from esad.preprocessing.slides.by_name import slide_of_name
+from esad.preprocessing.slides.readers.by_name import slide_of_name
 from esad.preprocessing.slides.reading import is_slide
 from esad.preprocessing.store.store import fingerprint
 from esad.preprocessing.zips import read_member

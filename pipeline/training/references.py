@@ -53,6 +53,6 @@ def write_references(
         write_array(out / "mean_normal.npy", baseline)
         maps = HeatMaps(method, baseline, score_weights(settings.score.kind, normals))
         write_json(out / "heat.json", maps.scales(items, positions, device, augmentation))
-    else:
+    elif store.kind == "table":
         shares = ColumnShares.of_run(method, settings.score.kind, normals)
         write_json(out / "heat.json", shares.scales(items, positions, device))

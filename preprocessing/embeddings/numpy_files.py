@@ -61,16 +61,9 @@ def describe_numpy(path: Path, choice: Choice) -> dict[str, Any]:
 def stream_numpy(path: Path, array: str) -> Iterator[np.ndarray]:
     """The rows of an array (N, D) or (1, N, D), some at a time, in this machine's order of bytes.
 
-    InputError where the array ends before it should, or is stored column by column in an npz.
+    InputError where the array ends before it should, or is stored column by column.
     """
-    if path.suffix.lower() == ".npy":
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        mapped = mapped[0] if mapped.ndim == 3 else mapped
-        at_once = rows_at_once(mapped.shape[1], mapped.dtype.itemsize)
-        for start in range(0, len(mapped), at_once):
-            yield _native(np.array(mapped[start : start + at_once]))
-        return
-    with _member(path, array) as file:
+    with _opened(path, array) as file:
         shape, fortran, dtype = _header(file)
         if fortran and len(shape) > 1 and min(shape[-2:]) > 1:
             raise InputError(
@@ -126,6 +119,17 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version == (2, 0):
         return npy.read_array_header_2_0(file)
     raise ValueError(f"version {version} of the npy format")
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """The bytes of an array from its header on: of an npy file, or of a member of an npz."""
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            yield file
+    else:
+        with _member(path, name) as member:
+            yield member
 
 
 @contextmanager

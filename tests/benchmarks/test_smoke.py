@@ -19,6 +19,7 @@ NAMES = {
     "tiling": {"read_vs_decode_limit", "read_vs_openslide_per_tile", "stage_vs_decode_limit"},
     "tiling_memory": {"peak_gib_large", "peak_gib_small", "peak_gib_many"},
     "scoring_memory": {"score_growth", "evaluate_growth", "report_growth"},
+    "embeddings": {"ingest_seconds_200", "ingest_peak_mib_400", "train_peak_mib_400", "score_seconds_400", "score_peak_mib_400"},
     "stain": {"tile_vs_staintools", "apply_max_difference", "objective_vs_spams"},
     "radiographs": {"png_vs_decode", "two_workers_vs_one"},
     "training": {
@@ -43,6 +44,7 @@ LONG = {
     "localisation",
     "reconstruction",
     "scoring_memory",
+    "embeddings",
     "tiling_memory",
     "gpu",
     "estimator",
