@@ -17,6 +17,7 @@ SHORT = [
     "--set", "train.steps=20", "--set", "train.warmup.steps=10", "--set", "train.batch_size=16", "--set", "network.width=1",
     "--set", "data.validation_share=0.4", "--set", "data.split=leave-site-out",
 ]  # fmt: skip
+FOREST = ["--set", "method=isolation_forest", "--set", "isolation_forest.trees=5"]
 SITES = ("east", "north", "south/a")
 
 
@@ -129,39 +130,41 @@ def test_a_sweep_leaves_out_each_site_in_turn(folder, tmp_path, capsys):
         "--out",
         str(tmp_path / "sweep"),
         *SHORT,
-        "--set",
-        "train.steps=4",
+        *FOREST,
     ]
     assert call([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     rows = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
     assert rows["data.site"].tolist() == sorted(SITES)
     assert told["best"] == {}
+    items = Store(folder / "store").manifest
     for site, run in rows[["data.site", "run"]].itertuples(index=False):
-        assert json.loads((tmp_path / "sweep" / run / "provenance.json").read_text())["steps"] > 0
+        used = pd.read_parquet(tmp_path / "sweep" / run / "assignments.parquet")
+        tested = items.set_index("item_id").loc[used.loc[used["part"] == "test", "item_id"], "site"]
+        assert set(tested) == {site}
         assert f"| {site} | 0 |" in (tmp_path / "sweep" / "sweep.md").read_text()
     assert call(words) == 0  # all are there
     assert "3 runs, each of 3 sites left out in turn" in capsys.readouterr().err
 
 
 def test_settings_are_chosen_by_the_mean_over_sites(folder, tmp_path, capsys):
-    over = ["--over", "loss.lambda1=0.1,10", "--set", "train.steps=4"]
+    over = ["--over", "isolation_forest.trees=2,20", "--set", "data.validation_site=north", *FOREST]
     words = ["sweep", str(folder / "store"), "--out", str(tmp_path / "sweep"), *SHORT, *over]
     assert call([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     rows = pd.read_parquet(tmp_path / "sweep" / "sweep.parquet")
-    assert len(rows) == 6
-    means = rows.groupby("loss.lambda1")["auc"].mean()
-    assert told["best"] == {"loss.lambda1": means.idxmax()}
+    assert rows["data.site"].tolist() == ["east", "south/a"] * 2  # what validates is not left out
+    means = rows.groupby("isolation_forest.trees")["auc"].mean()
+    assert told["best"] == {"isolation_forest.trees": means.idxmax()}
     assert [cell["auc"] for cell in told["cells"]] == pytest.approx(means.tolist())
-    assert [cell["seeds"] for cell in told["cells"]] == [3, 3]
+    assert [cell["seeds"] for cell in told["cells"]] == [2, 2]
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
         (["--over", "data.site=north,east"], "a site is not chosen"),
-        (["--over", "loss.lambda1=1", "--set", "data.split=clean", "--set", "data.site=east"], ""),
+        (["--over", "isolation_forest.trees=2", "--set", "data.split=clean", "--set", "data.site=east"], ""),
         (["--set", "data.split=clean"], "--over is missing"),
         (["--set", "data.site=west"], "--over is missing"),
     ],
@@ -173,8 +176,7 @@ def test_what_a_sweep_over_sites_refuses(folder, tmp_path, capsys, more, told):
         "--out",
         str(tmp_path / "sweep"),
         *SHORT,
-        "--set",
-        "train.steps=1",
+        *FOREST,
         *more,
     ]
     assert call(words) == (2 if told else 0)
