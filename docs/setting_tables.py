@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -116,6 +116,8 @@ def words_of_type(kind: Any) -> str:
     """A type in words: `float | None` -> number or null."""
     if get_origin(kind) is Literal:
         return " or ".join(f"`{_plain(value)}`" for value in get_args(kind))
+    if get_origin(kind) is Annotated:  # with limits of its own
+        return words_of_type(get_args(kind)[0])
     if get_origin(kind) is dict:
         return "mapping"
     if get_origin(kind) is list:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CHOSEN = (
     "network.form", "network.width", "network.linear", "loss.lambda1", "loss.lambda2", "train.optimiser", "train.learning_rate",
-    "train.batch_size", "data.where", "data.labelled", "data.split", "data.crop", "data.flip", "score.kind",
+    "train.batch_size", "data.where", "data.labelled", "data.split", "data.site", "data.validation_site",
+    "data.site_normalisation", "data.crop", "data.flip", "score.kind",
 )  # fmt: skip
 """Settings that the card repeats where they apply; all are in config.yaml."""
 STANDARDISED = "the sum of both terms' distances from their medians over held-out normals, in median absolute deviations."

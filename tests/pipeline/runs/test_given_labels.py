@@ -93,6 +93,7 @@ def test_marks_that_state_a_split_are_in_it(tmp_path, store):
     [
         ("item_id,label\nnobody,1\n", "none of its 1 labels is of an item in"),
         ("item_id,label,group\nnobody,1,g\n", "a group is the store's own"),
+        ("item_id,label,site\nnobody,1,s\n", "a site is the store's own"),
         ("item_id,label\nnobody,2\n", "label '2' is none of 0, 1 or empty"),
     ],
 )
