@@ -12,7 +12,6 @@ from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import ImageSettings, ItemSettings, TableSettings
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
-from esad.preprocessing.privacy import read_key
 from esad.preprocessing.tables.columns import IGNORED, Columns, TableReading, split_names
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def columns_of(settings: TableSettings | ImageSettings, options: IngestOptions |
 
     With `options` that are anonymous, sites become hashes.
     """
+    from esad.preprocessing.privacy import read_key
+
     defaults, names, site = Columns(), getattr(settings, "id", None) or IGNORED, settings.site_column
     if site == defaults.site and site in split_names(getattr(settings, "columns", None) or (), ()):
         site = IGNORED  # named as a feature, as by runs that are older than sites
