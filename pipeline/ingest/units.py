@@ -369,7 +369,7 @@ def sites_told(items: pd.DataFrame) -> str:
     named = [f"{name} {count}" for name, count in counts.items() if not pd.isna(name)]
     more = f" and {len(named) - SITES_NAMED} more" if len(named) > SITES_NAMED else ""
     unsaid = int(items["site"].isna().sum())
-    missing = f"; {unsaid} items do not say theirs" if unsaid else ""
+    missing = f"; not said: {unsaid}" if unsaid else ""
     return f" Sites: {', '.join(named[:SITES_NAMED])}{more}{missing}."
 
 

@@ -151,9 +151,17 @@ def write_results(
     write_table(out / "sweep.parquet", pd.DataFrame(rows))
     settings = plain(run_settings(store, preset, [*overrides, chosen]))
     notes = [reading_note(method) for method in grid.get("method", [settings["method"]])]
+    of_sites = bool(grid) and LEFT_OUT in rows[0]
     text = "\n".join(
         [
-            markdown(table, list(grid) or [LEFT_OUT], chosen, counts, reasons),
+            markdown(
+                table,
+                list(grid) or [LEFT_OUT],
+                chosen,
+                counts,
+                reasons,
+                "sites and seeds" if of_sites else "seeds",
+            ),
             *by_site(rows, list(grid)),
             *(f"{note}\n" for note in notes if note),
         ]

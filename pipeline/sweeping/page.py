@@ -21,8 +21,9 @@ def markdown(
     chosen: Mapping[str, Any],
     counts: Mapping[str, int],
     reasons: Sequence[str],
+    runs: str = "seeds",
 ) -> str:
-    """All combinations, the best first; `table` has the swept settings, `auc`, `std` and `seeds`."""
+    """All combinations, the best first; `table` has the swept settings, `auc`, `std` and `seeds`, which count `runs`."""
     ordered = table.sort_values("auc", ascending=False, kind="stable")
     lines = [
         "# Sweep",
@@ -35,7 +36,7 @@ def markdown(
         "anomalies. No test item takes part. Combinations whose AUC differs by little are not told apart by so few "
         "anomalies.",
         "",
-        f"| {' | '.join(names)} | AUC | spread over seeds | seeds |",
+        f"| {' | '.join(names)} | AUC | spread over {runs} | {runs} |",
         f"|{'---|' * (len(names) + 3)}",
     ]
     for _, row in ordered.iterrows():

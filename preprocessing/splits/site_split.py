@@ -34,11 +34,15 @@ class Sides:
         words = []
         if self.divided:
             words.append(
-                f"{self.divided} items of the other sites are left out: their groups (patients) or copies occur at the sites held out."
+                f"Left out, since their groups (patients) or copies occur at a site held out: {_items(self.divided)}."
             )
         if self.without_site:
-            words.append(f"{self.without_site} items do not say their site and are left out.")
+            words.append(f"Left out, since nothing says their site: {_items(self.without_site)}.")
         return " ".join(words)
+
+
+def _items(count: int) -> str:
+    return f"{count} item" if count == 1 else f"{count} items"
 
 
 def sites_of(items: pd.DataFrame) -> list[str]:

@@ -58,8 +58,8 @@ def test_the_site_is_in_no_other_part_and_what_is_left_out_is_said(folder, capsy
     ]
     assert call(words) == 0
     told = capsys.readouterr().err
-    assert "2 items of the other sites are left out" in told
-    assert "2 items do not say their site" in told
+    assert "occur at a site held out: 2 items." in told
+    assert "nothing says their site: 2 items." in told
     items = Store(folder / "store").manifest[["item_id", "site", "group"]]
     used = pd.read_parquet(folder / "run" / "assignments.parquet").merge(items, on="item_id")
     assert set(used.loc[used["part"] == "test", "site"]) == {"south/a"}

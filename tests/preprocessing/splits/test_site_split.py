@@ -48,7 +48,7 @@ def test_a_group_of_both_sites_does_not_train_and_is_counted():
     )
     found = sides(items, ["B"])
     assert (found.divided, found.without_site) == (2, 0)
-    assert "2 items of the other sites are left out" in found.told()
+    assert "occur at a site held out: 2 items." in found.told()
     table = split(items)
     assert table.loc[table["group"] == "shared", "part"].eq("test").all()
     assert not {"i0", "i1"} & set(table["item_id"])
@@ -56,7 +56,7 @@ def test_a_group_of_both_sites_does_not_train_and_is_counted():
 
 def test_items_without_a_site_are_in_no_part_and_said():
     items = manifest("AAAAAAAAAA--BBBBBBBB")
-    assert sides(items, ["B"]).told() == "2 items do not say their site and are left out."
+    assert sides(items, ["B"]).told() == "Left out, since nothing says their site: 2 items."
     assert not {"i10", "i11"} & set(split(items)["item_id"])
 
 
