@@ -31,10 +31,11 @@ def validation_counts(store: Store, settings: RunSettings, sites: Sequence[str] 
 
     EsadError where one of them is missing.
     """
-    data, tested = settings.data, [[name] for name in sites]
+    data = settings.data
+    tested: list[list[str] | None] = [[name] for name in sites] or [data.site]
     parts = [
         assignments_of(store, settings.model_copy(update={"data": data.model_copy(update={"site": site})}))
-        for site in (tested or [data.site])
+        for site in tested
     ]
     held = [table.loc[table["part"] == "validation", "label"] for table in parts]
     counts = {
