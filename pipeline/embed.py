@@ -92,7 +92,7 @@ def embed(
     request = EmbedRequest(source.root.resolve(), out.resolve(), asked, device, width, settings.precision)
     with perhaps_connected(scheduler, out) as cluster:
         embed_shards(request, source, opened, cluster)
-    write_embedded(source, out, kept, width, settings.precision)
+    write_embedded(source, out, kept, width, settings.precision, asked)
     return embed_outcome(source, out, opened, "Wrote")
 
 

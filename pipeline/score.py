@@ -24,7 +24,10 @@ def command(
         Path | None, typer.Option(help="Folder of scores (default: RUN/scores/STORE NAME).")
     ] = None,
     overlays: Annotated[
-        str | None, typer.Option(help="Which overlays to draw: none, worst:N or all (default worst:50).")
+        str | None,
+        typer.Option(
+            help="Which overlays to draw: none, worst:N or all (default worst:50, of embeddings none)."
+        ),
     ] = None,
     false_alarms: Annotated[
         float | None,
@@ -58,7 +61,7 @@ def score(
     run: Path,
     store: Path | None = None,
     out: Path | None = None,
-    overlays: str = "worst:50",
+    overlays: str | None = None,
     device: str | None = None,
     force: bool = False,
     scheduler: str | None = None,
@@ -80,9 +83,10 @@ def score(
     from esad.pipeline.scoring.work import Opened, crew
     from esad.preprocessing.store.store import Store
 
-    wanted = overlays_wanted(overlays)
     opened = open_run(run)
     target = Store(store) if store else opened.training_store()
+    overlays = overlays or ("none" if target.kind == "embeddings" else "worst:50")
+    wanted = overlays_wanted(overlays)
     opened.check(target)
     check_unchanged(opened, target, force)
     folder, chosen = out or run / "scores" / target.root.name, device or opened.settings.device
@@ -96,6 +100,7 @@ def _score(
 ) -> Outcome:
     """Of several processes each does its share; the first alone writes the tables."""
     from esad.pipeline.scoring.columns.explained_rows import write_row_heat
+    from esad.pipeline.scoring.embedded.pixel_overlays import write_pixel_overlays
     from esad.pipeline.scoring.explanation import write_all_overlays
     from esad.pipeline.scoring.scores_folder import (
         already_scored,
@@ -123,8 +128,10 @@ def _score(
             if crew.first:
                 begin_scores(folder, store, scores_table(opened, scored, sets), marker, sets)
         crew.meet()  # the others read what the first wrote
-        if store.kind != "embeddings":  # a number of a vector has no meaning that a picture could show
+        if store.kind != "embeddings":
             (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)
+        elif crew.first:
+            write_pixel_overlays(opened, wanted)
         said = f"Drew overlays, scores kept, in {folder}" if kept else f"Wrote {folder}"
         if crew.first:
             finish_scores(folder, marker, run, began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from esad.preprocessing.store.store import (
 
 if TYPE_CHECKING:
     from esad.models.encoders.encoder import Encoder
+    from esad.models.encoders.loading import EncoderRequest
 
 LEFT = ("mask_picture", "stain_sheet")
 """Columns of sources.parquet that name pictures of the stage before."""
@@ -34,8 +36,13 @@ def embedded_settings(store: Store, encoder: Encoder, precision: str) -> dict[st
     }  # fmt: skip
 
 
-def write_embedded(store: Store, out: Path, settings: dict[str, Any], width: int, precision: str) -> None:
-    """The manifest in the source store's order, its sources with the slides' tiles, thumbnails, and store.json, last."""
+def write_embedded(
+    store: Store, out: Path, settings: dict[str, Any], width: int, precision: str, asked: EncoderRequest
+) -> None:
+    """The manifest in the source store's order, its sources with the slides' tiles, thumbnails, and store.json, last.
+
+    `asked` is where the encoder was, so that overlays can go through it again.
+    """
     manifest, sources = store.manifest.copy(), store.sources.copy()
     manifest["index"] = manifest.groupby("shard").cumcount().astype("int32")
     digests = {number: file_digest(shard_path(out, int(number))) for number in manifest["shard"].unique()}
@@ -47,7 +54,7 @@ def write_embedded(store: Store, out: Path, settings: dict[str, Any], width: int
     _copy_thumbnails(store.root, out, sources)
     finalise(out, manifest, {
         "kind": "embeddings", "stage": "embed", "shape": [width], "dtype": precision, "settings": settings, "items": len(manifest),
-        "inputs": store.description["inputs"], "made_of": made_of(store),
+        "inputs": store.description["inputs"], "made_of": {**made_of(store), "request": asdict(asked)},
         "versions": {name: version(name) for name in ("esad", "numpy", "pandas", "torch")},
     }, sources)  # fmt: skip
 

@@ -95,6 +95,8 @@ def _panels(explanation: Mapping[str, Any] | None, run: Path) -> list[str]:
     maps = read_heat_scales(run) if path.is_file() else {}
     has = ("pixel_error" in maps, "contribution" in maps, "pixel_error" in maps)
     how = (explanation or {}).get("contributions", "integrated gradients from the mean normal picture")
+    if (explanation or {}).get("explained_by") == "encoder":  # of embeddings, which have no maps of their own
+        return ["input", f"each pixel's contribution to the score ({how})"]
     panels = (
         "reconstruction",
         f"each pixel's contribution to the score ({how})",

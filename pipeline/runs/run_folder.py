@@ -201,6 +201,8 @@ class Run:
     def check(self, store: Store) -> None:
         """EsadError where `store` was made with other settings than the run's store, naming the setting."""
         remedy = f"Make it with the ingest option --like {self.root}."
+        if store.kind == "embeddings":
+            remedy = "Make it with the encoder, layers and input that the run's vectors were made with, of items made alike."
         if store.kind != self.store["kind"]:
             raise EsadError(
                 f"{store.root}: a store of {store.kind}; {self.root} was trained on {self.store['kind']}."

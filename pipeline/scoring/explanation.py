@@ -177,7 +177,7 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
     from esad.preprocessing.store.writing import remove_temporaries, write_json
 
     folder = opened.folder
-    positions, drawn = _to_show(folder, wanted)
+    positions, drawn = to_show(folder, wanted)
     starts = range(0, len(positions), PIECE)
     shown = [Shown(positions[start : start + PIECE], drawn[start : start + PIECE]) for start in starts]
     names = [f"heat-{number:06d}" for number in range(len(shown))]
@@ -253,7 +253,7 @@ def _put(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
     return table
 
 
-def _to_show(folder: Path, wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
+def to_show(folder: Path, wanted: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the items whose heat is wanted, ascending, and which of them get an overlay."""
     table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("score", "label", "part"), ("region_x",))
     chosen = range(len(table)) if wanted is None else items_to_show(table, wanted)

@@ -197,9 +197,8 @@ def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -
     alarms, drawn = int(suspicious(table).sum()), _drawn(folder, store.kind)
     told = f"the columns of {drawn} in overlays" if store.kind == "table" else f"{drawn} overlays"
     if store.kind == "embeddings":
-        told = (
-            "with maps of their slides" if store.of_slides else "without pictures, which vectors have none of"
-        )
+        told = "with maps of their slides" if store.of_slides else "without maps, which belong to slides"
+        told += f", {drawn} overlays through the encoder" if drawn else ""
     message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {alarms} above their threshold ({sets.promise()}), {told}."
     message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
     levels = levels_told(read_marker(folder).get("grey_levels") or NO_LEVELS)

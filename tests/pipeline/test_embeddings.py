@@ -112,8 +112,6 @@ def test_evaluation_report_and_annotations_take_them_for_slides(trident):
         trident / "annotations",
         "--format",
         "qupath",
-        "--suspicious",
-        "0.5",
     )
     found = json.loads((trident / "annotations" / "qupath" / "slide_0.geojson").read_text())
     assert found["features"]

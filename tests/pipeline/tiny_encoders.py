@@ -20,11 +20,12 @@ WIDTH = 6
 
 def write_onnx(
     path: Path, size: int | None = 8, channels: int = 3, last: bool = False, batch: int | str = "batch", metadata: dict | None = None,
-    kind: int = TensorProto.FLOAT, seed: int = 0,
+    kind: int = TensorProto.FLOAT, seed: int = 0, bright: bool = False,
 ) -> Path:  # fmt: skip
-    """A convolution `map` of WIDTH channels, ReLU, and its mean over place, `vector`."""
+    """A convolution `map` of WIDTH channels, ReLU, and its mean over place, `vector`; `bright`: numbers rise with brightness."""
     numbers = np.random.default_rng(seed)
     weight = numbers.normal(size=(WIDTH, channels, 3, 3)).astype(np.float32)
+    weight = np.abs(weight) if bright else weight
     side: int | str = size or "side"
     shape = [batch, side, side, channels] if last else [batch, channels, side, side]
     nodes, name = [], "pictures"

@@ -1,0 +1,1 @@
+"""Overlays of embeddings, whose pixels are in the store that they were made of. Encoders are in `models/encoders`."""
