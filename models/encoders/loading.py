@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from esad.models.encoders.encoder import Encoder
 from esad.models.encoders.imagenet import NAME, ImagenetEncoder
-from esad.models.encoders.preparation import Preparation, UnknownEncoder
+from esad.models.encoders.preparation import UnknownEncoder
+from esad.models.encoders.request import EncoderRequest
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
-
-
-@dataclass(frozen=True)
-class EncoderRequest:
-    """What a person said of an encoder; picklable. What is stated here counts before the encoder's own description."""
-
-    encoder: str
-    """A name, or the path of a file."""
-    architecture: str | None = None
-    layers: tuple[str, ...] = ()
-    size: int | None = None
-    mean: tuple[float, ...] | None = None
-    scale: tuple[float, ...] | None = None
-
-    @property
-    def stated(self) -> Preparation:
-        """Size, mean and scale as far as they were said."""
-        return Preparation((self.size, self.size) if self.size else None, self.mean, self.scale)
 
 
 def load_encoder(request: EncoderRequest, device: torch.device) -> Encoder:

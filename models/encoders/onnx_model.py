@@ -17,7 +17,7 @@ from esad.models.encoders.encoder import Encoder, joined
 from esad.models.encoders.preparation import Preparation, UnknownEncoder, beside, from_mapping
 
 if TYPE_CHECKING:
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 CHANNELS = (1, 3)

@@ -15,7 +15,7 @@ from esad.models.encoders.encoder import Encoder, joined, pooled
 from esad.models.encoders.preparation import UnknownEncoder, beside, from_mapping
 
 if TYPE_CHECKING:
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
 HEADS = ("head.", "fc.", "classifier.", "head_dist.")
 """Of classifiers, which an encoder does without."""

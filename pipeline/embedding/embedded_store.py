@@ -22,7 +22,7 @@ from esad.preprocessing.store.store import (
 
 if TYPE_CHECKING:
     from esad.models.encoders.encoder import Encoder
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
 LEFT = ("mask_picture", "stain_sheet")
 """Columns of sources.parquet that name pictures of the stage before."""

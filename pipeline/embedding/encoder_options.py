@@ -12,7 +12,7 @@ from esad.pipeline.stage.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
 
 def encoder_settings(
@@ -30,7 +30,7 @@ def encoder_settings(
 
 def encoder_request(encoder: str, settings: EncoderSettings) -> EncoderRequest:
     """What is to be loaded; a file by its whole path, since a worker may stand in another folder."""
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
     path = Path(encoder).expanduser()
     return EncoderRequest(

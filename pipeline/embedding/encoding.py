@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esad.models.encoders.encoder import Encoder
-    from esad.models.encoders.loading import EncoderRequest
+    from esad.models.encoders.request import EncoderRequest
 
 BATCH = 32
 """Pictures that go through an encoder at once, on every machine: what a network gives depends on it in the last digits."""

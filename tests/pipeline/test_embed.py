@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from esad.models.encoders.loading import EncoderRequest, load_encoder
+from esad.models.encoders.loading import load_encoder
+from esad.models.encoders.request import EncoderRequest
 from esad.pipeline.cli.app import call
 from esad.preprocessing.store.store import Store
 from tests.pipeline.stores import make_store

@@ -136,8 +136,9 @@ def source_of(store: Store) -> Store:
 
 def encoder_of(store: Store, device: torch.device) -> Encoder:
     """The encoder that made the vectors; EsadError where it is not where it was, or has other weights."""
-    from esad.models.encoders.loading import EncoderRequest, load_encoder
+    from esad.models.encoders.loading import load_encoder
     from esad.models.encoders.preparation import UnknownEncoder
+    from esad.models.encoders.request import EncoderRequest
 
     stated: dict[str, Any] = dict((store.description.get("made_of") or {}).get("request") or {})
     try:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from esad.models.encoders.loading import EncoderRequest, load_encoder
+from esad.models.encoders.loading import load_encoder
 from esad.models.encoders.preparation import UnknownEncoder
+from esad.models.encoders.request import EncoderRequest
 from esad.models.methods.pretrained import backbone
 
 CPU = torch.device("cpu")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from esad.models.encoders.loading import EncoderRequest, load_encoder
+from esad.models.encoders.loading import load_encoder
 from esad.models.encoders.preparation import UnknownEncoder
+from esad.models.encoders.request import EncoderRequest
 from tests.pipeline.tiny_encoders import MEAN, SCALE, WIDTH, write_onnx
 
 CPU = torch.device("cpu")

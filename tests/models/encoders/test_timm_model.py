@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from esad.models.encoders.loading import EncoderRequest, load_encoder
+from esad.models.encoders.loading import load_encoder
 from esad.models.encoders.preparation import UnknownEncoder
+from esad.models.encoders.request import EncoderRequest
 from tests.pipeline.tiny_encoders import MEAN, TinyNetwork, timm, write_weights
 
 __all__ = ["timm"]
