@@ -18,7 +18,7 @@ from esad.pipeline.stage.outcome import Outcome
 
 
 @settings_as_options(
-    EmbeddingSettings, "features", "coords", "label", "normal_value", "anomaly_value", "group", "split", "id", "precision",
+    EmbeddingSettings, "features", "coords", "label", "normal_value", "anomaly_value", "group", "split", "site_column", "id", "precision",
     "tile_side", "tile_step", "slide_mpp", "encoder",
 )  # fmt: skip
 @fields_as_options(IngestRequest, "request")
@@ -64,9 +64,11 @@ def embeddings(
     from esad.pipeline.embedding.vector_sources import list_vectors
     from esad.pipeline.ingest.job import Job
     from esad.pipeline.ingest.units import run_job
+    from esad.preprocessing.privacy import read_key
 
     listed = list_vectors(inputs, settings, options.out, archive)
-    task = VectorTask(listed.archive, listed.settings, listed.slides, listed.folders)
+    key = read_key(options.group_key) if options.anonymous else None
+    task = VectorTask(listed.archive, listed.settings, listed.slides, listed.folders, key)
     resolved = {**listed.settings.model_dump(), "slides": listed.slides_digest()}
     job = Job(
         "embeddings", "embeddings", listed.archive, listed.sources, resolved, partial(process_vectors, task),

@@ -28,7 +28,7 @@ from esad.preprocessing.store.store import Unit, write_atomically, write_unit
 from esad.preprocessing.tables.columns import IGNORED, Columns
 from esad.preprocessing.tables.items import describe_items
 
-KEPT = ("view", "site", "finding", "class_name")
+KEPT = ("view", "finding", "class_name")
 """Columns of a file that are kept beside those that settings name: others may hold names of people."""
 OF_SLIDES = (
     "width", "height", "slide_mpp", "mpp", "tile_side", "tile_step", "thumbnail", "thumbnail_downsample", "slide_mpp_x", "slide_mpp_y",
@@ -45,20 +45,28 @@ class VectorTask:
     settings: EmbeddingSettings
     slides: Mapping[str, Path] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
+    site_key: bytes | None = field(default=None, repr=False)
+    """Where it is given, sites are kept as hashes with it."""
 
     @property
     def columns(self) -> Columns:
         """The columns that a file's rows are known by; those that a person named must be there."""
         own, usual = self.settings, EmbeddingSettings()
-        named = {
-            name
-            for name in (own.label, own.group, own.split)
-            if name not in (usual.label, usual.group, usual.split)
-        }
-        if own.id is not None:
-            named.add(own.id)
+        names = [
+            (own.label, usual.label),
+            (own.group, usual.group),
+            (own.split, usual.split),
+            (own.site_column, usual.site_column),
+        ]
+        named = {name for name, default in [*names, (own.id, None)] if name is not None and name != default}
         return Columns(
-            label=own.label, group=own.group, split=own.split, id=own.id or IGNORED, named=frozenset(named)
+            own.label,
+            own.group,
+            own.split,
+            own.id or IGNORED,
+            own.site_column,
+            frozenset(named),
+            self.site_key,
         )
 
 

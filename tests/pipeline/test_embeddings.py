@@ -202,20 +202,16 @@ def test_a_label_column_of_another_name_is_asked_about(tmp_path, capsys):
 
 
 def test_without_names(tmp_path):
-    """No file of the store holds a file's name, neither as source nor as group."""
+    """No file of the store holds the name of a file or of a site, neither as source nor as group."""
     (tmp_path / "files").mkdir()
+    sites = np.array(["jane hospital"] * 40, dtype="S")
     for number in range(2):
-        write_h5(tmp_path / "files" / f"jane-{number}.h5", vectors(number), TRIDENT, label=labels())
-    made(
-        "embeddings",
-        tmp_path / "files",
-        "--out",
-        tmp_path / "store",
-        "--anonymous",
-        "--group-key",
-        tmp_path / "key",
-    )
-    assert Store(tmp_path / "store").manifest["group"].nunique() == 2
+        path = tmp_path / "files" / f"jane-{number}.h5"
+        write_h5(path, vectors(number), TRIDENT, label=labels(), scanner=sites)
+    words = ["embeddings", tmp_path / "files", "--out", tmp_path / "store", "--site-column", "scanner"]
+    made(*words, "--anonymous", "--group-key", tmp_path / "key")
+    items = Store(tmp_path / "store").manifest
+    assert (items["group"].nunique(), items["site"].nunique()) == (2, 1)
     for path in (tmp_path / "store").rglob("*"):
         assert not path.is_file() or b"jane" not in path.read_bytes(), path
 
