@@ -15,6 +15,7 @@ from esad.pipeline.settings.budgets import form_of
 from esad.pipeline.settings.config import RunSettings, flat, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, lenet_settings, preset_settings
 from esad.pipeline.stage.errors import UsageError
+from esad.preprocessing.store.opening import ROWS
 
 VALIDATION_SHARE = 0.4
 """Share of a clean split's training items that test under the split `validation`."""
@@ -171,7 +172,7 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
     ]
     every = {name: value for layer in stated for name, value in flat(layer).items()}
     form = form_of(row.method, every)
-    lenet = {} if dataset.kind == "table" else lenet_settings(preset, form, every)
+    lenet = {} if dataset.kind in ROWS else lenet_settings(preset, form, every)
     settings = resolve(RunSettings, *preset_settings(dataset.kind, preset, form), lenet, *stated, place)
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")

@@ -29,6 +29,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esad.models.base_settings import Settings
 from esad.pipeline.settings.config import nearest
+from esad.preprocessing.store.opening import ROWS
 
 RATIOS = ("gamma_l", "gamma_p", "k_l", "labelled")
 Published = tuple[float, float | None]
@@ -57,7 +58,7 @@ class DataSet(Settings):
 
     path: str
     """A table, what `esad images` reads, or a STORE, relative to the folder of data."""
-    kind: Literal["table", "images", "tiles", "radiographs"] = "table"
+    kind: Literal["table", "images", "tiles", "radiographs", "embeddings"] = "table"
     normal: list[str] = Field(default_factory=list)
     """Classes of which each in turn is the normal one, all others being anomalies; none = labels are stated."""
     names: list[str] = Field(default_factory=list)
@@ -146,11 +147,11 @@ class Grid(Settings):
         """Methods for pictures meet no table; of published splits there are only those of tables."""
         from esad.models.methods.registry import METHODS
 
-        tables = [name for name, of in self.datasets.items() if of.kind == "table"]
+        rows = [name for name, of in self.datasets.items() if of.kind in ROWS]
         for row in self.methods.values():
-            if tables and METHODS[row.method].pictures_only:
-                raise ValueError(f"method {row.method!r} is for pictures; {tables[0]!r} is a table.")
-        if "published" in self.splits and len(tables) < len(self.datasets):
+            if rows and METHODS[row.method].pictures_only:
+                raise ValueError(f"method {row.method!r} is for pictures; {rows[0]!r} has rows of numbers.")
+        if "published" in self.splits and any(of.kind != "table" for of in self.datasets.values()):
             raise ValueError("splits: published is of tables alone")
         return self
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.benchmarking.grid import Cell, Run, cell_settings, runs_of
 from esad.pipeline.benchmarking.grid_file import DataSet, Grid
 from esad.pipeline.benchmarking.opened import Opened, opened
+from esad.preprocessing.store.opening import ROWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +147,7 @@ def new_method(parts: list[Part], store: Store) -> tuple[Method, Augmentation]:
 
     settings = parts[0].settings
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    shape = augmentation.shape(store.shape) if store.kind != "table" else store.shape
+    shape = store.shape if store.kind in ROWS else augmentation.shape(store.shape)
     return build(settings, shape, tuple(part.run.seed for part in parts)), augmentation
 
 

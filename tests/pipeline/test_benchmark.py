@@ -381,6 +381,40 @@ def test_a_varied_ratio_is_drawn_and_published_figures_of_one_ratio_are_refused(
     assert "one ratio each" in capsys.readouterr().err
 
 
+def test_auc_against_the_number_of_labelled_anomalies(data, tmp_path, capsys):
+    """The autoencoder uses none, and is a line across the figure; what has none to learn from has no cell without any."""
+    changes = {"labelled": [0, 2, 5], "gamma_l": None, "splits": ["clean"], "paper": {}, "seeds": 1}
+    changes["methods"] = {"esad": {}, "supervised": {}, "cae": {"only": {"labelled": [0]}}}
+    grid = grid_file(tmp_path, **changes)
+    text = yaml.safe_load(grid.read_text())
+    del text["gamma_l"]
+    grid.write_text(yaml.safe_dump(text))
+    found = results(capsys, grid, "--data", data, "--out", tmp_path / "out")
+    assert {(row["method"], row["labelled"]) for row in found} == {
+        ("esad", 0), ("esad", 2), ("esad", 5), ("supervised", 2), ("supervised", 5), ("cae", 0),
+    }  # fmt: skip
+    assert len(found) == 6
+    for name, count in (("esad-clean-n0-0-all", 0), ("esad-clean-n5-0-all", 5)):
+        cell = json.loads((tmp_path / "out/cells" / f"tiny-1-{name}.json").read_text())
+        assert cell["settings"]["data"]["labelled"] == count
+    assert "| 5 labelled |" in (tmp_path / "out/results.md").read_text()
+    assert "labelled anomalies" in (tmp_path / "out/figures/labelled-clean.svg").read_text()
+    text["gamma_l"] = [0.05]
+    grid.write_text(yaml.safe_dump(text))
+    assert call(["benchmark", str(grid), "--data", str(data), "--out", str(tmp_path / "out")]) == 2
+    assert "state the number of labelled anomalies, or their share" in capsys.readouterr().err
+
+
+def test_the_grid_of_label_efficiency_counts_labelled_anomalies():
+    grid = read_grid("labels")
+    counts = {cell.labelled for cell in cells(grid) if cell.method == "esad"}
+    assert counts == {0, 1, 2, 5, 10, 20, 50, 100}
+    for cell in cells(grid, ["method=esad", "dataset=mnist"]):
+        settings = cell_settings(grid, cell, runs_of(grid, cell)[0])
+        assert settings.data.labelled == cell.labelled
+        assert settings.loss.score_lambda1 == (0.2 if cell.labelled else None)
+
+
 def test_rows_of_one_method_differ_in_settings_and_an_oracle_chooses_on_the_test_part(
     data, tmp_path, capsys, monkeypatch
 ):

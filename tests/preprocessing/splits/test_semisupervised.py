@@ -64,6 +64,19 @@ def test_the_labelled_ratio_is_what_was_asked_for(gamma):
     assert labelled / (labelled + unlabelled) == pytest.approx(gamma, abs=0.005)
 
 
+def test_so_many_anomalies_are_labelled_and_fewer_are_among_more():
+    def labelled(count: int) -> set[str]:
+        table = assign(manifest(), seed=3, labelled=count, validation_share=0)
+        assert set(table.loc[table["semi_label"] == 0, "label"]) == {0}
+        return set(table.loc[table["semi_label"] == -1, "item_id"])
+
+    few, more = labelled(5), labelled(20)
+    assert (len(labelled(0)), len(few), len(more)) == (0, 5, 20)
+    assert few < more
+    with pytest.raises(EsadError, match="data.labelled = 100 asks for 100 labelled anomalies; the training part has 48"):
+        labelled(100)
+
+
 def test_pollution_and_labelled_anomalies_are_different_items():
     train = assign(manifest(), seed=2, labelled="all", gamma_p=0.1, validation_share=0).query(
         "part == 'train'"
