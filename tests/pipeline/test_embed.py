@@ -204,3 +204,11 @@ def test_a_vector_that_is_not_finite_names_its_item(pictures, tmp_path, capsys):
         status=1,
     )
     assert "too large for float16; try --precision float32" in capsys.readouterr().err
+
+
+def test_a_cluster_gives_the_same_bits(pictures, embedded, tmp_path, dask_cluster):
+    words = ["embed", pictures / "store", "--encoder", pictures / "tiny.onnx", "--out", tmp_path / "vectors", *STATED]
+    made(*words, "--scheduler", dask_cluster.scheduler_address)
+    for path in (embedded / "shards").glob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "vectors" / "shards" / path.name).read_bytes()
+    assert Store(tmp_path / "vectors").description == Store(embedded).description

@@ -142,7 +142,9 @@ def encoder_of(store: Store, device: torch.device) -> Encoder:
 
     stated: dict[str, Any] = dict((store.description.get("made_of") or {}).get("request") or {})
     try:
-        pairs = {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
+        pairs: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()
+        }
         encoder = load_encoder(EncoderRequest(**pairs), device)
     except (UnknownEncoder, TypeError) as error:
         raise EsadError(f"{store.root}: its encoder cannot be had ({error})") from error
