@@ -271,26 +271,37 @@ def measure(
     return results
 
 
+SEEN = {
+    "first sample, patients apart": ("within", "first", "none"),
+    "second sample": ("second", "second", "none"),
+}
+LEFT_OUT = {
+    "first left out": ("left out", "first", "none"), "grey levels mapped": ("left out", "first", "grey"),
+    "second left out": ("left out", "second", "none"), "mapped": ("left out", "second", "grey"),
+}  # fmt: skip
+"""Columns of the two tables: what was measured how."""
+
+
 def markdown(results: list[Line]) -> str:
-    """The results as a table: a line a view and method, a column for what is tested."""
-    columns = {
-        "first sample, patients apart": ("within", "first", "none"), "second sample": ("second", "second", "none"),
-        "first left out": ("left out", "first", "none"), "grey levels mapped": ("left out", "first", "grey"),
-        "second left out": ("left out", "second", "none"), "mapped": ("left out", "second", "grey"),
-    }  # fmt: skip
-    lines = [f"| view | method | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 2)}"]
+    """The results as two tables, a line a view and method: of the runs on the first sample, and of each sample left out."""
     known = {
         (line["view"], line["method"], line["part"], line["tested"], line["levels"]): line for line in results
     }
-    for view, method in dict.fromkeys((line["view"], line["method"]) for line in results):
-        cells = [_cell(known.get((view, method, *place))) for place in columns.values()]
-        lines.append(f"| {view} | {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = dict.fromkeys((line["view"], line["method"]) for line in results)
+    tables = []
+    for columns in (SEEN, LEFT_OUT):
+        lines = [f"| view | method | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 2)}"]
+        for row in rows:
+            cells = [known.get((*row, *place)) for place in columns.values()]
+            if any(cells):
+                lines.append(f"| {' | '.join(row)} | {' | '.join(map(_cell, cells))} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
 
 
 def _cell(line: Line | None) -> str:
     if line is None:
-        return "not run"
+        return "-"
     within = f" [{line['interval'][0]:.1f}, {line['interval'][1]:.1f}]" if line["interval"] else ""
     spread = f" ± {line['spread']:.1f}" if line["seeds"] > 1 else ""
     return f"{line['auc']:.1f}{spread}{within}"

@@ -37,8 +37,9 @@ def command(
 def evaluate(path: Path, annotations: Path | None = None, reference: Path | None = None) -> Outcome:
     """Write metrics.json into the scores folder of `path` (a RUN or SCORES); the figures are the outcome's summary.
 
-    Of tiles, slides.csv has a row a slide, and with `annotations` (outline files with the slides' stems) froc.csv the
-    points of the FROC curve. `reference` is Camelyon16's reference.csv: rows of stem and Normal or Tumor.
+    figures_by.csv has a row for each projection and site. How unlike the normals of training the items are is measured, too, and said
+    where the store is not the run's own. Of tiles, slides.csv has a row a slide, and with `annotations` (outline files with the slides'
+    stems) froc.csv the points of the FROC curve. `reference` is Camelyon16's reference.csv: rows of stem and Normal or Tumor.
     Raises EsadError naming `esad score` where there are no scores. Without labels the figures are null.
     """
     import shlex
