@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esad.preprocessing.embeddings import reading
 from esad.preprocessing.embeddings.arrays import Choice
 from esad.preprocessing.embeddings.reading import as_stored, read_head, read_vectors
 from esad.preprocessing.errors import InputError
@@ -15,6 +16,13 @@ from tests import mutations
 from tests.preprocessing.embeddings.vector_files import write_all
 
 SUFFIX = {"trident": ".h5", "npy": ".npy", "npz": ".npz", "parquet": ".parquet"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 runs in circles on some damaged files, and is stopped."""
+    monkeypatch.setattr(reading, "HEAD_SECONDS", 5.0)
+    monkeypatch.setattr(reading, "PART_SECONDS", 5.0)
 
 
 def read(path: Path) -> None:
