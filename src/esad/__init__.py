@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from esad.api import embed as embed
+    from esad.api import embeddings as embeddings
     from esad.api import evaluate as evaluate
     from esad.api import images as images
     from esad.api import open_run as open_run
@@ -38,7 +40,8 @@ _PLACES = {
     "Trainer": "esad.trainer",
     **dict.fromkeys(("StainFit", "apply_stain", "builtin_target", "fit_stain"), "esad.preprocessing.stain.vahadane"),
     **dict.fromkeys(
-        ("evaluate", "images", "open_run", "open_store", "radiographs", "report", "score", "tables", "tile", "train"),
+        ("embed", "embeddings", "evaluate",
+         "images", "open_run", "open_store", "radiographs", "report", "score", "tables", "tile", "train"),
         "esad.api",
     ),
 }  # fmt: skip

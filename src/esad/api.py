@@ -119,6 +119,54 @@ def tables(
     return open_store(stage(_paths(files), chosen, _options(out, labels, 1, force)).out)
 
 
+def embeddings(
+    files: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    archive: PathLike | None = None,
+    labels: PathLike | None = None,
+    workers: int = 1,
+    force: bool = False,
+    **settings: Any,
+) -> Store:
+    """Read feature vectors from HDF5 (CLAM, TRIDENT), npy, npz, Parquet or Zarr: a STORE of float16 or float32 (D,) vectors at `out`.
+
+    `archive`: folder of the slides that they are of. `settings`: those of `EmbeddingSettings`, for example tile_side=512 level-0
+    pixels. Raises EsadError where some files say where their tiles lie and others do not.
+    """
+    from esad.pipeline.embeddings import embeddings as stage
+    from esad.pipeline.ingest.request import ingest_settings
+    from esad.pipeline.settings.embeddings import EmbeddingSettings
+
+    chosen = ingest_settings(EmbeddingSettings, {}, None, settings)
+    slides = Path(archive) if archive is not None else None
+    return open_store(stage(_paths(files), chosen, _options(out, labels, workers, force), slides).out)
+
+
+def embed(
+    store: PathLike | Store,
+    encoder: PathLike,
+    out: PathLike,
+    *,
+    device: str = "auto",
+    force: bool = False,
+    **settings: Any,
+) -> Store:
+    """Send the pictures of a STORE through a frozen encoder: a STORE of float16 or float32 (D,) vectors at `out`, row by row.
+
+    `encoder`: imagenet, or a file of ONNX or of weights. `settings`: those of `EncoderSettings`, for example size=64 pixels or
+    layers=["stage3", "stage5"]. Raises EsadError for an encoder that is not here or does not say what it needs.
+    """
+    from esad.pipeline.embed import embed as stage
+    from esad.pipeline.settings.config import resolve
+    from esad.pipeline.settings.embeddings import EncoderSettings
+
+    root = _root(store)
+    return open_store(
+        stage(root, str(encoder), Path(out), resolve(EncoderSettings, settings), device, force).out
+    )
+
+
 def train(
     store: PathLike | Store,
     out: PathLike,
@@ -144,7 +192,7 @@ def score(
     store: PathLike | Store | None = None,
     out: PathLike | None = None,
     *,
-    overlays: str = "worst:50",
+    overlays: str | None = None,
     device: str | None = None,
     force: bool = False,
 ) -> pd.DataFrame:

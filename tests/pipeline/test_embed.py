@@ -207,8 +207,27 @@ def test_a_vector_that_is_not_finite_names_its_item(pictures, tmp_path, capsys):
 
 
 def test_a_cluster_gives_the_same_bits(pictures, embedded, tmp_path, dask_cluster):
-    words = ["embed", pictures / "store", "--encoder", pictures / "tiny.onnx", "--out", tmp_path / "vectors", *STATED]
+    words = [
+        "embed",
+        pictures / "store",
+        "--encoder",
+        pictures / "tiny.onnx",
+        "--out",
+        tmp_path / "vectors",
+        *STATED,
+    ]
     made(*words, "--scheduler", dask_cluster.scheduler_address)
     for path in (embedded / "shards").glob("*.npy"):
         assert path.read_bytes() == (tmp_path / "vectors" / "shards" / path.name).read_bytes()
     assert Store(tmp_path / "vectors").description == Store(embedded).description
+
+
+def test_from_python(pictures, embedded, tmp_path):
+    from esad import embed, embeddings
+
+    store = embed(
+        pictures / "store", pictures / "tiny.onnx", tmp_path / "vectors", mean=list(MEAN), scale=list(SCALE)
+    )
+    assert np.array_equal(store.read(), Store(embedded).read())
+    np.save(tmp_path / "v.npy", store.read())
+    assert embeddings(tmp_path / "v.npy", tmp_path / "again").shape == (WIDTH,)
