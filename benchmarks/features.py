@@ -1,0 +1,184 @@
+"""Pixels, frozen features, or both? ESAD on the pictures, on embeddings of them, and the sum of both scores.
+
+    python benchmarks/features.py --data DIR --out DIR [--only pcam ...] [--seeds 5] [--json FILE]
+    python benchmarks/features.py --smoke
+
+The pictures are of 64 pixels; the encoder is EfficientNet-Lite0 (`esad embed --encoder imagenet`), frozen. Five labelled anomalies to a
+hundred training items. AUC in %, mean and spread over seeds, of the validation part, by which one chooses, and of the test part:
+
+pixels           ESAD on the pictures, as benchmarks/real_data.py trains it (`--preset cpu`)
+embeddings       ESAD on the embeddings, by the preset of embeddings
+both             the sum of these two scores, each less its median and over its spread among the normals held out
+supervised, deep_sad   on the embeddings, with the same labels
+linear           logistic regression on the embeddings, with the same labels: unlabelled items taken as normal
+every label      logistic regression on the embeddings, with the label of every training item: what the features hold
+
+What is there is left alone, so that the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from command import parsed, parser, write_json
+from real_data import NARROW, NIH, RADIOGRAPHS, RATIO, SHORT, STEPS, write_made_up
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from esad.pipeline.embed import embed
+from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.images import images
+from esad.pipeline.ingest.job import IngestOptions
+from esad.pipeline.runs.items import positions_of
+from esad.pipeline.runs.run_folder import open_run
+from esad.pipeline.score import score
+from esad.pipeline.scoring.open_scores import open_scores
+from esad.pipeline.settings.config import ImageSettings
+from esad.pipeline.train import train
+
+TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    "pixels": ("pixels", {"method": "esad"}),
+    "embeddings": ("embeddings", {"method": "esad"}),
+    "supervised": ("embeddings", {"method": "supervised"}),
+    "deep_sad": ("embeddings", {"method": "deep_sad"}),
+}
+"""Name of a line -> what it trains on, and its method."""
+PENALTY, WEAK_PENALTY = 1e-3, 3e-3
+"""Of the logistic regressions, chosen of 0.001 to 1 on PCam's validation part."""
+SETS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "pcam": ("pcam/pcam_64.npz", {}, {}, {"data.flip": "both"}),
+    "nih-ap": (
+        NIH[0],
+        {"group": "patient", "split": "none"},
+        {"data.where": {"view": "AP"}},
+        {**RADIOGRAPHS, **STEPS},
+    ),
+    "nih-pa": (
+        NIH[0],
+        {"group": "patient", "split": "none"},
+        {"data.where": {"view": "PA"}},
+        {**RADIOGRAPHS, **STEPS},
+    ),
+}
+"""Name -> file, settings of `esad images`, of every training, and of those on pictures."""
+Lines = list[dict[str, Any]]
+
+
+def stores_of(name: str, data: Path, out: Path) -> dict[str, Path]:
+    """The store of a data set's pictures, and that of their embeddings."""
+    source, ingest, _, _ = SETS[name]
+    stores = {
+        "pixels": out / f"{Path(source).stem}-pixels",
+        "embeddings": out / f"{Path(source).stem}-embeddings",
+    }
+    images([data / source], ImageSettings(**ingest), IngestOptions(stores["pixels"]))
+    embed(stores["pixels"], "imagenet", stores["embeddings"])
+    return stores
+
+
+def scored(line: str, name: str, seed: int, stores: dict[str, Path], out: Path, short: bool) -> pd.DataFrame:
+    """Scores of a trained run's held-out and tested items: columns part, label, score, by item_id."""
+    kind, method = TRAINED[line]
+    _, _, every, of_pictures = SETS[name]
+    own = {**RATIO, **every, **method, "seed": seed, **(of_pictures if kind == "pixels" else {})}
+    if short:
+        own |= {**SHORT, "network.width": NARROW if kind == "pixels" else 0.1}
+    run = out / f"{name}-{line}-{seed}"
+    train(stores[kind], run, "cpu" if kind == "pixels" else None, [own])
+    score(run, overlays="none")
+    return open_scores(run / "scores" / stores[kind].name).table.set_index("item_id")
+
+
+def standardised(table: pd.DataFrame) -> pd.Series:
+    """Each score less the median of the normals held out, and over their median distance from it."""
+    normals = table.loc[(table["part"] == "validation") & (table["label"] == 0), "score"]
+    middle = normals.median()
+    return (table["score"] - middle) / (normals - middle).abs().median()
+
+
+def linear(run: Path, store: Path, every_label: bool) -> pd.Series:
+    """Logistic regression on the embeddings of the run's training items, by its labels or by those of all: scores by item_id."""
+    opened = open_run(run)
+    vectors = opened.training_store()
+    used = opened.assignments
+    known = used[used["part"] == "train"]
+    if every_label:
+        manifest = vectors.manifest
+        kept = manifest["item_id"].isin(used.loc[used["part"] != "train", "item_id"])
+        known = manifest[~kept & manifest["label"].notna()]
+        for column, value in opened.settings.data.where.items():
+            known = known[known[column] == value]
+    labels = known["label"] if every_label else known["semi_label"] == -1
+    places = positions_of(vectors, known["item_id"])
+    model = LogisticRegression(
+        C=WEAK_PENALTY if every_label else PENALTY, class_weight="balanced", max_iter=500
+    )
+    fitted = make_pipeline(StandardScaler(), model).fit(
+        vectors.read(places).astype("float32"), labels.astype(int)
+    )
+    held = used[used["part"] != "train"]["item_id"]
+    found = fitted.decision_function(vectors.read(positions_of(vectors, held)).astype("float32"))
+    return pd.Series(found, index=held)
+
+
+def areas(found: dict[str, pd.Series], table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """AUC in % of each of the scores, by part of `table`."""
+    areas: dict[str, dict[str, float]] = {}
+    for name, values in found.items():
+        areas[name] = {}
+        for part in ("validation", "test"):
+            rows = table[(table["part"] == part) & table["label"].notna()]
+            area = auc(values.reindex(rows.index).to_numpy(dtype=float), rows["label"].to_numpy(dtype="int8"))
+            areas[name][part] = float("nan") if area is None else 100 * area
+    return areas
+
+
+def measure(name: str, data: Path, out: Path, seeds: int, short: bool) -> Lines:
+    """A line for each way to score a data set, printed at the end."""
+    stores = stores_of(name, data, out)
+    every: dict[str, list[dict[str, float]]] = {}
+    for seed in range(seeds):
+        tables = {line: scored(line, name, seed, stores, out, short) for line in TRAINED}
+        found = {line: table["score"] for line, table in tables.items()}
+        found["both"] = standardised(tables["pixels"]) + standardised(tables["embeddings"])
+        run = out / f"{name}-embeddings-{seed}"
+        found["linear"] = linear(run, stores["embeddings"], every_label=False)
+        found["every label"] = linear(run, stores["embeddings"], every_label=True)
+        for line, own in areas(found, tables["pixels"]).items():
+            every.setdefault(line, []).append(own)
+    lines = []
+    for line, own in every.items():
+        of_parts = {part: [area[part] for area in own] for part in ("validation", "test")}
+        shown = {
+            part: f"{np.mean(values):.1f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.1f}"
+            for part, values in of_parts.items()
+        }
+        lines.append({"data": name, "score": line, "seeds": seeds, **of_parts})
+        print(f"| {name} | {line} | {shown['validation']} | {shown['test']} |")
+    return lines
+
+
+def main() -> None:
+    """Parse the options, print the lines of a table for each data set."""
+    options = parser(__doc__, data=True)
+    options.add_argument("--out", type=Path, help="folder of stores and runs")
+    options.add_argument("--only", action="append", choices=list(SETS))
+    options.add_argument("--seeds", type=int, default=5)
+    given = parsed(options)
+    with tempfile.TemporaryDirectory() as folder:
+        data, out, seeds = given.data, given.out or Path(folder), given.seeds
+        if given.smoke:
+            data, seeds = Path(folder) / "data", 1
+            write_made_up(data)
+        names = given.only or list(SETS)[: 1 if given.smoke else None]
+        lines = [line for name in names for line in measure(name, data, out, seeds, given.smoke)]
+        write_json(given.json, lines)
+
+
+if __name__ == "__main__":
+    main()
