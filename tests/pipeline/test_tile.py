@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from esad.pipeline.cli.app import call
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import TileSettings
+from esad.pipeline.slides.listing import list_slides
 from esad.pipeline.slides.mask_picture import LEGEND_HEIGHT
 from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
 from esad.pipeline.synthesis.slides import draw_slide
@@ -150,6 +151,17 @@ def test_a_folder_of_outlines_for_other_slides_makes_nothing_normal(slides, tmp_
     assert "all labels stay unknown" in capsys.readouterr().err
     with pytest.raises(UsageError, match="no such folder"):
         run(slides, tmp_path / "other", annotations=tmp_path / "missing")
+
+
+def test_a_heat_map_beside_its_slide_is_no_slide(slides, tmp_path):
+    """ASAP looks for it there, and `esad annotations` writes it: a picture that OpenSlide opens as a slide."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for name in ("slide_0.tif", "slide_0_likelihood_map.tif"):
+        shutil.copy(slides / "slide_0.tif", archive / name)
+    found = list_slides([archive], PLAIN, tmp_path / "out")
+    assert found.sources == ["slide_0.tif"]
+    assert any(warning.endswith("(_likelihood_map.tif): 1.") for warning in found.warnings)
 
 
 def test_an_outline_that_two_slides_could_claim_is_wrong_use(slides, tmp_path):
