@@ -31,7 +31,7 @@ def _fits_at_once(settings: RunSettings) -> bool:
 
 DataRule = tuple[tuple[str, ...], Callable[[RunSettings, str], bool], str]
 DATA_RULES: tuple[DataRule, ...] = (
-    (("data.crop", "data.flip"), lambda _, kind: kind in ROWS, "rows of numbers are neither cropped nor mirrored"),
+    (("data.crop", "data.flip"), lambda _, kind: kind in ROWS, "rows of a table are neither cropped nor mirrored, nor are vectors"),
     (
         ("data.gamma_l",),
         lambda settings, _: settings.data.labelled != "ratio",

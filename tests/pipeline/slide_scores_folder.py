@@ -57,6 +57,8 @@ def scores_folder(folder, *tables, **settings):
     sources = pd.DataFrame({"source": table["source"].unique(), "state": "done", "thumbnail": None})
     sources = sources.assign(width=SIDE, height=SIDE, slide_mpp=0.25, mpp=1.0)
     settings = {"tile_size": 32, "step": None, **settings}
-    store = SimpleNamespace(kind="tiles", root=folder / "store", sources=sources, settings=settings)
+    store = SimpleNamespace(
+        kind="tiles", of_slides=True, root=folder / "store", sources=sources, settings=settings
+    )
     write_tables(run / "scores" / "store", store, [table], 999)
     return run

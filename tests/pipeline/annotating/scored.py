@@ -49,7 +49,9 @@ def write_scores_folder(folder, slides, downsample=3.1372, step=None):
     sources["width"], sources["height"] = zip(*(size for size, _ in slides.values()), strict=True)
     sources = sources.assign(slide_mpp=0.25, mpp=0.25 * downsample)
     settings = {"tile_size": TILE_SIZE, "step": step}
-    store = SimpleNamespace(kind="tiles", root=folder / "store", sources=sources, settings=settings)
+    store = SimpleNamespace(
+        kind="tiles", of_slides=True, root=folder / "store", sources=sources, settings=settings
+    )
     write_tables(folder, store, [table], NORMALS)
     marker = {"kind": "tiles", "run": "../run", "store": "store", "normals": NORMALS, "model": "0" * 16}
     (folder / "scores.json").write_text(json.dumps(marker))
