@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from esad.models import networks
 from esad.models.networks import (
     ColumnScaler,
     ConvolutionalDecoder,
@@ -117,3 +118,32 @@ def test_a_scaler_without_medians_loads_with_the_middles_of_its_ranges():
     scaler = ColumnScaler(1, 2)
     scaler.load_state_dict(older)
     assert scaler.median.flatten().tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_columns_of_many_rows_are_scaled_part_by_part(monkeypatch, missing):
+    """Smallest and largest values are those of all rows, whatever the part; the medians are those of some."""
+    monkeypatch.setattr(networks, "MOST_FITTED", 40)
+    rows = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    rows[:, 1] = 3.0
+    rows[57, 0] = 9.0
+    rows[3, 0] = torch.nan if missing else -9.0
+    taken: list[int] = []
+
+    def take(positions: np.ndarray) -> torch.Tensor:
+        taken.append(len(positions))
+        return rows[torch.from_numpy(positions)]
+
+    scaler = ColumnScaler(1, 2)
+    scaler.fit_at(0, np.arange(100), take)
+    least = rows[:, 0].nan_to_num(0).min()
+    assert scaler.minimum[0, 0].tolist() == [least.item(), 3.0]
+    assert scaler.range[0, 0].tolist() == [(9.0 - least).item(), 1.0]
+    assert abs(scaler.median[0, 0, 0] - rows[:, 0].nanmedian()) < 1.5
+    assert max(taken) == 5
+    whole = ColumnScaler(1, 2)
+    whole.fit_at(0, np.arange(20), lambda positions: rows[torch.from_numpy(positions)])
+    other = ColumnScaler(1, 2)
+    other.fit(0, rows[:20])
+    assert torch.equal(whole.median, other.median)
+    assert torch.equal(whole.range, other.range)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from esad.pipeline.cli.app import call
 from esad.pipeline.runs import items
 from esad.pipeline.runs.items import places_among
+from esad.preprocessing.store.store import Store
 
 
 @pytest.mark.parametrize("fewest", [1, 3, 1000])
@@ -20,3 +22,15 @@ def test_each_name_is_found_where_it_stands_last(monkeypatch, fewest, dtype):
     assert places_among(names, known).tolist() == [last.get(name, -1) for name in names]
     assert places_among(names, known[:0]).tolist() == [-1] * 80
     assert places_among(names[:0], known).tolist() == []
+
+
+def test_many_vectors_are_read_as_they_are_asked_for(monkeypatch, tmp_path):
+    """Half precision counts as the float32 that it becomes."""
+    np.save(tmp_path / "v.npy", np.arange(24, dtype=np.float16).reshape(6, 4))
+    assert call(["embeddings", str(tmp_path / "v.npy"), "--out", str(tmp_path / "store")]) == 0
+    store = Store(tmp_path / "store")
+    assert not callable(items.in_memory(store))
+    monkeypatch.setattr(items, "VECTORS_IN_MEMORY", 6 * 4 * 4 - 1)
+    read = items.in_memory(store)
+    assert callable(read)
+    assert read(np.array([5, 0])).tolist() == [[20, 21, 22, 23], [0, 1, 2, 3]]

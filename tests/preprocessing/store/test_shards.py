@@ -36,3 +36,15 @@ def test_what_is_not_committed_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match="without items"):
             shard.commit(np.zeros(4, dtype=bool))
     assert not list((tmp_path / "shards").iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_vectors_are_written_as_numpy_writes_them(tmp_path, dtype):
+    rows = np.random.default_rng(0).normal(size=(300, 7)).astype(dtype)
+    kept = np.arange(300) % 3 > 0
+    with ShardWriter(tmp_path, 1, 300, (7,), dtype) as shard:
+        shard.write(np.arange(200), rows[:200])
+        shard.write(np.arange(200, 300), rows[200:].astype(np.float64))  # is turned into the shard's own
+        shard.commit(kept)
+    np.save(tmp_path / "once.npy", rows[kept])
+    assert shard_path(tmp_path, 1).read_bytes() == (tmp_path / "once.npy").read_bytes()
