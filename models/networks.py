@@ -23,8 +23,8 @@ from esad.models.training.randomness import generator
 TABLE6_CHANNELS = (64, 128, 256, 512, 512)
 """Widths of the five encoder blocks. Rows x3-3 and x4-1 of the printed table are slips (decisions.md#a27)."""
 
-MOST_FITTED = 2**26
-"""Numbers of rows that are in memory at once where columns are scaled: a quarter of a gigabyte, and as much again sorted."""
+MOST_FITTED = 2**24
+"""Numbers of rows that are sorted at once where columns are scaled: it takes 20 bytes and a microsecond for each."""
 
 
 def _double_convolution(inputs: int, outputs: int, affine: bool = True) -> nn.Sequential:
