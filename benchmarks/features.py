@@ -152,8 +152,8 @@ def measure(name: str, data: Path, out: Path, seeds: int, short: bool) -> Lines:
         for line, own in areas(found, tables["pixels"]).items():
             every.setdefault(line, []).append(own)
     lines = []
-    for line, own in every.items():
-        of_parts = {part: [area[part] for area in own] for part in ("validation", "test")}
+    for line, of_seeds in every.items():
+        of_parts = {part: [area[part] for area in of_seeds] for part in ("validation", "test")}
         shown = {
             part: f"{np.mean(values):.1f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.1f}"
             for part, values in of_parts.items()

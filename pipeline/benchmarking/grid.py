@@ -15,7 +15,7 @@ from esad.pipeline.settings.budgets import form_of
 from esad.pipeline.settings.config import RunSettings, flat, read_yaml, resolve
 from esad.pipeline.settings.presets import CHOOSES_BY_VALIDATION, lenet_settings, preset_settings
 from esad.pipeline.stage.errors import UsageError
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 VALIDATION_SHARE = 0.4
 """Share of a clean split's training items that test under the split `validation`."""
@@ -97,7 +97,9 @@ def cells(grid: Grid, only: list[str] | None = None) -> list[Cell]:
     every = []
     for dataset, of in grid.datasets.items():
         normal: list[str | None] = [*of.normal] or [None]
-        places = product(grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, normal, grid.labelled)
+        places = product(
+            grid.methods, grid.splits, grid.gamma_l, grid.gamma_p, grid.k_l, normal, grid.labelled
+        )
         every += [cell for place in places if _belongs(grid, cell := Cell(dataset, *place))]
     wanted: dict[str, set[Any]] = {}
     for text in only or []:
@@ -177,7 +179,9 @@ def cell_settings(grid: Grid, cell: Cell, run: Run) -> RunSettings:
     if settings.score.kind != "eq9":
         raise UsageError("score.kind: a benchmark measures each method's own score, eq9.")
     if settings.data.site_normalisation != "none":
-        raise UsageError("data.site_normalisation: a benchmark takes pictures as they are; use esad train or esad sweep.")
+        raise UsageError(
+            "data.site_normalisation: a benchmark takes pictures as they are; use esad train or esad sweep."
+        )
     return settings
 
 

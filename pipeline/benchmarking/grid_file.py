@@ -11,7 +11,8 @@
     settings: {data.validation_share: 0}    # of all methods
     paper: {esad: {cardio: [98.8, 0.5]}}    # printed beside, where there is one
 
-`gamma_p`, `k_l` (lists) and `preset` are optional; `labelled: [0, 5, 20]`, in place of `gamma_l`, counts the labelled anomalies; `oracle: true` chooses a row's kernel on test items, `only: {k_l: [0]}` keeps
+`gamma_p`, `k_l` (lists) and `preset` are optional; `labelled: [0, 5, 20]`, in place of `gamma_l`, counts the labelled anomalies.
+A row may have more: `oracle: true` chooses a row's kernel on test items, `only: {k_l: [0]}` keeps
 a row out of the other values of a ratio. Data sets of pictures (`kind: images`) name the classes that are normal, each in turn:
 
     datasets: {mnist: {path: images/mnist.npz, kind: images, normal: ["0", "1"], preset: paper-mnist}}
@@ -29,7 +30,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esad.models.base_settings import Settings
 from esad.pipeline.settings.config import nearest
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 RATIOS = ("gamma_l", "gamma_p", "k_l", "labelled")
 Published = tuple[float, float | None]
@@ -94,7 +95,9 @@ class Grid(Settings):
     """Name -> data set."""
     methods: dict[str, Row] = Field(min_length=1)
     """Name of a row, that of its method where it states none, -> the row, in the file as one flat mapping."""
-    splits: list[Literal["clean", "published", "validation", "leave-site-out"]] = Field(["clean"], min_length=1)
+    splits: list[Literal["clean", "published", "validation", "leave-site-out"]] = Field(
+        ["clean"], min_length=1
+    )
     """leave-site-out needs `data.site` in the settings of each data set; list a data set once for each site that is left out."""
     gamma_l: list[float | None] = Field([0.01], min_length=1)
     """Null = every labelled anomaly of the training part."""

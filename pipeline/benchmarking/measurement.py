@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.benchmarking.grid import Cell, Run, cell_settings, runs_of
 from esad.pipeline.benchmarking.grid_file import DataSet, Grid
 from esad.pipeline.benchmarking.opened import Opened, opened
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     import numpy as np

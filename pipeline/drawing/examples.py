@@ -13,7 +13,7 @@ from esad.pipeline.drawing.items import ANOMALY, NORMAL, at_places, counted_item
 from esad.pipeline.drawing.subjects import Subject, not_scored
 from esad.pipeline.runs.run_folder import resolve_device
 from esad.pipeline.scoring.batches import read_once
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     import torch

@@ -29,7 +29,7 @@ from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import quiet
 from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     import numpy as np

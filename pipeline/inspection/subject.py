@@ -24,7 +24,7 @@ from esad.pipeline.scoring.open_scores import (
 )
 from esad.pipeline.scoring.slide_scores import slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, UsageError
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 from esad.preprocessing.store.reading import read_table
 from esad.preprocessing.store.store import Store
 

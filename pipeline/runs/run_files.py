@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from esad.pipeline.stage.errors import EsadError, UsageError
-from esad.preprocessing.store.opening import KINDS
+from esad.preprocessing.store.kinds import KINDS
 from esad.preprocessing.store.reading import check_entries, damaged, read_array, read_object, read_table
 
 if TYPE_CHECKING:

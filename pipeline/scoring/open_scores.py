@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
-from esad.preprocessing.store.opening import KINDS, check_label_column
+from esad.preprocessing.store.kinds import KINDS
+from esad.preprocessing.store.opening import check_label_column
 from esad.preprocessing.store.reading import check_entries, damaged, read_object, read_table
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from esad.pipeline.settings.config import (
 from esad.pipeline.settings.presets import preset_layers
 from esad.pipeline.stage.errors import UsageError
 from esad.preprocessing.splits.labels import classes_alone, normal_class_words
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.settings.budgets import BUDGETS, NEVER_FLIPPED, PUBLISHED_FOR, form_of
 from esad.pipeline.settings.config import RunSettings, flat, resolve
 from esad.pipeline.stage.errors import UsageError
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -44,7 +44,12 @@ EMBEDDINGS: dict[str, Any] = {
     "network.width": 1.0,  # layers of 128, 64 and 32 or so
     "loss.reconstruction": "mean",
     "loss.score_lambda1": 1.0,
-    "train": {**TABLE["train"], **_ADAM, "steps": 400, "warmup": {**_ADAM, "schedule": "constant", "steps": 300}},
+    "train": {
+        **TABLE["train"],
+        **_ADAM,
+        "steps": 400,
+        "warmup": {**_ADAM, "schedule": "constant", "steps": 300},
+    },
 }
 """The recipe of tables reconstructs a thousand numbers, whose error drowns the norm: on a validation part of PCam's training items
 (EfficientNet-Lite0, two seeds) it gave an AUC of 65, this one 84 (docs/results.md#features has the trials)."""

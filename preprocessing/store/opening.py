@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from esad.preprocessing.store.kinds import DTYPES, KINDS, ROWS
 from esad.preprocessing.store.reading import check_entries, damaged, read_object
 
-KINDS = ("tiles", "radiographs", "images", "table", "embeddings")
-ROWS = ("table", "embeddings")
-"""Kinds whose items are rows of numbers (D,); those of the others are pictures."""
-DTYPES = {"table": ("float32",), "embeddings": ("float16", "float32")}
-"""What the shards of a kind hold; those of pictures uint8."""
 PLACES = ("x", "y", "width", "height")
 """Columns of the manifest that say where on a slide an item lies, in level-0 pixels."""
 REMEDY = "run the ingest stage with --force."

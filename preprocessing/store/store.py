@@ -28,12 +28,11 @@ import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import EsadError, UsageError
 from esad.preprocessing.store.digests import file_digest
+from esad.preprocessing.store.kinds import KINDS, ROWS
 from esad.preprocessing.store.opening import (
-    KINDS,
     MANIFEST_COLUMNS,
     PLACES,
     REMEDY,
-    ROWS,
     SOURCE_COLUMNS,
     check_apart,
     check_count,

@@ -9,7 +9,7 @@ from esad.pipeline.reporting.manuscript.citations import References
 from esad.pipeline.reporting.manuscript.words import counted, listed, number, percent
 from esad.pipeline.runs.run_folder import input_settings
 from esad.pipeline.runs.split_overlap import overlap_sentence
-from esad.preprocessing.store.opening import ROWS
+from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     import pandas as pd

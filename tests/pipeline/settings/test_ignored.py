@@ -26,7 +26,7 @@ from tests.pipeline.stores import QUICK_TABLE, make_store
         ("table", {"network.upsample": "nearest"}, ["network.upsample = nearest has no effect: rows of a table"]),
         ("table", {"data.crop": 32}, ["data.crop = 32 has no effect: rows of a table are neither"]),
         ("table", {"method": "cae", "loss.lambda1": 3.0}, ["loss.lambda1 = 3.0 has no effect: method cae does not"]),
-        ("table", {"data.gamma_l": 0.01}, ["data.gamma_l = 0.01 has no effect: data.labelled = all"]),
+        ("table", {"data.gamma_l": 0.01}, ["data.gamma_l = 0.01 has no effect: data.labelled says which"]),
         ("table", {"data.gamma_l": 0.01, "data.labelled": "ratio"}, []),
         ("table", {"loss": {"lambda1": 3.0}}, []),
         ("images", {"network.hidden": None}, []),  # as it is anyway

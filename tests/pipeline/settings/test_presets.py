@@ -32,7 +32,8 @@ from esad.preprocessing.store.store import Store, write_unit
 SOURCE = re.compile(r"[Pp]aper|\.md#|Table \d|Eq\. \d")
 OURS = {
     "seed", "device", "checkpoint_seconds", "data.where", "data.normal_classes", "data.labelled_classes", "data.labelled",
-    "data.site", "data.validation_site", "data.copies_together", "data.validation_share", "data.split_seed", "score.kind", "selection.by", "selection.min_gain",
+    "data.site", "data.validation_site",
+    "data.copies_together", "data.validation_share", "data.split_seed", "score.kind", "selection.by", "selection.min_gain",
     "train.steps", "train.warmup.steps",
     "train.compile", "train.precision", "ss_dgm.hidden", "isolation_forest.input", "oc_svm.input", "ssad.input", "oc_svm.rows", "ssad.rows",
     "method",

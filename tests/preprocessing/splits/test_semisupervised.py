@@ -73,7 +73,9 @@ def test_so_many_anomalies_are_labelled_and_fewer_are_among_more():
     few, more = labelled(5), labelled(20)
     assert (len(labelled(0)), len(few), len(more)) == (0, 5, 20)
     assert few < more
-    with pytest.raises(EsadError, match="data.labelled = 100 asks for 100 labelled anomalies; the training part has 48"):
+    with pytest.raises(
+        EsadError, match=r"data\.labelled = 100 asks for 100 labelled anomalies; the training part has 48"
+    ):
         labelled(100)
 
 
