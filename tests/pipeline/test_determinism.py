@@ -24,7 +24,7 @@ from tests import ROOT
 from tests.pipeline.stores import make_store
 
 SETTINGS = {
-    "train.steps": 12, "train.warmup.steps": 6, "train.batch_size": 16, "network.width": 0.0625, "checkpoint_seconds": 0.05,
+    "train.steps": 12, "train.warmup.steps": 6, "train.batch_size": 16, "network.width": 0.0625, "checkpoint_seconds": 0.3,
 }  # fmt: skip
 SMALL = ["--tile-size", "32", "--mpp", "2"]
 SAME_WEIGHTS, BATCHES, ANEW = 1e-5, 1e-5, 2.0
