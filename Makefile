@@ -17,12 +17,13 @@ help:
 
 install: $(READY)
 
+# --no-compile: most modules are never imported, and compiling all of them is a third of an installation.
 # staintools asks for a second OpenCV that needs libGL, hence --no-deps; it also drops a package named `tests`.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed (make PYTHON=python3.11 …), found " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[staintools,dev,docs]"
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt staintools
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[staintools,dev,docs]"
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -c constraints.txt staintools
 	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	  grep -q '^tests/' "$$site"/staintools-*.dist-info/RECORD && rm -rf "$$site/tests" || true
 	touch $@
