@@ -193,7 +193,10 @@ def test_every_grid_file_is_told_of():
     from esad.pipeline.benchmark import command
 
     help_text = str(command.__annotations__["grid"])
-    assert {path.stem for path in GRIDS.glob("*.yaml")} == {"labels", *(f"table{n}" for n in (1, 2, 3, 4, 5, 8, 9, 10))}
+    assert {path.stem for path in GRIDS.glob("*.yaml")} == {
+        "labels",
+        *(f"table{n}" for n in (1, 2, 3, 4, 5, 8, 9, 10)),
+    }
     assert "table1 to table5, table8 to table10" in help_text
 
 
