@@ -14,7 +14,7 @@ from torch import Tensor
 
 from esad.models.encoders.digests import digest_of
 from esad.models.encoders.encoder import Encoder, joined
-from esad.models.encoders.preparation import Preparation, UnknownEncoder, beside, from_mapping
+from esad.models.encoders.preparation import Preparation, UnknownEncoder, beside, first_line, from_mapping
 
 if TYPE_CHECKING:
     from esad.models.encoders.request import EncoderRequest
@@ -58,7 +58,7 @@ class OnnxEncoder(Encoder):
             raise
         except Exception as error:
             raise UnknownEncoder(
-                f"{path.name}: ONNX Runtime does not take it ({_first_line(error)})."
+                f"{path.name}: ONNX Runtime does not take it ({first_line(error)})."
             ) from error
         self._read_signature(path)
 
@@ -156,7 +156,3 @@ def _of_metadata(stated: dict[str, str], name: str) -> Preparation:
         "pretrained_cfg",
     )
     return from_mapping({key: content[key] for key in known if key in content}, name)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

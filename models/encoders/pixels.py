@@ -17,9 +17,14 @@ Score = Callable[[Tensor], Tensor]
 """Vectors (B, D), float32, to one number each, (B,)."""
 
 
+def by_gradients(encoder: Encoder, has_gradient: bool) -> bool:
+    """Whether contributions are integrated gradients, not occlusion: `has_gradient` of the score."""
+    return encoder.differentiable and has_gradient
+
+
 def way_of(encoder: Encoder, has_gradient: bool) -> str:
-    """How `pixel_contributions` finds them, in words: `has_gradient` of the score."""
-    if encoder.differentiable and has_gradient:
+    """How `pixel_contributions` finds them, in words."""
+    if by_gradients(encoder, has_gradient):
         return "integrated gradients through the encoder from the mean normal picture"
     return f"occlusion: the fall of the score as one of {BLOCKS} x {BLOCKS} squares becomes the mean normal picture"
 
@@ -32,7 +37,7 @@ def pixel_contributions(
     Integrated gradients add up to that rise as their steps grow (`integrated_gradients`). By occlusion a square's fall is spread
     over its pixels, and the squares add up to it only where they do not matter to each other.
     """
-    if encoder.differentiable and has_gradient:
+    if by_gradients(encoder, has_gradient):
         return integrated_gradients(lambda point: score(encoder.encode(point)), x, baseline).sum(1).float()
     return _occlusion(encoder, score, x, baseline)
 

@@ -20,6 +20,11 @@ class UnknownEncoder(ValueError):
     """An encoder that is not here, cannot be read, or does not say what it needs; the message says what to do."""
 
 
+def first_line(error: Exception) -> str:
+    """What a library says of its failure, short enough to stand in a sentence."""
+    return (str(error).strip().splitlines() or [""])[0][:200]
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How a picture becomes an encoder's input; None = nobody has said.

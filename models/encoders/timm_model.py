@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from esad.models.encoders.digests import digest_of
 from esad.models.encoders.encoder import Encoder, joined, pooled
-from esad.models.encoders.preparation import UnknownEncoder, beside, from_mapping
+from esad.models.encoders.preparation import UnknownEncoder, beside, first_line, from_mapping
 
 if TYPE_CHECKING:
     from esad.models.encoders.request import EncoderRequest
@@ -44,7 +44,7 @@ class TimmEncoder(Encoder):
             )
         except Exception as error:
             raise UnknownEncoder(
-                f"--architecture {architecture}: timm does not make it ({_first_line(error)})."
+                f"--architecture {architecture}: timm does not make it ({first_line(error)})."
             ) from error
         load_into(network, read_state(path), path.name, str(architecture))
         self.network = network.to(device).eval().requires_grad_(False)
@@ -96,7 +96,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UnknownEncoder(f"{path.name}: cannot be read as weights ({_first_line(error)}).") from error
+        raise UnknownEncoder(f"{path.name}: cannot be read as weights ({first_line(error)}).") from error
     for name in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
@@ -140,11 +140,7 @@ def _timm(path: Path) -> Any:
         import timm  # noqa: PLC0415  an extra
     except Exception as error:
         raise UnknownEncoder(
-            f"{path.name}: the network is built by timm, which is not here ({_first_line(error)}); pip install 'esad[timm]', or export the "
+            f"{path.name}: the network is built by timm, which is not here ({first_line(error)}); pip install 'esad[timm]', or export the "
             "encoder to ONNX."
         ) from error
     return timm
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

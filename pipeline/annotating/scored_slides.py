@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,12 @@ class ScoredSlide:
 class Archive(SourceArchive):
     """Where the slides are, if they are at hand."""
 
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        from esad.preprocessing.slides.readers.by_name import files_by_name
+
+        return files_by_name(self.root)
+
     def shown(self, source: str, size: tuple[int, int]) -> Box:
         """What QuPath shows of a slide; InputError where it is gone, cannot be opened, or is not of `size`."""
         from esad.preprocessing.slides.readers.probe import probe_slide
@@ -91,7 +98,7 @@ class Archive(SourceArchive):
 
         whole = self.place(source)
         if is_vectors(whole) or not whole.is_file():
-            found = slide_of_name(self.root, self.names.get(source, source))
+            found = slide_of_name(self.root, self.names.get(source, source), self._files)
             if found is not None:
                 return found
             raise InputError(f"{source}: not in the archive {self.root}.")

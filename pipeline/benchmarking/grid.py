@@ -194,9 +194,9 @@ def _labelled(cell: Cell, run: Run) -> dict[str, Any]:
     if cell.gamma_l is None and cell.k_l != 0 and cell.labelled is None:
         return {"data.labelled": "all", "data.k_l": cell.k_l}
     one = 1 if cell.normal is not None and run.labelled is None and cell.labels_some else None
+    share = {"data.labelled": "ratio", "data.gamma_l": cell.gamma_l if cell.labels_some else 0.0}
     return {
-        "data.labelled": "ratio" if cell.labelled is None else cell.labelled,
-        **({} if cell.labelled is not None else {"data.gamma_l": cell.gamma_l if cell.labels_some else 0.0}),
+        **(share if cell.labelled is None else {"data.labelled": cell.labelled}),
         "data.k_l": (cell.k_l or one) if cell.labels_some and run.labelled is None else None,
         **({} if cell.labels_some else {"loss.score_lambda1": None}),
         **({} if cell.normal is None else {"data.normal_classes": [cell.normal]}),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.benchmarking.grid import Cell, Run, cell_settings, runs_of
 from esad.pipeline.benchmarking.grid_file import DataSet, Grid
 from esad.pipeline.benchmarking.opened import Opened, opened
-from esad.preprocessing.store.kinds import ROWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +146,7 @@ def new_method(parts: list[Part], store: Store) -> tuple[Method, Augmentation]:
 
     settings = parts[0].settings
     augmentation = Augmentation(settings.data.crop, settings.data.flip)
-    shape = store.shape if store.kind in ROWS else augmentation.shape(store.shape)
+    shape = augmentation.shape(store.shape) if store.pictures else store.shape
     return build(settings, shape, tuple(part.run.seed for part in parts)), augmentation
 
 

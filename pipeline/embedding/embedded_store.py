@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from esad.preprocessing.store.store import (
     file_digest,
     finalise,
     shard_path,
-    temporary_path,
+    write_atomically,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,4 @@ def _copy_thumbnails(root: Path, out: Path, sources: pd.DataFrame) -> None:
     for name in sources["thumbnail"].dropna().astype(str) if "thumbnail" in sources else []:
         source, target = (root / name).resolve(), out / name
         if source.is_relative_to(root.resolve()) and source.is_file() and not target.is_file():
-            temporary = temporary_path(target)
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
+            write_atomically(target, partial(shutil.copyfile, source))

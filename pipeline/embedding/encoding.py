@@ -17,6 +17,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import progress, say
+from esad.preprocessing.embeddings.arrays import fitted
 from esad.preprocessing.store.reading import read_array
 from esad.preprocessing.store.shards import ShardWriter
 from esad.preprocessing.store.store import Store, remove_temporaries, shard_path, write_json
@@ -135,11 +136,9 @@ def embed_shard(
         for chosen, found in each_batch(
             positions, BATCH, lambda some: _encoded(encoder, store, some, request.device), device
         ):
-            with np.errstate(over="ignore"):
-                vectors = found.astype(request.precision)
-            wrong = ~np.isfinite(vectors).all(axis=1)
-            if wrong.any():
-                name = store.manifest["item_id"].iloc[int(chosen[int(wrong.argmax())])]
+            vectors, row = fitted(found, request.precision)
+            if row is not None:
+                name = store.manifest["item_id"].iloc[int(chosen[row])]
                 raise EsadError(
                     f"{store.root}: item {name!r} comes out of {encoder.name} with a number that is missing, infinite, or too large for "
                     f"{request.precision}; try --precision float32."

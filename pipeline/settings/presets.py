@@ -285,5 +285,5 @@ def preset_layers(
         published = {**published, "data.flip": "none"}
     stated = {name: value for layer in overrides for name, value in flat(layer).items()}
     form = form_of(method, stated)
-    lenet = {} if store.kind in ROWS else lenet_settings(preset, form, stated)
+    lenet = lenet_settings(preset, form, stated) if store.pictures else {}
     return [*preset_settings(store.kind, preset, form), published, lenet, *overrides]

@@ -90,6 +90,43 @@ def choose_coords(shapes: Mapping[str, tuple[int, ...]], choice: Choice, file: s
     return next((name for name in COORDS if name in shapes), None)
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What the arrays of a file are: `features` of `count` x `width` numbers, `coords` if there are places, `single` with a value a row."""
+
+    features: str
+    count: int
+    width: int
+    coords: str | None
+    single: list[str]
+
+
+def roles_of(
+    arrays: Mapping[str, tuple[tuple[int, ...], np.dtype]], choice: Choice, file: str, packed: int
+) -> Roles:
+    """The roles of a file's `arrays`, name -> (shape, type); what `choose_features`, `check_features` and `choose_coords` raise."""
+    shapes = {name: shape for name, (shape, dtype) in arrays.items() if dtype.kind in "fiu"}
+    chosen = choose_features(shapes, choice, file)
+    shape, dtype = arrays[chosen]
+    count, width = check_features(shape, str(dtype), file, chosen, packed)
+    ways = ((count,), (count, 1), (1, count))
+    single = [name for name, (each, _) in arrays.items() if each in ways and name != chosen]
+    return Roles(chosen, count, width, choose_coords(shapes, choice, file), single)
+
+
+def native(rows: np.ndarray) -> np.ndarray:
+    """The same numbers in this machine's order of bytes."""
+    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+def fitted(rows: np.ndarray, dtype: str) -> tuple[np.ndarray, int | None]:
+    """Rows (N, D) as `dtype`, and the first with a number that is then missing or infinite; None where all are finite."""
+    with np.errstate(over="ignore"):
+        out = rows.astype(dtype, copy=False)
+    wrong = ~np.isfinite(out).all(axis=1)
+    return out, int(wrong.argmax()) if wrong.any() else None
+
+
 def is_matrix(shape: Sequence[int]) -> bool:
     """Whether an array of this shape is a vector a row: (N, D), or (1, N, D) as some write a slide's."""
     return len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)

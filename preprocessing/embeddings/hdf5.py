@@ -12,10 +12,9 @@ import pandas as pd
 from esad.preprocessing.embeddings.arrays import (
     INSTALL,
     Choice,
-    check_features,
-    choose_coords,
-    choose_features,
+    native,
     place_columns,
+    roles_of,
 )
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
@@ -28,27 +27,24 @@ def describe_hdf5(path: str, features: str | None, coords: str | None) -> dict[s
     name, packed, choice = Path(path).name, Path(path).stat().st_size, Choice(features, coords)
     with _opened(path) as file:
         arrays = _arrays(file, name)
-        shapes = {key: tuple(each.shape) for key, each in arrays.items() if each.dtype.kind in "fiu"}
-        chosen = choose_features(shapes, choice, name)
-        held = arrays[chosen]
-        count, width = check_features(held.shape, str(held.dtype), name, chosen, packed)
-        of_places = choose_coords(shapes, choice, name)
-        single = ((count,), (count, 1), (1, count))
-        small = {key: each for key, each in arrays.items() if each.shape in single and key != chosen}
+        headers = {key: (tuple(each.shape), each.dtype) for key, each in arrays.items()}
+        roles = roles_of(headers, choice, name, packed)
+        held, count = arrays[roles.features], roles.count
+        small = {key: arrays[key] for key in roles.single}
         stated = sum(math.prod(each.shape) * each.dtype.itemsize for each in small.values())
         check_size(name, stated + 16 * count, packed)
         columns = {key: values for key, each in small.items() if (values := _values(each)) is not None}
         attributes: dict[str, Any] = {}
-        if of_places is not None:
-            places = arrays[of_places]
+        if roles.coords is not None:
+            places = arrays[roles.coords]
             if math.prod(places.shape) != 2 * count:
                 check_size(name, math.prod(places.shape) * places.dtype.itemsize, 0)
-            columns |= place_columns(places[()], count, name, of_places)
+            columns |= place_columns(places[()], count, name, roles.coords)
             attributes = {
                 key: each for key, value in places.attrs.items() if (each := _plain(value)) is not None
             }
         return {
-            "name": chosen, "count": count, "width": width, "dtype": held.dtype.newbyteorder("=").name,
+            "name": roles.features, "count": count, "width": roles.width, "dtype": held.dtype.newbyteorder("=").name,
             "items": pd.DataFrame(columns, index=range(count)), "attributes": attributes,
             "chunk": int(held.chunks[-2]) if held.chunks else 1,
         }  # fmt: skip
@@ -59,7 +55,7 @@ def read_hdf5(path: str, array: str, start: int, stop: int) -> np.ndarray:
     with _opened(path) as file:
         held = _arrays(file, Path(path).name)[array]
         rows = held[start:stop] if held.ndim == 2 else held[0, start:stop]
-    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+    return native(rows)
 
 
 def _opened(path: str) -> Any:

@@ -15,10 +15,9 @@ from numpy.lib import format as npy
 
 from esad.preprocessing.embeddings.arrays import (
     Choice,
-    check_features,
-    choose_coords,
-    choose_features,
+    native,
     place_columns,
+    roles_of,
     rows_at_once,
 )
 from esad.preprocessing.errors import InputError
@@ -32,29 +31,20 @@ ONLY = "array"
 def describe_numpy(path: Path, choice: Choice) -> dict[str, Any]:
     """What `Head` holds; whatever numpy and zipfile raise, and InputError in words."""
     headers, packed = _headers(path), path.stat().st_size
-    shapes = {name: shape for name, (shape, dtype) in headers.items() if dtype.kind in "fiu"}
     if path.suffix.lower() == ".npy" and choice.features is None:
         choice = Choice(ONLY, choice.coords)
-    chosen = choose_features(shapes, choice, path.name)
-    shape, dtype = headers[chosen]
-    count, width = check_features(shape, str(dtype), path.name, chosen, packed)
-    of_places = choose_coords(shapes, choice, path.name)
-    single = ((count,), (count, 1), (1, count))
-    small = [
-        name
-        for name, (each, kind) in headers.items()
-        if each in single and kind.kind in "biufSU" and name != chosen
-    ]
-    wanted = [*small, *([of_places] if of_places else [])]
+    roles = roles_of(headers, choice, path.name, packed)
+    small = [name for name in roles.single if headers[name][1].kind in "biufSU"]
+    wanted = [*small, *([roles.coords] if roles.coords else [])]
     check_size(
         path.name, sum(math.prod(headers[name][0]) * headers[name][1].itemsize for name in wanted), packed
     )
     columns: dict[str, Any] = {name: as_text(_whole(path, name)).reshape(-1) for name in small}
-    if of_places is not None:
-        columns |= place_columns(_whole(path, of_places), count, path.name, of_places)
+    if roles.coords is not None:
+        columns |= place_columns(_whole(path, roles.coords), roles.count, path.name, roles.coords)
     return {
-        "name": chosen, "count": count, "width": width, "dtype": dtype.newbyteorder("=").name,
-        "items": pd.DataFrame(columns, index=range(count)), "attributes": {}, "chunk": 1,
+        "name": roles.features, "count": roles.count, "width": roles.width, "dtype": headers[roles.features][1].newbyteorder("=").name,
+        "items": pd.DataFrame(columns, index=range(roles.count)), "attributes": {}, "chunk": 1,
     }  # fmt: skip
 
 
@@ -76,7 +66,7 @@ def stream_numpy(path: Path, array: str) -> Iterator[np.ndarray]:
             content = file.read(rows * width * dtype.itemsize)
             if len(content) < rows * width * dtype.itemsize:
                 raise InputError(f"{path.name}: {array} ends at row {start}; the file is cut short.")
-            yield _native(np.frombuffer(content, dtype).reshape(rows, width))
+            yield native(np.frombuffer(content, dtype).reshape(rows, width))
         if file.read(1):  # to the end, where zipfile compares the checksum
             raise InputError(f"{path.name}: {array} is longer than its header says.")
 
@@ -141,7 +131,3 @@ def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
 def _whole(path: Path, name: str) -> np.ndarray:
     with _member(path, name) as file:
         return npy.read_array(file, allow_pickle=False)
-
-
-def _native(rows: np.ndarray) -> np.ndarray:
-    return rows.astype(rows.dtype.newbyteorder("="), copy=False)

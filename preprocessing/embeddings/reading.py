@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from esad.preprocessing.embeddings.arrays import PLACE, Choice, Head, rows_at_once
+from esad.preprocessing.embeddings.arrays import PLACE, Choice, Head, fitted, rows_at_once
 from esad.preprocessing.embeddings.hdf5 import describe_hdf5, read_hdf5
 from esad.preprocessing.embeddings.layouts import facts_of
 from esad.preprocessing.embeddings.numpy_files import describe_numpy, stream_numpy
@@ -80,11 +80,8 @@ def read_vectors(path: Path, head: Head) -> Iterator[np.ndarray]:
 
 def as_stored(rows: np.ndarray, dtype: str, path: Path, start: int) -> np.ndarray:
     """Rows as `dtype` (float16 or float32); InputError, naming the row, for a number that is missing, infinite or too large."""
-    with np.errstate(over="ignore"):
-        out = rows.astype(dtype, copy=False)
-    wrong = ~np.isfinite(out).all(axis=1)
-    if wrong.any():
-        row = int(wrong.argmax())
+    out, row = fitted(rows, dtype)
+    if row is not None:
         told = "holds a number that is missing or infinite"
         if np.isfinite(rows[row].astype(np.float64)).all():
             told = (

@@ -12,10 +12,9 @@ import pandas as pd
 from esad.preprocessing.embeddings.arrays import (
     INSTALL,
     Choice,
-    check_features,
-    choose_coords,
-    choose_features,
+    native,
     place_columns,
+    roles_of,
 )
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
@@ -41,30 +40,23 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     arrays, attributes = _arrays(path)
     if list(arrays) == [ONLY] and features is None:
         choice = Choice(ONLY, coords)
-    shapes = {key: tuple(each.shape) for key, each in arrays.items() if each.dtype.kind in "fiu"}
-    chosen = choose_features(shapes, choice, name)
-    held = arrays[chosen]
-    count, width = check_features(held.shape, str(held.dtype), name, chosen, packed)
-    of_places = choose_coords(shapes, choice, name)
-    single = ((count,), (count, 1), (1, count))
-    small = {
-        key: each
-        for key, each in arrays.items()
-        if tuple(each.shape) in single and key != chosen and each.dtype.kind in "biufSUT"
-    }
+    headers = {key: (tuple(each.shape), each.dtype) for key, each in arrays.items()}
+    roles = roles_of(headers, choice, name, packed)
+    held, count = arrays[roles.features], roles.count
+    small = {key: arrays[key] for key in roles.single if arrays[key].dtype.kind in "biufSUT"}
     check_size(
         name,
         sum(math.prod(each.shape) * (each.dtype.itemsize or 64) for each in small.values()) + 16 * count,
         packed,
     )
     columns: dict[str, Any] = {key: _values(np.asarray(each[...])) for key, each in small.items()}
-    if of_places is not None:
-        places = arrays[of_places]
+    if roles.coords is not None:
+        places = arrays[roles.coords]
         check_size(name, math.prod(places.shape) * places.dtype.itemsize, packed)
-        columns |= place_columns(places[...], count, name, of_places)
+        columns |= place_columns(places[...], count, name, roles.coords)
         attributes |= dict(places.attrs)
     return {
-        "name": chosen, "count": count, "width": width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
+        "name": roles.features, "count": count, "width": roles.width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
         "items": pd.DataFrame(columns, index=range(count)), "attributes": _plain(attributes),
         "chunk": int(held.chunks[-2]),
     }  # fmt: skip
@@ -74,7 +66,7 @@ def read_zarr(path: str, array: str, start: int, stop: int) -> np.ndarray:
     """Rows `start` to `stop` of the features (N, D) or (1, N, D), in this machine's order of bytes."""
     held = _arrays(path)[0][array]
     rows = np.asarray(held[start:stop] if held.ndim == 2 else held[0, start:stop])
-    return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+    return native(rows)
 
 
 def _arrays(path: str) -> tuple[dict[str, Any], dict[str, Any]]:

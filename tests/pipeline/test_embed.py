@@ -12,17 +12,21 @@ import torch
 
 from esad.models.encoders.loading import load_encoder
 from esad.models.encoders.request import EncoderRequest
-from esad.pipeline.cli.app import call
 from esad.preprocessing.store.store import Store
+from tests.pipeline.commands import made
 from tests.pipeline.stores import make_store
-from tests.pipeline.tiny_encoders import MEAN, SCALE, WIDTH, timm, write_onnx, write_weights
+from tests.pipeline.tiny_encoders import (
+    MEAN,
+    SCALE,
+    STATED,
+    WIDTH,
+    embedding,
+    timm,
+    write_onnx,
+    write_weights,
+)
 
 __all__ = ["timm"]
-STATED = ["--mean", ",".join(map(str, MEAN)), "--scale", ",".join(map(str, SCALE))]
-
-
-def made(*words: object, status: int = 0) -> None:
-    assert call([*map(str, words)]) == status
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedded(pictures: Path) -> Path:
-    made(
-        "embed",
-        pictures / "store",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        pictures / "vectors",
-        *STATED,
-    )
+    made(*embedding(pictures / "store", pictures / "tiny.onnx", pictures / "vectors", *STATED))
     return pictures / "vectors"
 
 
@@ -73,15 +69,7 @@ def test_an_audit_of_it_finds_nothing(embedded):
 
 
 def test_it_goes_on_where_it_was_and_ends_the_same(pictures, embedded, tmp_path, capsys):
-    words = [
-        "embed",
-        pictures / "store",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        *STATED,
-    ]
+    words = embedding(pictures / "store", pictures / "tiny.onnx", tmp_path / "vectors", *STATED)
     made(*words)
     (tmp_path / "vectors" / "store.json").unlink()
     (tmp_path / "vectors" / "shards" / "00001.npy").unlink()
@@ -111,23 +99,13 @@ def test_a_run_takes_vectors_of_its_own_encoder_alone(pictures, embedded, tmp_pa
         "train.warmup.steps=2",
     )
     write_onnx(tmp_path / "tiny.onnx", seed=1)
-    made(
-        "embed", pictures / "store", "--encoder", tmp_path / "tiny.onnx", "--out", tmp_path / "other", *STATED
-    )
+    made(*embedding(pictures / "store", tmp_path / "tiny.onnx", tmp_path / "other", *STATED))
     made("score", tmp_path / "run", tmp_path / "other", status=1)
     told = capsys.readouterr().err
     assert "does not fit" in told
     assert "encoder: 'tiny.onnx sha256" in told
     make_store(tmp_path, "radiographs", "resized", {"size": 32}, shards=3)
-    made(
-        "embed",
-        tmp_path / "resized",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "unlike",
-        *STATED,
-    )
+    made(*embedding(tmp_path / "resized", pictures / "tiny.onnx", tmp_path / "unlike", *STATED))
     made("score", tmp_path / "run", tmp_path / "unlike", status=1)
     assert "of.size: None -> 32" in capsys.readouterr().err
     made("score", tmp_path / "run", embedded, "--out", tmp_path / "scores")
@@ -136,35 +114,12 @@ def test_a_run_takes_vectors_of_its_own_encoder_alone(pictures, embedded, tmp_pa
 
 def test_tables_and_encoders_that_say_too_little_are_refused(pictures, tmp_path, capsys):
     make_store(tmp_path, "table", "table")
-    made(
-        "embed",
-        tmp_path / "table",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        status=2,
-    )
+    made(*embedding(tmp_path / "table", pictures / "tiny.onnx", tmp_path / "vectors"), status=2)
     assert "a store of table; an encoder takes tiles, radiographs or images" in capsys.readouterr().err
-    made(
-        "embed",
-        pictures / "store",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        status=2,
-    )
+    made(*embedding(pictures / "store", pictures / "tiny.onnx", tmp_path / "vectors"), status=2)
     assert "does not say by which mean and scale" in capsys.readouterr().err
     made(
-        "embed",
-        pictures / "store",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        "--mean",
-        "a,b",
+        *embedding(pictures / "store", pictures / "tiny.onnx", tmp_path / "vectors", "--mean", "a,b"),
         status=2,
     )
     assert "--mean a,b: expected a number" in capsys.readouterr().err
@@ -174,16 +129,9 @@ def test_tables_and_encoders_that_say_too_little_are_refused(pictures, tmp_path,
 def test_weights_and_an_architecture(pictures, tmp_path, timm):
     path = write_weights(tmp_path / "tiny.safetensors")
     made(
-        "embed",
-        pictures / "store",
-        "--encoder",
-        path,
-        "--architecture",
-        "tiny",
-        "--out",
-        tmp_path / "vectors",
-        "--layers",
-        "stem,block",
+        *embedding(
+            pictures / "store", path, tmp_path / "vectors", "--architecture", "tiny", "--layers", "stem,block"
+        )
     )
     assert Store(tmp_path / "vectors").shape == (WIDTH + 4,)
 
@@ -191,31 +139,13 @@ def test_weights_and_an_architecture(pictures, tmp_path, timm):
 def test_a_vector_that_is_not_finite_names_its_item(pictures, tmp_path, capsys):
     path = write_onnx(tmp_path / "tiny.onnx")
     made(
-        "embed",
-        pictures / "store",
-        "--encoder",
-        path,
-        "--out",
-        tmp_path / "vectors",
-        "--mean",
-        "0",
-        "--scale",
-        "1e-7",
-        status=1,
+        *embedding(pictures / "store", path, tmp_path / "vectors", "--mean", "0", "--scale", "1e-7"), status=1
     )
     assert "too large for float16; try --precision float32" in capsys.readouterr().err
 
 
 def test_a_cluster_gives_the_same_bits(pictures, embedded, tmp_path, dask_cluster):
-    words = [
-        "embed",
-        pictures / "store",
-        "--encoder",
-        pictures / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        *STATED,
-    ]
+    words = embedding(pictures / "store", pictures / "tiny.onnx", tmp_path / "vectors", *STATED)
     made(*words, "--scheduler", dask_cluster.scheduler_address)
     for path in (embedded / "shards").glob("*.npy"):
         assert path.read_bytes() == (tmp_path / "vectors" / "shards" / path.name).read_bytes()

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esad.pipeline.cli.app import call
 from esad.preprocessing.store.store import Store
+from tests.pipeline.commands import made, words
 from tests.preprocessing.embeddings.vector_files import (
     CLAM,
     SIDE,
@@ -25,17 +25,15 @@ from tests.preprocessing.embeddings.vector_files import (
     write_zarr,
 )
 
-QUICK = [
-    "--set",
-    "train.steps=4",
-    "--set",
-    "train.warmup.steps=4",
-    "--set",
-    "network.width=0.1",
-    "--set",
-    "train.batch_size=16",
-]
-QUICK += ["--set", "data.validation_share=0.3"]
+QUICK = words(
+    {
+        "train.steps": 4,
+        "train.warmup.steps": 4,
+        "network.width": 0.1,
+        "train.batch_size": 16,
+        "data.validation_share": 0.3,
+    }
+)
 
 
 def slides(folder: Path, attributes: dict | None, count: int = 4) -> Path:
@@ -44,10 +42,6 @@ def slides(folder: Path, attributes: dict | None, count: int = 4) -> Path:
     for number in range(count):
         write_h5(folder / f"slide_{number}.h5", vectors(number), attributes, label=labels())
     return folder
-
-
-def made(*words: object, status: int = 0) -> None:
-    assert call([*map(str, words)]) == status
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,13 @@ from torch import Tensor, nn
 
 MEAN, SCALE = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 WIDTH = 6
+STATED = ["--mean", ",".join(map(str, MEAN)), "--scale", ",".join(map(str, SCALE))]
+"""What `write_onnx`'s file does not say of itself, as options."""
+
+
+def embedding(store: Path, encoder: Path, out: Path, *more: object) -> list[object]:
+    """The words of `esad embed`."""
+    return ["embed", store, "--encoder", encoder, "--out", out, *more]
 
 
 def write_onnx(

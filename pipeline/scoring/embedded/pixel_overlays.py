@@ -79,7 +79,7 @@ def write_pixel_overlays(opened: Opened, wanted: int | None) -> None:
 
     Nothing is drawn, and why is said, where the store of the pictures or the encoder is not there any more, or another one.
     """
-    from esad.models.encoders.pixels import way_of
+    from esad.models.encoders.pixels import by_gradients, way_of
     from esad.pipeline.scoring.overlays import Heat, StripWriter, hot_point
     from esad.preprocessing.store.store import write_json
 
@@ -95,11 +95,8 @@ def write_pixel_overlays(opened: Opened, wanted: int | None) -> None:
     except EsadError as error:
         say(f"No overlays: {error}")
         return
-    title = (
-        "contribution (gradients)"
-        if through.encoder.differentiable and through.has_gradient
-        else "contribution (occlusion)"
-    )
+    way = "gradients" if by_gradients(through.encoder, through.has_gradient) else "occlusion"
+    title = f"contribution ({way})"
     names = opened.store.manifest["item_id"].to_numpy()
     hot, place = np.full((len(opened.store), len(HOT)), np.nan, np.float32), 0
     with progress("overlays", len(positions)) as bar, StripWriter() as strips:

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esad.pipeline.cli.app import call
-
-
-def words(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as words of a command."""
-    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+from tests.pipeline.commands import words
 
 
 def train(store: Path, run: Path, settings: Mapping[str, Any], scored: bool = True) -> None:

@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.runs.run_folder import open_run
-from tests.pipeline.drawing.runs import train, words
+from tests.pipeline.commands import words
+from tests.pipeline.drawing.runs import train
 from tests.pipeline.stores import QUICK_TABLE, make_store
 
 

@@ -11,26 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from esad.pipeline.cli.app import call
+from tests.pipeline.commands import made, words
 from tests.pipeline.stores import make_store
-from tests.pipeline.tiny_encoders import MEAN, SCALE, timm, write_onnx, write_weights
+from tests.pipeline.tiny_encoders import STATED, embedding, timm, write_onnx, write_weights
 
 __all__ = ["timm"]
-QUICK = [
-    "--set",
-    "train.steps=20",
-    "--set",
-    "train.warmup.steps=20",
-    "--set",
-    "network.hidden=[8,4]",
-    "--set",
-    "network.code=2",
-]
-STATED = ["--mean", ",".join(map(str, MEAN)), "--scale", ",".join(map(str, SCALE))]
-
-
-def made(*words: object, status: int = 0) -> None:
-    assert call([*map(str, words)]) == status
+QUICK = words({"train.steps": 20, "train.warmup.steps": 20, "network.hidden": [8, 4], "network.code": 2})
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +25,9 @@ def occluded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("occluded")
     make_store(root, "images")
     made(
-        "embed",
-        root / "store",
-        "--encoder",
-        write_onnx(root / "tiny.onnx", size=16, bright=True),
-        "--out",
-        root / "vectors",
-        *STATED,
+        *embedding(
+            root / "store", write_onnx(root / "tiny.onnx", size=16, bright=True), root / "vectors", *STATED
+        )
     )
     made("train", root / "vectors", "--out", root / "run", *QUICK)
     made("score", root / "run", "--out", root / "scores", "--overlays", "worst:3")
@@ -85,15 +67,7 @@ def test_the_report_shows_them(occluded):
 
 
 def test_an_encoder_or_a_store_that_is_gone_leaves_scores_without_overlays(occluded, tmp_path, capsys):
-    made(
-        "embed",
-        occluded / "store",
-        "--encoder",
-        occluded / "tiny.onnx",
-        "--out",
-        tmp_path / "vectors",
-        *STATED,
-    )
+    made(*embedding(occluded / "store", occluded / "tiny.onnx", tmp_path / "vectors", *STATED))
     store = json.loads((tmp_path / "vectors" / "store.json").read_text())
     for change, told in (
         ({"path": str(tmp_path / "gone")}, "is gone"),
@@ -121,7 +95,7 @@ def test_an_encoder_or_a_store_that_is_gone_leaves_scores_without_overlays(occlu
 
 def test_other_weights_at_the_same_place_are_noticed(occluded, tmp_path, capsys):
     path = write_onnx(tmp_path / "tiny.onnx", size=16, bright=True)
-    made("embed", occluded / "store", "--encoder", path, "--out", tmp_path / "vectors", *STATED)
+    made(*embedding(occluded / "store", path, tmp_path / "vectors", *STATED))
     write_onnx(path, size=16, seed=5)
     made(
         "score", occluded / "run", tmp_path / "vectors", "--out", tmp_path / "scores", "--overlays", "worst:1"
@@ -131,16 +105,7 @@ def test_other_weights_at_the_same_place_are_noticed(occluded, tmp_path, capsys)
 
 def test_gradients_go_through_a_network_of_torch(occluded, tmp_path, timm):
     path = write_weights(tmp_path / "tiny.safetensors")
-    made(
-        "embed",
-        occluded / "store",
-        "--encoder",
-        path,
-        "--architecture",
-        "tiny",
-        "--out",
-        tmp_path / "vectors",
-    )
+    made(*embedding(occluded / "store", path, tmp_path / "vectors", "--architecture", "tiny"))
     made("train", tmp_path / "vectors", "--out", tmp_path / "run", *QUICK)
     made("score", tmp_path / "run", "--out", tmp_path / "scores", "--overlays", "worst:2")
     told = json.loads((tmp_path / "scores" / "overlays" / "explanation.json").read_text())
