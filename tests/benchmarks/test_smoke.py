@@ -56,6 +56,7 @@ LONG = {
     "estimator",
     "second_sample",
     "features",
+    "windows",
 }
 """Several trainings, or processes that import everything anew: ten seconds and more."""
 
