@@ -82,6 +82,11 @@ def labels_file(manifest: pd.DataFrame, fold: np.ndarray, number: int, path: Pat
     return path
 
 
+def of_square(windows: np.ndarray, way: str) -> np.ndarray:
+    """A square's score (N,) of those of its windows (N, n)."""
+    return windows.max(1) if way == "highest" else windows.mean(1)
+
+
 def fold_scores(
     store: Path, run: Path, labels: Path, settings: dict[str, Any]
 ) -> tuple[pd.DataFrame, np.ndarray]:
@@ -97,9 +102,9 @@ def fold_scores(
     found = opened_store.manifest.iloc[tested][["item_id", "source", "group", "view", "label"]].reset_index(
         drop=True
     )
-    for way, reduced in zip(WAYS, (np.max, np.mean), strict=True):
-        normal = reduced(reference, axis=1)
-        found[way] = (reduced(windows, axis=1) - np.median(normal)) / spread(normal)
+    for way in WAYS:
+        normal = of_square(reference, way)
+        found[way] = (of_square(windows, way) - np.median(normal)) / spread(normal)
     return found, windows
 
 
@@ -112,14 +117,19 @@ def pointed(found: pd.DataFrame, windows: np.ndarray, size: int, boxes: pd.DataF
         name = Path(str(source)).name
         if name not in boxes.index:
             continue
-        region = region_in_square(
-            tuple(boxes.loc[name, list(REGION)].astype(float)), (1024, 1024), Squaring(size=size)
-        )
+        left, top, width, height = (float(side) for side in boxes.loc[name, list(REGION)])
+        region = region_in_square((left, top, width, height), (1024, 1024), Squaring(size=size))
         if region is None:
             continue
         x, y = corners[scores.argmax()] + WINDOW / 2
         hits.append(bool(region[0] <= x < region[0] + region[2] and region[1] <= y < region[1] + region[3]))
     return hits
+
+
+def percent(table: pd.DataFrame, way: str) -> float | None:
+    """AUC in % of the scores of `way`; None where one class is missing."""
+    found = auc(table[way].to_numpy(), table["label"].to_numpy(dtype=int))
+    return None if found is None else 100 * found
 
 
 def figures(table: pd.DataFrame, hits: list[bool]) -> dict[str, Any]:
@@ -129,9 +139,9 @@ def figures(table: pd.DataFrame, hits: list[bool]) -> dict[str, Any]:
         labels, scores = table["label"].to_numpy(dtype=int), table[way].to_numpy()
         interval = bootstrap_intervals(scores, labels, table["group"].to_numpy(dtype=str)).auc
         found[way] = {
-            "auc": 100 * auc(scores, labels), "interval": interval and [100 * edge for edge in interval],
+            "auc": percent(table, way), "interval": interval and [100 * edge for edge in interval],
             "by_view": {
-                str(view): 100 * auc(part[way].to_numpy(), part["label"].to_numpy(dtype=int))
+                str(view): percent(part, way)
                 for view, part in table.groupby("view") if part["label"].nunique() == 2
             },
         }  # fmt: skip
