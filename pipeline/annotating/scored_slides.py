@@ -17,6 +17,7 @@ from esad.pipeline.scoring.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.thresholds.conformal import colour_ends
 from esad.pipeline.thresholds.reference_sets import LEVEL
+from esad.preprocessing.slides.outlines.frame import Box, bounds_of
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
@@ -26,15 +27,11 @@ MEASURED = ("score", "percentile", "p_value", "reconstruction", "norm", "eq9", "
 """Columns of scores.parquet that are measurements of a tile, where they are there."""
 PLACES = ("x", "y", "width", "height")
 OF_SLIDES = ("source", "map", "map_step", "width", "height", "slide_mpp")
-BOUNDS = ("openslide.bounds-x", "openslide.bounds-y", "openslide.bounds-width", "openslide.bounds-height")
 OLDER_NORMALS = 99
 """How many held-out normals scores of an earlier version, which do not say it, are taken to be among."""
 CROPPED = (".mrxs", ".scn", ".bif", ".czi")
 """Formats in which a slide may begin outside (0, 0), which QuPath cuts off: only the slide itself says where.
 A hashed name tells no format."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, width and height in level-0 pixels."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,8 @@ class Archive(SourceArchive):
 
 def shown_of(slide: Slide) -> Box:
     """What QuPath shows: the bounds, where the file states all four of them within the slide; else the whole slide."""
-    whole = (0.0, 0.0, float(slide.width), float(slide.height))
-    properties = slide.handle.properties
-    try:
-        left, top, width, height = (float(properties[name]) for name in BOUNDS)
-    except (KeyError, ValueError):
-        return whole
-    inside = left >= 0 and top >= 0 and left + width <= slide.width and top + height <= slide.height
-    return (left, top, width, height) if inside and width > 0 and height > 0 else whole
+    size = (slide.width, slide.height)
+    return bounds_of(slide.handle.properties, size) or (0.0, 0.0, float(size[0]), float(size[1]))
 
 
 @dataclass(frozen=True)

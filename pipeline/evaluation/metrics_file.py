@@ -20,8 +20,9 @@ from esad.pipeline.evaluation.item_figures import (
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.run_files import read_config, read_provenance
 from esad.pipeline.runs.split_overlap import split_overlap
-from esad.pipeline.scoring.open_scores import Scores, of_slides
+from esad.pipeline.scoring.open_scores import Scores, label_settings, of_slides
 from esad.pipeline.stage.errors import UsageError
+from esad.pipeline.stage.lock import writing_to
 from esad.preprocessing.splits.labels import classes_alone
 from esad.preprocessing.store.reading import read_object
 
@@ -51,9 +52,8 @@ def figures_of_slides(
         return None
     from esad.pipeline.evaluation.slide_figures import read_truth, slide_figures
 
-    labels = read_config(scores.run)["store"]["settings"].get("labels") or {}
-    classes, without = labels.get("outline_classes"), labels.get("without_outlines", "normal")
-    truth = read_truth(scores.table["source"].unique().tolist(), annotations, reference, classes, without)
+    sources = scores.table["source"].unique().tolist()
+    truth = read_truth(sources, annotations, reference, label_settings(scores))
     tiles = counted_tiles(scores)
     figures = slide_figures(tiles, scores.root, truth) if len(tiles) else None
     asked = annotations or reference
@@ -187,5 +187,6 @@ def stored_metrics(scores: Scores) -> dict[str, Any]:
     """The content of metrics.json, made where there is none yet."""
     path = scores.root / "metrics.json"
     if not path.is_file():
-        return write_metrics(scores)[1]
+        with writing_to(scores.root):
+            return write_metrics(scores)[1]
     return read_object(path, _evaluate_again(scores.root), METRICS)

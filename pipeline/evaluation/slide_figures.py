@@ -33,6 +33,7 @@ from esad.preprocessing.store.reading import read_table
 if TYPE_CHECKING:
     from esad.preprocessing.slides.outlines.areas import Areas
     from esad.preprocessing.slides.outlines.frame import SlideFrame
+    from esad.preprocessing.slides.outlines.reading import Origin
 
 NO_OUTLINES = "it needs the lesions' outlines: give --annotations FOLDER"
 LISTED = "the store holds listed tiles, not all tissue of its slides: tile them without list and protocol"
@@ -50,6 +51,8 @@ class Truth:
     """Slides that the reference names and that are not here."""
     classes: Mapping[str, str] | None = None
     """What outlines of a group or class are, as the store of the tiles was told,"""
+    origin: Origin | None = None
+    """where GeoJSON counts pixels from,"""
     without: str = "normal"
     """and what slides without a file are there: normal or unknown."""
 
@@ -58,11 +61,11 @@ def read_truth(
     sources: Sequence[str],
     annotations: Path | None,
     reference: Path | None,
-    classes: Mapping[str, str] | None = None,
-    without: str = "normal",
+    labels: Mapping[str, Any] | None = None,
 ) -> Truth:
     """Outline files and reference labels of the slides `sources`, found by stem in any case.
 
+    `labels` are the settings by which the store of the tiles read its outlines (LabelSettings); older stores lack some.
     Raises UsageError for a missing folder or file, or where two slides share a stem that is outlined or labelled.
     """
     from esad.preprocessing.slides.camelyon16 import read_reference
@@ -84,7 +87,11 @@ def read_truth(
             **(found.unread if found.files else {}),
         }  # these are refused where they are read
         outlines = {_only(named[stem], path): path for stem, path in files.items()}
-    return Truth(tumours, outlines, missing, classes, without)
+    told = labels or {}
+    return Truth(
+        tumours, outlines, missing, told.get("outline_classes"), told.get("geojson_origin"),
+        told.get("without_outlines", "normal"),
+    )  # fmt: skip
 
 
 def _only(sources: Sequence[str], file: Path) -> str:
@@ -116,7 +123,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     here, outlines = set(table["source"]), truth.outlines or {}
     places = _places(root) if outlines else None
     areas = {
-        source: _read(path, truth.classes, stored_frame(places.loc[source].to_dict(), Path(source).stem))
+        source: _read(path, truth, stored_frame(places.loc[source].to_dict(), Path(source).stem))
         for source, path in outlines.items()
         if places is not None and source in here
     }
@@ -166,12 +173,12 @@ def _groups(tiles: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
     return table["source"].map(first.astype("string")).astype("string").fillna(table["source"])
 
 
-def _read(path: Path, classes: Mapping[str, str] | None, frame: SlideFrame) -> Areas | InputError:
+def _read(path: Path, truth: Truth, frame: SlideFrame) -> Areas | InputError:
     """The outlined areas, or why they cannot be read or are not the slide's."""
     from esad.preprocessing.slides.outlines.reading import read_areas
 
     try:
-        return read_areas(path, classes, frame)
+        return read_areas(path, truth.classes, frame, truth.origin)
     except InputError as error:
         return error
 

@@ -165,7 +165,7 @@ class Layers:
 
     def _read_areas(self, slide: int) -> Areas | str | None:
         """The outlined areas of a slide, or why they cannot be read; None without a file."""
-        from esad.preprocessing.slides.outlines.frame import SlideFrame
+        from esad.preprocessing.slides.outlines.frame import stored_frame
         from esad.preprocessing.slides.outlines.reading import read_areas
 
         source = str(self._subject.slides["source"].iloc[slide])
@@ -173,7 +173,10 @@ class Layers:
         if path is None:
             return None
         try:
-            return read_areas(path, None, SlideFrame(self._subject.size(slide), name=Path(source).stem))
+            width, height = self._subject.size(slide)
+            stated = {**self._subject.slides.iloc[slide].to_dict(), "width": width, "height": height}
+            frame, labels = stored_frame(stated, Path(source).stem), self._subject.label_settings
+            return read_areas(path, labels.get("outline_classes"), frame, labels.get("geojson_origin"))
         except EsadError as error:
             return str(error)
 

@@ -16,6 +16,7 @@ from esad.pipeline.scoring.open_scores import (
     NEEDED,
     SCORE_AGAIN,
     Scores,
+    label_settings,
     of_slides,
     read_explanation,
     read_marker,
@@ -24,6 +25,7 @@ from esad.pipeline.scoring.open_scores import (
 )
 from esad.pipeline.scoring.slide_scores import slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.preprocessing.slides.outlines.frame import COLUMNS as FRAME
 from esad.preprocessing.store.kinds import ROWS
 from esad.preprocessing.store.reading import read_table
 from esad.preprocessing.store.store import Store
@@ -35,7 +37,7 @@ PLACES = ("x", "y", "width", "height")
 REGION = ("region_x", "region_y", "region_width", "region_height")
 KNOWN = ("item_id", *TEXTS, "label", *PLACES, "tumour_fraction", *REGION, "hot_x", "hot_y")
 """What the store says of it, as the scores table repeats it."""
-SLIDE_PLACE = ("map_tile", "map_step", "width", "height", "slide_mpp")
+SLIDE_PLACE = ("map_tile", "map_step", "width", "height", "slide_mpp", *FRAME)
 SLIDE_FIGURES = ("max", "top_mean", "p99", "suspicious")
 
 
@@ -121,6 +123,14 @@ class Subject:
     def rows_of(self, names: Sequence[str]) -> np.ndarray:
         """Rows of items, -1 for names that are not there."""
         return self._rows.get_indexer(list(names))
+
+    @cached_property
+    def label_settings(self) -> dict[str, Any]:
+        """By which outlines are read, as the run's store read them; empty where the run is gone."""
+        try:
+            return label_settings(self.runs[0].scores)
+        except EsadError:
+            return {}
 
     @cached_property
     def _store(self) -> tuple[Store | None, str]:

@@ -39,6 +39,16 @@ def read_marker(folder: Path) -> dict[str, Any]:
     return marker
 
 
+def label_settings(scores: Scores) -> dict[str, Any]:
+    """The settings by which the run's store read outlines (LabelSettings), of older stores those that it had.
+
+    Raises as `read_config`.
+    """
+    from esad.pipeline.runs.run_files import read_config
+
+    return dict(read_config(scores.run)["store"]["settings"].get("labels") or {})
+
+
 def of_slides(marker: Mapping[str, Any]) -> bool:
     """Whether these are scores of slides' tiles, be they pictures or embeddings whose places are known."""
     return marker["kind"] == "tiles" or bool(marker.get("slides"))

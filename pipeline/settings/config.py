@@ -35,6 +35,9 @@ class LabelSettings(Settings):
     outline_classes: dict[str, Literal["anomaly", "hole", "ignore", "region"]] = Field(default_factory=dict)
     """What outlines of a group or class are, in any case; tiles that touch ignored ones, or are not wholly inside regions
     where a file has some, have no label."""
+    geojson_origin: Literal["bounds", "slide"] | None = None
+    """Where GeoJSON counts pixels from on a slide that begins outside (0, 0): its bounds, or level 0; null = QuPath's from the
+    bounds, and that of other programs is refused (docs/how-to/cut-slides.md#geojson-of-slides-with-bounds)."""
     without_outlines: Literal["normal", "unknown"] = "normal"
     """Tiles of slides without an outline file, where other slides have one: label 0, or none. Camelyon's normal slides have no
     file (protocols.md#camelyon16-facts)."""

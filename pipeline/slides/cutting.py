@@ -74,8 +74,8 @@ class SlideTask:
         """The outlined areas of the slide; None where it has no outlines. InputError where they cannot be read, or are not its."""
         from esad.preprocessing.slides.outlines.reading import read_areas
 
-        path = self.outlines.get(source)
-        return read_areas(path, self.settings.labels.outline_classes, frame) if path else None
+        path, labels = self.outlines.get(source), self.settings.labels
+        return read_areas(path, labels.outline_classes, frame, labels.geojson_origin) if path else None
 
     def tiles_of(self, slide: Slide, source: str, area: BaseGeometry | None) -> pd.DataFrame | None:
         """The slide's tiles where a list or a protocol says which they are."""

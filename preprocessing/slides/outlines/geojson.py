@@ -18,6 +18,8 @@ DETECTIONS = ("detection", "cell", "tile", "tma_core", "tma core", "root", "unkn
 """Types of QuPath's objects that nobody drew as an outline,"""
 DETECTION_IDS = ("PathDetectionObject", "PathCellObject", "PathTileObject", "TMACoreObject", "PathRootObject")
 """and what QuPath 0.2 wrote as their `id`."""
+OBJECT_KEYS = ("objectType", "object_type", "isLocked")
+"""Properties of QuPath's objects, and of no other program's."""
 CLASS_KEYS = ("classification", "class", "label", "category", "class_name", "classname")
 """Properties, in any case, that are a class: QuPath's, and what other programs and scripts write."""
 NAME_KEYS = ("type", "name")
@@ -71,6 +73,23 @@ def geojson_outlines(features: list[Any]) -> tuple[list[Outline], int]:
             shape = shapely.GeometryCollection() if geometry is None else _shape(geometry)
             outlines.append(Outline(_group(properties), shape))
     return outlines, detections
+
+
+def is_of_qupath(features: list[Any]) -> bool:
+    """Whether a feature has what QuPath alone writes: a type of its objects (0.3 on), an id such as PathAnnotationObject (0.2),
+    a lock, or a classification with a colour."""
+    return any(_has_marks_of_qupath(feature) for feature in features if isinstance(feature, dict))
+
+
+def _has_marks_of_qupath(feature: dict[str, Any]) -> bool:
+    properties = feature.get("properties")
+    if not isinstance(properties, dict):
+        properties = {}
+    named = str(feature.get("id", ""))
+    if set(OBJECT_KEYS) & set(properties) or (named.startswith("Path") and named.endswith("Object")):
+        return True
+    stated = properties.get("classification")
+    return isinstance(stated, dict) and bool({"color", "colorRGB"} & set(stated))
 
 
 def _is_detection(identifier: Any, properties: dict[str, Any]) -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from xml.etree.ElementTree import Element, ParseError
 
 import shapely
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from esad.preprocessing.errors import InputError
@@ -23,7 +25,12 @@ from esad.preprocessing.gate.refusals import NOWHERE, in_words, leads_nowhere
 from esad.preprocessing.slides.outlines.areas import OF_CLASSES, Areas, Stated, collect
 from esad.preprocessing.slides.outlines.asap import asap_outlines
 from esad.preprocessing.slides.outlines.frame import SlideFrame
-from esad.preprocessing.slides.outlines.geojson import camelyon16_outlines, features_of, geojson_outlines
+from esad.preprocessing.slides.outlines.geojson import (
+    camelyon16_outlines,
+    features_of,
+    geojson_outlines,
+    is_of_qupath,
+)
 from esad.preprocessing.slides.outlines.imagescope import imagescope_outlines, is_imagescope, is_lone_layer
 from esad.preprocessing.slides.outlines.labelme_coco import (
     coco_outlines,
@@ -34,6 +41,8 @@ from esad.preprocessing.slides.outlines.labelme_coco import (
 from esad.preprocessing.slides.outlines.ndpa import is_ndpa, ndpa_outlines
 from esad.preprocessing.zips import read_member
 
+Origin = Literal["bounds", "slide"]
+"""Where GeoJSON counts pixels from: the bounds of what was scanned, as QuPath does, or level 0's own corner."""
 XML_SUFFIXES = (".xml", ".ndpa")
 SUFFIXES = (*XML_SUFFIXES, ".geojson", ".json")
 FAULTS = (
@@ -54,14 +63,19 @@ IN_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
 
 
 def read_areas(
-    path: Path, classes: Mapping[str, str] | None = None, frame: SlideFrame | None = None
+    path: Path,
+    classes: Mapping[str, str] | None = None,
+    frame: SlideFrame | None = None,
+    origin: Origin | None = None,
 ) -> Areas:
     """What the outlines of one slide enclose, in level-0 pixels; empty areas where the file says that nothing is outlined.
 
-    `classes` says what groups (ASAP), layers (ImageScope), titles (NDPA), classes, labels or categories, in any case, are: a
+        `classes` says what groups (ASAP), layers (ImageScope), titles (NDPA), classes, labels or categories, in any case, are: a
     key of OF_CLASSES each, before what this module knows of them. `frame` is the slide: all outlines must lie on it, and NDPA,
-    labelme and COCO cannot be read without. Raises InputError, naming the file, where it cannot be read, is of another ending or schema,
-    is not of this slide, outlines an unknown group or no area at all, or does not say what is a lesion.
+    labelme and COCO cannot be read without. `origin` says where GeoJSON counts pixels from. Without it QuPath's counts from the
+    bounds of the slide, and that of other programs is refused where these begin elsewhere than at (0, 0).
+    Raises InputError, naming the file, where it cannot be read, is of another ending or schema, is not of this slide, outlines an
+    unknown group or no area at all, or does not say what is a lesion.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -71,7 +85,7 @@ def read_areas(
     stated = {name.strip().lower(): OF_CLASSES[kind] for name, kind in (classes or {}).items()}
     is_xml = path.suffix.lower() in XML_SUFFIXES
     try:
-        return _read_xml(path, stated, frame) if is_xml else _read_json(path, stated, frame)
+        return _read_xml(path, stated, frame) if is_xml else _read_json(path, stated, frame, origin)
     except FAULTS as error:
         what = "XML of outlines" if is_xml else "JSON of outlines"
         raise InputError(f"{path.name}: not a readable {what} ({fault_in_words(error)}).") from error
@@ -118,7 +132,7 @@ def _read_xml(path: Path, stated: Stated, frame: SlideFrame | None) -> Areas:
     )
 
 
-def _read_json(path: Path, stated: Stated, frame: SlideFrame | None) -> Areas:
+def _read_json(path: Path, stated: Stated, frame: SlideFrame | None, origin: Origin | None) -> Areas:
     """Told apart by the names in the object; InputError for any other JSON."""
     content = json_of(path)
     if isinstance(content, dict):
@@ -134,7 +148,17 @@ def _read_json(path: Path, stated: Stated, frame: SlideFrame | None) -> Areas:
                 "expected GeoJSON, Camelyon16 polygons (positive, negative), labelme (shapes, imageWidth) or COCO (images, "
                 "annotations). Export it as GeoJSON."
             )
-    outlines, detections = geojson_outlines(features_of(content))
+    features = features_of(content)
+    outlines, detections = geojson_outlines(features)
+    if frame is not None and frame.begins != (0.0, 0.0) and outlines:
+        if origin is None and not is_of_qupath(features):
+            raise InputError(
+                f"{path.name}: GeoJSON of an unknown program, and what was scanned of the slide begins at ({frame.begins[0]:g}, "
+                f"{frame.begins[1]:g}) of its level 0. QuPath counts pixels from there, others from (0, 0). Say which it is: --set "
+                "labels.geojson_origin=bounds, or =slide."
+            )
+        if origin != "slide":
+            outlines = [replace(one, shape=translate(one.shape, *frame.begins)) for one in outlines]
     return collect(outlines, path, stated, frame, ("tumour", "unknown"), detections)
 
 

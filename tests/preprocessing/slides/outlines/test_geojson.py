@@ -7,6 +7,7 @@ import json
 import pytest
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.slides.outlines.frame import BOUNDS, SlideFrame, bounds_of, stored_frame
 from esad.preprocessing.slides.outlines.reading import read_areas
 from tests.preprocessing.slides.outlines.test_reading import feature, ring
 
@@ -81,3 +82,58 @@ def test_a_feature_without_geometry_has_no_area(tmp_path):
     }
     with pytest.raises(InputError, match="no area"):
         read(tmp_path, nowhere)
+
+
+SCANNED = SlideFrame((1000, 800), bounds=(300.0, 200.0, 500.0, 400.0))
+ANNOTATION = {"objectType": "annotation", "classification": {"name": "Tumor"}}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"properties": ANNOTATION},
+        {"properties": {"isLocked": False, "classification": {"name": "Tumor"}}},
+        {"properties": {"classification": {"name": "Tumor", "color": [200, 0, 0]}}},
+        {"properties": {"classification": {"name": "Tumor", "colorRGB": -3670016}}},
+        {"id": "PathAnnotationObject"},
+    ],
+)
+def test_qupath_counts_pixels_from_the_bounds_of_what_was_scanned(tmp_path, members):
+    (tmp_path / "a.geojson").write_text(json.dumps([{**feature(ring(10, 20, 100), "Tumor"), **members}]))
+    for frame, corner in ((SCANNED, (310, 220)), (SlideFrame((1000, 800)), (10, 20))):
+        area = read_areas(tmp_path / "a.geojson", frame=frame).tumour
+        assert area.bounds == (*corner, corner[0] + 100, corner[1] + 100)
+
+
+def test_geojson_of_an_unknown_program_is_asked_about_where_a_slide_has_bounds(tmp_path):
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature(ring(10, 20, 100), "Tumor")]))
+    with pytest.raises(InputError, match=r"begins at \(300, 200\).*labels.geojson_origin=bounds, or =slide"):
+        read_areas(path, frame=SCANNED)
+    assert read_areas(path, frame=SCANNED, origin="bounds").tumour.bounds == (310, 220, 410, 320)
+    assert read_areas(path, frame=SCANNED, origin="slide").tumour.bounds == (10, 20, 110, 120)
+    path.write_text('{"type": "FeatureCollection", "features": []}')
+    assert read_areas(path, frame=SCANNED).tumour.area == 0
+
+
+def test_what_qupath_wrote_can_be_said_to_be_of_level_0(tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps([one(ANNOTATION)]))
+    assert read_areas(tmp_path / "a.geojson", frame=SCANNED, origin="slide").tumour.bounds[0] == 40
+
+
+@pytest.mark.parametrize(
+    ("stated", "bounds"),
+    [
+        ((300, 200, 500, 400), (300.0, 200.0, 500.0, 400.0)),
+        ((300, 200, 701, 400), None),
+        ((-1, 200, 500, 400), None),
+        ((300, 200, 0, 400), None),
+        ((300, 200, "wide", 400), None),
+        ((300, 200, 500), None),
+    ],
+)
+def test_bounds_are_those_that_the_file_states_within_the_slide(stated, bounds):
+    properties = {name: str(value) for name, value in zip(BOUNDS, stated, strict=False)}
+    assert bounds_of(properties, (1000, 800)) == bounds
+    frame = SlideFrame((1000, 800), bounds=bounds)
+    assert stored_frame({"width": 1000, "height": 800, **frame.columns()}, "") == frame
