@@ -25,6 +25,8 @@ WRITTEN = 52
 """A cell so wide has its number written in it."""
 ROW, FONT, MARGIN, SCORE, WIDE = 18, 12, 12, 80, 1200
 """Pixels: the height of a row and of letters, a margin, the column of scores, and a grid beyond which names stand on both sides."""
+LEGEND = 360
+"""Pixels of the legend's ramp."""
 LONGEST = 28
 """Letters of a name."""
 INK, QUIET, RED = (28, 35, 48), (91, 101, 118), (165, 20, 35)
@@ -131,7 +133,8 @@ def _layout(shown: HeatMap, names: Sequence[str], labels: Sequence[str]) -> _Lay
     left = MARGIN + label + SCORE + MARGIN
     right = left + cell * len(names) + MARGIN
     wide = right - left > WIDE
-    width = max(right + (label + MARGIN if wide else 0), 620)
+    legend = max(LEGEND + 6 + _width("raises the score"), _width(_legend_words(shown)))
+    width = max(right + (label + MARGIN if wide else 0), left + legend + MARGIN)
     head = (
         *_wrapped(shown.title, width - 2 * MARGIN),
         *_wrapped(f"Contributions: {shown.how}.", width - 2 * MARGIN),
@@ -217,7 +220,7 @@ def _write_numbers(
 def _legend(picture: object, pen: ImageDraw.ImageDraw, place: _Layout, shown: HeatMap) -> None:
     from PIL import Image
 
-    left, top, width = place.left, place.size[1] - 66, 360
+    left, top, width = place.left, place.size[1] - 66, LEGEND
     ends = np.linspace(-1, 1, width)
     size = np.abs(ends)
     edge = ORDINARY_COLOURS
@@ -232,12 +235,13 @@ def _legend(picture: object, pen: ImageDraw.ImageDraw, place: _Layout, shown: He
         pen.text((x, top + 20), f"{value * shown.end:.2g}", fill=INK, font=_font(FONT - 2), anchor="ma")
     pen.text((left - 8, top + 7), "lowers the score", fill=INK, font=_font(FONT - 2), anchor="rm")
     pen.text((left + width + 6, top + 7), "raises the score", fill=INK, font=_font(FONT - 2), anchor="lm")
-    told = (
-        f"{shown.end:.2g} is what 1 in 1,000 cells of normal rows reaches; the last colour is {HEADROOM:g} times that."
-        if shown.of_normals
-        else "The last colour is the largest contribution shown."
-    )
-    pen.text((left, top + 36), told, fill=QUIET, font=_font(FONT - 2))
+    pen.text((left, top + 36), _legend_words(shown), fill=QUIET, font=_font(FONT - 2))
+
+
+def _legend_words(shown: HeatMap) -> str:
+    if not shown.of_normals:
+        return "The last colour is the largest contribution shown."
+    return f"{shown.end:.2g} is what 1 in 1,000 cells of normal rows reaches; the last colour is {HEADROOM:g} times that."
 
 
 def write_heat_map(path: Path, shown: HeatMap) -> None:

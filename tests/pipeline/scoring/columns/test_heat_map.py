@@ -50,7 +50,7 @@ def test_equal_contributions_have_equal_colours_in_two_pictures():
     assert (diverging(one, 0.5)[0, 1] == diverging(other, 0.5)[1, 2]).all()
 
 
-@pytest.mark.parametrize(("columns", "cell"), [(6, 84), (36, 26), (274, NARROWEST)])
+@pytest.mark.parametrize(("columns", "cell"), [(1, 84), (6, 84), (36, 26), (274, NARROWEST)])
 def test_cells_are_as_wide_as_there_is_room(columns, cell):
     picture = paint(shown(10, columns))
     assert picture.dtype == np.uint8
