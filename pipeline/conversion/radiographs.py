@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from esad.preprocessing.radiographs.squares import Squaring
 
 
-PACKAGES = ("pydicom", "pillow", "imagecodecs", "pylibjpeg")
+PACKAGES = ("pydicom", "pillow", "imagecodecs")
 """What radiographs' pixels depend on."""
 RADIOGRAPHS_PER_SHARD = 512
 """A few seconds of work: what a kill loses, and what several workers share out."""

@@ -10,6 +10,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID_dictionary
 
+from esad.preprocessing.dicom_codecs import is_available
+
 FAULTS = (
     ArithmeticError, AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, RuntimeError,
     struct.error, TypeError, ValueError, zlib.error, InvalidDicomError, MemoryError,
@@ -43,7 +45,7 @@ def pixels_in_words(dataset: pydicom.Dataset, error: BaseException) -> str:
 
 
 def _decoded(syntax: pydicom.uid.UID) -> bool:
-    if not syntax.is_encapsulated:
+    if not syntax.is_encapsulated or is_available(syntax):
         return True
     try:
         return bool(get_decoder(syntax).is_available)

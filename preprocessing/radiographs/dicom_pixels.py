@@ -25,6 +25,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import RLELossless
 
+from esad.preprocessing.dicom_codecs import plug_in
 from esad.preprocessing.radiographs.dicom_display import (
     OTHER_WINDOW,
     Window,
@@ -60,7 +61,8 @@ class Counts:
 
 def grey_picture(dataset: pydicom.Dataset) -> GreyPicture:
     """The grey picture of a dataset with one frame; UnusablePixels where it is none, and what pydicom raises."""
-    dataset.pixel_array_options(correct_unused_bits=False)
+    plug_in_name = plug_in(dataset.file_meta.TransferSyntaxUID)
+    dataset.pixel_array_options(correct_unused_bits=False, decoding_plugin=plug_in_name)
     stored = dataset.pixel_array
     if stored.ndim == 3 and stored.shape[0] == 1:
         stored = stored[0]

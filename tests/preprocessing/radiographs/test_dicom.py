@@ -30,7 +30,7 @@ FACTS = {
     "MR_truncated.dcm": ("modality MR is no radiograph", 0.3125, "cannot be decoded"),
     "JPEG2000.dcm": ("modality NM is no radiograph", 2.26, (1024, 256), 0, 255, 40.4),
     "JPGExtended.dcm": ("modality NM is no radiograph", 2.26, (1024, 256), 0, 255, 13.9),
-    "JPEG-lossy.dcm": ("modality NM is no radiograph", 2.26, "cannot be decoded (JPEG Extended"),
+    "JPEG-lossy.dcm": ("modality NM is no radiograph", 2.26, (1024, 256), 0, 255, 13.9),
     "J2K_pixelrep_mismatch.dcm": ("modality CT is no radiograph", 0.431, (512, 512), 0, 255, 63.2),
     "image_dfl.dcm": (None, None, (512, 512), 0, 255, 127.1),
     "SC_rgb_jpeg_gdcm.dcm": (None, 1.0, (100, 100), 0, 255, 127.7),

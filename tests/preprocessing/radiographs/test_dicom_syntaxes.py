@@ -58,6 +58,10 @@ def jpeg(**options):
     return lambda pixels: imagecodecs.jpeg8_encode(pixels, **options)
 
 
+def jpeg_2000(**options):
+    return lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", bitspersample=10, **options)
+
+
 SYNTAXES = {
     uid.ImplicitVRLittleEndian: (native(uid.ImplicitVRLittleEndian), 0),
     uid.ExplicitVRLittleEndian: (native(uid.ExplicitVRLittleEndian), 0),
@@ -69,8 +73,8 @@ SYNTAXES = {
     uid.JPEGLosslessSV1: (stream(uid.JPEGLosslessSV1, jpeg(lossless=True, predictor=1, bitspersample=10)), 0),
     uid.JPEGLSLossless: (compressed(uid.JPEGLSLossless), 0),
     uid.JPEGLSNearLossless: (compressed(uid.JPEGLSNearLossless, jls_error=2), 1),
-    uid.JPEG2000Lossless: (compressed(uid.JPEG2000Lossless), 0),
-    uid.JPEG2000: (compressed(uid.JPEG2000, j2k_cr=[8]), 3),
+    uid.JPEG2000Lossless: (stream(uid.JPEG2000Lossless, jpeg_2000(reversible=True)), 0),
+    uid.JPEG2000: (stream(uid.JPEG2000, jpeg_2000(level=70, reversible=False)), 3),
     uid.HTJ2KLossless: (stream(uid.HTJ2KLossless, imagecodecs.htj2k_encode), 0),
     uid.HTJ2KLosslessRPCL: (stream(uid.HTJ2KLosslessRPCL, imagecodecs.htj2k_encode), 0),
     uid.HTJ2K: (stream(uid.HTJ2K, lambda pixels: imagecodecs.htj2k_encode(pixels, reversible=False)), 3),
