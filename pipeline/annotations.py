@@ -77,6 +77,7 @@ def write_annotations(
     from esad.pipeline.annotating.folder import Asked, annotations_outcome, finish, is_finished, write_all
     from esad.pipeline.annotating.scored_slides import Archive, scored_slides
     from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.stage.lock import writing_to
     from esad.preprocessing.privacy import read_names
 
     asked = Asked(tuple(dict.fromkeys(formats)), tiles, gzip, least_percentile, tuple(slides))
@@ -86,10 +87,11 @@ def write_annotations(
     at_hand = None if archive is None else Archive(archive, read_names(group_key))
     chosen = scored_slides(opened, slides, least_percentile, at_hand, asked.bounded)
     wanted = {"scores": opened.marker, "asked": asked.content(), "archive": archive is not None}
-    if is_finished(out, wanted, force):
-        return annotations_outcome(out, asked)
-    rows, refused = write_all(out, chosen, asked)
-    finish(out, rows, refused, wanted)
+    with writing_to(out):
+        if is_finished(out, wanted, force):
+            return annotations_outcome(out, asked)
+        rows, refused = write_all(out, chosen, asked)
+        finish(out, rows, refused, wanted)
     return annotations_outcome(out, asked, refused)
 
 

@@ -81,10 +81,11 @@ def benchmark(
     from esad.pipeline.benchmarking.page import write_pages
     from esad.pipeline.benchmarking.tables import lines_of, summarise
     from esad.pipeline.stage.cluster import perhaps_connected
+    from esad.pipeline.stage.lock import writing_to
 
     grid = read_grid(name, budget)
     asked = cells(grid, list(only))
-    with perhaps_connected(scheduler, out) as cluster:
+    with writing_to(out), perhaps_connected(scheduler, out) as cluster:
         sources = _sources(grid, asked, data, out)
         hours = tell_forecast(grid, asked, sources, out, device, force, workers)
         if forecast:
@@ -94,9 +95,9 @@ def benchmark(
                 summary=hours,
             )
         failures = run_cells(grid, asked, sources, out, device, force, workers, cluster)
-    rows = read_results(grid, out, failures)
-    table = summarise(rows, grid)
-    write_pages(table, rows, grid, out)
+        rows = read_results(grid, out, failures)
+        table = summarise(rows, grid)
+        write_pages(table, rows, grid, out)
     results = lines_of(table, asked)
     message = f"{len(results)} of {len({cell.line for cell in asked})} lines are in {out / 'results.html'}, results.md and results.parquet."
     return Outcome(out, message, refused=len(failures), summary={"results": results})

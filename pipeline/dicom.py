@@ -58,6 +58,7 @@ def dicom(
     )  # fmt: skip
     from esad.pipeline.exporting.source_archive import SourceArchive
     from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.stage.lock import writing_to
     from esad.preprocessing.privacy import read_names
 
     opened = open_scores(scores, whole=True)
@@ -67,16 +68,19 @@ def dicom(
         raise UsageError(f"--archive {archive}: no such folder.")
     wanted = {"scores": opened.marker, "with_patient": with_patient}
     told = SLIDES if kind == "tiles" else OVERLAYS
-    if is_finished(out, wanted, force):
-        return results_outcome(out, told)
-    names = read_names(group_key)
-    if kind == "tiles":
-        results, refused = write_dicom_slides(opened, Archive(archive, names), out / "dicom", with_patient)
-    else:
-        read = SourceArchive(archive, names)
-        described, refused = write_dicom_overlays(opened, read, out / "dicom", with_patient)
-        results = results_table(opened, described)
-    write_results(out, results, refused, wanted)
+    with writing_to(out):
+        if is_finished(out, wanted, force):
+            return results_outcome(out, told)
+        names = read_names(group_key)
+        if kind == "tiles":
+            results, refused = write_dicom_slides(
+                opened, Archive(archive, names), out / "dicom", with_patient
+            )
+        else:
+            read = SourceArchive(archive, names)
+            described, refused = write_dicom_overlays(opened, read, out / "dicom", with_patient)
+            results = results_table(opened, described)
+        write_results(out, results, refused, wanted)
     return results_outcome(out, told, refused, with_patient)
 
 

@@ -75,6 +75,7 @@ def embed(
     from esad.pipeline.embedding.encoding import EmbedRequest, begin, embed_shards, opened_encoder, width_of
     from esad.pipeline.stage.cluster import perhaps_connected
     from esad.pipeline.stage.errors import UsageError
+    from esad.pipeline.stage.lock import writing_to
     from esad.preprocessing.store.store import Store
 
     settings = settings or EncoderSettings()
@@ -86,13 +87,14 @@ def embed(
     asked = encoder_request(encoder, settings)
     opened = opened_encoder(asked, device)
     kept = embedded_settings(source, opened, settings.precision)
-    if begin(out, {"stage": "embed", "settings": kept, "made_of": made_of(source)}, force):
-        return embed_outcome(source, out, opened, "Left alone (finished before)")
-    width = width_of(opened, source, device)
-    request = EmbedRequest(source.root.resolve(), out.resolve(), asked, device, width, settings.precision)
-    with perhaps_connected(scheduler, out) as cluster:
-        embed_shards(request, source, opened, cluster)
-    write_embedded(source, out, kept, width, settings.precision, asked)
+    with writing_to(out):
+        if begin(out, {"stage": "embed", "settings": kept, "made_of": made_of(source)}, force):
+            return embed_outcome(source, out, opened, "Left alone (finished before)")
+        width = width_of(opened, source, device)
+        request = EmbedRequest(source.root.resolve(), out.resolve(), asked, device, width, settings.precision)
+        with perhaps_connected(scheduler, out) as cluster:
+            embed_shards(request, source, opened, cluster)
+        write_embedded(source, out, kept, width, settings.precision, asked)
     return embed_outcome(source, out, opened, "Wrote")
 
 

@@ -47,9 +47,11 @@ def evaluate(path: Path, annotations: Path | None = None, reference: Path | None
     from esad.pipeline.evaluation.metrics_file import write_metrics
     from esad.pipeline.evaluation.sentence import sentence
     from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.stage.lock import writing_to
 
     scores = open_scores(path)
-    target, content = write_metrics(scores, annotations, reference)
+    with writing_to(scores.root):
+        target, content = write_metrics(scores, annotations, reference)
     following = shlex.join(["esad", "report", str(scores.root)])
     return Outcome(target, f"Wrote {target}: {sentence(content)}", following, summary=content)
 

@@ -41,6 +41,7 @@ def export(run: Path, to: str, out: Path | None = None, force: bool = False) -> 
         write_export,
     )
     from esad.pipeline.runs.run_folder import open_run
+    from esad.pipeline.stage.lock import writing_to
 
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: expected one of {', '.join(FORMATS)}.")
@@ -49,9 +50,10 @@ def export(run: Path, to: str, out: Path | None = None, force: bool = False) -> 
     folder = out or run / "export" / to
     marker = export_marker(opened, to)
     following = shlex.join(["esad", "verify", str(opened.root)])
-    if already_exported(folder, marker, force):
-        return Outcome(folder, f"Left alone (exported before): {folder}.", following)
-    size = write_export(opened, to, folder, marker)
+    with writing_to(folder, inside=False):
+        if already_exported(folder, marker, force):
+            return Outcome(folder, f"Left alone (exported before): {folder}.", following)
+        size = write_export(opened, to, folder, marker)
     return Outcome(folder, f"Wrote {folder} ({size / 2**20:.1f} MiB).", following)
 
 

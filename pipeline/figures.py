@@ -75,15 +75,17 @@ def figures(
     from esad.pipeline.drawing.drawings import all_drawings, checked_kinds
     from esad.pipeline.drawing.folder import already_drawn, described, figures_outcome, write_figures
     from esad.pipeline.drawing.subjects import find_subjects
+    from esad.pipeline.stage.lock import writing_to
 
     kinds = checked_kinds(only, across)
     subjects, told = find_subjects(paths)
     asked = {"only": list(kinds), "across": list(across), "items": items, "examples": examples, "seed": seed}
     wanted = described(out, subjects, asked)
-    if already_drawn(out, wanted, force):
-        return figures_outcome(out, "Left alone (finished before):", subjects)
-    drawings, left_out, unscored = all_drawings(subjects, kinds, across, items, examples, seed, device)
-    write_figures(out, wanted, drawings, [*told, *left_out], len(told) + unscored)
+    with writing_to(out):
+        if already_drawn(out, wanted, force):
+            return figures_outcome(out, "Left alone (finished before):", subjects)
+        drawings, left_out, unscored = all_drawings(subjects, kinds, across, items, examples, seed, device)
+        write_figures(out, wanted, drawings, [*told, *left_out], len(told) + unscored)
     return figures_outcome(out, "Wrote", subjects)
 
 

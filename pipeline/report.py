@@ -40,12 +40,14 @@ def report(
     from esad.pipeline.reporting.page import write_page
     from esad.pipeline.reporting.section import section
     from esad.pipeline.scoring.open_scores import scores_folder
+    from esad.pipeline.stage.lock import writing_to
 
     folders = folders_of_figures(paths, figures)
     drawn, missing = drawn_figures(folders), not_drawn(folders)
     sections = [section(path, compared=len(paths) > 1) for path in paths]
     page = out or scores_folder(paths[0]) / "report.html"
-    write_page(page, sections, note, drawn, missing, comparison(sections))
+    with writing_to(page, inside=False):
+        write_page(page, sections, note, drawn, missing, comparison(sections))
     summary = {
         "report": str(page),
         "runs": len(sections),

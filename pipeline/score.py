@@ -76,11 +76,15 @@ def score(
     alone are drawn anew; labels that the store got since then and other thresholds are taken over. Raises EsadError where the
     store does not fit the run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
     """
+    from contextlib import nullcontext
+
     from esad.pipeline.runs.run_folder import open_run
     from esad.pipeline.runs.store_changes import check_unchanged
     from esad.pipeline.scoring.explanation import overlays_wanted
     from esad.pipeline.scoring.scores_folder import sets_of
     from esad.pipeline.scoring.work import Opened, crew
+    from esad.pipeline.stage.lock import writing_to
+    from esad.pipeline.stage.ranks import is_first
     from esad.preprocessing.store.store import Store
 
     opened = open_run(run)
@@ -91,7 +95,8 @@ def score(
     check_unchanged(opened, target, force)
     folder, chosen = out or run / "scores" / target.root.name, device or opened.settings.device
     sets = sets_of(opened, folder, rule or {})
-    with crew(scheduler, folder, chosen) as hands:
+    held = writing_to(folder) if is_first() else nullcontext()
+    with held, crew(scheduler, folder, chosen) as hands:
         return _score(Opened(opened, target, folder, chosen), hands, wanted, overlays, force, sets)
 
 

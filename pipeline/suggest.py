@@ -46,6 +46,7 @@ def suggest(
     from esad.pipeline.evaluation.counted_items import unlabelled
     from esad.pipeline.evaluation.item_figures import group_codes
     from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.thresholds.worth_labelling import WAYS, suggestions
     from esad.preprocessing.splits.labels import read_labels
     from esad.preprocessing.store.writing import write_csv
@@ -61,7 +62,8 @@ def suggest(
         label="", why=found["why"], **{name: found[name] for name in kept if name in found}
     )
     target = out or scores.root / "suggestions.csv"
-    write_csv(target, table)
+    with writing_to(target, inside=False):
+        write_csv(target, table)
     message = f"Wrote {target}: {len(table)} of {len(left)} items without a label. Fill in label (1 anomaly, 0 normal)."
     following = shlex.join(["esad", "train", "STORE", "--out", "RUN2", "--labels", str(target)])
     return Outcome(target, message, following, summary={"items": len(table), "unlabelled": len(left)})

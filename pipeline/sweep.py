@@ -70,6 +70,7 @@ def sweep(
     validate on, an `out` of another sweep, no cell that could be trained), Stopped.
     """
     from esad.pipeline.stage.cluster import perhaps_connected
+    from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.sweeping.cells import cells_of, summary_of, train_cells
     from esad.pipeline.sweeping.folder import begin_sweep, sweep_outcome, validation_counts, write_results
     from esad.pipeline.sweeping.grid import best_of, checked_settings, parse_grid, sites_in_turn
@@ -81,15 +82,15 @@ def sweep(
     grid = parse_grid(over, bool(sites))
     base = checked_settings(opened, grid, preset, overrides)
     counts = validation_counts(opened, base, sites)
-    with perhaps_connected(scheduler, out) as cluster:
+    with writing_to(out), perhaps_connected(scheduler, out) as cluster:
         begin_sweep(out, opened, grid, seeds, base, force, sites)
         cells = cells_of(grid, base, seeds, sites)
         train_cell = partial(_train_cell, store.absolute(), preset, list(overrides))
         reads = [store.absolute() / "store.json"]
         rows, reasons = train_cells(cells, out, base, train_cell, cluster, reads)
-    table = summary_of(rows, list(grid) or [LEFT_OUT])
-    chosen = best_of(table, grid, out, reasons)
-    write_results(out, rows, table, opened, grid, preset, overrides, chosen, counts, reasons)
+        table = summary_of(rows, list(grid) or [LEFT_OUT])
+        chosen = best_of(table, grid, out, reasons)
+        write_results(out, rows, table, opened, grid, preset, overrides, chosen, counts, reasons)
     return sweep_outcome(store, out, table, rows, list(grid), chosen, counts, len(reasons))
 
 

@@ -51,14 +51,16 @@ def synthetic(
     folder appears whole or not at all. Raises EsadError where `out` was made with other settings (unless `force`)
     or is something else, UsageError for a size that leaves no room for a tile.
     """
+    from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.synthesis.archive import DRAWING, already_made, make_archive
 
     if size < 1024:
         raise UsageError(f"--size {size}: a slide needs at least 1024 level-0 pixels.")
     wanted = {"drawing": DRAWING, "radiographs": radiographs, "seed": seed, "size": size, "slides": slides}
-    there = already_made(out, wanted, force)
-    if not there:
-        make_archive(out, wanted)
+    with writing_to(out, inside=False):
+        there = already_made(out, wanted, force)
+        if not there:
+            make_archive(out, wanted)
     verb = f"Left {out} alone (made before)" if there else f"Wrote {out}"
     message = f"{verb}: {slides} synthetic slides, {radiographs} synthetic radiographs, one real table."
     following = f"esad tile {out / 'slides'} --annotations {out / 'annotations'} --out tiles"

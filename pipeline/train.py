@@ -73,13 +73,16 @@ def train(
     to the trainer (`esad.pipeline.training.engine.run_engine`). Raises UsageError (settings), EsadError (data, non-finite loss,
     other settings in `out`, no space, no memory), Stopped (SIGTERM).
     """
+    from contextlib import nullcontext
+
     from esad.models.methods.registry import METHODS
     from esad.pipeline.monitoring.tracking import check_address
     from esad.pipeline.runs.given_labels import give_labels
     from esad.pipeline.settings.ignored import warnings_of_run
     from esad.pipeline.settings.presets import run_settings
+    from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.stage.progress import say
-    from esad.pipeline.stage.ranks import several
+    from esad.pipeline.stage.ranks import is_first, several
     from esad.pipeline.training.failures import failures_in_words
     from esad.preprocessing.store.store import Store
 
@@ -97,7 +100,7 @@ def train(
             f"{opened.root}: method {settings.method} is for pictures, this store has rows of numbers: take another method "
             "(docs/how-to/choose-a-method.md)."
         )
-    with failures_in_words(out, settings):
+    with failures_in_words(out, settings), writing_to(out) if is_first() else nullcontext():
         return _train(opened, settings, out, force, mlflow, handlers, labels_file)
 
 

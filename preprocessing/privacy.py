@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import hmac
 import io
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from esad.preprocessing.errors import UsageError
 from esad.preprocessing.store.csv_cells import escaped, plain
+from esad.preprocessing.store.durable import flush, flush_handle, make_folder
 
 KEY_BYTES = 32
 DEFAULT_KEY = Path("~/.config/esad/group.key")
@@ -40,14 +42,16 @@ def read_key(path: Path | None) -> bytes:
 
 def _make_key(path: Path) -> None:
     """A new random key, complete the moment it has its name; one that another process made first stands."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        flush(temporary)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
+        flush(path.parent)
     finally:
         temporary.unlink()
 
@@ -74,17 +78,33 @@ def names_file(key_file: Path | None) -> Path:
 
 
 def remember_names(key_file: Path | None, hashed: Mapping[str, str]) -> None:
-    """Add source -> hash to `names_file`, readable by its owner alone; what stands there stays."""
+    """Add source -> hash to `names_file`, readable by its owner alone; what stands there stays.
+
+    They are on the disk as it returns. A line that a killed process left half written is ended, so that it spoils no other.
+    """
     path = names_file(key_file)
     known = read_names(key_file)
     fresh = {name: source for source, name in hashed.items() if name not in known}
     lines = io.StringIO()
     csv.writer(lines).writerows((name, escaped(source)) for name, source in sorted(fresh.items()))
+    added = (_end_of(path.read_bytes()) if path.is_file() else b"") + lines.getvalue().encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(
-        descriptor, "ab"
-    ) as file:  # one append: what another process adds at the same time stays whole
-        file.write(lines.getvalue().encode())
+    try:
+        # one append: what another process adds at the same time stays whole
+        if os.write(descriptor, added) < len(added):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        flush_handle(descriptor)
+    finally:
+        os.close(descriptor)
+    flush(path.parent)
+
+
+def _end_of(content: bytes) -> bytes:
+    """What ends a list whose last line was half written, by a process that was killed or a disk that was full: it is then no row of two."""
+    within = content.count(b'"') % 2 == 1
+    if not content or (content.endswith(b"\n") and not within):
+        return b""
+    return (b'"' if within else b"") + b",half,written\n"
 
 
 def read_names(key_file: Path | None) -> dict[str, str]:
@@ -92,8 +112,10 @@ def read_names(key_file: Path | None) -> dict[str, str]:
     path = names_file(key_file)
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row[0]: plain(row[1]) for row in csv.reader(file) if len(row) == 2}
+    content = path.read_bytes()
+    text = (content + _end_of(content)).decode(errors="replace")
+    rows = csv.reader(io.StringIO(text, newline=""))
+    return {row[0]: plain(row[1]) for row in rows if len(row) == 2}
 
 
 def key_name(key: bytes) -> str:

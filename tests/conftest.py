@@ -13,6 +13,10 @@ from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small networks, and a busy machine
 
+FSYNC = os.fsync
+os.fsync = lambda handle: None
+"""Tests need not survive a power cut, and a flush takes milliseconds; tests/trust/test_power.py looks at what is flushed."""
+
 DATA = Path(os.environ.get("ESAD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 

@@ -71,11 +71,12 @@ def is_finished(out: Path, wanted: Mapping[str, Any], force: bool) -> bool:
 
     What was begun is begun anew, and `force` replaces other files of this stage; nothing else is removed.
     """
+    from esad.preprocessing.store.durable import is_empty, take_name
     from esad.preprocessing.store.writing import write_json
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder to write.")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not is_empty(out):
         if not (out / BEGUN).is_file():
             raise EsadError(f"{out}: exists and holds no annotations of ours; choose another --out.")
         before = {} if force else read_object(out / BEGUN, "replace it with --force.", {})
@@ -86,7 +87,8 @@ def is_finished(out: Path, wanted: Mapping[str, Any], force: bool) -> bool:
             )
         if not force and (out / FINISHED).is_file():
             return True
-        for name in OURS - {BEGUN}:
+        take_name(out / FINISHED)
+        for name in sorted(OURS - {BEGUN}):
             shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
     write_json(out / BEGUN, dict(wanted))
     return False

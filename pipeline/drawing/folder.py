@@ -15,6 +15,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.store.digests import file_digest
+from esad.preprocessing.store.durable import is_empty, take_name
 from esad.preprocessing.store.reading import check_entries, damaged, read_object
 from esad.preprocessing.store.writing import remove_temporaries, write_atomically, write_json
 
@@ -61,7 +62,7 @@ def already_drawn(out: Path, wanted: Mapping[str, Any], force: bool) -> bool:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; expected a folder to write.")
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or is_empty(out):
         return False
     if not (out / MARK).is_file():
         if (out / BEGUN).is_file():
@@ -88,7 +89,7 @@ def write_figures(
 ) -> None:
     """Write all files, those of an earlier call removed, `figures.json` last; of the lines `left_out` so many are refusals."""
     if out.is_dir():
-        (out / MARK).unlink(missing_ok=True)
+        take_name(out / MARK)
     write_json(out / BEGUN, wanted)
     for path in sorted(out.iterdir()):
         if path.is_file() and OURS.fullmatch(path.name) and path.name != BEGUN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.embeddings.arrays import fitted
+from esad.preprocessing.store.durable import empty_folder, is_empty
 from esad.preprocessing.store.reading import read_array
 from esad.preprocessing.store.shards import ShardWriter
 from esad.preprocessing.store.store import Store, remove_temporaries, shard_path, write_json
@@ -70,7 +70,7 @@ def width_of(encoder: Encoder, store: Store, device: str) -> int:
 def begin(out: Path, wanted: dict[str, Any], force: bool) -> bool:
     """Whether `out` is finished with just these settings; EsadError for other ones or another folder. `force` removes a store."""
     path, wanted = out / "parts" / "settings.json", json.loads(json.dumps(wanted))
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not is_empty(out):
         if not path.is_file():
             raise EsadError(f"{out}: exists and is not a store of this stage; choose another --out.")
         try:
@@ -83,7 +83,7 @@ def begin(out: Path, wanted: dict[str, Any], force: bool) -> bool:
                 f"{out}: made with other settings ({difference}). Choose another --out, or --force to replace it."
             )
         if force:
-            shutil.rmtree(out)
+            empty_folder(out, "parts/settings.json", ["store.json"])
     remove_temporaries(out) if out.exists() else None
     write_json(path, wanted)
     return (out / "store.json").is_file()

@@ -139,11 +139,13 @@ def write_metrics(
     scores: Scores, annotations: Path | None = None, reference: Path | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """(metrics.json, its content); figures_by.csv of projections and sites, of tiles slides.csv, and with outlines froc.csv beside it."""
+    from esad.preprocessing.store.durable import take_name
     from esad.preprocessing.store.store import write_json
 
     slides = figures_of_slides(scores, annotations, reference)
     content = measure(scores, slides)
     target = scores.root / "metrics.json"
+    take_name(target)  # it is what a report goes by: not of these tables while they are written
     _write_or_remove(scores.root / "figures_by.csv", parts_table(content))
     _write_or_remove(scores.root / "slides.csv", slides.table if slides else None)
     _write_or_remove(scores.root / "froc.csv", slides.curve if slides else None)

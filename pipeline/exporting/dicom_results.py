@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,10 +36,11 @@ def is_finished(out: Path, wanted: dict[str, Any], force: bool) -> bool:
 
     What was begun is begun anew, and `force` replaces other results.
     """
+    from esad.preprocessing.store.durable import empty_folder, is_empty
     from esad.preprocessing.store.store import write_json
 
     settings = out / "settings.json"
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not is_empty(out):
         if not settings.is_file():
             raise EsadError(f"{out}: exists and holds no DICOM results; choose another --out.")
         before = {} if force else read_object(settings, "replace it with --force.", {})
@@ -51,7 +51,7 @@ def is_finished(out: Path, wanted: dict[str, Any], force: bool) -> bool:
             )
         if not force and (out / FINISHED).is_file():
             return True
-        shutil.rmtree(out)
+        empty_folder(out, "settings.json", [FINISHED])
     write_json(settings, wanted)
     return False
 

@@ -13,6 +13,7 @@ from esad.pipeline.exporting.onnx_model import FILE, OPSET, write_onnx
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.durable import replace_folder
 from esad.preprocessing.store.reading import read_object
 
 MARKER = "export.json"
@@ -62,8 +63,7 @@ def write_export(run: Run, to: str, folder: Path, marker: dict[str, Any]) -> int
         else:
             write_onnx(run, fresh / FILE)
         (fresh / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        replace_folder(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -9,6 +9,7 @@ from pathlib import Path
 from esad.data_manifests.loader import DataManifest, load_manifest, manifest_names
 from esad.pipeline.fetching.download import ENDING, download
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.lock import writing_to
 from esad.pipeline.stage.outcome import Outcome
 from esad.pipeline.stage.progress import progress, say, show_table
 from esad.preprocessing.gate.limits import in_bytes
@@ -53,7 +54,12 @@ def fetch_set(name: str, out: Path, replace: bool = False) -> Outcome:
         raise UsageError(f"--out {out}: is a file; give a folder.")
     manifest, total = sets[name], size_of(sets[name])
     say(f"{manifest.title}, of {manifest.source}. Licence: {manifest.licence}")
-    out.mkdir(parents=True, exist_ok=True)
+    with writing_to(out):
+        return _fetched(name, manifest, total, out, replace)
+
+
+def _fetched(name: str, manifest: DataManifest, total: int, out: Path, replace: bool) -> Outcome:
+    """The files, and what is beside them."""
     _check_room(manifest, out)
     fetched, done = 0, 0
     with progress(f"fetch {name}", len(manifest.downloads), total) as bar:
@@ -99,8 +105,10 @@ def _check_room(manifest: DataManifest, out: Path) -> None:
 
 def _write_beside(manifest: DataManifest, out: Path) -> None:
     """What the files are, and the names of their classes where they have numbers alone."""
+    from esad.preprocessing.store.writing import write_text
+
     if manifest.classes:
-        (out / CLASS_FILE).write_text("\n".join(manifest.classes) + "\n", encoding="utf-8")
+        write_text(out / CLASS_FILE, "\n".join(manifest.classes) + "\n")
     lines = [
         manifest.title,
         f"Source: {manifest.source}",
@@ -115,4 +123,4 @@ def _write_beside(manifest: DataManifest, out: Path) -> None:
         lines.append(
             f"{name}: {file.size} bytes, {', '.join(sums)}, stated by {file.stated_by}; {file.urls[0]}"
         )
-    (out / ABOUT).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(out / ABOUT, "\n".join(lines) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
-import os
 import ssl
 import time
 import urllib.error
@@ -22,6 +21,7 @@ from esad.data_manifests.loader import Download
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import say
 from esad.preprocessing.gate.limits import in_bytes
+from esad.preprocessing.store.durable import give_name
 
 CHUNK = 1 << 18
 SECONDS = 60.0
@@ -90,7 +90,7 @@ def download(file: Download, target: Path, advance: Advance, replace: bool = Fal
             f"{target.name}: what came is not the published file ({wrong}; stated by {file.stated_by}). It was removed; try "
             "again, or get the file from its publisher yourself."
         )
-    os.replace(part, target)
+    give_name(part, target)
     return True
 
 

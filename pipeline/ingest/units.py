@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from esad.pipeline.ingest.job import IngestOptions, Job
 from esad.pipeline.ingest.workers import process_here
 from esad.pipeline.settings.config import OF_LABELS, first_difference
 from esad.pipeline.stage.errors import EsadError, UsageError
+from esad.pipeline.stage.lock import writing_to
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.gate.refusals import NOWHERE, leads_nowhere
@@ -34,6 +34,7 @@ from esad.preprocessing.splits.labels import (
     with_site,
 )
 from esad.preprocessing.splits.where import no_match
+from esad.preprocessing.store.durable import empty_folder
 from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
 from esad.preprocessing.store.reading import read_array, read_list, read_object
@@ -109,7 +110,7 @@ def _process_all(
 def _is_barely_begun(root: Path) -> bool:
     """Whether `root` is empty, or what a stage leaves that is stopped at its very first write."""
     names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
-    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json", name) for name in names)
+    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json|\.lock", name) for name in names)
 
 
 def _check_settings(root: Path, job: Job, force: bool) -> None:
@@ -149,7 +150,7 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
             )
         occupied = occupied and not relabelled
     if occupied and force:
-        shutil.rmtree(root)
+        empty_folder(root, "parts/settings.json", ["store.json"])
     remove_temporaries(root)
     write_json(path, wanted)
 
@@ -216,8 +217,15 @@ def run_job(job: Job, options: IngestOptions) -> Outcome:
     """
     from esad.pipeline.stage.cluster import perhaps_connected
 
-    with perhaps_connected(options.scheduler, options.out) as cluster:
+    _check_apart(job, options.out)
+    with writing_to(options.out), perhaps_connected(options.scheduler, options.out) as cluster:
         return _run_job(job, options, cluster)
+
+
+def _check_apart(job: Job, root: Path) -> None:
+    """UsageError for an output that is a file, or holds the inputs."""
+    if job.archive.is_relative_to(root.resolve()) or root.is_file():
+        raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
 
 
 def _bytes(job: Job, unit: Unit) -> int:
@@ -228,8 +236,6 @@ def _bytes(job: Job, unit: Unit) -> int:
 
 def _run_job(job: Job, options: IngestOptions, cluster: Cluster | None) -> Outcome:
     root = options.out
-    if job.archive.is_relative_to(root.resolve()) or root.is_file():
-        raise UsageError(f"--out {root}: must be a new folder that holds none of the inputs.")
     labels = read_labels(options.labels) if options.labels else None
     if options.anonymous:
         job = anonymous_job(job, options.group_key)
@@ -295,6 +301,7 @@ def _finish(
 ) -> Outcome:
     """Join the parts, apply labels and filters, write the tables and `store.json`; `worked` if anything is new."""
     root = options.out
+    remove_temporaries(root)  # of processes that died while others went on
     sources = parts.sources()
     sources = sources[sources["source"].isin(set(job.sources))]
     refused = sources[sources["state"] == "refused"]

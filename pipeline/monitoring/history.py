@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
+def flush_history(out: Path) -> None:
+    """Flush the rows so far to disk, where there are any: a checkpoint counts on them."""
+    from esad.preprocessing.store.durable import flush
+
+    if (out / "history.csv").is_file():
+        flush(out / "history.csv")
+
+
 class History:
     """Columns step, phase, term, value; a continued run cuts the rows after its checkpoint."""
 

@@ -31,6 +31,7 @@ from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.thresholds.reference_sets import LEVEL, ReferenceSets, Rule
+from esad.preprocessing.store.durable import empty_folder, is_empty, take_name
 from esad.preprocessing.store.reading import read_table
 
 if TYPE_CHECKING:
@@ -130,10 +131,8 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     finished, begun = folder / "scores.json", folder / BEGUN
     if not folder.exists():
         return False
-    if force and (
-        finished.exists() or begun.exists() or (folder / WORK).exists() or not any(folder.iterdir())
-    ):
-        shutil.rmtree(folder)
+    if force and (finished.exists() or begun.exists() or (folder / WORK).exists() or is_empty(folder)):
+        empty_folder(folder, BEGUN, ["scores.json"])
         return False
     if finished.exists():
         found = read_marker(folder)
@@ -147,7 +146,7 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
             _clear_up(folder)
             return True
         write_json(begun, _begun(marker))
-        finished.unlink()
+        take_name(finished)
         return False
     known = {
         "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, LOG, *FIGURES,

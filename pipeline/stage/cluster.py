@@ -357,9 +357,16 @@ def connected(address: str, root: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def perhaps_connected(address: str | None, root: Path) -> Iterator[Cluster | None]:
-    """`connected`, or within the block None where no `address` is given."""
+    """`connected`, or within the block None where no `address` is given.
+
+    As the work is done, what workers that died meanwhile left in `root` under temporary names is removed.
+    """
     if address is None:
         yield None
         return
     with connected(address, root) as cluster:
         yield cluster
+    if root.is_dir():
+        from esad.preprocessing.store.writing import remove_temporaries
+
+        remove_temporaries(root)

@@ -62,8 +62,7 @@ def begin_sweep(
     sites: Sequence[str] = (),
 ) -> None:
     """Mark OUT as this sweep, of `sites` that are left out in turn, if any; EsadError where it is another, or no sweep."""
-    import shutil
-
+    from esad.preprocessing.store.durable import empty_folder, is_empty
     from esad.preprocessing.store.store import write_json
 
     path = out / "sweep.json"
@@ -75,7 +74,7 @@ def begin_sweep(
         **({"sites": list(sites)} if sites else {}),
     }
     content = json.loads(json.dumps(stated))
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not is_empty(out):
         if not path.is_file():
             raise EsadError(f"{out}: exists and is not a sweep; choose another --out.")
         difference = first_difference(json.loads(path.read_text(encoding="utf-8")), content)
@@ -84,7 +83,7 @@ def begin_sweep(
                 f"{out}: another sweep ({difference}). Choose another --out, or --force to replace it."
             )
         if force:
-            shutil.rmtree(out)
+            empty_folder(out, "sweep.json")
     write_json(path, content)
 
 

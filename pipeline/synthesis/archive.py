@@ -77,13 +77,11 @@ def already_made(out: Path, wanted: dict[str, int], force: bool) -> bool:
 
 def make_archive(out: Path, wanted: dict[str, int]) -> None:
     """Draw the archive beside `out` and rename it, so that it appears whole or not at all."""
+    from esad.preprocessing.store.durable import replace_folder
+
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (out.with_name(f".{out.name}.{word}") for word in ("partial", "old"))
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    fresh = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
     _draw(fresh, wanted["slides"], wanted["radiographs"], wanted["size"], wanted["seed"])
     (fresh / "settings.json").write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-    if out.exists():
-        out.rename(old)
-    fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(fresh, out)

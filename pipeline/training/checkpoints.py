@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -35,29 +34,9 @@ FREE = ("device", "checkpoint_seconds")
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:
     """Write under a temporary name, flush to disk, rename, flush the folder; OSError names `path`."""
-    from esad.preprocessing.store.store import write_atomically
+    from esad.preprocessing.store.writing import write_bytes
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
-    try:
-        write_atomically(path, write, len(content))
-        flush(path.parent)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-def flush(path: Path) -> None:
-    """Flush a file or a folder's names to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_bytes(path, content)
 
 
 def save_checkpoint(

@@ -15,7 +15,7 @@ from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.outcome import Outcome
-from esad.pipeline.training.checkpoints import flush, keep_the_last, write_durably
+from esad.pipeline.training.checkpoints import keep_the_last, write_durably
 from esad.pipeline.training.validation import validation_figures
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 def write_model(out: Path, method: Method) -> None:
     """Weights and buffers as safetensors, last of all, the other files safe on disk: it says that the run is finished."""
     from safetensors.torch import save
+
+    from esad.preprocessing.store.durable import flush
 
     for path in out.iterdir():
         if path.is_file():

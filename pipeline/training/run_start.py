@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import yaml
 from esad.pipeline.runs.run_files import check_weights, read_config
 from esad.pipeline.settings.config import RunSettings, first_difference
 from esad.pipeline.stage.errors import EsadError
-from esad.pipeline.training.checkpoints import lasting, write_durably
+from esad.pipeline.training.checkpoints import keep_the_last, lasting, write_durably
+from esad.preprocessing.store.durable import empty_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +47,11 @@ def already_finished(out: Path, config: dict[str, Any], force: bool) -> bool:
                 told = "made with other --labels" if labels else "its store was made anew since"
             raise EsadError(f"{out}: {told} ({difference}). Choose another --out, or --force to replace it.")
         if force or difference:
-            _clear(out)
+            empty_folder(out, "config.yaml", ["model.safetensors"])
     if not (out / "model.safetensors").exists():
         return False
     check_weights(out)
+    keep_the_last(out)  # a kill may have come between the weights and this
     return True
 
 
@@ -63,17 +64,6 @@ def _difference(before: dict[str, Any], config: dict[str, Any]) -> str | None:
     if "items" not in before["store"]:
         now = {name: value for name, value in now.items() if name != "items"}
     return first_difference(lasting(before), lasting({**config, "store": now}))
-
-
-def _clear(out: Path) -> None:
-    """Empty the folder, which may be a mounted one, its settings last: killed meanwhile, it is still a run's."""
-    for path in sorted(
-        out.iterdir(), key=lambda path: (path.name == "config.yaml", path.name != "model.safetensors")
-    ):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def shown_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.monitoring.history import flush_history
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import say
@@ -75,6 +76,7 @@ class TrainingState:
             }
             if self.selection:
                 state["selection"] = self.selection.state()
+            flush_history(self.seconds.out)
             self.seconds.add(self.next, self.earlier + time.monotonic() - self.began)
             save_checkpoint(self.folder, self.next, self.settings, state, self.arithmetic)
             self.saved = self.next

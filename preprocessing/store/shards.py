@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from esad.preprocessing.store.durable import give_name
 from esad.preprocessing.store.store import shard_path
 from esad.preprocessing.store.writing import check_room, named_in_errors, set_aside, temporary_path
 
@@ -86,7 +87,7 @@ class ShardWriter:
             if count < self.count:
                 self._close_gaps(np.flatnonzero(kept))
             os.truncate(self._file, self._begin + count * self._size)
-            os.replace(self._temporary, self.path)
+            give_name(self._temporary, self.path)
 
     def _close_gaps(self, places: np.ndarray) -> None:
         """Move the items at ascending `places` to the front: each goes to where it is, or nearer to the front."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: under a temporary name, then renamed; a full disk is named with what it lacks."""
+"""Files written whole or not at all: under a temporary name, flushed to disk, then renamed; a full disk is named with what it lacks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from esad.preprocessing.store.csv_cells import csv_text
+from esad.preprocessing.store.durable import LOCK, give_name, make_folder
 
 try:
     import resource
@@ -30,19 +31,23 @@ ALLOCATE = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None) if os
 """Linux alone has it: fallocate(2), with a length of 64 bits."""
 if ALLOCATE is not None:
     ALLOCATE.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+TEMPORARY = re.compile(r"\..+\.\d+(\.\w+)?")
+"""What `temporary_path` makes."""
 ALMOST_FULL = 1 << 20
 """A library's error without a number, on a disk with fewer bytes free than these, is taken for a full disk."""
 
 
 def temporary_path(path: Path) -> Path:
     """Where `path` is written before it gets its name, in its own folder, which is made; keeps the suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # random, since writers on two machines can have the same process number
     return path.with_name(f".{path.stem}.{secrets.randbelow(10**12)}{path.suffix}")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], needed: int | None = None) -> None:
-    """Call `write(temporary path)` and rename the result to `path`; the temporary name keeps the suffix.
+    """Call `write(temporary path)`, flush the result and rename it to `path`; the temporary name keeps the suffix.
+
+    As it returns, the file and its name are on the disk: a power cut takes neither.
 
     OSError names `path`; where the disk is full, what is `needed` (bytes; None: not known) and what is free, too. With
     `needed` that is said before anything is written.
@@ -53,16 +58,21 @@ def write_atomically(path: Path, write: Callable[[Path], object], needed: int | 
             if needed is not None:
                 check_room(path, needed)
             write(temporary)
-            os.replace(temporary, path)
+            give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(root: Path) -> None:
-    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole store."""
-    for path in sorted(root.rglob(".*.*")):
-        if path.is_file() and re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
-            path.unlink(missing_ok=True)
+    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole folder.
+
+    Folders inside that another stage writes to (scores in a run) are left to it: they have a lock of their own.
+    """
+    for place, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not (Path(place) / name / LOCK).exists()]
+        for name in names:
+            if TEMPORARY.fullmatch(name):
+                (Path(place) / name).unlink(missing_ok=True)
 
 
 def free_bytes(folder: Path) -> int | None:
@@ -128,10 +138,20 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content), len(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def write_json(path: Path, content: object) -> None:
     """Write `content` as indented JSON with sorted keys, atomically."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -159,8 +179,7 @@ def write_row_groups(path: Path, groups: Iterable[pa.Table]) -> None:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, atomically; texts that a spreadsheet would run are escaped (`csv_cells`)."""
-    text = csv_text(table)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, csv_text(table))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

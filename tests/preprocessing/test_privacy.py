@@ -61,3 +61,15 @@ def test_names_are_listed_once_beside_the_key(tmp_path):
     assert names_file(key).parent == tmp_path
     assert stat.S_IMODE(names_file(key).stat().st_mode) == 0o600
     assert len(names_file(key).read_text().splitlines()) == 3
+
+
+def test_a_list_that_was_cut_anywhere_keeps_its_whole_lines_and_takes_the_others_anew(tmp_path):
+    """As a kill in the middle of the append, or a full disk, leaves it: no name is cut short, none is swallowed by open quotes."""
+    key, names = tmp_path / "group.key", {"a,b.dcm": "1", 'c"d\ne,f.dcm': "2", "ü/g.dcm": "3"}
+    remember_names(key, names)
+    right, whole = read_names(key), names_file(key).read_bytes()
+    for cut in range(len(whole)):
+        names_file(key).write_bytes(whole[:cut])
+        assert read_names(key).items() <= right.items(), cut
+        remember_names(key, {**names, "h.dcm": "4"})
+        assert read_names(key) == {**right, "4": "h.dcm"}, cut

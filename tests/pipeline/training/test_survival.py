@@ -75,7 +75,9 @@ def at_half_a_checkpoint():
     original = esad.pipeline.training.checkpoints.save_checkpoint
 
     def half(handle):
-        os.ftruncate(handle, os.fstat(handle).st_size // 2)
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            return
+        os.truncate(f"/proc/self/fd/{handle}", os.fstat(handle).st_size // 2)
         die()
 
     def save(folder, step, *more):
