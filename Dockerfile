@@ -19,13 +19,17 @@ print(*p["dependencies"], *(r for e in os.environ["EXTRAS"].split(",") if e for 
  && /opt/esad/bin/pip install -c constraints.txt -r requirements.txt "setuptools>=77" \
  && /opt/esad/bin/pip install --no-deps -c constraints.txt staintools \
  && rm -rf /opt/esad/lib/python3*/site-packages/tests
-COPY README.md LICENSE NOTICE ./
+COPY README.md LICENSE NOTICE deploy/licences.py ./
 COPY data_manifests data_manifests
 COPY preprocessing preprocessing
 COPY models models
 COPY pipeline pipeline
 COPY src src
 RUN /opt/esad/bin/pip install --no-deps --no-build-isolation .
+# What the image holds, and under which licences; spams-bin is of the extra `staintools` (NOTICE).
+RUN /opt/esad/bin/python licences.py --out /opt/esad/licences.csv --but spams-bin \
+ && python3 -m venv /opt/tools && /opt/tools/bin/pip install "cyclonedx-bom>=7.5" \
+ && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/esad/sbom.cdx.json /opt/esad/bin/python
 
 FROM ${BASE}
 ARG REVISION=unknown

@@ -14,6 +14,7 @@ help:
 	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
 	@echo "make gpu-check    all that wants a GPU, in ten minutes, into build/gpu (benchmarks/gpu.py)"
+	@echo "make release   wheel, sdist, locked requirements, licences, SBOM and checksums (deploy/release.py), into dist/"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
 
 install: $(READY)
@@ -54,6 +55,9 @@ image-check:
 
 gpu-check: $(READY)
 	$(BIN)/python benchmarks/gpu.py --gpu-only --out build/gpu
+
+release:
+	$(PYTHON) deploy/release.py $(RELEASE)
 
 clean:
 	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

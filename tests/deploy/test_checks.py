@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 from pathlib import Path
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-
-
-def script(name: str):
-    """deploy/NAME.py as a module: the folder is no package."""
-    spec = importlib.util.spec_from_file_location(name, DEPLOY / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.deploy.scripts import script
 
 
 def test_local_sources_of_packages_are_mounted_and_the_environments_win(monkeypatch):
