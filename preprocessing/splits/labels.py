@@ -7,6 +7,7 @@ anomaly).
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,36 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
     return numbers.astype("Int8")
 
 
+def _check_rows(path: Path) -> None:
+    """UsageError for a column that stands there twice, of which pandas renames the second, and for a row that is cut short."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, skipinitialspace=True)
+        names = next(rows, [])
+        twice = [name for name in names if name and names.count(name) > 1]
+        if twice:
+            raise UsageError(f"{path}: two of its columns are called {twice[0]!r}; rename or take out one.")
+        for row in rows:
+            if row and len(row) < len(names):
+                raise UsageError(
+                    f"{path}, line {rows.line_num}: {len(row)} of {len(names)} cells; the row is cut short. Write an empty cell as "
+                    "nothing between two commas."
+                )
+
+
+def _check_alike(table: pd.DataFrame, path: Path) -> None:
+    """UsageError where a row says of one item that it is normal and that it is an anomaly."""
+    against = ((table["label"] == 0) & (table["semi_label"] == -1)) | (
+        (table["label"] == 1) & (table["semi_label"] == 1)
+    )
+    wrong = table.index[against.fillna(False)]
+    if len(wrong):
+        label, semi = (int(table[name][wrong[0]]) for name in ("label", "semi_label"))
+        raise UsageError(
+            f"{path}, line {int(wrong[0]) + 2}: label {label} and semi_label {semi:+d} contradict each other; an anomaly is 1 and "
+            "-1, a normal item 0 and +1."
+        )
+
+
 def read_labels(path: Path) -> pd.DataFrame:
     """Read a labels file; UsageError names the line, the value and what was expected.
 
@@ -59,7 +90,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     """
     try:
         table = plain_table(pd.read_csv(path, dtype="string", skipinitialspace=True)).astype("string")
-    except (OSError, ValueError) as error:
+        _check_rows(path)
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
     if (
         table.index.nlevels > 1 or (table.index != range(len(table))).any()
@@ -79,8 +111,10 @@ def read_labels(path: Path) -> pd.DataFrame:
     table["label"] = _whole_numbers(table, "label", (0, 1), path)
     if "semi_label" in table:
         table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
-    if "site" in table:
-        table["site"] = table["site"].str.strip().replace("", pd.NA)
+        _check_alike(table, path)
+    for name in ("group", "site"):  # `A` and `A ` are one patient
+        if name in table:
+            table[name] = table[name].str.strip().replace("", pd.NA)
     if "split" in table:
         table["split"] = normalise_split(table["split"], str(path))
     return table[[key, *(name for name in LABEL_COLUMNS if name in table)]]
@@ -108,7 +142,7 @@ def normal_class_words(classes: Sequence[str]) -> list[str]:
 
 
 def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """`items` with the values that `labels` states, and the keys that match no item.
+    """`items` with the values that `labels` states, and the keys that match no item; UsageError for two of one item.
 
     A key of `source` matches the whole relative path, or the file name where only one source has it; a label
     for a source goes to all its items. Empty cells leave what the item has.
@@ -122,6 +156,10 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
         bare = bare[~bare.index.duplicated(keep=False)]
         alias = {name: source for name, source in bare.items() if name != source}
         rows.index = pd.Index([alias.get(name, name) for name in rows.index])
+        twice = rows.index[rows.index.duplicated()]
+        if len(twice):
+            first, second = labels[key][rows.index == twice[0]].astype(str).tolist()[:2]
+            raise UsageError(f"labels: {first!r} and {second!r} are the same source; state it once.")
     items = items.copy()
     for column in LABEL_COLUMNS:
         if column in rows:

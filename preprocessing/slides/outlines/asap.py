@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from esad.preprocessing.slides.outlines.areas import UNGROUPED, Outline
-from esad.preprocessing.slides.outlines.geometry import mark, number, polygon
+from esad.preprocessing.slides.outlines.geometry import mark, number, only, polygon
 
 AREA_TYPES = ("polygon", "spline", "rectangle", "")
 MARK_TYPES = ("dot", "pointset", "measurement")
@@ -42,10 +42,22 @@ def _check_children(root: Element) -> None:
             raise ValueError(f"an element {strange[:20]!r}, which ASAP does not have")
 
 
+def _check_order(order: list[str]) -> None:
+    """A number that is left out is a corner that is lost: of a lesion a part would pass for normal."""
+    stated = sorted(int(text) for text in order if text.isascii() and text.isdigit())
+    if len(stated) == len(order) and len(set(stated)) > 1 and stated[-1] - stated[0] != len(stated) - 1:
+        raise ValueError(
+            f"an outline whose corners are numbered {stated[0]} to {stated[-1]}, and there are {len(stated)}"
+        )
+
+
 def _corners(annotation: Element) -> np.ndarray:
-    """float64 (N, 2), in the order that the file states."""
+    """float64 (N, 2), in the order that the file states; ValueError where a corner is missing, or is no Coordinate."""
+    for parent in annotation.iter("Coordinates"):
+        only(parent, "Coordinate")
     found = list(annotation.iter("Coordinate"))
     order = [one.get("Order", "") for one in found]
+    _check_order(order)
     if found and all(text.isascii() and text.isdigit() for text in order):
         found = [one for _, one in sorted(zip(map(int, order), found, strict=True), key=lambda pair: pair[0])]
     corners = [(number(one.get("X")), number(one.get("Y"))) for one in found]

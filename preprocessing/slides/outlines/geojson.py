@@ -172,6 +172,8 @@ def camelyon16_outlines(content: dict[str, Any]) -> Iterator[Outline]:
     strange = sorted(str(name) for name in content if name not in {"positive", "negative"})
     if strange:
         raise ValueError(f"{strange[0][:20]!r} beside positive and negative")
+    if content.get("negative") and not content.get("positive"):
+        raise ValueError("what is cut out of a lesion (negative), and no lesion (positive) around it")
     for name, kind in (("positive", "tumour"), ("negative", "hole")):
         for shape in _list(content.get(name, [])):
             yield Outline(name, polygon([corners_of(shape["vertices"])]), kind)

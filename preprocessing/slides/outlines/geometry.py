@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import shapely
@@ -24,6 +25,13 @@ def number(text: str | None) -> float:
     if text is None or not NUMBER.fullmatch(text.strip()):
         raise ValueError(f"a coordinate is {_short(text)}, not a number")
     return _checked(float(text.strip().replace(",", ".")))
+
+
+def only(parent: Element, tag: str) -> None:
+    """ValueError for a child of another name: a corner that is called otherwise would be lost, and a part of a lesion with it."""
+    strange = next((child.tag for child in parent if child.tag != tag), None)
+    if strange is not None:
+        raise ValueError(f"an element {str(strange)[:20]!r} among corners; expected {tag}")
 
 
 def json_number(value: Any) -> float:

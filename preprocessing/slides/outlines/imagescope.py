@@ -13,7 +13,15 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from esad.preprocessing.slides.outlines.areas import Outline
-from esad.preprocessing.slides.outlines.geometry import NUMBER, ellipse_in, mark, number, polygon, rectangle
+from esad.preprocessing.slides.outlines.geometry import (
+    NUMBER,
+    ellipse_in,
+    mark,
+    number,
+    only,
+    polygon,
+    rectangle,
+)
 
 REGION_TYPES = {"0": "polygon", "1": "rectangle", "2": "ellipse"}
 """Of the regions those that have an area,"""
@@ -69,6 +77,8 @@ def _text_of(element: Element) -> str:
 
 
 def _outline(region: Element, group: str) -> Outline:
+    for parent in region.iter("Vertices"):
+        only(parent, "Vertex")
     corners = np.array(
         [(number(one.get("X")), number(one.get("Y"))) for one in region.iter("Vertex")], dtype=float
     ).reshape(-1, 2)

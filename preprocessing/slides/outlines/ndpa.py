@@ -14,7 +14,7 @@ import numpy as np
 
 from esad.preprocessing.slides.outlines.areas import Outline
 from esad.preprocessing.slides.outlines.frame import SlideFrame
-from esad.preprocessing.slides.outlines.geometry import ellipse, mark, number, polygon, rectangle
+from esad.preprocessing.slides.outlines.geometry import ellipse, mark, number, only, polygon, rectangle
 
 AREA_TYPES = ("freehand", "rectangle", "circle")
 MARK_TYPES = ("pointer", "pin", "linearmeasure", "ruler", "point", "line")
@@ -60,6 +60,8 @@ def _outline(annotation: Element, group: str, frame: SlideFrame) -> Outline:
         raise ValueError(f"an annotation of type {kind[:20]!r}, which is not known")
     if kind == "circle":
         return Outline(group, polygon([_circle(annotation, frame)]))
+    for points in annotation.findall("pointlist"):
+        only(points, "point")
     corners = _pixels(
         [(number(p.findtext("x")), number(p.findtext("y"))) for p in annotation.findall("pointlist/point")],
         frame,
