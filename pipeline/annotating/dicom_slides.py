@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,13 @@ from esad.pipeline.annotating.candidate_shapes import candidate_shapes
 from esad.pipeline.annotating.dicom_objects import bulk_annotations, heat_map
 from esad.pipeline.annotating.dicom_source import referred, slide_header
 from esad.pipeline.annotating.scored_slides import Archive, ScoredSlides, scored_slides
+from esad.pipeline.exporting.dicom_results import in_bytes
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores
 from esad.pipeline.stage.errors import InputError
 from esad.pipeline.stage.progress import progress
 from esad.preprocessing.store.reading import check_entries, read_table
 from esad.preprocessing.store.store import item_id
-from esad.preprocessing.store.writing import write_atomically
+from esad.preprocessing.store.writing import write_bytes
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -74,6 +74,7 @@ def _write(
     slide = slides.opened(source, tiles)
     header = slide_header(archive.path(source), source, slide.size)
     files: dict[str, Dataset] = {}
+    contents: dict[str, bytes] = {}
     try:
         with quiet():
             refers = referred(header, item_id(source, "slide").rsplit("-", 1)[-1], with_patient)
@@ -85,12 +86,13 @@ def _write(
                 if not with_patient:
                     image.PatientIdentityRemoved = "YES"
                     image.DeidentificationMethod = "No patient attribute copied"
-                path = folder / f"{slide.name}-{kind}.dcm"
-                write_atomically(path, partial(image.save_as, enforce_file_format=True))
+                contents[kind] = in_bytes(image)
     except FAULTS as error:
         raise InputError(
             f"{source}: its DICOM attributes cannot be written ({type(error).__name__})."
         ) from error
+    for kind, content in contents.items():
+        write_bytes(folder / f"{slide.name}-{kind}.dcm", content)
     return {
         "candidates": len(candidate_shapes(slide.tiles[slide.suspicious])),
         "annotations": f"{folder.name}/{slide.name}-annotations.dcm", "heat": f"{folder.name}/{slide.name}-heat.dcm",

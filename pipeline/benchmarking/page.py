@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def write_pages(table: pd.DataFrame, rows: pd.DataFrame, grid: Grid, out: Path) -> None:
     """Write all of it below `out`, for a table of `tables.summarise` and the `rows`, one a run, that it came from."""
+    import matplotlib as mpl
     from jinja2 import Environment, PackageLoader
 
     from esad.preprocessing.store.store import write_atomically
@@ -26,8 +27,10 @@ def write_pages(table: pd.DataFrame, rows: pd.DataFrame, grid: Grid, out: Path) 
     write_atomically(out / "results.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
     drawn = []
     for name, figure in figures(table).items():
-        for ending in ("png", "svg"):
-            write_atomically(out / "figures" / f"{name}.{ending}", partial(figure.savefig, dpi=150))
+        for ending, metadata in (("png", None), ("svg", {"Date": None})):
+            with mpl.rc_context({"svg.hashsalt": "esad"}):  # names within the SVG are random otherwise
+                save = partial(figure.savefig, dpi=150, metadata=metadata)
+                write_atomically(out / "figures" / f"{name}.{ending}", save)
         data = base64.b64encode((out / "figures" / f"{name}.svg").read_bytes()).decode()
         drawn.append({"title": name, "data": f"data:image/svg+xml;base64,{data}"})
     environment = Environment(loader=PackageLoader("esad.pipeline.benchmarking"), autoescape=True)

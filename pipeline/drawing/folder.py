@@ -76,7 +76,10 @@ def already_drawn(out: Path, wanted: Mapping[str, Any], force: bool) -> bool:
         raise EsadError(
             f"{out}: holds other figures ({difference}). Choose another --out, or --force to replace them."
         )
-    return all(found[name] == wanted[name] for name in wanted)
+    same = all(found[name] == wanted[name] for name in wanted)
+    if same:
+        (out / BEGUN).unlink(missing_ok=True)  # of a call that was killed before it changed anything
+    return same
 
 
 def _asked(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,9 +91,8 @@ def write_figures(
     out: Path, wanted: Mapping[str, Any], drawings: Sequence[Drawing], left_out: Sequence[str], refused: int
 ) -> None:
     """Write all files, those of an earlier call removed, `figures.json` last; of the lines `left_out` so many are refusals."""
-    if out.is_dir():
-        take_name(out / MARK)
-    write_json(out / BEGUN, wanted)
+    write_json(out / BEGUN, wanted)  # first: between the two it must still be known whose folder it is
+    take_name(out / MARK)
     for path in sorted(out.iterdir()):
         if path.is_file() and OURS.fullmatch(path.name) and path.name != BEGUN:
             path.unlink()

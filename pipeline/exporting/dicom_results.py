@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def write_dicom_overlays(
     """(a row per overlay written: item_id, file and UIDs; (source, reason) of those refused). Highest scores first."""
     from esad.pipeline.exporting.secondary_capture import Overlay, secondary_capture, study_of
     from esad.preprocessing.radiographs.dicom import FAULTS, quiet
-    from esad.preprocessing.store.store import write_atomically
+    from esad.preprocessing.store.writing import write_bytes
 
     check_entries(scores.root / "scores.json", scores.marker, SCORE_AGAIN, {"model": str})
     table = scores.table.sort_values(["score", "item_id"], ascending=[False, True], kind="stable")
@@ -87,20 +87,25 @@ def write_dicom_overlays(
                 )  # fmt: skip
                 with quiet():
                     image = secondary_capture(overlay, header, str(scores.marker["model"]), with_patient)
-                    write_atomically(
-                        folder / f"{item}.dcm",
-                        partial(image.save_as, enforce_file_format=True),
-                    )
+                    content = in_bytes(image)
             except InputError as error:
                 refused.append((source, str(error)))
             except FAULTS as error:
                 fault = type(error).__name__
                 refused.append((source, f"{source}: its patient attributes cannot be written ({fault})."))
             else:
+                write_bytes(folder / f"{item}.dcm", content)
                 rows.append(_described(item, image, header))
             bar.advance()
     columns = ["item_id", "dicom", *UIDS, "ReferencedSOPInstanceUID"]
     return pd.DataFrame(rows, columns=columns).astype("str"), refused
+
+
+def in_bytes(image: Dataset) -> bytes:
+    """The file of a DICOM object. It is written apart from this: a full disk is no fault of the object."""
+    buffer = io.BytesIO()
+    image.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _strip(path: Path) -> np.ndarray:

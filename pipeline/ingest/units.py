@@ -150,7 +150,7 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
             )
         occupied = occupied and not relabelled
     if occupied and force:
-        empty_folder(root, "parts/settings.json", ["store.json"])
+        empty_folder(root, "parts/settings.json", ["store.json", "parts/sources-*.parquet"])
     remove_temporaries(root)
     write_json(path, wanted)
 

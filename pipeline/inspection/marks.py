@@ -85,6 +85,7 @@ class Marks:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")  # a mark that was answered is on the disk
             yield connection
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -189,8 +188,8 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
     of = described_work(
         opened, crew.device_of(opened), shown=digest_of(positions, drawn), heat=[BATCH, BATCH_ON_CPU]
     )
-    if crew.first and not pieces.begin(of):
-        shutil.rmtree(folder / OVERLAYS, ignore_errors=True)
+    if crew.first:
+        pieces.begin(of, void=folder / OVERLAYS)
     crew.meet()
     crew.work(opened, draw_items, pieces, "overlays")
     if not crew.first:
@@ -238,7 +237,7 @@ def put_columns(path: Path, columns: Mapping[str, pa.Array]) -> None:
 def _with_columns(path: Path, columns: Mapping[str, pa.Array]) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
-    file, begin = pq.ParquetFile(path), 0
+    file, begin = pq.ParquetFile(path, page_checksum_verification=True), 0
     for number in range(file.num_row_groups):
         count = file.metadata.row_group(number).num_rows
         own = {name: column.slice(begin, count) for name, column in columns.items()}

@@ -132,7 +132,7 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     if not folder.exists():
         return False
     if force and (finished.exists() or begun.exists() or (folder / WORK).exists() or is_empty(folder)):
-        empty_folder(folder, BEGUN, ["scores.json"])
+        empty_folder(folder, BEGUN, ["scores.json", BEGUN])
         return False
     if finished.exists():
         found = read_marker(folder)

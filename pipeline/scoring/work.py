@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.memory import give_freed_memory_back
 from esad.pipeline.stage.progress import progress, say
 from esad.pipeline.stage.ranks import any_of, is_first, process_group, several
+from esad.preprocessing.store.durable import remove_folder
 from esad.preprocessing.store.reading import damaged, read_array
 from esad.preprocessing.store.store import Store
 from esad.preprocessing.store.writing import write_array, write_json
@@ -90,14 +90,17 @@ class Pieces:
     arguments: Mapping[str, Any]
     sizes: Mapping[str, int]
 
-    def begin(self, of: Mapping[str, Any]) -> bool:
+    def begin(self, of: Mapping[str, Any], void: Path | None = None) -> bool:
         """Keep what is there of the same work, as `of` describes it, else begin anew; returns whether it was kept.
 
-        A file that cannot be read, or has other rows than the piece, is said and removed.
+        A file that cannot be read, or has other rows than the piece, is said and removed. The folder `void`, which pieces write to, is
+        removed before other work is begun.
         """
         path, content = self.folder / "of.json", json.loads(json.dumps(of))
         if begun_as(path) != content:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            for folder in (self.folder, void):
+                if folder is not None:
+                    remove_folder(folder)
             write_json(path, content)
             return False
         for name in self.arguments:

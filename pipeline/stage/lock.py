@@ -29,6 +29,7 @@ except ImportError:  # Windows
 
 NONE_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.EBADF)
 """What file systems say that have no locks."""
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _HELD: dict[Path, tuple[int, int]] = {}
 """Lock file -> the process (not a copy of it) and thread that have it: a report that evaluates takes that of the scores twice."""
 
@@ -100,6 +101,12 @@ def _taken(path: Path, out: Path) -> int | None:
         except FileNotFoundError:  # another process has just removed the folder, which stayed empty
             _make(path.parent)
             continue
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            if not path.exists():
+                return None  # a finished folder that may only be read; what must be written there the stage says itself
+            handle = os.open(path, os.O_RDONLY)  # another person's
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not _is_still(handle, path):  # the one who had it removed it meanwhile

@@ -89,27 +89,34 @@ def is_empty(folder: Path) -> bool:
 def empty_folder(folder: Path, known_by: str, announced_by: Sequence[str] = ()) -> None:
     """Remove what a folder holds, but for its lock; it may be a mounted one, so that it stays itself.
 
-    First go the files that say that it is finished (`announced_by`), last the one that says whose it is (`known_by`, which may be in a
-    folder inside): killed meanwhile, it is a folder that was begun.
+    First go the files that say that something is finished (`announced_by`, patterns of names in it), last the one that says whose folder
+    it is (`known_by`, which may be in a folder inside): killed meanwhile, it is a folder that was begun. Folders inside go at once, each
+    under a hidden name (`remove_folder`).
     """
-    for name in announced_by:
-        take_name(folder / name)
+    for pattern in announced_by:
+        for path in sorted(folder.glob(pattern)):
+            take_name(path)
     last = folder / known_by
-    for path in sorted(folder.iterdir()):
-        if path.name != LOCK and path != last and path not in last.parents:
-            _remove(path)
-    if last.parent != folder and last.parent.is_dir():
-        for path in sorted(last.parent.iterdir()):
-            if path != last:
-                _remove(path)
+    spared = {last, folder / LOCK, *last.parents}
+    for place in dict.fromkeys((last.parent, folder)):
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if path in spared:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                remove_folder(path)
+            else:
+                path.unlink(missing_ok=True)
     flush(folder)
     take_name(last)
     if last.parent != folder and last.parent.is_dir():
         last.parent.rmdir()
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def remove_folder(folder: Path) -> None:
+    """Remove a folder at once: it is given a hidden name first, since its files go in any order; nothing where it is not there."""
+    hidden = folder if folder.name.startswith(".") else folder.with_name(f".{folder.name}.old")
+    if hidden != folder and folder.exists():
+        shutil.rmtree(hidden, ignore_errors=True)
+        os.replace(folder, hidden)
+        flush(folder.parent)
+    shutil.rmtree(hidden, ignore_errors=not hidden.exists())

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from esad.preprocessing.store.csv_cells import csv_text
-from esad.preprocessing.store.durable import LOCK, give_name, make_folder
+from esad.preprocessing.store.durable import BESIDE, LOCK, give_name, make_folder
 
 try:
     import resource
@@ -33,6 +33,8 @@ if ALLOCATE is not None:
     ALLOCATE.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 TEMPORARY = re.compile(r"\..+\.\d+(\.\w+)?")
 """What `temporary_path` makes."""
+HIDDEN_FOLDER = re.compile(rf"\..+\.({'|'.join(BESIDE)})")
+"""What `remove_folder` and `replace_folder` leave."""
 ALMOST_FULL = 1 << 20
 """A library's error without a number, on a disk with fewer bytes free than these, is taken for a full disk."""
 
@@ -64,12 +66,20 @@ def write_atomically(path: Path, write: Callable[[Path], object], needed: int | 
 
 
 def remove_temporaries(root: Path) -> None:
-    """Remove what killed writers left under the temporary names of `write_atomically`, in the whole folder.
+    """Remove what killed writers left under the temporary names of `write_atomically` and `remove_folder`, in the whole folder.
 
     Folders inside that another stage writes to (scores in a run) are left to it: they have a lock of their own.
     """
     for place, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not (Path(place) / name / LOCK).exists()]
+        for name in folders:
+            beside = Path(place) / f"{name.rpartition('.')[0]}{LOCK}"  # of who is making it now
+            if HIDDEN_FOLDER.fullmatch(name) and not beside.exists():
+                shutil.rmtree(Path(place) / name)
+        folders[:] = [
+            name
+            for name in folders
+            if not HIDDEN_FOLDER.fullmatch(name) and not (Path(place) / name / LOCK).exists()
+        ]
         for name in names:
             if TEMPORARY.fullmatch(name):
                 (Path(place) / name).unlink(missing_ok=True)
@@ -155,8 +165,10 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as Parquet, atomically."""
-    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+    """Write a table as Parquet, atomically; a bit that flips later is found by the checksums of its pages."""
+    write_atomically(
+        path, lambda temporary: table.to_parquet(temporary, index=False, write_page_checksum=True)
+    )
 
 
 def write_row_groups(path: Path, groups: Iterable[pa.Table]) -> None:
@@ -169,7 +181,9 @@ def write_row_groups(path: Path, groups: Iterable[pa.Table]) -> None:
         with ExitStack() as opened:
             writer = None
             for group in groups:
-                writer = writer or opened.enter_context(pq.ParquetWriter(temporary, group.schema))
+                writer = writer or opened.enter_context(
+                    pq.ParquetWriter(temporary, group.schema, write_page_checksum=True)
+                )
                 writer.write_table(group)
                 del group  # before the next is made
                 pa.default_memory_pool().release_unused()

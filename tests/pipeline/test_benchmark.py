@@ -368,6 +368,9 @@ def test_pages_and_figures_show_what_the_table_says(data, tmp_path, capsys):
     assert 'class="above"' in page  # the paper's 10.0 +- 0.5
     assert "http" not in page.replace("http://www.w3.org", "")
     assert {path.name for path in (out / "figures").iterdir()} == {"methods.png", "methods.svg"}
+    before = (out / "figures" / "methods.svg").read_bytes()
+    results(capsys, tmp_path / "grid.yaml", "--data", data, "--out", out)
+    assert (out / "figures" / "methods.svg").read_bytes() == before  # no time, no random names
 
 
 def test_a_varied_ratio_is_drawn_and_published_figures_of_one_ratio_are_refused(data, tmp_path, capsys):

@@ -104,6 +104,17 @@ def test_every_overlay_reads_back_whole_and_is_the_overlay(folder, plain):
     assert table["score"].is_monotonic_decreasing
 
 
+def test_a_full_disk_ends_it_and_is_no_fault_of_an_overlay(folder, plain, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr("esad.preprocessing.store.writing.free_bytes", lambda _: 1000)
+        assert esad("dicom", folder / "run", "--archive", folder / "archive", "--out", folder / "full") == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "/full/dicom/" in error
+    assert "No space left on device (0.1 MB needed, 0.0 MB free). Free some space" in error
+    assert esad("dicom", folder / "run", "--archive", folder / "archive", "--out", folder / "full") == 0
+    pd.testing.assert_frame_equal(results(folder / "full"), results(plain))
+
+
 def test_it_refers_to_its_source_and_joins_its_study_as_a_new_series(folder, plain):
     for row in results(plain).to_dict("records"):
         image = pydicom.dcmread(plain / row["dicom"])

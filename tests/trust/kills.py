@@ -115,15 +115,18 @@ def made_by(*commands: Sequence[object]) -> None:
             raise AssertionError(f"{words[0]}: status {status}")
 
 
-def contents(folder: Path, beside: Iterable[str] = ()) -> dict[str, bytes]:
-    """All files by their place, but those in folders `log`, which hold times, and `beside`."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files by their place, but those in folders `log`, which hold times; the folder's own path is OUT in them."""
     if folder.is_file():
         return {".": folder.read_bytes()}
     files = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    own = str(
+        folder.resolve()
+    ).encode()  # a workflow's store is named in config.yaml and scores.json, by its whole path
     return {
-        path.as_posix(): (folder / path).read_bytes()
+        path.as_posix(): (folder / path).read_bytes().replace(own, b"OUT")
         for path in files
-        if "log" not in path.parts and path.name not in set(beside)
+        if "log" not in path.parts
     }
 
 

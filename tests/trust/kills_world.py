@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def commands_of(root: Path) -> Mapping[str, Callable[[Path], list[list[object]]]
         "train-table": lambda out: [["train", given / "table", "--out", out, *rows]],
         "score-images": lambda out: [["score", given / "images-run", "--out", out, "--overlays", "worst:2"]],
         "score-table": lambda out: [["score", given / "table-run", "--out", out, "--overlays", "all"]],
+        "redraw": lambda out: [["score", given / "images-run", "--out", out, "--overlays", "worst:1"]],
         "score-tiles": lambda out: [["score", given / "tiles-run", "--out", out, "--overlays", "worst:4"]],
         "evaluate": lambda out: [["evaluate", out, "--annotations", archive / "annotations"]],
         "suggest": lambda out: [["suggest", given / "images-scores", "--out", out]],
@@ -100,7 +102,6 @@ def commands_of(root: Path) -> Mapping[str, Callable[[Path], list[list[object]]]
         "figures": lambda out: [["figures", given / "images-run", "--out", out, "--items", 40, "--only", "tsne"]],
         "annotations": lambda out: [["annotations", given / "tiles-scores", "--out", out, "--archive", archive / "slides"]],
         "dicom": lambda out: [["dicom", given / "radiographs-scores", "--archive", archive / "radiographs", "--out", out]],
-        "dicom-slides": lambda out: [["dicom", given / "tiles-scores", "--archive", archive / "slides", "--out", out]],
         "onnx": lambda out: [["export", given / "images-run", "--to", "onnx", "--out", out]],
         "bundle": lambda out: [["export", given / "images-run", "--to", "bundle", "--out", out]],
         "synthetic": lambda out: [["synthetic", "--out", out, "--slides", 1, "--radiographs", 4, "--size", 1024]],
@@ -137,9 +138,20 @@ class Made:
         made_by(*([*command, "--force"] for command in commands_of(self.root)[self.stage](place)))
 
     def begin(self, place: Path) -> None:
-        """What is there before the stage begins: of evaluate the scores."""
+        """What is there before the stage begins: the scores that are evaluated, or whose overlays are drawn anew."""
         if self.stage == "evaluate":
             shutil.copytree(self.root / "given" / "tiles-scores", place)
+        if self.stage == "redraw":
+            shutil.copytree(self.root / "given" / "images-scores", place)
+
+    def undisturbed(self) -> Path:
+        """Its output as nobody disturbed it, made once by this process, whose copies then have all imported."""
+        place = self.place("undisturbed", str(os.getpid()))
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.begin(place)
+            self.make(place)
+        return place
 
     def place(self, *parts: str) -> Path:
         """Where the output lies, at the same depth in every folder, since some files name others as seen from theirs."""
@@ -148,10 +160,13 @@ class Made:
 
 
 def stop_the_clock() -> None:
-    """A benchmark measures how long its cells take, and says so in them and on its pages: here they take no time."""
+    """A benchmark says how long its cells took: here they take no time. A run says of which commit it is: of no other one meanwhile."""
     from types import SimpleNamespace
 
     from esad.pipeline.benchmarking import measurement
+    from esad.pipeline.training import run_end
+
+    run_end._revision = lambda: "the same"  # type: ignore[assignment]
 
     measurement.time = SimpleNamespace(monotonic=lambda: 0.0)  # type: ignore[assignment]
 

@@ -45,11 +45,7 @@ def kilobytes_of(output: Path) -> int:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_full_disk_damages_nothing_and_with_room_the_same_command_ends_well(world, stage, share, capfd):
     made = Made(world, stage)
-    whole = made.place("undisturbed", "0")
-    if not whole.exists():
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        made.begin(whole)
-        made.make(whole)
+    whole = made.undisturbed()
     disk = made.place("disk", f"{stage}-{share}").parent
     disk.mkdir(parents=True)
     place = disk / whole.name

@@ -29,20 +29,11 @@ def words_of(world: Path, stage: str, place: Path) -> list[str]:
     return [str(word) for word in command]
 
 
-def undisturbed(world: Path, stage: str) -> Path:
-    made = Made(world, stage)
-    place = made.place("undisturbed", "0")
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        made.make(place)
-    return place
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ON_A_CLUSTER)
 def test_workers_of_a_cluster_that_die_change_no_byte(world, dask_cluster, stage):
     """Each dies at a moment of its own work; the client goes on with those that are left, and nothing is left lying about."""
-    whole, numbers = undisturbed(world, stage), random.Random(stage)
+    whole, numbers = Made(world, stage).undisturbed(), random.Random(stage)
     for run in range(OF_A_WORKER):
         place = Made(world, stage).place("cluster", f"{stage}-{run}")
         place.parent.mkdir(parents=True)
@@ -66,7 +57,7 @@ def _processes(client: Client) -> dict[str, int]:
 def test_processes_of_torchrun_that_die_change_no_byte(world, stage):
     """Now the first dies, at a moment of its writing, now the second, by the clock; the same torchrun goes on."""
     made, numbers = Made(world, stage), random.Random(stage)
-    undisturbed(world, stage)  # imports, for the copies
+    made.undisturbed()  # imports, for the copies
 
     def started(place: Path, dying: int | None, moment: int = 0) -> list[int]:
         def command() -> None:
@@ -103,7 +94,7 @@ def test_processes_of_torchrun_that_die_change_no_byte(world, stage):
 def test_a_pool_whose_first_process_dies_leaves_what_can_be_gone_on_with(world):
     """`--workers 2`: killed by the clock, the pool's processes end by themselves, and the same command goes on."""
     made, numbers = Made(world, "images"), random.Random(0)
-    whole = undisturbed(world, "images")
+    whole = made.undisturbed()
     place = made.place("pool", "0")
     place.parent.mkdir(parents=True)
     command = [*words_of(world, "images", place)[:-1], "2"]

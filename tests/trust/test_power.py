@@ -150,11 +150,7 @@ needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is 
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_name_announces_is_on_the_disk_before_the_name(world, stage, tmp_path):
     made = Made(world, stage)
-    whole = made.place("undisturbed", "0")
-    if not whole.exists():  # what is imported now writes no caches later
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        made.begin(whole)
-        made.make(whole)
+    made.undisturbed()  # what is imported now writes no caches later
     place = made.place("traced", stage)
     place.parent.mkdir(parents=True)
     made.begin(place)

@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +151,25 @@ def test_where_there_are_no_locks_stages_write_all_the_same(tmp_path, monkeypatc
     monkeypatch.setattr(lock, "fcntl", None)
     with writing_to(tmp_path):
         pass
+
+
+def test_a_folder_that_may_only_be_read_is_entered_and_another_persons_lock_is_seen():
+    """As somebody who is not root, who may write everywhere."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders may not be read by others
+        place = Path(name)
+        for folder in ("read", "theirs"):
+            (place / folder).mkdir()
+        (place / "theirs" / ".lock").touch(0o644)
+        place.chmod(0o755)
+        (place / "read").chmod(0o555)
+        (place / "theirs").chmod(0o777)
+
+        def as_nobody():
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with writing_to(place / "read"):
+                pass
+            refused(place / "theirs", pid=os.getppid())
+
+        with writing_to(place / "theirs"):
+            assert wait(fork(as_nobody)) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import os
 import re
@@ -16,10 +15,15 @@ from esad.preprocessing.store.durable import (
     give_name,
     is_empty,
     make_folder,
+    remove_folder,
     replace_folder,
     take_name,
 )
+from esad.preprocessing.store.writing import remove_temporaries
 from tests import ROOT
+
+RENAMING = re.compile(r"os\.(rename|renames|replace)\(|shutil\.move\(|\w\.rename\((?!\s*(columns=|str\b))")
+"""pandas has a `rename`, too."""
 
 
 @pytest.fixture
@@ -73,7 +77,15 @@ def test_a_folder_loses_first_what_says_that_it_is_finished_and_last_what_says_w
 ):
     (tmp_path / "parts").mkdir()
     (tmp_path / "shards" / "deep").mkdir(parents=True)
-    for name in ("store.json", ".lock", "a", "parts/settings.json", "parts/b", "shards/deep/c"):
+    for name in (
+        "store.json",
+        ".lock",
+        "a",
+        "parts/settings.json",
+        "parts/b",
+        "parts/sources-1",
+        "shards/deep/c",
+    ):
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to(tmp_path / "shards")
     order, original = [], os.unlink
@@ -83,13 +95,24 @@ def test_a_folder_loses_first_what_says_that_it_is_finished_and_last_what_says_w
         original(path, *more, **words)
 
     monkeypatch.setattr(os, "unlink", unlink)
-    empty_folder(tmp_path, "parts/settings.json", ["store.json"])
-    assert order[0] == "store.json"
+    empty_folder(tmp_path, "parts/settings.json", ["store.json", "parts/sources-*"])
+    assert order[:3] == ["store.json", "sources-1", "b"]
     assert order[-1] == "settings.json"
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert is_empty(tmp_path)
     (tmp_path / "x").touch()
     assert not is_empty(tmp_path)
+
+
+def test_a_folder_goes_at_once_and_what_a_kill_leaves_of_it_is_hidden_and_removed(tmp_path, monkeypatch):
+    (tmp_path / "cells" / "one").mkdir(parents=True)
+    monkeypatch.setattr(durable.shutil, "rmtree", lambda *_, **__: None)
+    remove_folder(tmp_path / "cells")
+    assert [path.name for path in tmp_path.iterdir()] == [".cells.old"]
+    monkeypatch.undo()
+    remove_temporaries(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    remove_folder(tmp_path / "cells")
 
 
 def test_a_share_that_cannot_flush_is_no_fault_and_a_broken_disk_is(tmp_path, monkeypatch):
@@ -108,13 +131,14 @@ def test_a_share_that_cannot_flush_is_no_fault_and_a_broken_disk_is(tmp_path, mo
 
 def test_one_module_renames_and_no_other():
     """So that nothing gets its name before it is on the disk."""
-    renaming = set()
-    for package in ("pipeline", "models", "preprocessing", "data_manifests", "src"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                called = ast.unparse(node) if isinstance(node, ast.Call) else ""
-                if re.match(r"(os\.(rename|renames|replace)|shutil\.move)\(", called) or re.search(
-                    r"\.rename\([^=,]*\)$", called
-                ):
-                    renaming.add(path.relative_to(ROOT).as_posix())
+    paths = [
+        path
+        for package in ("pipeline", "models", "preprocessing", "src/esad")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    renaming = {
+        path.relative_to(ROOT).as_posix()
+        for path in paths
+        if RENAMING.search(path.read_text(encoding="utf-8"))
+    }
     assert renaming == {"preprocessing/store/durable.py"}
