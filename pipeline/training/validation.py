@@ -36,7 +36,7 @@ def validation_figures(
     if normal.empty or anomalies.empty:
         return {**counts, "auc": None}
     device = resolve_device(settings.device)
-    normals = pd.read_parquet(out / "normals.parquet")
+    normals = pd.read_parquet(out / "normals.parquet", page_checksum_verification=True)
     raw = raw_scores(
         method, items, positions_of(store, anomalies["item_id"]), device,
         Augmentation(settings.data.crop, settings.data.flip), "validation",

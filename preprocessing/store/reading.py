@@ -94,7 +94,7 @@ def read_table(
     try:
         wanted = None if also is None else [*needed, *also]
         columns = wanted and [name for name in wanted if name in pq.read_schema(path).names]
-        table = pd.read_parquet(path, columns=columns)
+        table = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
         pa.default_memory_pool().release_unused()  # decoding a large table takes as much again
     except PermissionError as error:
         raise damaged(path, f"cannot be read ({error.strerror})", remedy) from error

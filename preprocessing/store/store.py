@@ -225,7 +225,7 @@ class Parts:
             if (name, number) not in self._read:
                 path = self.root / "parts" / f"{name}-{number:05d}.parquet"
                 try:
-                    table = pq.ParquetFile(path).read(use_threads=False)
+                    table = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
                 except (OSError, ValueError, pa.ArrowException) as error:
                     raise damaged(path, "is damaged (it is no Parquet file, or cut off)", REMEDY) from error
                 # without pandas' remarks on types: those of the first table would count for all

@@ -64,7 +64,7 @@ def mutant_of(subject: Subject, seed: int) -> bytes:
     """Half of the mutants have a shape, the others are damaged bytes; one in thirty is another file of the folder, or empty."""
     import numpy as np
 
-    numbers = np.random.default_rng([seed, *subject.name.encode()])
+    numbers = np.random.default_rng([abs(seed), *subject.name.encode()])
     good = (subject.folder / subject.file).read_bytes()
     if seed < 0:  # the good file, to begin with
         return good

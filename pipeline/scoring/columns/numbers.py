@@ -130,7 +130,7 @@ def _write_numbers(path: Path, found: Explained) -> None:
         pa.field(f"{kind}_{name}", pa.float32()) for kind in ("contribution", "value") for name in names
     ]
     schema = pa.schema(fields)
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
         for positions, shares in found.parts():
             values = found.opened.store.read(positions)
             arrays = [pa.array(items[positions], pa.string())]
