@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all trust lint docs clean image-check gpu-check
+.PHONY: help install demo test test-all trust fuzz lint docs clean image-check gpu-check
 
 help:
 	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
 	@echo "make test      install, then lint, types and the tests, slow ones left out"
 	@echo "make test-all  every test"
 	@echo "make trust     every stage killed, on full disks, watched for power cuts, and two at once (minutes)"
+	@echo "make fuzz      10,000 mutants of input files and of stores, runs and scores, through the commands (an hour; INPUTS=1000)"
 	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
 	@echo "make gpu-check    all that wants a GPU, in ten minutes, into build/gpu (benchmarks/gpu.py)"
@@ -46,6 +47,10 @@ test-all: lint
 
 trust: $(READY)
 	$(BIN)/python -m pytest tests/trust/test_killed.py tests/trust/test_killed_together.py tests/trust/test_disk.py tests/trust/test_power.py tests/trust/test_two_writers.py -rs -s -q
+
+INPUTS ?= 10000
+fuzz: $(READY)
+	$(BIN)/python -m tests.trust.fuzz --inputs $(INPUTS)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -19,6 +19,7 @@ from esad.pipeline.evaluation.item_figures import (
 )
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.run_files import read_config, read_provenance
+from esad.pipeline.runs.shapes import Metrics, check_shape
 from esad.pipeline.runs.split_overlap import split_overlap
 from esad.pipeline.scoring.open_scores import Scores, label_settings, of_slides
 from esad.pipeline.stage.errors import UsageError
@@ -190,5 +191,8 @@ def stored_metrics(scores: Scores) -> dict[str, Any]:
     path = scores.root / "metrics.json"
     if not path.is_file():
         with writing_to(scores.root):
-            return write_metrics(scores)[1]
-    return read_object(path, _evaluate_again(scores.root), METRICS)
+            write_metrics(scores)  # and read as they are the next time: the file's order of names is another
+    remedy = _evaluate_again(scores.root)
+    content = read_object(path, remedy, METRICS)
+    check_shape(path, content, Metrics, remedy)
+    return content

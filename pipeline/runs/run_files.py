@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from esad.pipeline.runs.shapes import Provenance, check_shape
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.store.kinds import KINDS
 from esad.preprocessing.store.reading import check_entries, damaged, read_array, read_object, read_table
@@ -58,7 +59,10 @@ def check_config(run: Path, content: dict[str, Any]) -> None:
 
 def read_provenance(run: Path) -> dict[str, Any]:
     """The content of RUN/provenance.json; EsadError where it is missing or damaged."""
-    return read_object(run / "provenance.json", train_again(run), PROVENANCE)
+    path, remedy = run / "provenance.json", train_again(run)
+    content = read_object(path, remedy, PROVENANCE)
+    check_shape(path, content, Provenance, remedy)
+    return content
 
 
 def read_assignments(run: Path) -> pd.DataFrame:

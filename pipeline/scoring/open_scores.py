@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esad.pipeline.runs.shapes import Explanation, Marker, check_shape
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
 from esad.preprocessing.store.kinds import KINDS
@@ -34,8 +35,7 @@ def read_marker(folder: Path) -> dict[str, Any]:
     marker = read_object(path, SCORE_AGAIN, MARKER)
     if marker["kind"] not in KINDS:
         raise damaged(path, f"is damaged (kind = {marker['kind']!r})", SCORE_AGAIN)
-    if "normals" in marker:
-        check_entries(path, marker, SCORE_AGAIN, {"normals": int})
+    check_shape(path, marker, Marker, SCORE_AGAIN)
     return marker
 
 
@@ -81,6 +81,7 @@ def read_explanation(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = read_object(path, SCORE_AGAIN, {})
+    check_shape(path, content, Explanation, SCORE_AGAIN)
     if "medians" in content:
         check_entries(path, content, SCORE_AGAIN, {"columns": list, "medians": list, "contributions": str})
         if len(content["columns"]) != len(content["medians"]):

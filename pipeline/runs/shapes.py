@@ -1,0 +1,195 @@
+"""What the JSON files of runs and scores hold, so that a damaged one is told by its entry, not by what fails of it later.
+
+More entries than these are allowed; what is not there in older files has a default. Numbers are numbers: no text, no boolean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from esad.preprocessing.store.reading import damaged
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""The two ends of an interval."""
+
+
+class Shape(BaseModel):
+    """An object, whose entries are of the stated types and not turned into them."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class ReferenceSet(Shape):
+    """Of one set of reference normals what it promises."""
+
+    name: str
+    normals: Count
+    threshold: float
+    level: Share
+    rate_bounds: Ends | None = None
+
+
+class Thresholds(Shape):
+    """How thresholds were set: scores.json's `thresholds`, and `alarms.rule` of metrics.json."""
+
+    level: Annotated[float, Field(gt=0, lt=1)]
+    by: str | None
+    per_group: bool
+    groups: Count | None = None
+    held_out: bool | None
+    fewest_normals: Count
+    sets: Annotated[list[ReferenceSet], Field(min_length=1)]
+
+
+class Marker(Shape):
+    """scores.json."""
+
+    score: str | None = None
+    model: str | None = None
+    inputs: str | None = None
+    items: Count | None = None
+    normals: Count | None = None
+    overlays: str | None = None
+    slides: bool | None = None
+    thresholds: Thresholds | None = None
+    grey_levels: dict[str, Any] | None = None
+
+
+class Explained(Shape):
+    """provenance.json's `reconstruction`: shares of the variance that reconstructions and principal components explain."""
+
+    components: Count
+    items: Count
+    held_out: bool
+    model: float
+    model_interval: Ends | None = None
+    pca: float
+    pca_interval: Ends | None = None
+    pca_cross_fitted: dict[str, float | None] | None = None
+
+
+class Provenance(Shape):
+    """provenance.json, as far as figures and texts are made of it."""
+
+    steps: Count
+    processes: Count | None = None
+    restarts: Count | None = None
+    labelled_classes: dict[str, Count] | None = None
+    reconstruction: Explained | None = None
+    validation: dict[str, Any] | None = None
+    versions: dict[str, str | None]
+    overlap: dict[str, Any] | None = None
+
+
+class Explanation(Shape):
+    """overlays/explanation.json of a table: a median a column."""
+
+    columns: list[str] | None = None
+    medians: list[float | None] | None = None
+    contributions: str | None = None
+    rows: Count | None = None
+
+
+class Figures(Shape):
+    """AUC and average precision of some items."""
+
+    items: Count | None = None
+    normal: Count | None = None
+    anomaly: Count | None = None
+    groups: Count | None = None
+    auc: Share | None = None
+    auc_interval: Ends | None = None
+    average_precision: Share | None = None
+    average_precision_interval: Ends | None = None
+
+
+class Compared(Shape):
+    """How items' scores lie beside those of reference normals."""
+
+    superiority: float | None = None
+    interval: Ends | None = None
+    p: float | None = None
+    alike: bool | None = None
+
+
+class Likeness(Shape):
+    """Whether the items are like the reference normals; without `terms` one of an earlier version."""
+
+    alike: bool | None = None
+    terms: dict[str, Compared] | None = None
+    by: dict[str, dict[str, Compared]] = Field(default_factory=dict)
+    items: Count | None = None
+    normals: Count | None = None
+    of: str | None = None
+
+
+class Discoveries(Shape):
+    """Of the items that are called anomalies at a rate of false discoveries, how many are normal."""
+
+    items: Count
+    rate: float | None
+    false: float | None
+
+
+class Achieved(Shape):
+    """The share of normals above their threshold, and what was promised."""
+
+    achieved: float | None
+    promised: float
+    kept: bool
+    normals: Count
+    interval: Ends | None = None
+    expected: Ends | None = None
+    anomalies_found: float | None = None
+    discoveries: Discoveries | None = None
+
+
+class Reached(Shape):
+    """The share of one projection's or site's normals above the threshold."""
+
+    normals: Count
+    achieved: float | None
+
+
+class Alarms(Shape):
+    """metrics.json's `alarms`."""
+
+    rule: Thresholds | None
+    achieved: Achieved | None
+    by: dict[str, dict[str, Reached]]
+    splits: dict[str, float | None] | None = None
+    likeness: Likeness | None
+
+
+class Metrics(Figures):
+    """metrics.json."""
+
+    kind: str
+    evaluated: str
+    items: Count
+    by: dict[str, dict[str, Figures]]
+    scores: dict[str, Figures]
+    alarms: Alarms | None = None
+    without_meaning: list[str] | None = None
+    slides: dict[str, Any] | None = None
+    note: str | None = None
+
+
+def check_shape(path: Path, content: Any, shape: type[Shape], remedy: str) -> None:
+    """EsadError where `content`, of the file `path`, is not of this shape: its first entry that is not, and what was expected."""
+    try:
+        shape.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        if first["type"] == "missing":
+            raise damaged(path, f"is damaged ({place!r} is missing)", remedy) from error
+        found = repr(first["input"])
+        found = found if len(found) <= 60 else f"{found[:57]}..."
+        expected = first["msg"].removeprefix("Input should be ")
+        raise damaged(path, f"is damaged ({place} = {found}, expected {expected})", remedy) from error
