@@ -73,6 +73,16 @@ def locked(report: Mapping[str, Any]) -> str:
     return "".join(sorted(lines, key=str.lower))
 
 
+def without_places(bom: dict[str, Any]) -> dict[str, Any]:
+    """An SBOM that does not say where on this machine a package came from."""
+    for each in bom["components"]:
+        references = each.pop("externalReferences", [])
+        kept = [reference for reference in references if not reference["url"].startswith("file:")]
+        if kept:
+            each["externalReferences"] = kept
+    return bom
+
+
 def sums(folder: Path) -> str:
     """SHA256SUMS of the files of a folder, as sha256sum --check reads it."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "SHA256SUMS")
@@ -118,7 +128,8 @@ def release(out: Path, work: Path, candidate: bool) -> None:
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip")  # no part of the product
     run(python, ROOT / "deploy" / "licences.py", "--out", out / "licences.csv")
     program = tools.with_name("cyclonedx-py")
-    run(program, "environment", "--output-reproducible", "--output-file", out / "sbom.cdx.json", python)
+    bom = without_places(json.loads(run(program, "environment", "--output-reproducible", python)))
+    (out / "sbom.cdx.json").write_text(json.dumps(bom, indent=2) + "\n", encoding="utf-8")
     (out / "CHANGES.md").write_text(changes, encoding="utf-8")
     (out / "SHA256SUMS").write_text(sums(out), encoding="utf-8")
 

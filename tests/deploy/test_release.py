@@ -57,6 +57,17 @@ def test_requirements_are_locked_by_version_and_hash():
         release.locked({"install": [entry("other", "1.0")]})
 
 
+def test_an_sbom_says_no_place_on_this_machine():
+    own = {"name": "esad", "externalReferences": [{"url": "file:///home/one/esad.whl"}]}
+    other = {"name": "two", "externalReferences": [{"url": "https://example.org"}, {"url": "file:///x"}]}
+    found = release.without_places({"components": [own, other, {"name": "three"}]})["components"]
+    assert found == [
+        {"name": "esad"},
+        {"name": "two", "externalReferences": [{"url": "https://example.org"}]},
+        {"name": "three"},
+    ]
+
+
 def test_checksums_are_those_that_sha256sum_checks(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"wheel")
     (tmp_path / "SHA256SUMS").write_text("old")
