@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all trust fuzz lint docs clean image-check gpu-check
+.PHONY: help install demo test test-all trust fuzz lint docs clean image-check gpu-check licences release
 
 help:
 	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
@@ -15,6 +15,7 @@ help:
 	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
 	@echo "make gpu-check    all that wants a GPU, in ten minutes, into build/gpu (benchmarks/gpu.py)"
+	@echo "make licences  the licences of all packages in .venv; fails where one binds the code beside it"
 	@echo "make release   wheel, sdist, locked requirements, licences, SBOM and checksums (deploy/release.py), into dist/"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
 
@@ -60,6 +61,9 @@ image-check:
 
 gpu-check: $(READY)
 	$(BIN)/python benchmarks/gpu.py --gpu-only --out build/gpu
+
+licences: $(READY)
+	$(BIN)/python deploy/licences.py --but spams-bin
 
 release:
 	$(PYTHON) deploy/release.py $(RELEASE)

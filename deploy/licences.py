@@ -1,4 +1,4 @@
-"""The licences of all packages of an environment, as CSV; status 1 where one forbids commercial use or binds the code beside it.
+"""`make licences`: those of all packages of an environment, as CSV; status 1 where one forbids commercial use or binds the code beside it.
 
     python deploy/licences.py [--out FILE.csv] [--but PACKAGE ...]
 
@@ -52,8 +52,9 @@ class Package:
 def licence_of(package: Distribution) -> str:
     """What a package says of its licence, in one line."""
     stated = package.metadata
-    if stated["License-Expression"]:
-        return str(stated["License-Expression"])
+    expression = stated.get("License-Expression")
+    if expression:
+        return str(expression)
     classifiers = [
         text.split("::")[-1].strip()
         for text in stated.get_all("Classifier") or []
@@ -62,7 +63,7 @@ def licence_of(package: Distribution) -> str:
     named = [text for text in classifiers if text != "OSI Approved"]
     if named:
         return "; ".join(named)
-    first = str(stated["License"] or "").strip().split("\n")[0]
+    first = str(stated.get("License") or "").strip().split("\n")[0]
     return STATED.get(str(stated["Name"]).lower(), "" if first.upper() == "UNKNOWN" else first[:80])
 
 
@@ -93,7 +94,9 @@ def faults(packages: Sequence[Package], but: Sequence[str]) -> list[str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Write the list, say what is wrong; the exit status."""
-    options = argparse.ArgumentParser(description="Licences of the packages of this Python.")
+    options = argparse.ArgumentParser(
+        description="Licences of the packages of this Python; make licences asks for those of .venv."
+    )
     options.add_argument(
         "--out", type=Path, help="CSV to write: name, version, licence (default: to the screen)"
     )

@@ -42,7 +42,7 @@ class Thresholds(Shape):
     per_group: bool
     groups: Count | None = None
     held_out: bool | None
-    fewest_normals: Count
+    fewest_normals: Count | None = None
     sets: Annotated[list[ReferenceSet], Field(min_length=1)]
 
 

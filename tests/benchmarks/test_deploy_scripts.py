@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,9 +9,11 @@ import sys
 import pytest
 
 from tests import ROOT
+from tests.deploy.scripts import script
 
 SCRIPTS = sorted((ROOT / "deploy").rglob("*.py"))
-RUN_BELOW = {"image_check"}
+RUN = {"image_check", "licences", "release"}
+"""Below, and by tests/deploy."""
 
 
 def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +25,7 @@ def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedP
 
 
 def test_every_script_is_run_here():
-    assert {path.stem for path in SCRIPTS} == RUN_BELOW
+    assert {path.stem for path in SCRIPTS} == RUN
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
@@ -39,14 +40,6 @@ def test_without_an_engine_the_image_check_says_what_it_needs(tmp_path):
     assert done.returncode == 1
     assert "image-check needs Docker or Podman" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def script(name: str):
-    """deploy/NAME.py as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "deploy" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_a_csv_of_labels_states_splits_groups_and_semi_labels(pictures, tmp_path
         (flat / path.name).write_bytes(path.read_bytes())
         label = "" if number % 7 == 0 else int(path.parent.name == "bad")
         rows.append((path.name, label, "test" if number % 5 == 0 else "", f"g{number // 3}", ""))
-    rows[3] = (*rows[3][:4], 1)
+    rows[3] = (*rows[3][:4], -1 if rows[3][1] else 1)
     table = pd.DataFrame(rows, columns=["source", "label", "split", "group", "semi_label"])
     labels = tmp_path / "labels.csv"
     table.to_csv(labels, index=False)

@@ -74,7 +74,9 @@ def test_every_part_is_read_once(archive, tmp_path, monkeypatch):
     ingest(archive, tmp_path / "out")
     read = []
     original = pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda path: read.append(Path(path).name) or original(path))
+    monkeypatch.setattr(
+        pq, "ParquetFile", lambda path, **how: read.append(Path(path).name) or original(path, **how)
+    )
     picture(archive / "good" / "4.png", 40)
     assert ingest(archive, tmp_path / "out").summary["items"] == 5
     names = [f"{kind}-0000{unit}.parquet" for kind in ("items", "sources") for unit in (0, 1)]
