@@ -52,9 +52,8 @@ class Package:
 def licence_of(package: Distribution) -> str:
     """What a package says of its licence, in one line."""
     stated = package.metadata
-    expression = stated.get("License-Expression")
-    if expression:
-        return str(expression)
+    if "License-Expression" in stated:
+        return str(stated["License-Expression"])
     classifiers = [
         text.split("::")[-1].strip()
         for text in stated.get_all("Classifier") or []
@@ -63,7 +62,7 @@ def licence_of(package: Distribution) -> str:
     named = [text for text in classifiers if text != "OSI Approved"]
     if named:
         return "; ".join(named)
-    first = str(stated.get("License") or "").strip().split("\n")[0]
+    first = (str(stated["License"]) if "License" in stated else "").strip().split("\n")[0]
     return STATED.get(str(stated["Name"]).lower(), "" if first.upper() == "UNKNOWN" else first[:80])
 
 

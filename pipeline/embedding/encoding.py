@@ -17,7 +17,7 @@ from esad.pipeline.stage.cluster import Cluster, Probe, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.embeddings.arrays import fitted
-from esad.preprocessing.store.durable import empty_folder, is_empty
+from esad.preprocessing.store.durable import empty_folder, is_barely_begun
 from esad.preprocessing.store.reading import read_array
 from esad.preprocessing.store.shards import ShardWriter
 from esad.preprocessing.store.store import Store, remove_temporaries, shard_path, write_json
@@ -70,7 +70,7 @@ def width_of(encoder: Encoder, store: Store, device: str) -> int:
 def begin(out: Path, wanted: dict[str, Any], force: bool) -> bool:
     """Whether `out` is finished with just these settings; EsadError for other ones or another folder. `force` removes a store."""
     path, wanted = out / "parts" / "settings.json", json.loads(json.dumps(wanted))
-    if out.exists() and not is_empty(out):
+    if out.exists() and not is_barely_begun(out):
         if not path.is_file():
             raise EsadError(f"{out}: exists and is not a store of this stage; choose another --out.")
         try:

@@ -15,6 +15,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.preprocessing.store.durable import replace_folder
 from esad.preprocessing.store.reading import read_object
+from esad.preprocessing.store.writing import full_disk_named
 
 MARKER = "export.json"
 """Says what the folder holds, and that it is finished."""
@@ -58,12 +59,13 @@ def write_export(run: Run, to: str, folder: Path, marker: dict[str, Any]) -> int
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        if to == "bundle":
-            write_bundle(run, fresh)
-        else:
-            write_onnx(run, fresh / FILE)
-        (fresh / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
-        replace_folder(fresh, folder)
+        with full_disk_named(folder):
+            if to == "bundle":
+                write_bundle(run, fresh)
+            else:
+                write_onnx(run, fresh / FILE)
+            (fresh / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+            replace_folder(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

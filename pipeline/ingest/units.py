@@ -8,7 +8,6 @@ inputs, applies labels and filters, shows progress, and never rewrites a finishe
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -34,7 +33,7 @@ from esad.preprocessing.splits.labels import (
     with_site,
 )
 from esad.preprocessing.splits.where import no_match
-from esad.preprocessing.store.durable import empty_folder
+from esad.preprocessing.store.durable import empty_folder, is_barely_begun
 from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
 from esad.preprocessing.store.reading import read_array, read_list, read_object
@@ -107,12 +106,6 @@ def _process_all(
         yield unit
 
 
-def _is_barely_begun(root: Path) -> bool:
-    """Whether `root` is empty, or what a stage leaves that is stopped at its very first write."""
-    names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
-    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json|\.lock", name) for name in names)
-
-
 def _check_settings(root: Path, job: Job, force: bool) -> None:
     """Refuse to mix settings in one store; with `force` what is there is removed.
 
@@ -120,7 +113,7 @@ def _check_settings(root: Path, job: Job, force: bool) -> None:
     new ones to the items that are there.
     """
     path = root / "parts" / "settings.json"
-    occupied = root.exists() and not _is_barely_begun(root)
+    occupied = root.exists() and not is_barely_begun(root)
     if occupied and not path.exists():
         if not force:
             raise EsadError(

@@ -72,9 +72,10 @@ def write_slide_maps(
     from PIL import Image
 
     from esad.preprocessing.slides.outlines.frame import COLUMNS
+    from esad.preprocessing.store.durable import make_folder
     from esad.preprocessing.store.store import write_array, write_atomically
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     names = slide_names(store.sources["source"].astype(str))
     slides = store.sources.set_index("source")
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))

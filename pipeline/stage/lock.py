@@ -20,7 +20,7 @@ from pathlib import Path
 
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import now
-from esad.preprocessing.store.durable import BESIDE, LOCK
+from esad.preprocessing.store.durable import BESIDE, LOCK, flush
 
 try:
     import fcntl
@@ -76,6 +76,9 @@ def _made_folder(folder: Path) -> list[Path]:
             break
         missing.append(each)
     _make(folder)
+    for each in reversed(missing):  # a power cut must not take the folder, and all in it
+        with suppress(OSError):  # which another process has just removed again
+            flush(each.parent)
     return missing
 
 

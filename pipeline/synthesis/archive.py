@@ -78,10 +78,12 @@ def already_made(out: Path, wanted: dict[str, int], force: bool) -> bool:
 def make_archive(out: Path, wanted: dict[str, int]) -> None:
     """Draw the archive beside `out` and rename it, so that it appears whole or not at all."""
     from esad.preprocessing.store.durable import replace_folder
+    from esad.preprocessing.store.writing import full_disk_named
 
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    _draw(fresh, wanted["slides"], wanted["radiographs"], wanted["size"], wanted["seed"])
-    (fresh / "settings.json").write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-    replace_folder(fresh, out)
+    with full_disk_named(out):
+        _draw(fresh, wanted["slides"], wanted["radiographs"], wanted["size"], wanted["seed"])
+        (fresh / "settings.json").write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        replace_folder(fresh, out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     for path in sorted(fresh.rglob("*")):
         flush(path)
     flush(fresh)
+    flush(fresh.parent)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -84,6 +86,12 @@ def replace_folder(fresh: Path, folder: Path) -> None:
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but, perhaps, the lock of who writes to it."""
     return all(path.name == LOCK for path in folder.iterdir())
+
+
+def is_barely_begun(root: Path) -> bool:
+    """Whether `root` is empty, or what a stage leaves that is stopped at its very first write."""
+    names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
+    return all(re.fullmatch(r"parts|parts/\.settings\.\d+\.json|\.lock", name) for name in names)
 
 
 def empty_folder(folder: Path, known_by: str, announced_by: Sequence[str] = ()) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from esad.preprocessing.errors import EsadError
 from esad.preprocessing.store.csv_cells import csv_text
 from esad.preprocessing.store.durable import BESIDE, LOCK, give_name, make_folder
 
@@ -131,6 +132,28 @@ def named_in_errors(path: Path, temporary: Path, needed: int | None = None) -> I
         if number is None or error.filename not in (None, str(temporary), str(path)):
             raise
         raise OSError(number, _told(number, needed, free), str(path)) from error
+
+
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Within the block, which makes `folder` beside its place, what is raised on a full disk becomes an OSError of it, with what is free.
+
+    Libraries have errors of their own there (torch's RuntimeError, pydicom's with the number in its text): these are told by the
+    room that is left.
+    """
+    try:
+        yield
+    except EsadError:
+        raise
+    except Exception as error:
+        number, free = getattr(error, "errno", None), free_bytes(folder.parent)
+        if number is None and (
+            (free is not None and free < ALMOST_FULL) or f"[Errno {errno.ENOSPC}]" in str(error)
+        ):
+            number = errno.ENOSPC
+        if number not in FULL:
+            raise
+        raise OSError(number, _told(number, None, free), str(folder)) from error
 
 
 def _told(number: int, needed: int | None, free: int | None) -> str:

@@ -14,9 +14,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from esad.preprocessing.errors import EsadError
 from esad.preprocessing.store import writing
 from esad.preprocessing.store.shards import ShardWriter
-from esad.preprocessing.store.writing import set_aside, write_array, write_atomically, write_json, write_table
+from esad.preprocessing.store.writing import (
+    full_disk_named,
+    set_aside,
+    write_array,
+    write_atomically,
+    write_json,
+    write_table,
+)
 from tests import ROOT
 from tests.forks import fork, wait
 
@@ -128,3 +136,24 @@ def test_room_that_no_disk_has_is_an_error_and_a_file_system_without_such_a_thin
     set_aside(writes, 1 << 20)
     os.close(reads)
     os.close(writes)
+
+
+@pytest.mark.parametrize(
+    ("raised", "free", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 5_000_000, True),
+        (OSError("With tag (7FE0,0010) got exception: [Errno 28] No space left on device"), 5_000_000, True),
+        (RuntimeError("unexpected pos 64 vs 0"), 1000, True),
+        (RuntimeError("unexpected pos 64 vs 0"), 5_000_000, False),
+        (OSError(errno.EACCES, "Permission denied"), 1000, False),
+        (EsadError("a run on tables"), 1000, False),
+    ],
+)
+def test_what_libraries_raise_on_a_full_disk_names_the_folder(tmp_path, monkeypatch, raised, free, full):
+    monkeypatch.setattr("esad.preprocessing.store.writing.free_bytes", lambda _: free)
+    with pytest.raises(type(raised) if not full else OSError) as found, full_disk_named(tmp_path / "out"):
+        raise raised
+    assert (found.value is raised) is not full
+    if full:
+        assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path / "out"))
+        assert f"{free / 1e6:.1f} MB free" in str(found.value)
