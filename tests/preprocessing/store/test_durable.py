@@ -68,7 +68,8 @@ def test_a_folder_takes_the_place_of_another_at_once(tmp_path, calls):
     assert [path.name for path in tmp_path.rglob("*")] == ["old", "inner", "fresh"]
     order = [call for call in calls if call[0] in ("fsync", "replace")]
     assert order == [
-        ("fsync", "inner"), ("fsync", "fresh"), ("fsync", "fresh"), ("fsync", tmp_path.name), ("replace", "old"), ("replace", "fresh"), ("fsync", tmp_path.name),
+        ("fsync", "inner"), ("fsync", "fresh"), ("fsync", "fresh"), ("fsync", tmp_path.name),
+        ("replace", "old"), ("replace", "fresh"), ("fsync", tmp_path.name),
     ]  # fmt: skip
 
 
