@@ -20,7 +20,7 @@ from pathlib import Path
 
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import now
-from esad.preprocessing.store.durable import BESIDE, LOCK, flush
+from esad.preprocessing.store.durable import BESIDE, LOCK, flush, missing_folders
 
 try:
     import fcntl
@@ -70,11 +70,7 @@ def writing_to(out: Path, inside: bool = True) -> Iterator[None]:
 
 def _made_folder(folder: Path) -> list[Path]:
     """The folders that had to be made, the innermost first."""
-    missing = []
-    for each in (folder, *folder.parents):
-        if each.exists():
-            break
-        missing.append(each)
+    missing = missing_folders(folder)
     _make(folder)
     for each in reversed(missing):  # a power cut must not take the folder, and all in it
         with suppress(OSError):  # which another process has just removed again

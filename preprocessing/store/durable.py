@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 NO_FLUSHING = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
@@ -42,13 +43,14 @@ def flush_handle(handle: int) -> None:
             raise
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there, the innermost first."""
+    return list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it that are missing, with their names on the disk."""
-    missing = []
-    for each in (folder, *folder.parents):
-        if each.exists():
-            break
-        missing.append(each)
+    missing = missing_folders(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for each in reversed(missing):
         flush(each.parent)
