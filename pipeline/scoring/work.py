@@ -90,8 +90,8 @@ class Pieces:
     arguments: Mapping[str, Any]
     sizes: Mapping[str, int]
 
-    def begin(self, of: Mapping[str, Any], void: Path | None = None) -> bool:
-        """Keep what is there of the same work, as `of` describes it, else begin anew; returns whether it was kept.
+    def begin(self, of: Mapping[str, Any], void: Path | None = None) -> None:
+        """Keep what is there of the same work, as `of` describes it, else begin anew.
 
         A file that cannot be read, or has other rows than the piece, is said and removed. The folder `void`, which pieces write to, is
         removed before other work is begun.
@@ -102,12 +102,11 @@ class Pieces:
                 if folder is not None:
                     remove_folder(folder)
             write_json(path, content)
-            return False
+            return
         for name in self.arguments:
             if self.path(name).exists() and not self._whole(name):
                 say(f"{self.path(name)}: is damaged, and is done again.")
                 self.path(name).unlink()
-        return True
 
     def _whole(self, name: str) -> bool:
         try:

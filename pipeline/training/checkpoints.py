@@ -21,6 +21,7 @@ from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.log import log_path, read_log
 from esad.pipeline.stage.progress import say
+from esad.preprocessing.store.writing import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -30,13 +31,6 @@ KEPT = 2
 """Checkpoints that stay: the newest, and the one before it in case the newest cannot be read."""
 FREE = ("device", "checkpoint_seconds")
 """Settings that may differ when a run goes on: they do not change what is computed."""
-
-
-def write_durably(path: Path, content: bytes | memoryview) -> None:
-    """Write under a temporary name, flush to disk, rename, flush the folder; OSError names `path`."""
-    from esad.preprocessing.store.writing import write_bytes
-
-    write_bytes(path, content)
 
 
 def save_checkpoint(
@@ -53,7 +47,7 @@ def save_checkpoint(
     buffer = io.BytesIO()
     torch.save({"about": json.dumps(about), **state}, buffer)
     path = folder / f"checkpoint_iteration={step}.pt"
-    write_durably(path, buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
     for old in _newest_first(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path

@@ -15,8 +15,9 @@ from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.runs.split_overlap import overlap_sentence
 from esad.pipeline.settings.config import RunSettings
 from esad.pipeline.stage.outcome import Outcome
-from esad.pipeline.training.checkpoints import keep_the_last, write_durably
+from esad.pipeline.training.checkpoints import keep_the_last
 from esad.pipeline.training.validation import validation_figures
+from esad.preprocessing.store.writing import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def write_model(out: Path, method: Method) -> None:
         if path.is_file():
             flush(path)
     state = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
-    write_durably(out / "model.safetensors", save(state))
+    write_bytes(out / "model.safetensors", save(state))
 
 
 def _revision() -> str:

@@ -11,8 +11,9 @@ import yaml
 from esad.pipeline.runs.run_files import check_weights, read_config
 from esad.pipeline.settings.config import RunSettings, first_difference
 from esad.pipeline.stage.errors import EsadError
-from esad.pipeline.training.checkpoints import keep_the_last, lasting, write_durably
+from esad.pipeline.training.checkpoints import keep_the_last, lasting
 from esad.preprocessing.store.durable import empty_folder
+from esad.preprocessing.store.writing import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,4 +87,4 @@ def write_start(
     write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
     if levels is not None:
         levels.write(out)
-    write_durably(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+    write_bytes(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())

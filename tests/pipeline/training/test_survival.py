@@ -93,8 +93,8 @@ def at_references():
 
 
 def at_the_model():
-    original = esad.pipeline.training.run_end.write_durably
-    esad.pipeline.training.run_end.write_durably = lambda path, content: (
+    original = esad.pipeline.training.run_end.write_bytes
+    esad.pipeline.training.run_end.write_bytes = lambda path, content: (
         original(path.with_name(".model.1.safetensors"), content),
         die(),
     )
