@@ -14,6 +14,7 @@ from torch import Tensor
 
 from esad.models.encoders.digests import digest_of
 from esad.models.encoders.encoder import Encoder, joined
+from esad.models.encoders.onnx_weights import files_beside
 from esad.models.encoders.preparation import Preparation, UnknownEncoder, beside, first_line, from_mapping
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class OnnxEncoder(Encoder):
                 f"{path.name}: ONNX is run by ONNX Runtime; pip install 'esad[export]'."
             ) from error
         self.name, self.layers = path.name, tuple(request.layers)
-        outside = sorted(path.parent.glob(f"{path.name}.data")) + sorted(
-            path.parent.glob(f"{path.name}_data")
-        )
-        self.digest = digest_of([path, *outside])
+        self.digest = digest_of([path, *files_beside(path)])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1 if device.type == "cpu" else 0
         options.log_severity_level = 3

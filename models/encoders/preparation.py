@@ -144,7 +144,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
         content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UnknownEncoder(f"{file}: cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise UnknownEncoder(f"{file}: expected names and values, as mean: [0.5, 0.5, 0.5].")

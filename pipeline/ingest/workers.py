@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -41,6 +42,9 @@ def process_here(
 
 def _in_pool(root: Path, units: Sequence[Unit], process: Process, workers: int) -> Iterator[Unit]:
     """The units as they are finished; where a process dies the unfinished ones are left out."""
+    os.environ.setdefault(
+        "PYTHONSAFEPATH", "1"
+    )  # no process takes modules from the folder that a person works in
     with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
         futures = {}
         try:

@@ -317,7 +317,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {pair!r}: expected key=value, for example train.epochs=5.")
         try:
             values[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise UsageError(f"--set {pair!r}: the value is not YAML ({error}).") from error
     return values
 
@@ -364,12 +364,19 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
         ) from error
 
 
+def yaml_content(path: Path) -> Any:
+    """What a YAML file holds, of plain kinds alone; UsageError names the file and the fault."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise UsageError(f"{path}: cannot be read as YAML (it is nested too deeply).") from None
+    except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that there is not
+        raise UsageError(f"{path}: cannot be read as YAML ({error}).") from error
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from a file; UsageError names the file and the fault."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML ({error}).") from error
+    content = yaml_content(path)
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from esad.pipeline.settings.config import yaml_content
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.workflow.steps import Step, StepReader
 
@@ -36,10 +35,7 @@ def read_workflow(file: Path, out: Path, commands: Mapping[str, Any], force: boo
 
     UsageError names the step, the word and the nearest known one.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
+    content = yaml_content(file)
     if not isinstance(content, list) or not content:
         raise UsageError(f"{file}: expected a list of steps, each with name, stage, inputs and options.")
     outputs: dict[str, Path] = {}

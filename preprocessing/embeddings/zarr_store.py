@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from esad.preprocessing.gate.limits import check_size
 
 MARKS = ("zarr.json", ".zgroup", ".zarray")
 """Files that make a folder a Zarr store."""
+HEADERS = ("zarr.json", ".zarray", ".zmetadata")
 ONLY = "array"
 
 
@@ -34,8 +37,39 @@ def size_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
+def check_safe(path: Path) -> None:
+    """InputError where a file is a link out of the store, or a chunk would be unpickled, which runs what it says.
+
+    numcodecs refuses to unpickle from version 0.16 on; earlier ones do it.
+    """
+    whole = path.resolve()
+    for file in path.rglob("*"):
+        if file.is_symlink() and not file.resolve().is_relative_to(whole):
+            raise InputError(
+                f"{path.name}: {file.relative_to(path)} is a link out of it, which is not followed."
+            )
+        if file.name in HEADERS and any("pickle" in name for name in _codecs(json.loads(file.read_text()))):
+            raise InputError(
+                f"{path.name}: {file.relative_to(path)} has its values pickled; pickles are never loaded. Write it with another codec."
+            )
+
+
+def _codecs(header: Any) -> Iterator[str]:
+    """What the codecs, filters and compressors of a header are called, those of consolidated headers too."""
+    inner = (
+        header.items() if isinstance(header, dict) else enumerate(header) if isinstance(header, list) else ()
+    )
+    for key, value in inner:
+        if key in ("filters", "compressor", "codecs"):
+            for each in value if isinstance(value, list) else [value]:
+                yield str(each.get("id", each.get("name"))) if isinstance(each, dict) else str(each)
+        if key != "attributes":
+            yield from _codecs(value)
+
+
 def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[str, Any]:
     """What `Head` holds, with the attributes of the coordinates and of the group; whatever zarr raises, and InputError."""
+    check_safe(Path(path))
     name, packed, choice = Path(path).name, size_of(Path(path)), Choice(features, coords)
     arrays, attributes = _arrays(path)
     if list(arrays) == [ONLY] and features is None:

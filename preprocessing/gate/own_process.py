@@ -76,7 +76,8 @@ class ReadingProcess:
         if self._child is None or self._child.poll() is not None:
             self._end()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "esad.preprocessing.gate.serve"],
+                # -P: modules of the folder in which a person works, which may be a stranger's run, are none of ours
+                [sys.executable, "-P", "-m", "esad.preprocessing.gate.serve"],
                 env={**os.environ, **FRUGAL},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -45,6 +45,8 @@ Origin = Literal["bounds", "slide"]
 """Where GeoJSON counts pixels from: the bounds of what was scanned, as QuPath does, or level 0's own corner."""
 XML_SUFFIXES = (".xml", ".ndpa")
 SUFFIXES = (*XML_SUFFIXES, ".geojson", ".json")
+MOST_LEVELS = 50
+"""Of elements in elements; no program that writes outlines uses more than eight."""
 FAULTS = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError,
     ParseError, shapely.errors.ShapelyError,
@@ -115,9 +117,20 @@ def _content(path: Path) -> bytes:
     return content
 
 
+def check_levels(root: Element) -> None:
+    """RecursionError where elements lie deeper than MOST_LEVELS: readers look through all that lies in an element."""
+    level = [root]
+    for _ in range(MOST_LEVELS):
+        level = [inner for element in level for inner in element]
+        if not level:
+            return
+    raise RecursionError
+
+
 def _read_xml(path: Path, stated: Stated, frame: SlideFrame | None) -> Areas:
     """Told apart by the elements; InputError for any other XML."""
     root: Element = fromstring(_content(path))
+    check_levels(root)
     if root.tag == "ASAP_Annotations":
         return collect(asap_outlines(root), path, stated, frame, ungrouped=("unknown", "ignored"))
     if is_imagescope(root):

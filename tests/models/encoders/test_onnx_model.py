@@ -86,7 +86,7 @@ def test_the_digest_is_the_files(tmp_path):
 
 def test_no_onnx_and_no_file_are_said_in_words(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"nothing of the kind")
-    with pytest.raises(UnknownEncoder, match=r"a\.onnx: ONNX Runtime does not take it"):
+    with pytest.raises(UnknownEncoder, match=r"a\.onnx: no ONNX model"):
         loaded(tmp_path / "a.onnx", **STATED)
     with pytest.raises(UnknownEncoder, match="no such file"):
         loaded(tmp_path / "b.onnx")
