@@ -13,6 +13,7 @@ import hmac
 import io
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,17 +28,36 @@ DEFAULT_KEY = Path("~/.config/esad/group.key")
 def read_key(path: Path | None) -> bytes:
     """The key in `path` (default ~/.config/esad/group.key); made, readable by its owner alone, where absent.
 
-    Raises UsageError for a file that is too short to be a key.
+    Raises UsageError for a file that is too short to be a key, or that others may read: whoever has it can try names until
+    one gives the hash.
     """
     path = (path or DEFAULT_KEY).expanduser()
     if not path.exists():
         _make_key(path)
+    check_closed(path)
     key = path.read_bytes().strip()
     if len(key) < 16:
         raise UsageError(
             f"{path}: {len(key)} bytes are no key; expected at least 16. Remove the file to have one made."
         )
     return key
+
+
+def check_closed(path: Path) -> None:
+    """UsageError where others may read or write the file; systems without such permissions are not asked.
+
+    Who does not own it may read it through its group: so Kubernetes hands secrets to users that are not root.
+    """
+    if os.name != "posix":
+        return
+    status = path.stat()
+    of_group = stat.S_IRWXG if status.st_uid == os.geteuid() else stat.S_IWGRP
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (stat.S_IRWXO | of_group):
+        raise UsageError(
+            f"{path}: others may read or write it (mode {mode:04o}); expected 0600. Close it with: chmod 600 {path}. If others may "
+            "have read it, take a new key."
+        )
 
 
 def _make_key(path: Path) -> None:
@@ -112,6 +132,7 @@ def read_names(key_file: Path | None) -> dict[str, str]:
     path = names_file(key_file)
     if not path.is_file():
         return {}
+    check_closed(path)
     content = path.read_bytes()
     text = (content + _end_of(content)).decode(errors="replace")
     rows = csv.reader(io.StringIO(text, newline=""))

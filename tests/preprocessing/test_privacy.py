@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import stat
 
 import pytest
@@ -40,8 +41,36 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path):
     assert key_name(key) not in key.decode()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="this system has no such permissions")
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o601, 0o777])
+def test_a_key_or_a_list_that_others_may_read_is_refused(tmp_path, mode):
+    path = tmp_path / "group.key"
+    read_key(path)
+    remember_names(path, {"a.dcm": "1"})
+    for file, read in ((path, read_key), (names_file(path), read_names)):
+        file.chmod(mode)
+        with pytest.raises(UsageError, match=rf"{file.name}: others may .*mode {mode:04o}.*chmod 600"):
+            read(path)
+        file.chmod(0o400)
+        assert read(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no such permissions")
+def test_a_key_of_another_owner_may_be_read_through_its_group(tmp_path, monkeypatch):
+    path = tmp_path / "group.key"
+    key = read_key(path)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    path.chmod(0o440)
+    assert read_key(path) == key
+    for mode in (0o460, 0o444):
+        path.chmod(mode)
+        with pytest.raises(UsageError, match="others may"):
+            read_key(path)
+
+
 def test_a_file_too_short_to_be_a_key_is_refused(tmp_path):
     (tmp_path / "short").write_text("secret")
+    (tmp_path / "short").chmod(0o600)
     with pytest.raises(UsageError, match="6 bytes are no key"):
         read_key(tmp_path / "short")
 

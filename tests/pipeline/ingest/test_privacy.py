@@ -186,6 +186,25 @@ def test_what_is_hashed_can_be_found_again_by_the_keys_owner_alone(folder, tmp_p
     )  # not mixed
 
 
+def test_a_new_key_gives_other_hashes_and_goes_on_with_no_store_of_the_old_one(folder, tmp_path, capfd):
+    key, old = tmp_path / "now" / "key", tmp_path / "old" / "key"
+    words = ["--anonymous", "--group-key", str(key), "--labels", str(folder / "labels.csv")]
+    ingest = ["radiographs", str(folder / "archive"), "--out"]
+    assert call([*ingest, str(tmp_path / "a"), *words]) == 3
+    key.parent.rename(old.parent)
+    capfd.readouterr()
+    assert call([*ingest, str(tmp_path / "a"), *words]) == 1
+    assert "other settings" in capfd.readouterr().err
+    assert call([*ingest, str(tmp_path / "b"), *words]) == 3
+    first, second = Store(tmp_path / "a").manifest, Store(tmp_path / "b").manifest
+    for column in ("source", "group", "item_id"):
+        assert not set(first[column]) & set(second[column])
+    assert first["group"].nunique() == second["group"].nunique() > 1
+    before, after = read_names(old), read_names(key)
+    assert {before[name] for name in first["source"]} == {after[name] for name in second["source"]}
+    assert not set(before) & set(after)
+
+
 def test_names_are_kept_in_place_without_anonymous_and_texts_are_still_not(folder, tmp_path, capfd):
     words = ["--group-key", str(tmp_path / "key"), "--out", str(tmp_path / "store")]
     bare = tmp_path / "bare"
