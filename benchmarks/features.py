@@ -31,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from esad.pipeline.embed import embed
-from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.runs.items import positions_of

@@ -33,7 +33,7 @@ from torch import Tensor
 from esad.models.attribution.gradients import integrated_gradients, weighted
 from esad.models.folding import folded
 from esad.models.training.fit import score_batches
-from esad.pipeline.evaluation.metrics import pointing_game
+from esad.pipeline.evaluation.measures.metrics import pointing_game
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.runs.items import in_memory

@@ -26,7 +26,7 @@ from esad.models.networks import ColumnScaler
 from esad.models.training.fit import TrainingData, fit, score_batches
 from esad.pipeline.benchmarking.grid import read_grid
 from esad.pipeline.benchmarking.grid_file import Grid
-from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.settings.config import RunSettings, resolve
 from esad.pipeline.settings.presets import preset_settings
 from esad.preprocessing.splits.published_split import assign_published, published_draws

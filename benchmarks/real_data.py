@@ -26,7 +26,8 @@ from esad.models.methods.classic.isolation_forest import fit_isolation_forest
 from esad.models.methods.registry import METHODS
 from esad.models.training.fit import score_batches
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
+from esad.pipeline.evaluation.measures.intervals import grouped_intervals
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.runs.items import in_memory, positions_of
@@ -131,7 +132,7 @@ def forest_on_codes(folder: Path) -> tuple[float, list[float]]:
     scores = -fit_isolation_forest(codes[0], 100, 256, run.settings.seed).score_samples(codes[1])
     labels = test["label"].to_numpy(dtype=int)
     groups = store.manifest["group"].to_numpy()[test["position"]]
-    area, interval = auc(scores, labels), bootstrap_intervals(scores, labels, groups).auc
+    area, interval = auc(scores, labels), grouped_intervals(scores, labels, groups).auc
     assert area is not None
     return area, list(interval or ())
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from command import parsed, parser, write_json
 
-from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.score import score
 from esad.pipeline.settings.config import TileSettings

@@ -39,7 +39,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
+from esad.pipeline.evaluation.measures.intervals import grouped_intervals
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.runs.grey_levels import FILE as LEVELS
@@ -181,7 +182,7 @@ def linear_figures(model: GridSearchCV, tested: Rows) -> Line:
     """AUC and interval of a linear model on some items."""
     x, y, patients = columns(tested)
     scores = model.decision_function(x)
-    interval = bootstrap_intervals(scores, y, patients).auc
+    interval = grouped_intervals(scores, y, patients).auc
     return {
         "auc": auc(scores, y), "interval": list(interval) if interval else None, "normal": int((y == 0).sum()),
         "anomaly": int((y == 1).sum()), "groups": len(np.unique(patients)), "superiority": None,

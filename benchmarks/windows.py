@@ -29,7 +29,8 @@ from PIL import Image
 from real_data import NARROW, RADIOGRAPHS, SHORT, STEPS
 
 from esad.models.training.fit import score_batches
-from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
+from esad.pipeline.evaluation.measures.intervals import grouped_intervals
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.radiographs import radiographs
 from esad.pipeline.runs.run_folder import Run, open_run
@@ -137,7 +138,7 @@ def figures(table: pd.DataFrame, hits: list[bool]) -> dict[str, Any]:
     found: dict[str, Any] = {"pointing": sum(hits), "boxed": len(hits)}
     for way in WAYS:
         labels, scores = table["label"].to_numpy(dtype=int), table[way].to_numpy()
-        interval = bootstrap_intervals(scores, labels, table["group"].to_numpy(dtype=str)).auc
+        interval = grouped_intervals(scores, labels, table["group"].to_numpy(dtype=str)).auc
         found[way] = {
             "auc": percent(table, way), "interval": interval and [100 * edge for edge in interval],
             "by_view": {

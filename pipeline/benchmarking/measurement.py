@@ -60,7 +60,7 @@ class Trained:
 
 def measured(grid: Grid, cell: Cell, folder: Path, device: str) -> list[dict[str, Any]]:
     """A row per run of a cell on the store at `folder`: AUC in %, seconds, what the split shares and what the audit finds."""
-    from esad.pipeline.evaluation.metrics import auc
+    from esad.pipeline.evaluation.measures.metrics import auc
     from esad.preprocessing.splits.published_split import overlap
 
     of = opened(folder)

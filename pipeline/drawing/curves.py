@@ -10,7 +10,7 @@ import pandas as pd
 
 from esad.pipeline.drawing.subjects import Subject, distinct_names
 from esad.pipeline.evaluation.counted_items import evaluated_items
-from esad.pipeline.evaluation.metrics import auc
+from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.evaluation.metrics_file import stored_metrics
 from esad.pipeline.scoring.open_scores import open_scores
 from esad.pipeline.settings.config import RunSettings, flat, nearest

@@ -139,7 +139,7 @@ def _compared(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -> dict
     """`superiority` of a column of items over reference normals, and whether it lets thresholds hold."""
     import numpy as np
 
-    from esad.pipeline.evaluation.metrics import superiority
+    from esad.pipeline.evaluation.measures.intervals import superiority
 
     sides = [table.iloc[evenly(np.arange(len(table)), MOST_COMPARED)] for table in (chosen, references)]
     values = [side[name].to_numpy(dtype=float) for side in sides]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from esad.pipeline.evaluation.metrics import bootstrap_draws
+from esad.pipeline.evaluation.measures.intervals import bootstrap_draws
 
 FOLDS = 5
 DRAWS = 500

@@ -43,7 +43,8 @@ def group_codes(items: pd.DataFrame) -> np.ndarray:
 
 def figures(items: pd.DataFrame) -> dict[str, Any]:
     """AUC and average precision with intervals by group, and counts, of labelled items."""
-    from esad.pipeline.evaluation.metrics import auc, average_precision, intervals_by_code
+    from esad.pipeline.evaluation.measures.intervals import intervals_by_code
+    from esad.pipeline.evaluation.measures.metrics import auc, average_precision
 
     values, labels = items["score"].to_numpy(dtype=float), items["label"].to_numpy(dtype="int8")
     intervals = intervals_by_code(values, labels, group_codes(items))
@@ -91,7 +92,7 @@ def by_class(items: pd.DataFrame, labelled: Mapping[str, int] | None) -> dict[st
     `items` has score, label and, where the store has classes, class_name; `labelled` says how many items of a class were
     labelled in training (None: not known). An anomaly without a class is in none of these figures.
     """
-    from esad.pipeline.evaluation.metrics import areas_by_class
+    from esad.pipeline.evaluation.measures.intervals import areas_by_class
 
     if "class_name" not in items or items["class_name"].nunique() < FEWEST_CLASSES:
         return {}
@@ -114,7 +115,7 @@ def by_class(items: pd.DataFrame, labelled: Mapping[str, int] | None) -> dict[st
 
 def by_term(items: pd.DataFrame) -> dict[str, Any]:
     """AUC of each term of the score alone."""
-    from esad.pipeline.evaluation.metrics import auc
+    from esad.pipeline.evaluation.measures.metrics import auc
 
     labels = items["label"].to_numpy(dtype="int8")
     present = [name for name in TERMS if name in items and items[name].notna().all()]
@@ -138,7 +139,7 @@ def localisation(scores: Scores, items: pd.DataFrame) -> dict[str, Any] | None:
     `hit_rate` is that of the contributions to the score, `error_hit_rate` that of the reconstruction error (None for a
     method without one).
     """
-    from esad.pipeline.evaluation.metrics import pointing_game
+    from esad.pipeline.evaluation.measures.metrics import pointing_game
 
     size = _item_size(scores)
     if size is None or any(name not in items for name in (*REGION, *HOT)):

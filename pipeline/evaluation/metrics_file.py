@@ -63,6 +63,8 @@ def figures_of_slides(
 
 def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any]:
     """The content of metrics.json."""
+    from esad.pipeline.evaluation.measures.intervals import HOW
+
     items, which = evaluated_items(scores)
     config = read_config(scores.run)
     labelled = _labelled_classes(scores.run) if "class_name" in items else None
@@ -71,6 +73,7 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "score": scores.marker.get("score"),
         "evaluated": which,
         **figures(items),
+        "intervals": HOW,
         "by": {**by_columns(items), **by_class(items, labelled)},
         "without_meaning": classes_alone(scores.table),
         "scores": by_term(items),

@@ -12,7 +12,7 @@ import pandas as pd
 import shapely
 
 from esad.data_manifests.loader import load_manifest
-from esad.pipeline.evaluation.froc import (
+from esad.pipeline.evaluation.measures.froc import (
     FALSE_POSITIVES,
     Froc,
     SlideHits,
@@ -198,12 +198,13 @@ def _labels(table: pd.DataFrame, truth: Truth, areas: dict[str, Areas | InputErr
 
 
 def _slide_auc(table: pd.DataFrame) -> dict[str, Any]:
-    from esad.pipeline.evaluation.metrics import auc, bootstrap_intervals
+    from esad.pipeline.evaluation.measures.intervals import grouped_intervals
+    from esad.pipeline.evaluation.measures.metrics import auc
 
     labels = table["label"].to_numpy(dtype="int8")
     values = {name: table[name].to_numpy(dtype=float) for name in AGGREGATIONS}
     intervals = {
-        name: bootstrap_intervals(scores, labels, table["group"].to_numpy()).auc
+        name: grouped_intervals(scores, labels, table["group"].to_numpy()).auc
         for name, scores in values.items()
     }
     return {

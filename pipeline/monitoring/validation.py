@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.evaluation.metrics import auc, average_precision
+from esad.pipeline.evaluation.measures.metrics import auc, average_precision
 from esad.pipeline.runs.items import evenly
 from esad.pipeline.scoring.scores import TERMS, score_of
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esad.pipeline.evaluation.froc import FALSE_POSITIVES
-from esad.pipeline.evaluation.metrics import auc, roc_points
+from esad.pipeline.evaluation.measures.froc import FALSE_POSITIVES
+from esad.pipeline.evaluation.measures.metrics import auc, roc_points
 from esad.pipeline.evaluation.metrics_file import read_froc_csv
 from esad.pipeline.runs.run_files import read_history
 

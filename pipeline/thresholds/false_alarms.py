@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from esad.pipeline.thresholds.conformal import alarms_expected, discoveries, level_reached, p_values
+from esad.pipeline.thresholds.shares import share_limits
 
 SPLITS = 100
 DISCOVERY_RATE = 0.1
@@ -21,8 +22,8 @@ _ROUNDING = 1e-12
 def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
     """95 % interval of the share of `chosen` items (N,) bool, items of a group (codes (N,)) hanging together; None below 5 groups.
 
-    By the spread of the groups' totals (Cochran, Sampling Techniques, 1977, 9A: a ratio of cluster totals). Where none or all are
-    chosen, the bound is that of as many groups: 1 - 0.05^(1/groups).
+    By the spread of the groups' totals (Cochran, Sampling Techniques, 1977, 9A: a ratio of cluster totals) and `share_limits`. Where
+    none or all are chosen, the bound is that of as many groups: 1 - 0.05^(1/groups).
     """
     _, codes = np.unique(groups, return_inverse=True)
     count = codes.max(initial=-1) + 1
@@ -34,7 +35,7 @@ def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float
         return (0.0, room) if share == 0 else (1 - room, 1.0)
     apart = np.bincount(codes, chosen - share)
     error = math.sqrt(np.square(apart).sum() * count / (count - 1)) / len(chosen)
-    return max(share - 1.96 * error, 0.0), min(share + 1.96 * error, 1.0)
+    return share_limits(share, error, count - 1) if error > 0 else (share, share)
 
 
 def achieved(

@@ -25,7 +25,7 @@ def validation_figures(
     import pandas as pd
 
     from esad.models.training.augment import Augmentation
-    from esad.pipeline.evaluation.metrics import auc
+    from esad.pipeline.evaluation.measures.metrics import auc
     from esad.pipeline.runs.items import positions_of
     from esad.pipeline.runs.run_folder import resolve_device
     from esad.pipeline.scoring.scores import final_scores, raw_scores

@@ -81,8 +81,8 @@ def holding(folder: Path, allowed: Callable[[Path], bool] = lambda path: False) 
 
 def _exif() -> bytes:
     exif = Image.Exif()
-    for tag in (ExifTags.Base.Artist, ExifTags.Base.ImageDescription, ExifTags.Base.Copyright, ExifTags.Base.Software, ExifTags.Base.HostComputer):  # fmt: skip
-        exif[tag] = MARKER
+    for name in ("Artist", "ImageDescription", "Copyright", "Software", "HostComputer"):
+        exif[ExifTags.Base[name]] = MARKER
     exif[ExifTags.Base.XPAuthor] = MARKER.encode("utf-16-le")
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSAreaInformation] = MARKER.encode()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = MARKER.encode("utf-16-be")
@@ -121,7 +121,10 @@ def radiographs(folder: Path) -> None:
     first = numbers.integers(0, 4096, (96, 96), dtype=np.uint16)
     plane = (MARKER.encode() * 200)[: 96 * 96 // 8]
     image = pydicom.dcmread(io.BytesIO(marked_file(first)))
-    for element, kind, value in ((0x0010, "US", 96), (0x0011, "US", 96), (0x0100, "US", 1), (0x0040, "CS", "G"), (0x0022, "LO", MARKER), (0x3000, "OW", plane)):  # fmt: skip
+    overlay = (
+        (0x0010, "US", 96), (0x0011, "US", 96), (0x0100, "US", 1), (0x0040, "CS", "G"), (0x0022, "LO", MARKER), (0x3000, "OW", plane),
+    )  # fmt: skip
+    for element, kind, value in overlay:
         image.add_new((0x6000, element), kind, value)
     image.add_new((0x5000, 0x3000), "OW", plane)
     image.add_new((0xFFFC, 0xFFFC), "OB", MARKER.encode())
@@ -141,7 +144,8 @@ def slides(folder: Path) -> None:
     for number in range(3):
         pixels = stained(512, number)
         with tifffile.TiffWriter(folder / f"{MARKER}_{number}.tif") as writer:
-            texts = [(315, "s", 0, MARKER, True), (316, "s", 0, MARKER, True), (33432, "s", 0, MARKER, True), (700, "B", len(XMP), XMP, True)]  # fmt: skip
+            texts = [(tag, "s", 0, MARKER, True) for tag in (315, 316, 33432)]
+            texts.append((700, "B", len(XMP), XMP, True))
             writer.write(
                 pixels, tile=(128, 128), photometric="rgb", description=MARKER, software=MARKER, datetime="2001:02:03 04:05:06",
                 resolution=(20000, 20000), resolutionunit="CENTIMETER", extratags=texts, metadata=None,

@@ -63,6 +63,9 @@ WORKS = {
     "histological images. IEEE Transactions on Medical Imaging 35, 2016.",
     "conformal": "Bates S, Candès E, Lei L, Romano Y, Sesia M. Testing for outliers with conformal p-values. Annals of Statistics "
     "51, 2023.",
+    "delong": "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating "
+    "characteristic curves: a nonparametric approach. Biometrics 44, 1988.",
+    "obuchowski": "Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 53, 1997.",
     "discoveries": "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful approach to multiple "
     "testing. Journal of the Royal Statistical Society B 57, 1995.",
     "gradients": "Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. International Conference on Machine "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.evaluation.metrics import DRAWS
+from esad.pipeline.evaluation.measures.intervals import DRAWS, HOW
 from esad.pipeline.reporting.manuscript.citations import References
 from esad.pipeline.reporting.manuscript.words import counted, percent
 
@@ -76,10 +76,7 @@ def evaluation_sentences(metrics: Mapping[str, Any], cite: References) -> list[s
             "AUC is the area under the ROC curve, by ranks, ties counting one half; average precision is by distinct thresholds."
         )
         if metrics["auc_interval"]:
-            sentences.append(
-                f"Intervals of 95 % are by {DRAWS:,} bootstrap draws of whole groups; where all draws of an AUC are 0 or 1 the interval "
-                "is Newcombe's."
-            )
+            sentences.append(_of_intervals(metrics, cite))
     found = metrics.get("alarms") or {}
     if found.get("achieved"):
         sentences.append(
@@ -97,3 +94,17 @@ def evaluation_sentences(metrics: Mapping[str, Any], cite: References) -> list[s
             "cells do not count."
         )
     return sentences
+
+
+def _of_intervals(metrics: Mapping[str, Any], cite: References) -> str:
+    """How the intervals of these figures were made; those of earlier versions otherwise."""
+    if metrics.get("intervals") != HOW:
+        return (
+            f"Intervals of 95 % are by {DRAWS:,} bootstrap draws of whole groups; where all draws of an AUC are 0 or 1 the interval "
+            "is Newcombe's."
+        )
+    return (
+        f"Intervals of 95 % of AUC have their variance from placement values summed by group{cite('delong', 'obuchowski')}, those of "
+        f"average precision from {DRAWS:,} bootstrap draws of whole groups; both are made on the scale of log odds with Student's t. Where "
+        "an AUC is 0 or 1 the interval is Newcombe's."
+    )

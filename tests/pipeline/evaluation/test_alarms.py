@@ -14,7 +14,7 @@ from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
 from esad.pipeline.evaluation.alarms import alarm_sentences
 from esad.pipeline.evaluation.item_figures import group_codes
-from esad.pipeline.evaluation.metrics import superiority
+from esad.pipeline.evaluation.measures.intervals import superiority
 from esad.pipeline.thresholds.false_alarms import over_splits
 from tests.pipeline.test_evaluate import fabricate
 

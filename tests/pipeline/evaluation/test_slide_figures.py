@@ -11,7 +11,7 @@ import yaml
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.metrics import separated_interval
+from esad.pipeline.evaluation.measures.intervals import separated_interval
 from esad.pipeline.report import report
 from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.synthesis.slides import write_outline

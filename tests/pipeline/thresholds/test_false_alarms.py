@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import logit
+from scipy.stats import t as student
 
 from esad.pipeline.thresholds.conformal import p_values, threshold
 from esad.pipeline.thresholds.false_alarms import achieved, over_splits, share_interval
@@ -49,8 +51,9 @@ def test_items_of_a_group_widen_the_interval():
         share_interval(chosen, np.arange(200)),
         share_interval(chosen, np.repeat(np.arange(20), 10)),
     )
-    width = [high - low for low, high in (alone, together)]
-    assert width[1] / width[0] == pytest.approx(np.sqrt(10 * (20 / 19) / (200 / 199)), rel=1e-6)
+    width = [logit(high) - logit(low) for low, high in (alone, together)]
+    sure = student.ppf(0.975, 19) / student.ppf(0.975, 199)
+    assert width[1] / width[0] == pytest.approx(sure * np.sqrt(10 * (20 / 19) / (200 / 199)), rel=1e-6)
     assert share_interval(np.zeros(60, bool), np.arange(60)) == (0.0, pytest.approx(1 - 0.05 ** (1 / 60)))
 
 

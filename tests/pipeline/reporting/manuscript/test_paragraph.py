@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from esad.models.methods.registry import METHODS
+from esad.pipeline.evaluation.measures.intervals import HOW
 from esad.pipeline.reporting.manuscript.citations import ABOUT, WORKS, References
 from esad.pipeline.reporting.manuscript.paragraph import Facts, methods_text
 from esad.pipeline.settings.config import RunSettings, resolve
@@ -217,7 +218,10 @@ def test_thresholds_say_their_rule_and_how_many_normals_they_are_from():
 def test_evaluation_says_which_items_and_how_intervals_were_made():
     text = text_of()
     assert "Figures are of the test part with 40 normal and 10 abnormal items in 6 groups." in text
-    assert "1,000 bootstrap draws of whole groups" in text
+    assert "Intervals of 95 % are by 1,000 bootstrap draws of whole groups" in text  # of an earlier version
+    now = text_of(metrics={**METRICS, "intervals": HOW})
+    assert "placement values summed by group [" in now
+    assert "average precision from 1,000 bootstrap draws" in now
     assert "bootstrap" not in text_of(metrics={**METRICS, "auc_interval": None})
     assert "there are no figures" in text_of(metrics={**METRICS, "items": 0})
     froc = {"froc": {"score": 1.0}, "auc_interval": {"max": None}}

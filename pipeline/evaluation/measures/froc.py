@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esad.pipeline.evaluation.metrics import DRAWS, LEAST_GROUPS, bootstrap_draws
+from esad.pipeline.evaluation.measures.intervals import DRAWS, LEAST_GROUPS, bootstrap_draws
+from esad.pipeline.thresholds.shares import share_limits
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -172,10 +173,10 @@ def _reaching(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 def froc_interval(
     slides: Sequence[SlideHits], groups: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float] | None:
-    """95 % interval of the FROC score by resampling whole groups (patients, slides) with replacement.
+    """95 % interval of the FROC score by the spread of resampled groups (patients, slides); see `share_limits`.
 
     `groups` (N,) names each slide's group. A draw without a lesion that counts is left out; None below LEAST_GROUPS
-    groups, or where over a tenth of the draws have none. Where every draw gives 0 or 1, the other end is that of a
+    groups, or where over a tenth of the draws have none. Of a score of 0 or 1 the other end is that of a
     binomial share (Clopper and Pearson) among the groups with lesions.
     """
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -188,9 +189,9 @@ def froc_interval(
             scores.append(froc(drawn).score)
     if len(scores) < 0.9 * draws:
         return None
-    low, high = np.percentile(scores, [2.5, 97.5])
-    if low == high and low in {0, 1}:
-        with_lesions = {code for code, slide in zip(codes, slides, strict=True) if len(slide.hits)}
-        edge = 0.025 ** (1 / len(with_lesions))
-        return (edge, 1.0) if low else (0.0, 1 - edge)
-    return float(low), float(high)
+    found, error = froc(slides).score, float(np.std(scores, ddof=1))
+    with_lesions = len({code for code, slide in zip(codes, slides, strict=True) if len(slide.hits)})
+    if found in {0, 1}:
+        edge = 0.025 ** (1 / with_lesions)
+        return (edge, 1.0) if found else (0.0, 1 - edge)
+    return share_limits(found, error, with_lesions - 1) if error > 0 and with_lesions > 1 else None

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esad.pipeline.evaluation.froc import (
+from esad.pipeline.evaluation.measures.froc import (
     LEVEL,
     NOT_FOUND,
     Lesions,

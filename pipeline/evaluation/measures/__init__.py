@@ -1,0 +1,1 @@
+"""Pure figures: scores, labels and groups in, numbers and their intervals out."""
