@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all trust fuzz lint docs clean image-check gpu-check licences release
+.PHONY: help install demo test test-all trust fuzz mutants lint docs clean image-check gpu-check licences release
 
 help:
 	@echo "make demo      install, then the main job on built-in synthetic data; ends with a report (demo/)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-all  every test"
 	@echo "make trust     every stage killed, on full disks, watched for power cuts, and two at once (minutes)"
 	@echo "make fuzz      10,000 mutants of input files and of stores, runs and scores, through the commands (an hour; INPUTS=1000)"
+	@echo "make mutants   losses, scores, stain, tiling, figures, thresholds, splits and store changed in one place at a time (an hour; ONLY=figures)"
 	@echo "make docs      the documentation as a site, in build/docs"
 	@echo "make image-check  build the image for real and train, kill, resume and score inside it (deploy/image_check.py)"
 	@echo "make gpu-check    all that wants a GPU, in ten minutes, into build/gpu (benchmarks/gpu.py)"
@@ -52,6 +53,11 @@ trust: $(READY)
 INPUTS ?= 10000
 fuzz: $(READY)
 	$(BIN)/python -m tests.trust.fuzz --inputs $(INPUTS)
+
+ONLY ?=
+mutants: $(READY)
+	$(BIN)/python -m pip install --quiet mutmut==3.8.1
+	$(BIN)/python -m tests.mutants.run $(if $(ONLY),--only $(ONLY))
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

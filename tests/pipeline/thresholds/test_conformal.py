@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from scipy.stats import beta
 
 from esad.pipeline.thresholds.conformal import (
     alarms_expected,
+    colour_ends,
     discoveries,
     fewest_normals,
     level_reached,
@@ -93,3 +96,43 @@ def test_few_of_what_benjamini_hochberg_names_are_false():
         named = discoveries(p_values(np.concatenate([normal, anomaly]), reference), 0.1)
         false.append(named[:180].sum() / max(named.sum(), 1))
     assert np.mean(false) < 0.1
+
+
+def test_the_expected_share_is_the_beta_binomial_laws_by_enumeration():
+    """Of every order of 9 reference and 6 new normals, equally likely: how many new ones lie above the 2nd highest reference."""
+    normals, new, level = 9, 6, 0.2
+    places = itertools.combinations(range(normals + new), new)
+    counts = np.array(
+        [
+            sum(place > sorted(set(range(normals + new)) - set(chosen))[-2] for place in chosen)
+            for chosen in places
+        ]
+    )
+    held = np.sort(counts)
+    below, above = (np.quantile(held, tail, method="inverted_cdf") for tail in (0.025, 0.975))
+    assert alarms_expected(normals, level, new) == (below / new, above / new)
+    narrow = tuple(np.quantile(held, tail, method="inverted_cdf") / new for tail in (0.25, 0.75))
+    assert alarms_expected(normals, level, new, confidence=0.5) == narrow
+
+
+def test_p_values_and_thresholds_of_whole_numbers_with_ties():
+    reference = np.array([3, 1, 2, 2])
+    assert p_values(np.array([2, 0, 3, 4]), reference).tolist() == [4 / 5, 1, 2 / 5, 1 / 5]
+    assert threshold(reference, 0.4) == 2.0
+    assert isinstance(threshold(reference, 0.4), float)
+
+
+def test_a_p_value_at_the_bound_of_benjamini_hochberg_is_a_discovery():
+    found = discoveries(np.array([0.05, np.nan, 0.9, 0.1]), 0.15)
+    assert found.dtype == bool
+    assert found.tolist() == [True, False, False, True]
+    assert discoveries(np.array([0.05, np.nan, 0.9, 0.1]), 0.149).tolist() == [False] * 4
+
+
+def test_bounds_and_colours_by_hand():
+    """One normal of one: its rate is uniform. Colours begin at the level reached and end above all normals."""
+    assert rate_bounds(1, 0.5) == pytest.approx((0.025, 0.975))
+    assert rate_bounds(1, 0.5, confidence=0.5) == pytest.approx((0.25, 0.75))
+    low, high = rate_bounds(9, 0.2)
+    assert (low, high) == pytest.approx((beta.ppf(0.025, 2, 8), beta.ppf(0.975, 2, 8)))
+    assert colour_ends(0.2, 9) == (pytest.approx(0.2), pytest.approx(0.1))

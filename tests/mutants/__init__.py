@@ -1,0 +1,1 @@
+"""Mutation testing: what decides over results is changed in one place at a time, and a test has to notice."""
