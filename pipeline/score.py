@@ -73,7 +73,8 @@ def score(
 
     The workers of the Dask cluster at `scheduler` do the work, or the processes that torchrun started, or this one; the scores are
     the same. Scoring that was stopped or killed goes on where it was. Where only `overlays` differs from what is there, they
-    alone are drawn anew; labels that the store got since then and other thresholds are taken over. Raises EsadError where the
+    alone are drawn anew; labels that the store got since then and other thresholds are taken over. Of a store that has grown since,
+    only the new shards are scored. Raises EsadError where the
     store does not fit the run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
     """
     from contextlib import nullcontext
@@ -121,7 +122,7 @@ def _score(
     from esad.pipeline.stage.log import now
 
     run, store, folder = opened.run, opened.store, opened.folder
-    marker, began = scores_marker(run, store, overlays, folder, sets), now()
+    marker, began = scores_marker(run, store, overlays, folder, sets, crew.device_of(opened)), now()
     if crew.agreed(lambda: already_scored(folder, marker, force)):
         said = told_of_labels(folder, run, store, sets) if crew.first else ""
     else:

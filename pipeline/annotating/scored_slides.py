@@ -13,7 +13,7 @@ import pandas as pd
 
 from esad.pipeline.exporting.source_archive import SourceArchive
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, Scores, of_slides
-from esad.pipeline.scoring.slide_scores import suspicious
+from esad.pipeline.scoring.slides.slide_scores import suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.thresholds.conformal import colour_ends
 from esad.pipeline.thresholds.reference_sets import LEVEL

@@ -9,7 +9,7 @@ from esad.pipeline.evaluation.item_figures import DIVIDED_BY, TERMS, group_codes
 from esad.pipeline.runs.items import evenly
 from esad.pipeline.runs.run_files import read_config, read_references
 from esad.pipeline.scoring.open_scores import Scores
-from esad.pipeline.scoring.slide_scores import suspicious
+from esad.pipeline.scoring.slides.slide_scores import suspicious
 from esad.pipeline.thresholds.false_alarms import FEWEST, achieved, over_splits
 from esad.pipeline.thresholds.reference_sets import LEVEL
 

@@ -23,8 +23,8 @@ from esad.pipeline.evaluation.measures.froc import (
 )
 from esad.pipeline.ingest.inputs import by_stem
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN
-from esad.pipeline.scoring.slide_maps import SLIDE
-from esad.pipeline.scoring.slide_scores import AGGREGATIONS, slide_scores, suspicious
+from esad.pipeline.scoring.slides.slide_maps import SLIDE
+from esad.pipeline.scoring.slides.slide_scores import AGGREGATIONS, slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.pipeline.stage.progress import progress
 from esad.preprocessing.slides.outlines.frame import stored_frame

@@ -23,7 +23,7 @@ from esad.pipeline.scoring.open_scores import (
     read_scores_table,
     scores_folder,
 )
-from esad.pipeline.scoring.slide_scores import slide_scores, suspicious
+from esad.pipeline.scoring.slides.slide_scores import slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.slides.outlines.frame import COLUMNS as FRAME
 from esad.preprocessing.store.kinds import ROWS

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from esad.pipeline.scoring.scores import above_normals
-from esad.pipeline.scoring.slide_maps import slide_names
+from esad.pipeline.scoring.slides.slide_maps import slide_names
 
 SHOWN = 6
 SLIDES_SHOWN = 12

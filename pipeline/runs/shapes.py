@@ -46,6 +46,14 @@ class Thresholds(Shape):
     sets: Annotated[list[ReferenceSet], Field(min_length=1)]
 
 
+class Shards(Shape):
+    """How the shards of a store were scored; all missing where their digests are not known."""
+
+    device: str | None = None
+    batches: list[int] | None = None
+    digests: dict[str, str] | None = None
+
+
 class Marker(Shape):
     """scores.json."""
 
@@ -58,6 +66,7 @@ class Marker(Shape):
     slides: bool | None = None
     thresholds: Thresholds | None = None
     grey_levels: dict[str, Any] | None = None
+    shards: Shards | None = None
 
 
 class Explained(Shape):

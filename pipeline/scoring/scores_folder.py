@@ -14,6 +14,7 @@ import pandas as pd
 
 from esad.pipeline.runs.grey_levels import NO_LEVELS, levels_told, planned
 from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.grown import has_grown, scored_shards
 from esad.pipeline.scoring.open_scores import (
     SCORE_AGAIN,
     read_explanation,
@@ -22,8 +23,8 @@ from esad.pipeline.scoring.open_scores import (
     run_of,
 )
 from esad.pipeline.scoring.scores_table import PART, described
-from esad.pipeline.scoring.slide_maps import write_slide_maps
-from esad.pipeline.scoring.slide_scores import candidates, slide_scores, suspicious
+from esad.pipeline.scoring.slides.slide_maps import write_slide_maps
+from esad.pipeline.scoring.slides.slide_scores import candidates, slide_scores, suspicious
 from esad.pipeline.scoring.work import WORK, begun_as
 from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
@@ -109,13 +110,17 @@ def sets_of(run: Run, folder: Path, asked: Mapping[str, Any]) -> ReferenceSets:
     return ReferenceSets.of(run.normals, there or Rule(**asked), str(run.root))
 
 
-def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: ReferenceSets) -> dict[str, Any]:
-    """What a SCORES folder holds: whose scores, of which items, with which overlays and thresholds; the run as seen from `folder`."""
+def scores_marker(
+    run: Run, store: Store, overlays: str, folder: Path, sets: ReferenceSets, device: str
+) -> dict[str, Any]:
+    """What a SCORES folder holds: whose scores, of which items, made on which `device`, with which overlays and thresholds; the run
+    as seen from `folder`."""
     seen = os.path.relpath(run.root.resolve(), folder.resolve())
     return {
         "kind": store.kind, "run": Path(seen).as_posix(), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
         "items": len(store), "normals": len(run.normals), "overlays": overlays, "thresholds": sets.described(),
+        "shards": scored_shards(store, device),
         **({} if run.grey_levels is None else {"grey_levels": planned(store, run.grey_levels)}),
         **({"slides": True} if store.of_slides and store.kind != "tiles" else {}),
     }  # fmt: skip
@@ -123,6 +128,8 @@ def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: Ref
 
 def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     """Whether all is done; EsadError for a folder of something else. `force` empties a scores folder.
+
+    Finished scores of a store that has grown since stay until the new ones are there.
 
     A finished folder whose overlays are others than asked for is marked as begun.
     """
@@ -136,7 +143,10 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
         return False
     if finished.exists():
         found = read_marker(folder)
-        difference = first_difference(_of_scores(folder, found), _of_scores(folder, marker))
+        before, now = _of_scores(folder, found), _of_scores(folder, marker)
+        if has_grown(before | {"shards": found.get("shards")}, now | {"shards": marker["shards"]}):
+            return False
+        difference = first_difference(before, now)
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
@@ -174,11 +184,11 @@ def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
 def _of_scores(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
     """What must agree for the scores to stay; `run` as a whole path, since earlier versions wrote that."""
     run = str(run_of(folder, marker)) if "run" in marker else None
-    return {**marker, "run": run, "overlays": None, "thresholds": None}
+    return {**marker, "run": run, "overlays": None, "thresholds": None, "shards": None}
 
 
 def _begun(marker: dict[str, Any]) -> dict[str, Any]:
-    return {**marker, "overlays": None, "thresholds": None}
+    return {**marker, "overlays": None, "thresholds": None, "shards": None}
 
 
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
@@ -226,6 +236,7 @@ def begin_scores(
     """Write the tables, scores.parquet of its `parts`, and mark the folder as begun: what later stages made of other scores is void."""
     from esad.preprocessing.store.store import write_json
 
+    take_name(folder / "scores.json")  # of a store that was smaller
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
     write_tables(folder, store, parts, sets.most, sets.rule.level)

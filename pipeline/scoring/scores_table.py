@@ -11,9 +11,12 @@ import pandas as pd
 from esad.pipeline.runs.items import places_among
 from esad.pipeline.runs.run_files import read_assignments
 from esad.pipeline.runs.run_folder import Run
+from esad.pipeline.scoring.grown import keep_scored
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work
+from esad.pipeline.stage.outcome import items_of
+from esad.pipeline.stage.progress import say
 from esad.pipeline.thresholds.reference_sets import ReferenceSets
 from esad.preprocessing.splits.semisupervised import labels_from_classes
 
@@ -41,7 +44,7 @@ def score_shard(opened: Opened, number: int, advance: Advance) -> np.ndarray:
 
 
 def score_shards(opened: Opened, crew: Crew) -> Pieces:
-    """Score all items, shard by shard; what was scored before is kept."""
+    """Score all items, shard by shard; what was scored before is kept, also of a store that has grown since."""
     numbers, counts = np.unique(opened.store.manifest["shard"].to_numpy(), return_counts=True)
     names = [f"{number:05d}" for number in numbers]
     pieces = Pieces(
@@ -52,6 +55,11 @@ def score_shards(opened: Opened, crew: Crew) -> Pieces:
     of = described_work(opened, crew.device_of(opened))
     if crew.first:
         pieces.begin(of)
+        kept = keep_scored(opened.folder, opened.store, pieces)
+        if kept:
+            say(
+                f"{kept} of {len(opened.store)} {items_of(opened.store.kind)} have their scores; the others are scored."
+            )
     crew.meet()
     crew.work(opened, score_shard, pieces, f"score {opened.store.root.name}")
     return pieces

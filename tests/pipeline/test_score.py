@@ -17,7 +17,7 @@ from esad.pipeline.report import report
 from esad.pipeline.score import score
 from esad.pipeline.scoring.overlays import FOOT, PANEL
 from esad.pipeline.scoring.scores import score_of
-from esad.pipeline.scoring.slide_maps import slide_names
+from esad.pipeline.scoring.slides.slide_maps import slide_names
 from esad.pipeline.settings.config import ImageSettings, TableSettings
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.tables import tables

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from esad.pipeline.scoring.slide_maps import slide_map, write_slide_maps
+from esad.pipeline.scoring.slides.slide_maps import slide_map, write_slide_maps
 from esad.pipeline.thresholds.conformal import p_values, rate_bounds, threshold
 from esad.preprocessing.slides.tiling import tile_grid
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esad.pipeline.scoring.slide_scores import AGGREGATIONS, aggregate, candidates, slide_scores
+from esad.pipeline.scoring.slides.slide_scores import AGGREGATIONS, aggregate, candidates, slide_scores
 
 
 def tiles(source, places, scores, percentile=1.0, **columns):

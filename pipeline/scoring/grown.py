@@ -1,0 +1,79 @@
+"""Scores of a store that has grown since: the shards that it had are not scored again.
+
+Stores never rewrite a finished shard, so that a shard with the same digest and the same items has the scores that it had: the same
+batches, on the same device, give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
+from esad.pipeline.scoring.scores import TERMS
+from esad.pipeline.settings.config import first_difference
+from esad.preprocessing.store.reading import read_table
+from esad.preprocessing.store.writing import write_array
+
+if TYPE_CHECKING:
+    from esad.pipeline.scoring.work import Pieces
+    from esad.preprocessing.store.store import Store
+
+MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds", "run")
+"""What of scores.json may be other in a store that has grown; `run` is compared as a whole path by the caller."""
+BATCHES = [ROWS, PICTURES, PIXELS, FEWEST, MOST]
+
+
+def scored_shards(store: Store, device: str) -> dict[str, Any]:
+    """What scores.json keeps of how each shard was scored: device, batches, and the digests of the shards by their names.
+
+    {} for a store of an earlier version, which has no digests.
+    """
+    shards = store.manifest[["source", "shard"]].drop_duplicates()
+    digests = shards.merge(store.sources[["source", "shard_digest"]], on="source")
+    if digests["shard_digest"].isna().any() or len(digests) < len(shards):
+        return {}
+    named = dict(zip(digests["shard"], digests["shard_digest"], strict=True))
+    return {
+        "device": device,
+        "batches": BATCHES,
+        "digests": {f"{number:05d}": named[number] for number in sorted(named)},
+    }
+
+
+def has_grown(before: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
+    """Whether the scores of `before` are of the same run and store as `marker`'s, which has all of their shards and more."""
+    old, new = before.get("shards"), marker.get("shards")
+    if not old or not new or before["items"] >= marker["items"]:
+        return False
+    same = [{name: each.get(name) for name in {*before, *marker} - {*MAY_GROW}} for each in (before, marker)]
+    how = [{name: each[name] for name in ("device", "batches")} for each in (old, new)]
+    return (
+        first_difference(same[0], same[1]) is None
+        and how[0] == how[1]
+        and all(new["digests"].get(name) == digest for name, digest in old["digests"].items())
+    )
+
+
+def keep_scored(folder: Path, store: Store, pieces: Pieces) -> int:
+    """Write the pieces of shards whose scores finished SCORES have; how many items these have.
+
+    A shard of which an item is gone, as one is whose source was left out since, is scored again.
+    """
+    if not (folder / "scores.json").is_file():
+        return 0
+    had = read_marker(folder).get("shards") or {"digests": {}}
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("item_id", *TERMS)).set_index("item_id")
+    missing, kept = set(pieces.missing()), 0
+    for name, number in pieces.arguments.items():
+        names = store.manifest.loc[store.manifest["shard"] == number, "item_id"]
+        if name not in had["digests"] or not names.isin(table.index).all():
+            continue
+        kept += len(names)
+        if name in missing:
+            write_array(pieces.path(name), table.loc[names, list(TERMS)].to_numpy(np.float32))
+    return kept
