@@ -2,7 +2,7 @@
 
 AUC: variances of placement values, summed by group (DeLong, DeLong and Clarke-Pearson 1988; Obuchowski 1997). Average precision: the
 spread of resampled groups. Both become intervals on the scale of log odds with Student's t (`share_limits`). Percentiles of resampled
-groups, which stood here before, held the true AUC in 79 to 95 of 100 cases; `benchmarks/coverage.py` measures these.
+groups, which stood here before, held the true AUC in 79 to 95 of 100 cases; `benchmarks/interval_coverage.py` measures these.
 """
 
 from __future__ import annotations

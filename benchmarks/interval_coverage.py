@@ -1,7 +1,7 @@
 """How often 95 % intervals hold the true figure, and whether p-values of normals are what they say: by simulation.
 
-    python benchmarks/coverage.py [--quick] [--json FILE]
-    python benchmarks/coverage.py --smoke
+    python benchmarks/interval_coverage.py [--quick] [--json FILE]
+    python benchmarks/interval_coverage.py --smoke
 
 Scores are normal, anomalies shifted so that the true AUC is 0.6, 0.85 or 0.97; or half of the anomalies look like normals (`mixed`).
 Items of a group (patient, slide) share a part `alike` of their variance. Of each design so many samples are drawn:
