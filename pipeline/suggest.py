@@ -18,7 +18,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="The CSV (default: SCORES/suggestions.csv).")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many items.")] = 20,
     way: Annotated[
-        list[str] | None, typer.Option(help="highest or uncertain; repeatable (default both).")
+        list[str] | None, typer.Option(help="highest, uncertain or random; repeatable (default all three).")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Marks so far: what they name is left out.")] = None,
     as_json: Json = False,
@@ -38,7 +38,8 @@ def suggest(
 ) -> Outcome:
     """Write item_id, label (empty), why, source, place, score and p_value of `count` items without a label that the run has not seen.
 
-    Half of them score highest, half lie nearest to the threshold, one of each slide or patient before a second one. Raises
+    A third of them score highest, a third lie nearest to the threshold, a third are drawn at random, one of each slide or patient
+    before a second one. Raises
     EsadError where there are no scores, UsageError for a way that is none.
     """
     import shlex
@@ -53,7 +54,7 @@ def suggest(
 
     wrong = [way for way in ways or [] if way not in WAYS]
     if wrong:
-        raise UsageError(f"--way {wrong[0]}: expected {' or '.join(WAYS)}.")
+        raise UsageError(f"--way {wrong[0]}: expected {', '.join(WAYS)}.")
     scores = open_scores(path, whole=True)
     left = unlabelled(scores, read_labels(labels) if labels else None)
     found = suggestions(left, group_codes(left), count, ways or WAYS)

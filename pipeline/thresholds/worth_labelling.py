@@ -2,7 +2,8 @@
 
 Uncertainty sampling takes what lies nearest to the decision (Lewis and Gale, A sequential algorithm for training text classifiers,
 1994); for anomalies the highest scores teach most, since a label of one is rare (Das and others, Incorporating expert feedback into
-active anomaly discovery, 2016).
+active anomaly discovery, 2016). Both ask a model that already looks in the right place. One that does not is shown the same wrong
+items again and again, since labels of normal items teach it little: so the rest are drawn at random (`benchmarks/review_loop.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-WAYS = ("highest", "uncertain")
+WAYS = ("random", "highest", "uncertain")
+"""In the order in which each names its share, the first the smaller ones."""
 
 
 def ranked(table: pd.DataFrame, way: str) -> np.ndarray:
-    """Positions of the rows of a scores table, the most worth labelling first: by score, or by distance to the threshold in ranks."""
+    """Positions of the rows of a scores table, the most worth labelling first: by score, by distance to the threshold in ranks, or in
+    an order drawn by the items' names, the same each time."""
+    if way == "random":
+        return np.argsort(pd.util.hash_array(table["item_id"].to_numpy(dtype=object)), kind="stable")
     scores = table["score"].to_numpy(dtype=float)
     if way == "highest":
         return np.argsort(-scores, kind="stable")

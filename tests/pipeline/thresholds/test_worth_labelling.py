@@ -40,7 +40,20 @@ def test_ways_share_the_number_and_name_nothing_twice(count):
     found = suggestions(given, np.arange(12), count)
     assert len(found) == min(count, 12)
     assert found["item_id"].is_unique
-    assert (found["why"] == "highest").sum() == min(count // 2, 12) if count < 12 else True
+    if count < 12:
+        shares = [(found["why"] == way).sum() for way in ("random", "highest", "uncertain")]
+        assert shares == [count // 3, 2 * count // 3 - count // 3, count - 2 * count // 3]
+
+
+def test_the_random_order_is_the_same_each_time_whatever_the_scores():
+    numbers = np.random.default_rng(1)
+    one, other = (table(numbers.normal(size=50), 1.0) for _ in range(2))
+    assert ranked(one, "random").tolist() == ranked(other, "random").tolist()
+    assert sorted(ranked(one, "random")) == list(range(50))
+    fewer = one.drop(index=[3, 7]).reset_index(drop=True)
+    names = [given["item_id"].to_numpy()[ranked(given, "random")].tolist() for given in (one, fewer)]
+    assert [name for name in names[0] if name not in ("i3", "i7")] == names[1]
+    assert abs(np.corrcoef(ranked(one, "random"), np.arange(50))[0, 1]) < 0.4
 
 
 def listed(run, out, *words, status=0):
