@@ -7,8 +7,8 @@ import pytest
 from scipy.special import logit
 from scipy.stats import t as student
 
-from esad.pipeline.thresholds.conformal import p_values, threshold
-from esad.pipeline.thresholds.false_alarms import achieved, over_splits, share_interval
+from esad.pipeline.thresholds.conformal import alarms_expected, p_values, threshold
+from esad.pipeline.thresholds.false_alarms import SPLITS, achieved, over_splits, share_interval
 
 
 def measured(new, labels, reference, level, groups=None):
@@ -79,3 +79,78 @@ def test_by_group_the_highest_score_counts():
     groups = np.repeat(np.arange(100), 4)
     highest = scores.reshape(100, 4).max(1)
     assert over_splits(scores, groups, 0.05, per_group=True) == over_splits(highest, np.arange(100), 0.05)
+
+
+def test_the_interval_of_a_share_by_hand():
+    """Six groups of 2: their totals less twice the share are 1/3, -2/3 x 2 and so on; t of five degrees, on log odds."""
+    chosen, groups = np.array([1, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0], bool), np.repeat([3, 9, 4, 7, 1, 0], 2)
+    share, apart = 1 / 3, np.array([1, 2, 0, 0, 1, 0]) - 2 / 3
+    error = np.sqrt((apart**2).sum() * 6 / 5) / 12
+    reach = student.ppf(0.975, 5) * error / (share * (1 - share))
+    expected = [1 / (1 + np.exp(-(logit(share) + side * reach))) for side in (-1, 1)]
+    assert share_interval(chosen, groups) == pytest.approx(expected)
+    assert share_interval(chosen[:10], groups[:10]) is not None  # five groups are enough
+    assert share_interval(chosen[:8], groups[:8]) is None
+    assert share_interval(np.empty(0, bool), np.empty(0, int)) is None
+
+
+def test_the_interval_where_all_or_none_are_chosen_and_where_groups_agree():
+    room = 1 - 0.05 ** (1 / 20)
+    assert share_interval(np.zeros(40, bool), np.repeat(np.arange(20), 2)) == (0.0, pytest.approx(room))
+    assert share_interval(np.ones(40, bool), np.repeat(np.arange(20), 2)) == (pytest.approx(1 - room), 1.0)
+    assert share_interval(np.tile([True, False], 20), np.repeat(np.arange(20), 2)) == (0.5, 0.5)
+
+
+def test_everything_that_is_said_of_achieved_rates_by_hand():
+    """Reference 0 to 98; normals at 50, 97.5, 98.5 and 200 in groups 0, 0, 1, 2, one of them without a p-value; anomalies at 300, 1."""
+    reference, new = np.arange(99.0), np.array([50.0, 97.5, 98.5, 200.0, 10.0, 300.0, 1.0])
+    labels = np.array([0, 0, 0, 0, 0, 1, 1])
+    p = p_values(new, reference)
+    p[3] = np.nan
+    found = achieved(p, new > threshold(reference, 0.02), labels, np.array([0, 0, 1, 2, 3, 4, 5]), 99, 0.02)
+    expected = alarms_expected(99, 0.02, 4)
+    assert found == {
+        "promised": 0.02, "achieved": 0.5, "interval": None, "expected": list(expected), "normals": 4, "kept": False,
+        "anomalies_found": 0.5, "discoveries": {"rate": 0.1, "items": 3, "false": pytest.approx(2 / 3)},
+    }  # fmt: skip
+    assert p[[1, 2, 5]].tolist() == [0.02, 0.01, 0.01]
+
+
+def test_a_promise_is_kept_within_what_is_expected_or_where_the_interval_reaches_it():
+    """Of 20 groups one is alarmed throughout: 5 of 100 items, where 1 % was promised. Item by item that is too many."""
+    reference, groups = np.arange(999.0), np.repeat(np.arange(20), 5)
+    new = np.where(groups == 0, 5000.0, 1.0)
+    alone = measured(new, np.zeros(100, int), reference, 0.01)
+    assert alone["expected"][1] < alone["achieved"] == 0.05
+    assert alone["interval"][0] > 0.01
+    assert not alone["kept"]
+    together = measured(new, np.zeros(100, int), reference, 0.01, groups)
+    assert together["interval"][0] <= 0.01 < together["interval"][1]
+    assert together["kept"]
+    assert together["discoveries"] == {"rate": 0.1, "items": 5, "false": 1.0}
+    nothing = measured(np.ones(100), np.zeros(100, int), reference, 0.01, groups)
+    assert nothing["discoveries"] == {"rate": 0.1, "items": 0, "false": None}
+    assert nothing["anomalies_found"] is None
+    assert nothing["kept"]
+
+
+def test_splits_by_hand():
+    """Without ties half of 2 n references promise floor(level (n + 1)) / (n + 1); seeds give other halves, the same seed the same."""
+    numbers = np.random.default_rng(3)
+    scores, groups, numbers_of_splits = numbers.normal(size=200), np.arange(200), np.random.default_rng(1)
+    found = over_splits(scores, groups, 0.1, seed=1)
+    assert found == over_splits(scores, groups, 0.1, seed=1)
+    assert found != over_splits(scores, groups, 0.1, seed=2)
+    assert found["promised"] == pytest.approx(10 / 101)
+    assert found["splits"] == SPLITS == 100
+    rates = []
+    for _, drawn in zip(
+        range(100), iter(lambda: numbers_of_splits.permutation(200)[:100], None), strict=False
+    ):
+        first = np.isin(groups, drawn)
+        rates.append((p_values(scores[~first], scores[first]) <= 10 / 101 + 1e-12).mean())
+    assert found["mean"] == pytest.approx(np.mean(rates))
+    assert found["highest"] == pytest.approx(np.quantile(rates, 0.95))
+    assert over_splits(scores[:39], groups[:39], 0.1) is None
+    assert over_splits(scores[:40], groups[:40], 0.1) is not None
+    assert over_splits(scores, np.zeros(200, int), 0.1) is None

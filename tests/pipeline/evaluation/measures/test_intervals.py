@@ -167,7 +167,7 @@ def test_a_class_of_one_group_a_perfect_one_and_few_groups_have_the_intervals_of
     ("anomalies", "normals", "each", "within"), [(25, 100, 1, 0.0), (15, 45, 5, 0.5), (100, 300, 1, 0.0)]
 )
 def test_ninety_five_of_a_hundred_intervals_hold_the_true_auc(anomalies, normals, each, within):
-    """Normal scores, items of a patient alike; benchmarks/interval_coverage.py has more laws. Of 600 intervals 93 to 97 % and 3 standard errors."""
+    """Normal scores, items of a patient alike; the benchmark has more laws. Of 600 intervals 93 to 97 %, and 3 errors."""
     true, numbers, held = 0.85, np.random.default_rng(0), 0
     labels = np.repeat(np.r_[np.ones(anomalies, int), np.zeros(normals, int)], each)
     groups = np.repeat(np.arange(anomalies + normals), each)
