@@ -20,6 +20,8 @@ from esad.pipeline.evaluation.measures.froc import (
     outlined_lesions,
     sort_detections,
 )
+from esad.pipeline.evaluation.measures.intervals import bootstrap_draws
+from esad.pipeline.thresholds.shares import share_limits
 
 PIXEL = 2**LEVEL
 
@@ -140,6 +142,54 @@ def test_the_interval_is_of_resampled_slides():
     assert froc_interval(slides, np.repeat(np.arange(4), 10)) is None
     few = [SlideHits(np.array([5.0]), np.empty(0))] + [SlideHits(np.empty(0), np.empty(0))] * 9
     assert froc_interval(few, np.arange(10)) is None  # a third of the draws has no lesion
+
+
+def test_the_interval_has_the_spread_of_naive_resampling_on_log_odds():
+    numbers = np.random.default_rng(4)
+    slides = [
+        SlideHits(numbers.choice([NOT_FOUND, 1.0, 3.0], number % 3), numbers.normal(size=3))
+        for number in range(18)
+    ]
+    groups = np.repeat(np.arange(9), 2)
+    scores = []
+    for counts in bootstrap_draws(9, 40, 7):
+        scores.append(
+            froc(
+                [slide for slide, group in zip(slides, groups, strict=True) for _ in range(counts[group])]
+            ).score
+        )
+    found, with_lesions = (
+        froc(slides).score,
+        len({group for slide, group in zip(slides, groups, strict=True) if len(slide.hits)}),
+    )
+    expected = share_limits(found, np.std(scores, ddof=1), with_lesions - 1)
+    assert froc_interval(
+        slides, np.array([f"g{group}" for group in groups]), draws=40, seed=7
+    ) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"), [(5.0, (0.025 ** (1 / 6), 1.0)), (NOT_FOUND, (0.0, 1 - 0.025 ** (1 / 6)))]
+)
+def test_of_all_found_or_none_the_other_end_is_clopper_and_pearsons(score, expected):
+    slides = [SlideHits(np.array([score]), np.array([1.0]))] * 6
+    assert froc_interval(slides, np.arange(6)) == pytest.approx(expected)
+    assert froc_interval(slides[:5], np.arange(5)) is not None
+    assert froc_interval(slides[:4], np.arange(4)) is None
+
+
+def test_detections_on_the_edge_of_the_mask_count_and_beside_it_do_not():
+    """A lesion that fills its mask of 2 x 3 pixels, which begins at pixel (4, 6) of the level."""
+    lesions = Lesions(np.ones((2, 3), int), frozenset(), (4, 6))
+    corners = [(4, 6), (6, 6), (4, 7), (6, 7)]
+    for place in corners:
+        assert sort_detections(np.array([0.5]), np.array([place]) * PIXEL, lesions).hits.tolist() == [0.5]
+        assert sort_detections(
+            np.array([0.5]), np.array([place]) * PIXEL + PIXEL - 1, lesions
+        ).hits.tolist() == [0.5]
+    for place in [(3, 6), (7, 6), (4, 5), (4, 8)]:
+        found = sort_detections(np.array([0.5]), np.array([place]) * PIXEL, lesions)
+        assert (found.hits.tolist(), found.false.tolist()) == ([NOT_FOUND], [0.5])
 
 
 def test_without_a_lesion_there_is_no_curve():
