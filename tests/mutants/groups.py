@@ -20,7 +20,7 @@ GROUPS = {
     ),
     "thresholds": Group(
         tuple(f"pipeline/thresholds/{name}.py" for name in ("conformal", "false_alarms", "shares", "worth_labelling")),
-        tuple(f"pipeline/thresholds/test_{name}.py" for name in ("conformal", "false_alarms", "worth_labelling")),
+        tuple(f"pipeline/thresholds/test_{name}.py" for name in ("conformal", "false_alarms", "shares", "worth_labelling")),
     ),
     "splits": Group(
         ("preprocessing/splits/semisupervised.py", "preprocessing/splits/site_split.py", "preprocessing/splits/where.py"),
