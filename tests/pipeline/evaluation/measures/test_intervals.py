@@ -15,6 +15,7 @@ from esad.pipeline.evaluation.measures.intervals import (
     grouped_intervals,
     intervals_by_code,
     separated_interval,
+    superiority,
 )
 from esad.pipeline.evaluation.measures.metrics import auc
 
@@ -182,3 +183,60 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_true_auc(anomalies, normals
         low, high = spread.interval()
         held += low <= true <= high
     assert 0.93 - 0.025 < held / 600 < 0.97 + 0.02
+
+
+def test_superiority_is_the_auc_of_new_against_reference_with_its_interval():
+    from scipy.stats import mannwhitneyu
+
+    numbers = np.random.default_rng(8)
+    new, reference = numbers.normal(0.6, 1, 40).round(1), numbers.normal(size=55).round(1)
+    new_groups, reference_groups = np.arange(40) // 4, np.arange(55) // 5
+    found = superiority(new, reference, new_groups, reference_groups)
+    scores, labels = np.r_[new, reference], np.repeat([1, 0], [40, 55])
+    assert found["superiority"] == pytest.approx(roc_auc_score(labels, scores))
+    assert found["superiority"] == pytest.approx(mannwhitneyu(new, reference).statistic / (40 * 55))
+    assert found["p"] == pytest.approx(mannwhitneyu(new, reference).pvalue)
+    apart = np.r_[new_groups, 10 + reference_groups]
+    area, variance, freedom = _by_pairs(scores, labels, apart)
+    reach = student.ppf(0.975, freedom) * np.sqrt(variance) / (area * (1 - area))
+    odds = np.log(area / (1 - area))
+    assert found["interval"] == pytest.approx(
+        [1 / (1 + np.exp(reach - odds)), 1 / (1 + np.exp(-reach - odds))]
+    )
+    assert isinstance(found["interval"], list)
+    alone = superiority(new[:8], reference[:9], np.repeat([0, 1], 4), np.repeat([0, 1], [4, 5]))
+    assert alone["interval"] is None  # four groups
+    enough = superiority(new[:12], reference[:12], np.repeat([0, 1, 2], 4), np.repeat([0, 1, 2], 4))
+    assert enough["interval"] is not None
+    higher = superiority(np.arange(9.0) + 99, reference[:9], np.arange(9), np.arange(9))
+    assert (higher["superiority"], higher["interval"]) == (1.0, list(separated_interval(1.0, 9, 9)))
+
+
+def test_the_same_seed_gives_the_same_interval_and_groups_of_names_those_of_codes():
+    scores, labels, groups = _example(6)
+    names = np.array([f"g{g:02d}" for g in groups])
+    once = grouped_intervals(scores, labels, names, draws=50, seed=3)
+    assert once == intervals_by_code(scores, labels, groups, draws=50, seed=3)
+    assert (
+        once.average_precision != grouped_intervals(scores, labels, names, draws=50, seed=4).average_precision
+    )
+    assert grouped_intervals(scores, labels, names) == intervals_by_code(scores, labels, groups, 1000, 0)
+
+
+def test_where_one_class_is_missing_there_is_no_interval_but_a_number_of_groups():
+    for labels in (np.zeros(20, int), np.ones(20, int)):
+        found = grouped_intervals(np.arange(20.0), labels, np.arange(20) // 2)
+        assert (found.auc, found.average_precision, found.groups) == (None, None, 10)
+    few = grouped_intervals(np.arange(20.0), np.arange(20) % 2, np.arange(20) // 5)
+    assert (few.auc, few.average_precision, few.groups) == (None, None, 4)
+    scores = np.random.default_rng(2).normal(size=20)
+    five = grouped_intervals(scores, np.arange(20) % 2, np.arange(20) // 4)
+    assert five.auc is not None
+
+
+def test_a_perfect_auc_of_two_groups_of_a_kind_has_an_interval_and_one_of_one_has_none():
+    scores = np.arange(12.0)
+    for several, there in ((1, False), (2, True)):
+        labels = (np.arange(12) >= 12 - several).astype(int)
+        expected = separated_interval(1.0, several, 12 - several) if there else None
+        assert grouped_intervals(scores, labels, np.arange(12)).auc == expected
