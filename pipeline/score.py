@@ -123,7 +123,7 @@ def _score(
 
     run, store, folder = opened.run, opened.store, opened.folder
     marker, began = scores_marker(run, store, overlays, folder, sets, crew.device_of(opened)), now()
-    if crew.agreed(lambda: already_scored(folder, marker, force)):
+    if crew.agreed(lambda: already_scored(folder, marker, force, store)):
         said = told_of_labels(folder, run, store, sets) if crew.first else ""
     else:
         kept = crew.agreed(lambda: scores_are_there(folder, marker))

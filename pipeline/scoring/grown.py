@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esad.pipeline.runs.items import places_among
 from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
 from esad.pipeline.scoring.scores import TERMS
@@ -45,8 +46,12 @@ def scored_shards(store: Store, device: str) -> dict[str, Any]:
     }
 
 
-def has_grown(before: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
-    """Whether the scores of `before` are of the same run and store as `marker`'s, which has all of their shards and more."""
+def has_grown(before: Mapping[str, Any], marker: Mapping[str, Any], folder: Path, store: Store) -> bool:
+    """Whether the finished scores in `folder`, marked as `before`, are of the same run and store as `marker`'s, which has all of
+    their shards with the same items, and more.
+
+    Raises EsadError for scores that cannot be read.
+    """
     old, new = before.get("shards"), marker.get("shards")
     if not old or not new or before["items"] >= marker["items"]:
         return False
@@ -56,24 +61,25 @@ def has_grown(before: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
         first_difference(same[0], same[1]) is None
         and how[0] == how[1]
         and all(new["digests"].get(name) == digest for name, digest in old["digests"].items())
+        and _same_items(folder, store, old["digests"])
     )
 
 
-def keep_scored(folder: Path, store: Store, pieces: Pieces) -> int:
-    """Write the pieces of shards whose scores finished SCORES have; how many items these have.
+def _same_items(folder: Path, store: Store, shards: Mapping[str, str]) -> bool:
+    """Whether the store's items of `shards` are those that have scores: with one of them left out, the others make other batches."""
+    scored = read_table(folder / "scores.parquet", SCORE_AGAIN, ("item_id",))["item_id"]
+    here = store.manifest.loc[store.manifest["shard"].isin([int(name) for name in shards]), "item_id"]
+    return len(scored) == len(here) and not (places_among(here, scored) < 0).any()
 
-    A shard of which an item is gone, as one is whose source was left out since, is scored again.
-    """
+
+def keep_scored(folder: Path, store: Store, pieces: Pieces) -> int:
+    """Write the pieces of shards whose scores finished SCORES have (`has_grown`); how many items these have."""
     if not (folder / "scores.json").is_file():
         return 0
     had = read_marker(folder).get("shards") or {"digests": {}}
-    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("item_id", *TERMS)).set_index("item_id")
-    missing, kept = set(pieces.missing()), 0
-    for name, number in pieces.arguments.items():
-        names = store.manifest.loc[store.manifest["shard"] == number, "item_id"]
-        if name not in had["digests"] or not names.isin(table.index).all():
-            continue
-        kept += len(names)
-        if name in missing:
-            write_array(pieces.path(name), table.loc[names, list(TERMS)].to_numpy(np.float32))
-    return kept
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("item_id", *TERMS))
+    places = places_among(store.manifest["item_id"], table["item_id"])
+    terms, shards = table[list(TERMS)].to_numpy(np.float32), store.manifest["shard"].to_numpy()
+    for name in {*pieces.missing()} & {*had["digests"]}:
+        write_array(pieces.path(name), terms[places[shards == pieces.arguments[name]]])
+    return sum(pieces.sizes[name] for name in had["digests"])

@@ -126,7 +126,7 @@ def scores_marker(
     }  # fmt: skip
 
 
-def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
+def already_scored(folder: Path, marker: dict[str, Any], force: bool, store: Store) -> bool:
     """Whether all is done; EsadError for a folder of something else. `force` empties a scores folder.
 
     Finished scores of a store that has grown since stay until the new ones are there.
@@ -144,7 +144,8 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool) -> bool:
     if finished.exists():
         found = read_marker(folder)
         before, now = _of_scores(folder, found), _of_scores(folder, marker)
-        if has_grown(before | {"shards": found.get("shards")}, now | {"shards": marker["shards"]}):
+        shards = {"shards": found.get("shards")}, {"shards": marker["shards"]}
+        if has_grown(before | shards[0], now | shards[1], folder, store):
             return False
         difference = first_difference(before, now)
         if difference:

@@ -120,6 +120,15 @@ def test_a_store_that_lost_or_changed_something_is_still_refused(grown, capsys):
     assert files_of(grown / "run" / "scores" / "day") == before
 
 
+def test_a_shard_that_lost_an_item_is_refused_though_its_file_is_the_same(grown, capsys):
+    """A source of the first shard is gone, and a larger one came: more items than before, and none of the shards is another."""
+    (grown / "queue" / "a.csv").unlink()
+    rows(grown / "queue", "d.csv", 13, 40)
+    made("tables", grown / "queue", "--out", grown / "day")
+    assert call(["score", str(grown / "run"), str(grown / "day")]) == 1
+    assert "holds other scores (inputs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", [{"shards": {}}, {"model": "x"}, {"shards": None}])
 def test_scores_of_another_model_or_of_an_earlier_version_are_refused(grown, capsys, change):
     path = grown / "run" / "scores" / "day" / "scores.json"
