@@ -139,3 +139,58 @@ def test_the_score_weighs_the_norm_by_its_own_lambda_and_the_error_by_blocks():
     means = (plain["x_hat"] - x).reshape(3, 4, 8, 4, 8).mean((2, 4))
     assert blocks["reconstruction"] == pytest.approx(means.square().mean((1, 2)))
     assert (blocks["reconstruction"] < plain["reconstruction"]).all()
+
+
+def turns_of(x, out):
+    return [
+        next(k for k in range(4) if torch.equal(turned, one.rot90(k, (1, 2))))
+        for one, turned in zip(x, out, strict=True)
+    ]
+
+
+def test_phi_takes_all_three_turns_about_as_often_and_follows_seed_and_step():
+    x, still = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(1)), PhiSettings(noise=0)
+    before = x.clone()
+    turns = turns_of(x, phi(x, [(3, 7)], still))
+    assert torch.equal(x, before)
+    assert [min(turns), max(turns)] == [1, 3]
+    assert all(18 <= turns.count(k) <= 42 for k in (1, 2, 3))
+    assert turns == turns_of(x, phi(x, [(3, 7)], still))
+    assert turns != turns_of(x, phi(x, [(3, 8)], still))
+    assert turns != turns_of(x, phi(x, [(4, 7)], still))
+
+
+def test_phi_changes_the_chosen_items_alone_and_those_as_if_all_were_chosen():
+    pictures = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+    chosen = torch.arange(8) % 3 == 0
+    out, all_of_them = (phi(pictures, [(0, 5)], PhiSettings(noise=0.1), which) for which in (chosen, None))
+    assert torch.equal(out[~chosen], pictures[~chosen])
+    assert torch.equal(out[chosen], all_of_them[chosen])
+    assert not torch.equal(out[chosen], pictures[chosen])
+    rows = torch.rand(2, 8, 5, generator=torch.Generator().manual_seed(3))
+    few = torch.stack([chosen, ~chosen])
+    changed = phi(rows, [(0, 5), (9, 5)], PhiSettings(noise=0.1), few)
+    assert torch.equal(changed[~few], rows[~few])
+    assert (changed[few] != rows[few]).any(-1).all()
+
+
+def test_phi_adds_noise_of_its_own_to_each_picture_and_may_do_only_that():
+    x = torch.full((50, 2, 16, 16), 0.25)
+    out = phi(x, [(1, 1)], PhiSettings(noise=0.2, rearrange=False))
+    assert (out - x).std().item() == pytest.approx(0.2, rel=0.03)
+    assert abs((out - x).mean().item()) < 0.01
+    assert not torch.equal(out[0], out[1])
+    assert torch.equal(phi(x, [(1, 1)], PhiSettings(noise=0, rearrange=False)), x)
+    rows = torch.full((1, 4000, 2), 0.5)
+    assert torch.equal(phi(rows, [(1, 1)], PhiSettings(noise=0, rearrange=False)), rows)
+
+
+def test_each_network_of_a_stack_has_the_phi_of_its_own_key():
+    rows = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(4))
+    both = phi(rows, [(3, 1), (8, 1)], PhiSettings(noise=0.1))
+    alone = [
+        phi(rows[place : place + 1], [key], PhiSettings(noise=0.1))[0]
+        for place, key in enumerate([(3, 1), (8, 1)])
+    ]
+    assert torch.equal(both, torch.stack(alone))
+    assert not torch.equal(phi(rows[:1], [(3, 2)], PhiSettings(noise=0.1))[0], alone[0])
