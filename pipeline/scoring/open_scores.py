@@ -12,7 +12,7 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
 from esad.preprocessing.store.kinds import KINDS
 from esad.preprocessing.store.opening import check_label_column
-from esad.preprocessing.store.reading import check_entries, damaged, read_object, read_table
+from esad.preprocessing.store.reading import check_entries, check_numbers, damaged, read_object, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,11 @@ FOR_FIGURES = (
     "region_x", "region_y", "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y",
 )  # fmt: skip
 """What figures and pages are made of beside NEEDED: the places of a million tiles would take as much memory again."""
+NUMBERS = (
+    "reconstruction", "norm", "p_value", "threshold", "eq9", "standardised", "x", "y", "width", "height", "tumour_fraction",
+    "region_x", "region_y", "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y", "pixel_spacing",
+)  # fmt: skip
+"""Columns of scores.parquet that hold numbers or nothing, beside score, percentile and label."""
 MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str}
 SCORE_AGAIN = "make the scores anew with: esad score RUN --force"
 """What to do about damaged scores, at the end of a sentence."""
@@ -61,6 +66,7 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
     if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
         raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
     check_label_column(path, table["label"], SCORE_AGAIN)
+    check_numbers(path, table, NUMBERS, SCORE_AGAIN)
     return table if "threshold" in table else _with_thresholds(table)
 
 

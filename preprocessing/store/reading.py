@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,18 @@ import pyarrow.parquet as pq
 from esad.preprocessing.errors import EsadError
 
 WORDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", float: "a number"}
-FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError, SyntaxError)
-"""What numpy and pyarrow raise for files that are cut off, emptied or of another format."""
+FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    TokenError,
+)
+"""What numpy and pyarrow raise for files that are cut off, emptied or of another format; numpy reads the header of an array as Python."""
 
 
 def damaged(path: Path, what: str, remedy: str) -> EsadError:
@@ -103,7 +114,21 @@ def read_table(
     missing = [name for name in needed if name not in table]
     if missing:
         raise damaged(path, f"column {missing[0]!r} is missing", remedy)
+    nested = [
+        each.name for each in pq.read_schema(path) if pa.types.is_nested(each.type) and each.name in table
+    ]
+    if nested:
+        raise damaged(path, f"is damaged (column {nested[0]!r} holds lists of values)", remedy)
     return table
+
+
+def check_numbers(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
+    """EsadError where a column of `names` that the table of the file `path` has holds other than numbers or nothing."""
+    for name in names:
+        if name in table and not (
+            pd.api.types.is_numeric_dtype(table[name].dtype) or table[name].isna().all()
+        ):
+            raise damaged(path, f"is damaged (column {name!r} holds other than numbers)", remedy)
 
 
 def read_array(path: Path, remedy: str, mapped: bool = False) -> np.ndarray:

@@ -458,3 +458,14 @@ def test_copies_are_on_one_side_of_a_clean_split(tmp_path, capsys):
         found, summary, _ = audited(run, capsys)
         assert found == status
         assert failed(summary) == ([] if status == 0 else ["identical_apart"])
+
+
+def test_a_source_that_is_there_twice_is_told(tmp_path, capsys):
+    store = make_store(tmp_path, shards=2)
+    path = store.root / "sources.parquet"
+    table = pd.read_parquet(path)
+    pd.concat([table, table.iloc[:1]]).to_parquet(path)
+    assert call(["audit", str(store.root), "--json"]) == 1
+    found = capsys.readouterr()
+    assert "counts_agree" in found.err
+    assert "a fault of esad" not in found.err

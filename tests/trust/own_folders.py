@@ -124,7 +124,7 @@ def marks_drive(copy: Path, seed: int) -> int:
     for of in ("item", "slide"):
         marks.current(of)
         marks.table(of)
-    item = pages.subject.table["item_id"].iloc[0]
+    item = pages.subject.items["item_id"].iloc[0]
     marks.history("item", item)
     marks.put("item", item, "normal", "", "B")
     marks.undo("B")

@@ -1,0 +1,43 @@
+"""Tables and arrays of ours that hold something else than they should, as fuzzing found them."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esad.preprocessing.errors import EsadError
+from esad.preprocessing.store.reading import check_numbers, read_array, read_table
+
+
+def test_a_column_of_lists_is_refused_by_name(tmp_path):
+    path = tmp_path / "manifest.parquet"
+    pd.DataFrame({"item_id": ["a", "b"], "group": [["x", "y"], ["z"]]}).to_parquet(path)
+    with pytest.raises(
+        EsadError, match=r"manifest\.parquet: is damaged \(column 'group' holds lists of values\); again"
+    ):
+        read_table(path, "again", ("item_id",))
+    assert list(read_table(path, "again", ("item_id",), ())) == ["item_id"]
+
+
+def test_numbers_are_numbers_or_nothing(tmp_path):
+    path = tmp_path / "scores.parquet"
+    good = pd.DataFrame(
+        {"a": [1.5, None], "b": pd.array([1, None], "Int8"), "c": [None, None], "d": ["x", "y"]}
+    )
+    check_numbers(path, good, ("a", "b", "c", "absent"), "again")
+    for name, wrong in (("d", good), ("t", pd.DataFrame({"t": pd.to_datetime(["2020-01-01"])}))):
+        with pytest.raises(EsadError, match=rf"column '{name}' holds other than numbers"):
+            check_numbers(path, wrong, (name,), "again")
+
+
+def test_a_header_of_an_array_that_ends_in_mid_statement_is_damage(tmp_path):
+    header = b"{'descr': '<f4', 'shape': (3,".ljust(117) + b"\n"
+    path = tmp_path / "00000.npy"
+    path.write_bytes(
+        b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + np.ones(3, "<f4").tobytes()
+    )
+    with pytest.raises(EsadError, match=r"00000\.npy: is damaged"):
+        read_array(path, "again")
