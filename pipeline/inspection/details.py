@@ -13,7 +13,10 @@ from esad.pipeline.inspection.marks import Marks
 from esad.pipeline.inspection.pyramid import LAYER_SIDE, level_count
 from esad.pipeline.inspection.security import file_inside
 from esad.pipeline.inspection.subject import FIGURES, RunScores, Subject
+from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.scores import score_formula
+from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.reading import check_numbers, read_named_rows
 
 if TYPE_CHECKING:
     from esad.pipeline.inspection.archive import Archive
@@ -117,8 +120,11 @@ def columns_of(run: RunScores, item_id: str) -> list[dict[str, Any]]:
         return []
     path = run.root / "overlays" / "contributions.parquet"
     try:
-        table = pd.read_parquet(path, filters=[("item_id", "==", item_id)])
-    except (OSError, ValueError, KeyError):
+        table = read_named_rows(path, SCORE_AGAIN, [item_id])
+        check_numbers(
+            path, table.drop(columns="item_id"), [name for name in table if name != "item_id"], SCORE_AGAIN
+        )
+    except (EsadError, KeyError):
         return []
     if table.empty:
         return []

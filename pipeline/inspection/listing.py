@@ -14,6 +14,7 @@ import pandas as pd
 
 from esad.pipeline.inspection.marks import MARKS, Marks
 from esad.pipeline.inspection.subject import FIGURES, SLIDE_FIGURES, Subject
+from esad.pipeline.stage.errors import EsadError
 
 MOST_ROWS = 500
 """Of a page."""
@@ -114,8 +115,12 @@ class Listing:
         current = [entry for entry in self._marks.current(of).values() if entry.mark is not None]
         places = names.get_indexer([entry.name for entry in current]) if current else np.empty(0, int)
         for place, entry in zip(places, current, strict=True):
+            if entry.mark not in MARKS:
+                raise EsadError(
+                    f"{self._marks.path}: has the mark {entry.mark!r}; expected {', '.join(MARKS)}. Name another file with --marks FILE."
+                )
             if place >= 0:
-                said[place] = MARKS.index(str(entry.mark))
+                said[place] = MARKS.index(entry.mark)
         with self._lock:
             before = self._said[1] if self._said[0] == version else {}
             self._said = (version, {**before, of: said})

@@ -73,20 +73,21 @@ class Marks:
     def __init__(self, path: Path) -> None:
         """Open or make the file; EsadError where that cannot be."""
         self.path = path
-        try:
-            with self._open() as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise EsadError(
-                f"{path}: marks cannot be kept there ({error}). Name another file with --marks FILE."
-            ) from error
+        with self._open() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")  # a mark that was answered is on the disk
-            yield connection
+        """Within the block a connection; EsadError for whatever SQLite says of the file."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = FULL")  # a mark that was answered is on the disk
+                yield connection
+        except (sqlite3.Error, UnicodeError) as error:  # of a damaged file, whose words may be no text
+            raise EsadError(
+                f"{self.path}: marks cannot be kept there ({error}). Name another file with --marks FILE."
+            ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

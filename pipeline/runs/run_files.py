@@ -12,7 +12,16 @@ import yaml
 from esad.pipeline.runs.shapes import Provenance, check_shape
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.store.kinds import KINDS
-from esad.preprocessing.store.reading import check_entries, damaged, read_array, read_object, read_table
+from esad.preprocessing.store.reading import (
+    check_entries,
+    check_finite_numbers,
+    check_numbers,
+    check_texts,
+    damaged,
+    read_array,
+    read_object,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,19 +76,42 @@ def read_provenance(run: Path) -> dict[str, Any]:
 
 def read_assignments(run: Path) -> pd.DataFrame:
     """RUN/assignments.parquet: item_id, part, label, semi_label; EsadError where it is missing or damaged."""
-    columns = ("item_id", "part", "label", "semi_label")
-    return read_table(run / "assignments.parquet", train_again(run), columns)
+    path, columns = run / "assignments.parquet", ("item_id", "part", "label", "semi_label")
+    table = read_table(path, train_again(run), columns)
+    check_numbers(path, table, ("label", "semi_label"), train_again(run))
+    check_texts(path, table, ("item_id", "part"), train_again(run))
+    return table
+
+
+TERMS = ("eq9", "standardised", "reconstruction", "norm")
+"""Columns of scores and normals that hold a term of the score, or another form of it."""
 
 
 def read_normals(run: Path) -> pd.DataFrame:
     """RUN/normals.parquet: scores and terms of reference normals; EsadError where it is missing or damaged."""
     columns = ("item_id", "score", "eq9", "reconstruction", "norm")
-    return read_table(run / "normals.parquet", train_again(run), columns)
+    return _with_numbers(run, read_table(run / "normals.parquet", train_again(run), columns), columns[1:])
 
 
 def read_references(run: Path, also: Sequence[str] = ()) -> pd.DataFrame:
     """Of RUN/normals.parquet item_id, score and, where it says so, group and `also`; EsadError where it is missing or damaged."""
-    return read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group", *also))
+    table = read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group", *also))
+    check_finite_numbers(run / "normals.parquet", table, TERMS, train_again(run))
+    return _with_numbers(run, table, ("score",))
+
+
+def _with_numbers(run: Path, normals: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """`normals`; EsadError where a column of `names` holds other than finite numbers, or there is no row."""
+    import numpy as np
+
+    path, remedy = run / "normals.parquet", train_again(run)
+    if not len(normals):
+        raise damaged(path, "is damaged (it has no row)", remedy)
+    check_numbers(path, normals, names, remedy)
+    for name in names:
+        if not np.isfinite(normals[name].to_numpy(dtype=float, na_value=np.nan)).all():
+            raise damaged(path, f"is damaged (column {name!r} has a value that is not finite)", remedy)
+    return normals
 
 
 def read_run_sources(run: Path) -> pd.DataFrame:

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from esad.pipeline.runs.shapes import Explanation, Marker, check_shape
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
 from esad.preprocessing.store.kinds import KINDS
 from esad.preprocessing.store.opening import check_label_column
-from esad.preprocessing.store.reading import check_entries, check_numbers, damaged, read_object, read_table
+from esad.preprocessing.store.reading import (
+    check_entries,
+    check_finite_numbers,
+    check_numbers,
+    damaged,
+    read_object,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +74,21 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
     table = read_table(path, SCORE_AGAIN, NEEDED, also)
     if not all(table[name].dtype.kind in "fi" for name in ("score", "percentile")):
         raise damaged(path, "is damaged (scores are no numbers)", SCORE_AGAIN)
+    wrong = ~(np.isfinite(table["score"]) & np.isfinite(table["percentile"]))
+    if wrong.any():
+        raise damaged(
+            path, f"is damaged (the score of {table['item_id'][wrong].iloc[0]} is not finite)", SCORE_AGAIN
+        )
     check_label_column(path, table["label"], SCORE_AGAIN)
     check_numbers(path, table, NUMBERS, SCORE_AGAIN)
+    check_finite_numbers(path, table, ("eq9", "standardised", "reconstruction", "norm"), SCORE_AGAIN)
     return table if "threshold" in table else _with_thresholds(table)
 
 
 def _with_thresholds(table: pd.DataFrame) -> pd.DataFrame:
     """Scores of an earlier version have p-values and thresholds, too: a score was suspicious from the 99th percentile on."""
     ordinary, place = table.loc[table["percentile"] < 0.99, "score"], list(table).index("percentile") + 1
+    table = table.drop(columns="p_value", errors="ignore")
     table.insert(place, "threshold", ordinary.max() if len(ordinary) else float("-inf"))
     table.insert(place, "p_value", 1 - table["percentile"])
     return table

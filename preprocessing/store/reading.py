@@ -122,6 +122,34 @@ def read_table(
     return table
 
 
+def check_finite_numbers(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
+    """`check_numbers`, and EsadError where one of them is infinite."""
+    names = [name for name in names if name in table]
+    check_numbers(path, table, names, remedy)
+    for name in names:
+        if np.isinf(table[name].to_numpy(dtype=float, na_value=np.nan)).any():
+            raise damaged(path, f"is damaged (column {name!r} has an infinite value)", remedy)
+
+
+def check_texts(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
+    """EsadError where a column of `names` that the table of the file `path` has holds other than texts or nothing."""
+    for name in names:
+        if name in table and not (
+            pd.api.types.is_string_dtype(table[name].dropna()) or table[name].isna().all()
+        ):
+            raise damaged(path, f"is damaged (column {name!r} holds other than texts)", remedy)
+
+
+def read_named_rows(path: Path, remedy: str, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of a Parquet file whose `item_id` is among `names`; EsadError as of `read_table`."""
+    try:
+        return pd.read_parquet(
+            path, filters=[("item_id", "in", list(names))], page_checksum_verification=True
+        )
+    except (*FAULTS, pa.ArrowException) as error:
+        raise damaged(path, "is damaged (its rows cannot be looked up by item_id)", remedy) from error
+
+
 def check_numbers(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
     """EsadError where a column of `names` that the table of the file `path` has holds other than numbers or nothing."""
     for name in names:

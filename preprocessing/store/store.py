@@ -42,7 +42,7 @@ from esad.preprocessing.store.opening import (
     check_shard,
     read_description,
 )
-from esad.preprocessing.store.reading import damaged, read_array, read_table
+from esad.preprocessing.store.reading import check_numbers, check_texts, damaged, read_array, read_table
 from esad.preprocessing.store.writing import (
     remove_temporaries,
     temporary_path,
@@ -294,6 +294,10 @@ def write_failures(root: Path, sources: pd.DataFrame) -> None:
 def read_sources(root: Path) -> pd.DataFrame:
     """The table of sources of a finished store; EsadError where it is missing or damaged."""
     table = read_table(root / "sources.parquet", REMEDY, SOURCE_COLUMNS)
+    check_numbers(root / "sources.parquet", table, ("items", "attempts"), REMEDY)
+    check_texts(
+        root / "sources.parquet", table, ("source", "state", "reason", "fingerprint", "shard_digest"), REMEDY
+    )
     return table if "shard_digest" in table else table.assign(shard_digest=None)  # older than the column
 
 
