@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -40,15 +40,29 @@ def process_here(
             yield unit, None if list(_in_pool(root, [unit], process, 1)) else DIED
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block processes are started that take no modules from the folder that a person works in."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
 def _in_pool(root: Path, units: Sequence[Unit], process: Process, workers: int) -> Iterator[Unit]:
     """The units as they are finished; where a process dies the unfinished ones are left out."""
-    os.environ.setdefault(
-        "PYTHONSAFEPATH", "1"
-    )  # no process takes modules from the folder that a person works in
     with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
         futures = {}
         try:
-            with suppress(BrokenProcessPool):
+            with (
+                suppress(BrokenProcessPool),
+                _safe_path(),
+            ):  # processes start with the first that is submitted
                 for unit in units:
                     futures[pool.submit(process, root, unit)] = unit
             for future in as_completed(futures):
