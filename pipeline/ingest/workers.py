@@ -56,7 +56,9 @@ def _safe_path() -> Iterator[None]:
 
 def _in_pool(root: Path, units: Sequence[Unit], process: Process, workers: int) -> Iterator[Unit]:
     """The units as they are finished; where a process dies the unfinished ones are left out."""
-    with ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver")) as pool:
+    with _safe_path():  # it starts a process that keeps count of semaphores
+        executor = ProcessPoolExecutor(min(workers, len(units)), mp_context=get_context("forkserver"))
+    with executor as pool:
         futures = {}
         try:
             with (
