@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from esad.pipeline.scoring.work import Pieces
     from esad.preprocessing.store.store import Store
 
-MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds", "run")
-"""What of scores.json may be other in a store that has grown; `run` is compared as a whole path by the caller."""
+MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds")
+"""What of scores.json may be other in a store that has grown."""
 BATCHES = [ROWS, PICTURES, PIXELS, FEWEST, MOST]
 
 
