@@ -11,26 +11,15 @@ peak_mib   resident memory at its highest, of the process or of one that it star
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 from command import of_size, parsed, parser, write_json
+from stage_process import taken
 
 WIDTH, AT_ONCE, GROUP, SIDE = 1024, 10_000, 1_000, 256
-RUN = """
-import re, resource, sys
-from pathlib import Path
-from esad.pipeline.cli.app import call
-status = call(sys.argv[1:])
-own = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-print(status, max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-"""
-"""Not `getrusage` of the process itself, whose highest memory is that of the process that started it, too."""
 STEPS = [
     "--set",
     "train.steps=5",
@@ -41,7 +30,6 @@ STEPS = [
     "--set",
     "network.code=4",
 ]
-KIB_IN_MIB = 1024
 
 
 def write_file(path: Path, count: int, width: int) -> None:
@@ -63,13 +51,9 @@ def write_file(path: Path, count: int, width: int) -> None:
 
 def measured(words: list[str]) -> dict[str, float]:
     """Seconds and highest resident memory in MiB of one process that runs `esad WORDS`."""
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", RUN, *words], check=False, capture_output=True, text=True)
-    if done.returncode or done.stdout.split()[-2] != "0":
-        raise RuntimeError(done.stderr)
-    found = {"seconds": time.perf_counter() - began, "peak_mib": int(done.stdout.split()[-1]) / KIB_IN_MIB}
-    print(f"  esad {words[0]:10} {found['seconds']:7.1f} s {found['peak_mib']:8.0f} MiB", flush=True)
-    return found
+    found = taken(words)
+    print(f"  esad {words[0]:10} {found.seconds:7.1f} s {found.peak_mib:8.0f} MiB", flush=True)
+    return {"seconds": found.seconds, "peak_mib": found.peak_mib}
 
 
 def stages(folder: Path, count: int, width: int) -> dict[str, float]:

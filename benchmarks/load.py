@@ -30,36 +30,25 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import tifffile
 from command import of_size, parsed, parser, write_json
 from distributed import LocalCluster
+from noise_tiles import make_store
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+from stage_process import taken
 
-from esad.pipeline.ingest.job import IngestOptions, Job
-from esad.pipeline.ingest.units import run_job, source_row
-from esad.pipeline.settings.config import TileSettings
-from esad.preprocessing.store.store import Store, Unit, write_unit
+from esad.preprocessing.store.store import Store
 
 SIDE, A_SLIDE, COLUMNS, SLIDE_SIDE = 32, 10_000, 20, 512
-RUN = """
-import re, resource, sys
-from pathlib import Path
-from esad.pipeline.cli.app import call
-status = call(sys.argv[1:])
-own = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-print(status, max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-"""
 Figures = dict[str, float]
 
 
@@ -70,14 +59,10 @@ def training(steps: int, **more: Any) -> list[str]:
 
 
 def measured(name: str, words: list[str], good: tuple[int, ...] = (0,)) -> Figures:
-    """Seconds and memory of one process that runs `esad WORDS`, which has to end with one of the statuses `good` (an audit of a store
-    without a split ends with 3: not everything could be checked)."""
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", RUN, *words], check=False, capture_output=True, text=True)
-    status, peak = (int(word) for word in done.stdout.split()[-2:]) if done.returncode == 0 else (1, 0)
-    if status not in good:
-        raise RuntimeError(f"{status}: esad {' '.join(words)}: {done.stderr[-2000:]}")
-    return said(name, {"seconds": time.perf_counter() - began, "peak_mib": peak / 1024})
+    """Seconds and memory of `esad WORDS`, which has to end with one of the statuses `good` (an audit of a store without a split
+    ends with 3: not everything could be checked)."""
+    found = taken(words, good)
+    return said(name, {"seconds": found.seconds, "peak_mib": found.peak_mib})
 
 
 def said(name: str, found: Figures) -> Figures:
@@ -86,36 +71,11 @@ def said(name: str, found: Figures) -> Figures:
     return {f"{name}_{key}": value for key, value in found.items()}
 
 
-def write_slide(archive: Path, count: int, root: Path, unit: Unit) -> None:
-    """A unit of `count` tiles of noise on a square grid; every fifth slide has bright tumour tiles."""
-    (source,) = unit.sources
-    numbers, across = np.random.default_rng(unit.number), int(np.ceil(np.sqrt(count)))
-    row, column = np.divmod(np.arange(count), across)
-    tumour = (numbers.random(count) < 0.05) & (unit.number % 5 == 0)
-    pixels = numbers.integers(60, 120, (count, SIDE, SIDE, 3), dtype=np.uint8)
-    pixels[tumour] += 60
-    items = pd.DataFrame(
-        {
-            "source": source, "place": np.char.add("t", np.arange(count).astype(str)), "label": tumour.astype(int),
-            "group": Path(source).stem, "x": column * SIDE, "y": row * SIDE, "width": SIDE, "height": SIDE,
-            "tumour_fraction": tumour.astype(np.float32),
-        }
-    )  # fmt: skip
-    more = {"width": across * SIDE, "height": across * SIDE, "slide_mpp": 1.0, "mpp": 1.0, "thumbnail": ""}
-    write_unit(root, unit, pixels, items, pd.DataFrame([source_row(archive, source, count, **more)]))
-
-
 def write_store(folder: Path, tiles: int, a_slide: int) -> Figures:
-    """A store of so many tiles, made as an ingest stage makes it."""
-    archive, began = folder / "archive", time.perf_counter()
-    archive.mkdir(parents=True)
-    sources = [f"slide_{number:04d}.svs" for number in range(tiles // a_slide)]
-    for name in sources:
-        (archive / name).write_text(name)
-    settings = TileSettings(tile_size=SIDE, step=SIDE, mpp=1.0, magnification=None).model_dump(mode="json")
-    job = Job("tile", "tiles", archive, sources, settings, partial(write_slide, archive, a_slide))
+    """A store of so many tiles."""
+    began = time.perf_counter()
     with redirect_stderr(StringIO()):
-        run_job(job, IngestOptions(folder / "store"))
+        make_store(folder, tiles, a_slide, SIDE, 3)
     return said("write", {"seconds": time.perf_counter() - began})
 
 

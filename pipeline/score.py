@@ -74,8 +74,8 @@ def score(
     The workers of the Dask cluster at `scheduler` do the work, or the processes that torchrun started, or this one; the scores are
     the same. Scoring that was stopped or killed goes on where it was. Where only `overlays` differs from what is there, they
     alone are drawn anew; labels that the store got since then and other thresholds are taken over. Of a store that has grown since,
-    only the new shards are scored. Raises EsadError where the
-    store does not fit the run, `out` holds scores of another run or store, or workers die of a shard, UsageError where there is no cluster.
+    only the new shards are scored. Raises EsadError where the store does not fit the run, `out` holds scores of another run or store,
+    or workers die of a shard, UsageError where there is no cluster.
     """
     from contextlib import nullcontext
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esad.pipeline.runs.run_files import TERMS
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 
 REGION = ("region_x", "region_y", "region_width", "region_height")
-TERMS = ("eq9", "standardised", "reconstruction", "norm")
 FEWEST_CLASSES = 3
 """With two, one normal and one not, figures by class would be those of all items once more."""
 

@@ -16,7 +16,7 @@ from esad.pipeline.inspection.subject import FIGURES, RunScores, Subject
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN
 from esad.pipeline.scoring.scores import score_formula
 from esad.pipeline.stage.errors import EsadError
-from esad.preprocessing.store.reading import check_numbers, read_named_rows
+from esad.preprocessing.store.reading import read_item_numbers
 
 if TYPE_CHECKING:
     from esad.pipeline.inspection.archive import Archive
@@ -120,11 +120,8 @@ def columns_of(run: RunScores, item_id: str) -> list[dict[str, Any]]:
         return []
     path = run.root / "overlays" / "contributions.parquet"
     try:
-        table = read_named_rows(path, SCORE_AGAIN, [item_id])
-        check_numbers(
-            path, table.drop(columns="item_id"), [name for name in table if name != "item_id"], SCORE_AGAIN
-        )
-    except (EsadError, KeyError):
+        table = read_item_numbers(path, SCORE_AGAIN, [item_id])
+    except EsadError:
         return []
     if table.empty:
         return []

@@ -14,7 +14,7 @@ from esad.pipeline.scoring.columns.numbers import NUMBERS, PICTURE
 from esad.pipeline.scoring.explanation import OVERLAYS
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_explanation
 from esad.pipeline.scoring.scores import above_normals
-from esad.preprocessing.store.reading import check_numbers, damaged, read_named_rows, read_table
+from esad.preprocessing.store.reading import damaged, read_item_numbers, read_table
 
 WORST, COLUMNS = 10, 5
 """Rows that are listed, and columns of each."""
@@ -41,9 +41,7 @@ def _worst(folder: Path, table: pd.DataFrame, said: dict[str, Any]) -> list[dict
     path = folder / OVERLAYS / NUMBERS
     explained = read_table(path, SCORE_AGAIN, ("item_id",), ())["item_id"]
     rows = table[table["item_id"].isin(explained)].nlargest(WORST, "score")
-    numbers = read_named_rows(path, SCORE_AGAIN, list(rows["item_id"])).set_index("item_id")
-    check_numbers(path, numbers, list(numbers), SCORE_AGAIN)
-    numbers = numbers.astype(float)
+    numbers = read_item_numbers(path, SCORE_AGAIN, list(rows["item_id"]))
     names = [str(name) for name in said["columns"]]
     shares = numbers.reindex(columns=[f"contribution_{name}" for name in names])
     values = numbers.reindex(columns=[f"value_{name}" for name in names])

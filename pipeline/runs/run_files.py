@@ -90,27 +90,22 @@ TERMS = ("eq9", "standardised", "reconstruction", "norm")
 def read_normals(run: Path) -> pd.DataFrame:
     """RUN/normals.parquet: scores and terms of reference normals; EsadError where it is missing or damaged."""
     columns = ("item_id", "score", "eq9", "reconstruction", "norm")
-    return _with_numbers(run, read_table(run / "normals.parquet", train_again(run), columns), columns[1:])
+    return _checked_normals(run, read_table(run / "normals.parquet", train_again(run), columns), columns[1:])
 
 
 def read_references(run: Path, also: Sequence[str] = ()) -> pd.DataFrame:
     """Of RUN/normals.parquet item_id, score and, where it says so, group and `also`; EsadError where it is missing or damaged."""
     table = read_table(run / "normals.parquet", train_again(run), ("item_id", "score"), ("group", *also))
-    check_finite_numbers(run / "normals.parquet", table, TERMS, train_again(run))
-    return _with_numbers(run, table, ("score",))
+    return _checked_normals(run, table, ("score",))
 
 
-def _with_numbers(run: Path, normals: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """`normals`; EsadError where a column of `names` holds other than finite numbers, or there is no row."""
-    import numpy as np
-
+def _checked_normals(run: Path, normals: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+    """`normals`; EsadError where it has no row, a column of `needed` lacks a finite number, or another of TERMS has an infinite one."""
     path, remedy = run / "normals.parquet", train_again(run)
     if not len(normals):
         raise damaged(path, "is damaged (it has no row)", remedy)
-    check_numbers(path, normals, names, remedy)
-    for name in names:
-        if not np.isfinite(normals[name].to_numpy(dtype=float, na_value=np.nan)).all():
-            raise damaged(path, f"is damaged (column {name!r} has a value that is not finite)", remedy)
+    check_finite_numbers(path, normals, TERMS, remedy)
+    check_finite_numbers(path, normals, needed, remedy, missing=False)
     return normals
 
 

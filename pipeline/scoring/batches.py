@@ -24,6 +24,8 @@ ROWS, PICTURES = 8192, 64
 """Rows, and pictures on a GPU, of a batch."""
 PIXELS, FEWEST, MOST = 2**17, 8, 256
 """A batch on a CPU has so many pixels, if that is so many pictures: what its layers give then stays in a core's cache."""
+SIZES = [ROWS, PICTURES, PIXELS, FEWEST, MOST]
+"""What decides which items share a batch: scores that were made with others are other scores, in their last digits."""
 RELEASED_BYTES = 2**26
 """So much is read before the pages of the shards are given back."""
 Found = TypeVar("Found")

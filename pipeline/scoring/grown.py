@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esad.pipeline.runs.items import places_among
-from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS
+from esad.pipeline.scoring.batches import SIZES
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
 from esad.pipeline.scoring.scores import TERMS
 from esad.pipeline.settings.config import first_difference
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds")
 """What of scores.json may be other in a store that has grown."""
-BATCHES = [ROWS, PICTURES, PIXELS, FEWEST, MOST]
 
 
 def scored_shards(store: Store, device: str) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def scored_shards(store: Store, device: str) -> dict[str, Any]:
     named = dict(zip(digests["shard"], digests["shard_digest"], strict=True))
     return {
         "device": device,
-        "batches": BATCHES,
+        "batches": SIZES,
         "digests": {f"{number:05d}": named[number] for number in sorted(named)},
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esad.pipeline.runs.run_files import TERMS
 from esad.pipeline.runs.shapes import Explanation, Marker, check_shape
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import read_log
@@ -34,10 +35,10 @@ FOR_FIGURES = (
 )  # fmt: skip
 """What figures and pages are made of beside NEEDED: the places of a million tiles would take as much memory again."""
 NUMBERS = (
-    "reconstruction", "norm", "p_value", "threshold", "eq9", "standardised", "x", "y", "width", "height", "tumour_fraction",
+    "p_value", "threshold", "x", "y", "width", "height", "tumour_fraction",
     "region_x", "region_y", "region_width", "region_height", "hot_x", "hot_y", "error_x", "error_y", "pixel_spacing",
 )  # fmt: skip
-"""Columns of scores.parquet that hold numbers or nothing, beside score, percentile and label."""
+"""Columns of scores.parquet that hold numbers or nothing, beside score, percentile, label and TERMS."""
 MARKER: dict[str, type | tuple[type, ...]] = {"kind": str, "run": str, "store": str}
 SCORE_AGAIN = "make the scores anew with: esad score RUN --force"
 """What to do about damaged scores, at the end of a sentence."""
@@ -81,7 +82,7 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
         )
     check_label_column(path, table["label"], SCORE_AGAIN)
     check_numbers(path, table, NUMBERS, SCORE_AGAIN)
-    check_finite_numbers(path, table, ("eq9", "standardised", "reconstruction", "norm"), SCORE_AGAIN)
+    check_finite_numbers(path, table, TERMS, SCORE_AGAIN)
     return table if "threshold" in table else _with_thresholds(table)
 
 

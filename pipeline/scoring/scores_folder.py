@@ -144,10 +144,9 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool, store: Sto
     if finished.exists():
         found = read_marker(folder)
         before, now = _of_scores(folder, found), _of_scores(folder, marker)
-        shards = {"shards": found.get("shards")}, {"shards": marker["shards"]}
-        if has_grown(before | shards[0], now | shards[1], folder, store):
+        if has_grown(before, now, folder, store):
             return False
-        difference = first_difference(before, now)
+        difference = first_difference(before | {"shards": None}, now | {"shards": None})
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
@@ -185,7 +184,7 @@ def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
 def _of_scores(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
     """What must agree for the scores to stay; `run` as a whole path, since earlier versions wrote that."""
     run = str(run_of(folder, marker)) if "run" in marker else None
-    return {**marker, "run": run, "overlays": None, "thresholds": None, "shards": None}
+    return {**marker, "run": run, "overlays": None, "thresholds": None}
 
 
 def _begun(marker: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esad.pipeline.runs.run_folder import Run, open_run, resolve_device
-from esad.pipeline.scoring.batches import FEWEST, MOST, PICTURES, PIXELS, ROWS, read_once
+from esad.pipeline.scoring.batches import SIZES, read_once
 from esad.pipeline.stage.cluster import Cluster, Probe, perhaps_connected, wait_until_visible
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.memory import give_freed_memory_back
@@ -279,7 +279,7 @@ def described_work(opened: Opened, device: str, **more: Any) -> dict[str, Any]:
     manifest = opened.store.description.get("manifest_digest", len(opened.store))
     return {
         "model": opened.run.digest, "inputs": opened.store.description["inputs"], "manifest": manifest,
-        "items": len(opened.store), "device": device, "batches": [ROWS, PICTURES, PIXELS, FEWEST, MOST],
+        "items": len(opened.store), "device": device, "batches": SIZES,
         **more,
     }  # fmt: skip
 

@@ -103,8 +103,8 @@ def read_table(
     if wrong:
         raise damaged(path, wrong, remedy)
     try:
-        wanted = None if also is None else [*needed, *also]
-        columns = wanted and [name for name in wanted if name in pq.read_schema(path).names]
+        schema = pq.read_schema(path)
+        columns = None if also is None else [name for name in (*needed, *also) if name in schema.names]
         table = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
         pa.default_memory_pool().release_unused()  # decoding a large table takes as much again
     except PermissionError as error:
@@ -114,21 +114,24 @@ def read_table(
     missing = [name for name in needed if name not in table]
     if missing:
         raise damaged(path, f"column {missing[0]!r} is missing", remedy)
-    nested = [
-        each.name for each in pq.read_schema(path) if pa.types.is_nested(each.type) and each.name in table
-    ]
+    nested = [each.name for each in schema if pa.types.is_nested(each.type) and each.name in table]
     if nested:
         raise damaged(path, f"is damaged (column {nested[0]!r} holds lists of values)", remedy)
     return table
 
 
-def check_finite_numbers(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
-    """`check_numbers`, and EsadError where one of them is infinite."""
+def check_finite_numbers(
+    path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str, missing: bool = True
+) -> None:
+    """`check_numbers`, and EsadError where one of them is infinite or, unless they may be `missing`, not there."""
     names = [name for name in names if name in table]
     check_numbers(path, table, names, remedy)
     for name in names:
-        if np.isinf(table[name].to_numpy(dtype=float, na_value=np.nan)).any():
+        values = table[name].to_numpy(dtype=float, na_value=np.nan)
+        if np.isinf(values).any():
             raise damaged(path, f"is damaged (column {name!r} has an infinite value)", remedy)
+        if not missing and np.isnan(values).any():
+            raise damaged(path, f"is damaged (column {name!r} has a row without a value)", remedy)
 
 
 def check_texts(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:
@@ -140,14 +143,17 @@ def check_texts(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: s
             raise damaged(path, f"is damaged (column {name!r} holds other than texts)", remedy)
 
 
-def read_named_rows(path: Path, remedy: str, names: Sequence[str]) -> pd.DataFrame:
-    """The rows of a Parquet file whose `item_id` is among `names`; EsadError as of `read_table`."""
+def read_item_numbers(path: Path, remedy: str, names: Sequence[str]) -> pd.DataFrame:
+    """Of a Parquet file of numbers by item the rows whose `item_id` is among `names`: float64, by it; EsadError where it is damaged."""
     try:
-        return pd.read_parquet(
+        rows = pd.read_parquet(
             path, filters=[("item_id", "in", list(names))], page_checksum_verification=True
         )
+        rows = rows.set_index("item_id")
     except (*FAULTS, pa.ArrowException) as error:
         raise damaged(path, "is damaged (its rows cannot be looked up by item_id)", remedy) from error
+    check_numbers(path, rows, list(rows), remedy)
+    return rows.astype(float)
 
 
 def check_numbers(path: Path, table: pd.DataFrame, names: Iterable[str], remedy: str) -> None:

@@ -205,6 +205,15 @@ def test_methods_and_forms_are_words_of_closed_sets(honest, tmp_path, capsys):
         assert "config.yaml" in capsys.readouterr().err
 
 
+def zarr_header(array, dtype="<f4", filters=None, compressor=None):
+    """A Zarr array of 4 x 8 in one chunk that is not there yet."""
+    array.mkdir()
+    shape = {"shape": [4, 8], "chunks": [4, 8], "dtype": dtype, "fill_value": None, "order": "C"}
+    how = {"filters": filters, "compressor": compressor}
+    (array / ".zarray").write_text(json.dumps({"zarr_format": 2, **shape, **how}))
+    return array
+
+
 @pytest.mark.parametrize(
     ("filters", "compressor", "dtype"),
     [
@@ -218,17 +227,7 @@ def test_methods_and_forms_are_words_of_closed_sets(honest, tmp_path, capsys):
 )
 def test_codecs_of_zarr_that_unpickle_are_refused(tmp_path, capsys, filters, compressor, dtype):
     pytest.importorskip("zarr", reason="Zarr stores are read by an extra")
-    array = tmp_path / "x.zarr"
-    array.mkdir()
-    header = {
-        "zarr_format": 2,
-        "shape": [4, 8],
-        "chunks": [4, 8],
-        "dtype": dtype,
-        "fill_value": None,
-        "order": "C",
-    }
-    (array / ".zarray").write_text(json.dumps({**header, "filters": filters, "compressor": compressor}))
+    array = zarr_header(tmp_path / "x.zarr", dtype, filters, compressor)
     (array / "0.0").write_bytes(pickle.dumps(Touch(tmp_path / "ran")))
     assert call(["embeddings", str(array), "--out", str(tmp_path / "store")]) == 1
     assert "pickle" in capsys.readouterr().err
@@ -238,17 +237,7 @@ def test_codecs_of_zarr_that_unpickle_are_refused(tmp_path, capsys, filters, com
 def test_a_chunk_of_zarr_that_is_a_link_out_of_it_is_refused(tmp_path, capsys):
     pytest.importorskip("zarr", reason="Zarr stores are read by an extra")
     (tmp_path / "secret").write_bytes(np.full((4, 8), 7, np.float32).tobytes())
-    array = tmp_path / "x.zarr"
-    array.mkdir()
-    header = {
-        "zarr_format": 2,
-        "shape": [4, 8],
-        "chunks": [4, 8],
-        "dtype": "<f4",
-        "fill_value": 0,
-        "order": "C",
-    }
-    (array / ".zarray").write_text(json.dumps({**header, "filters": None, "compressor": None}))
+    array = zarr_header(tmp_path / "x.zarr")
     (array / "0.0").symlink_to(tmp_path / "secret")
     assert call(["embeddings", str(array), "--out", str(tmp_path / "store")]) == 1
     assert "a link" in capsys.readouterr().err

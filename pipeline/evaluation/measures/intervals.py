@@ -200,16 +200,11 @@ def areas_by_class(
     if ranked.anomaly.all() or not ranked.anomaly.any():
         return {}
     normals, normal_codes = scores[labels == 0], codes[labels == 0]
-    ordered, found = np.sort(normals), {}
+    found = {}
     for name in np.unique(classes[labels == 1]):
         chosen = (labels == 1) & (classes == name)
-        spread = (
-            _area_spread(scores[chosen], normals, codes[chosen], normal_codes)
-            if groups >= LEAST_GROUPS
-            else None
-        )
-        area = float(_placements(scores[chosen], ordered).mean())
-        found[int(name)] = (area, spread.interval() if spread else None)
+        spread = _area_spread(scores[chosen], normals, codes[chosen], normal_codes)
+        found[int(name)] = (spread.area, spread.interval() if groups >= LEAST_GROUPS else None)
     return found
 
 

@@ -48,6 +48,13 @@ def files_of(folder):
     }
 
 
+def scored_at_once(folder, overlays="worst:3"):
+    """The files of scores of the whole store."""
+    out = folder / "run" / "scores" / "whole"
+    made("score", folder / "run", folder / "day", "--overlays", overlays, "--out", out)
+    return files_of(out)
+
+
 def scored(monkeypatch):
     """The numbers of items that are scored from now on."""
     counts, work = [], scores_table.raw_terms
@@ -66,17 +73,9 @@ def test_only_what_is_new_is_scored_and_all_bytes_are_those_of_a_whole(grown, mo
     made("score", grown / "run", grown / "day", "--overlays", "worst:3")
     assert counts == [12]
     assert "24 of 36 rows have their scores" in capsys.readouterr().err
-    made(
-        "score",
-        grown / "run",
-        grown / "day",
-        "--overlays",
-        "worst:3",
-        "--out",
-        grown / "run" / "scores" / "whole",
-    )
+    whole = scored_at_once(grown)
     assert counts == [12, 36] or sum(counts) == 48
-    assert files_of(day) == files_of(day.with_name("whole"))
+    assert files_of(day) == whole
     made("score", grown / "run", grown / "day", "--overlays", "worst:3")
     assert sum(counts) == 48
 
@@ -99,16 +98,8 @@ def test_stopped_anywhere_it_goes_on(grown, monkeypatch, at):
     counts = scored(monkeypatch)
     made("score", grown / "run", grown / "day", "--overlays", "worst:3")
     assert counts == []
-    made(
-        "score",
-        grown / "run",
-        grown / "day",
-        "--overlays",
-        "worst:3",
-        "--out",
-        grown / "run" / "scores" / "whole",
-    )
-    assert files_of(grown / "run" / "scores" / "day") == files_of(grown / "run" / "scores" / "whole")
+    whole = scored_at_once(grown)
+    assert files_of(grown / "run" / "scores" / "day") == whole
 
 
 def test_a_store_that_lost_or_changed_something_is_still_refused(grown, capsys):
@@ -167,14 +158,5 @@ def test_a_days_queue_of_radiographs(tmp_path, monkeypatch):
         made("radiographs", tmp_path / "queue", "--out", tmp_path / "day", *key)
         made("score", tmp_path / "run", tmp_path / "day", "--overlays", "worst:4")
     assert counts == [5, 4, 3]
-    made(
-        "score",
-        tmp_path / "run",
-        tmp_path / "day",
-        "--overlays",
-        "worst:4",
-        "--out",
-        tmp_path / "run" / "scores" / "whole",
-    )
-    assert files_of(tmp_path / "run" / "scores" / "day") == files_of(tmp_path / "run" / "scores" / "whole")
+    assert files_of(tmp_path / "run" / "scores" / "day") == scored_at_once(tmp_path, "worst:4")
     assert len(list((tmp_path / "run" / "scores" / "day" / "overlays").glob("*.png"))) == 4

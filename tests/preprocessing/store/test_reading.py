@@ -14,7 +14,7 @@ from esad.preprocessing.store.reading import (
     check_numbers,
     check_texts,
     read_array,
-    read_named_rows,
+    read_item_numbers,
     read_table,
 )
 
@@ -66,6 +66,6 @@ def test_rows_that_cannot_be_looked_up_are_damage(tmp_path):
     path = tmp_path / "contributions.parquet"
     pd.DataFrame({"item_id": [None, None], "value_a": [1.0, 2.0]}).to_parquet(path)
     with pytest.raises(EsadError, match="its rows cannot be looked up by item_id"):
-        read_named_rows(path, "again", ["i1"])
+        read_item_numbers(path, "again", ["i1"])
     pd.DataFrame({"item_id": ["i1", "i2"], "value_a": [1.0, 2.0]}).to_parquet(path)
-    assert read_named_rows(path, "again", ["i2"])["value_a"].tolist() == [2.0]
+    assert read_item_numbers(path, "again", ["i2"])["value_a"].to_dict() == {"i2": 2.0}
