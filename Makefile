@@ -20,6 +20,9 @@ help:
 	@echo "make release   wheel, sdist, locked requirements, licences, SBOM and checksums (deploy/release.py), into dist/"
 	@echo "make install   a ready .venv; make lint; make clean (leaves .venv and demo/)"
 
+# Without compiled modules on disk each command compiles all of its libraries anew, 15 seconds of them; some images forbid writing them.
+unexport PYTHONDONTWRITEBYTECODE
+
 install: $(READY)
 
 # --no-compile: most modules are never imported, and compiling all of them is a third of an installation.
