@@ -33,7 +33,10 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class Design:
-    """Groups of anomalies, of normals and of both, of `each` items, a quarter of those of both being anomalies."""
+    """Groups of anomalies, of normals and of both, of `each` items, a quarter of those of both being anomalies.
+
+    `large` is one group more, of so many anomalies and normals.
+    """
 
     anomalies: int
     normals: int
@@ -41,6 +44,7 @@ class Design:
     each: int
     alike: float
     mixed: bool = False
+    large: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
@@ -48,7 +52,8 @@ class Design:
         kinds = {"anomalous": self.anomalies, "normal": self.normals, "of both": self.both}
         groups = " + ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
         of = f"groups of {self.each}, alike {self.alike:g}" if self.each > 1 else "items"
-        return f"{groups} {of}{', mixed' if self.mixed else ''}"
+        more = f", one of {self.large[0]} and {self.large[1]}" if sum(self.large) else ""
+        return f"{groups} {of}{', mixed' if self.mixed else ''}{more}"
 
     @property
     def areas(self) -> tuple[float, ...]:
@@ -59,7 +64,9 @@ class Design:
         """Labels and group codes (N,)."""
         own = np.repeat(np.r_[np.ones(self.anomalies, int), np.zeros(self.normals, int)], self.each)
         shared = np.tile(np.arange(self.each) < self.each // 4, self.both).astype(int)
-        return np.r_[own, shared], np.repeat(np.arange(self.anomalies + self.normals + self.both), self.each)
+        count = self.anomalies + self.normals + self.both
+        codes = np.r_[np.repeat(np.arange(count), self.each), np.full(sum(self.large), count)]
+        return np.r_[own, shared, np.repeat([1, 0], self.large)], codes
 
     def shift(self, area: float) -> float:
         """By how much anomalies are higher, in standard deviations, for a true AUC of `area`."""
@@ -87,6 +94,7 @@ DESIGNS = (
     Design(10, 40, 0, 1, 0), Design(25, 100, 0, 1, 0), Design(100, 400, 0, 1, 0), Design(50, 200, 0, 1, 0, mixed=True),
     Design(10, 40, 0, 5, 0.5), Design(30, 90, 0, 5, 0.5), Design(0, 0, 10, 20, 0.3), Design(0, 0, 40, 20, 0.3),
     Design(10, 20, 20, 8, 0.3),
+    Design(0, 0, 20, 8, 0.5, large=(40, 0)), Design(5, 40, 0, 8, 0.5, large=(40, 40)), Design(6, 0, 2, 8, 0.5, large=(0, 200)),
 )  # fmt: skip
 GROUPS = ((30, 10), (200, 5), (1000, 1))
 """How many, and of how many items: of rates of false alarms."""

@@ -87,6 +87,7 @@ def _precision_interval(
         or not 0 < found < 1
         or not error > 0
         or min(spread.anomalies, spread.normals) < LEAST_OF_A_KIND
+        or spread.interval() is None
     ):
         return None
     return share_limits(found, error, spread.freedom)
@@ -131,7 +132,8 @@ def _area_spread(
     """Of scores (A,) and (N,) with their groups.
 
     Each item's placement value less the AUC, over how many its kind has, is what it adds to the AUC; groups add up what their items
-    do. Groups of anomalies, of normals and of both vary each for itself.
+    do. Groups of anomalies, of normals and of both vary each for itself. Where a kind has one group, its square counts for the variance,
+    with one degree of freedom, over (1 - the share of its label that it holds) squared: the AUC was drawn to it by that much.
     """
     count = int(max(anomaly_codes.max(), normal_codes.max())) + 1
     above = _placements(anomalies, np.sort(normals))
@@ -139,19 +141,17 @@ def _area_spread(
     added = np.bincount(anomaly_codes, (above - area) / len(anomalies), count)
     below = 1 - _placements(normals, np.sort(anomalies))
     added += np.bincount(normal_codes, (below - area) / len(normals), count)
-    with_anomalies = np.bincount(anomaly_codes, minlength=count) > 0
-    with_normals = np.bincount(normal_codes, minlength=count) > 0
+    shares = [np.bincount(codes, minlength=count) / len(codes) for codes in (anomaly_codes, normal_codes)]
+    anomalous, normal = (share > 0 for share in shares)
     parts = []
-    for kind in (
-        with_anomalies & ~with_normals,
-        with_normals & ~with_anomalies,
-        with_anomalies & with_normals,
-    ):
-        groups = int(kind.sum())
+    for kind in (anomalous & ~normal, normal & ~anomalous, anomalous & normal):
+        groups, squares = int(kind.sum()), float(np.square(added[kind]).sum())
         if groups > 1:
-            parts.append((float(np.square(added[kind]).sum()) * groups / (groups - 1), groups))
+            parts.append((squares * groups / (groups - 1), groups))
+        elif groups and (rest := 1 - max(share[kind][0] for share in shares)) > 0:
+            parts.append((squares / rest**2, 2))
     variance = sum(part for part, _ in parts)
-    return AreaSpread(area, variance, freedom_of(parts), int(with_anomalies.sum()), int(with_normals.sum()))
+    return AreaSpread(area, variance, freedom_of(parts), int(anomalous.sum()), int(normal.sum()))
 
 
 def _placements(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:

@@ -40,16 +40,22 @@ def _by_pairs(scores, labels, groups):
     both = set(of_anomaly) & set(of_normal)
     parts = []
     for kind in (set(of_anomaly) - both, set(of_normal) - both, both):
-        if len(kind) > 1:
+        if len(kind) == 1:
+            (name,) = kind
+            held = max((of_anomaly == name).mean(), (of_normal == name).mean())
+            parts.append(((added[name] / (1 - held)) ** 2, 2))
+        elif kind:
             parts.append((sum(added[name] ** 2 for name in kind) * len(kind) / (len(kind) - 1), len(kind)))
     variance = sum(part for part, _ in parts)
     return area, variance, variance**2 / sum(part**2 / (count - 1) for part, count in parts)
 
 
+@pytest.mark.parametrize("kinds", [(4, 9), (1, 2), (0, 1)])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_interval_of_an_auc_is_that_of_all_pairs_by_group(seed):
+def test_the_interval_of_an_auc_is_that_of_all_pairs_by_group(seed, kinds):
     scores, labels, groups = _example(seed, 20)
-    labels[groups < 4], labels[(groups >= 4) & (groups < 9)] = 0, 1  # groups of one kind, and of both
+    normal, anomalous = kinds  # groups of one label below these numbers, of both above
+    labels[groups < normal], labels[(groups >= normal) & (groups < anomalous)] = 0, 1
     area, variance, freedom = _by_pairs(scores, labels, groups)
     odds, reach = (
         np.log(area / (1 - area)),
@@ -138,7 +144,37 @@ def test_the_interval_of_a_perfect_figure_solves_its_equation_and_narrows_with_m
 
 
 def test_tied_scores_have_no_interval():
-    assert grouped_intervals(np.ones(40), np.repeat([0, 1], 20), np.arange(40)).auc is None
+    found = grouped_intervals(np.ones(40), np.repeat([0, 1], 20), np.arange(40))
+    assert found.auc is None
+    assert found.average_precision is None
+
+
+ALONE = {
+    "one large of anomalies, others of both": [(40, 0)] + [(2, 6)] * 20,
+    "one large of normals, others of both": [(0, 80)] + [(2, 6)] * 10,
+    "one large of both": [(8, 0)] * 5 + [(0, 8)] * 40 + [(40, 40)],
+    "most normals in one": [(8, 0)] * 6 + [(0, 200)] + [(2, 10)] * 2,
+}
+"""Anomalies and normals of each group."""
+
+
+@pytest.mark.parametrize("layout", ALONE.values(), ids=ALONE)
+def test_a_group_that_is_alone_of_its_kind_counts_for_the_interval(layout):
+    """Without it, 50 to 86 of 100 intervals held the true AUC."""
+    labels = np.concatenate([np.repeat([1, 0], group) for group in layout])
+    groups = np.repeat(np.arange(len(layout)), [sum(group) for group in layout])
+    numbers, held = np.random.default_rng(3), []
+    for _ in range(150):
+        scores = np.sqrt(0.5) * (numbers.normal(size=len(layout))[groups] + numbers.normal(size=len(groups)))
+        spread = intervals._area_spread(
+            scores[labels == 1] + np.sqrt(2) * norm.ppf(0.8),
+            scores[labels == 0],
+            groups[labels == 1],
+            groups[labels == 0],
+        )
+        low, high = spread.interval()
+        held.append(low <= 0.8 <= high)
+    assert np.mean(held) > 0.9
 
 
 def test_areas_by_class_are_those_of_its_anomalies_and_all_normals():
