@@ -46,17 +46,19 @@ def read_key(path: Path | None) -> bytes:
 def check_closed(path: Path) -> None:
     """UsageError where others may read or write the file; systems without such permissions are not asked.
 
-    Who does not own it may read it through its group: so Kubernetes hands secrets to users that are not root.
+    Who does not own it may read it through its group, and root one of mode 0440: so Kubernetes hands out secrets.
     """
     if os.name != "posix":
         return
     status = path.stat()
-    of_group = stat.S_IRWXG if status.st_uid == os.geteuid() else stat.S_IWGRP
-    mode = stat.S_IMODE(status.st_mode)
+    mode, owner = stat.S_IMODE(status.st_mode), status.st_uid
+    through_group = owner != os.geteuid() or (owner == 0 and mode == 0o440)
+    of_group = stat.S_IWGRP if through_group else stat.S_IRWXG
     if mode & (stat.S_IRWXO | of_group):
         raise UsageError(
-            f"{path}: others may read or write it (mode {mode:04o}); expected 0600. Close it with: chmod 600 {path}. If others may "
-            "have read it, take a new key."
+            f"{path}: others may read or write it (mode {mode:04o}); expected 0600. Close it with: chmod 600 {path}. If that changes "
+            "nothing, its file system keeps no permissions: put the key on one that does, and name it there. If others may have read "
+            "it, take a new key."
         )
 
 

@@ -68,6 +68,14 @@ def test_a_key_of_another_owner_may_be_read_through_its_group(tmp_path, monkeypa
             read_key(path)
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="wants files of root")
+def test_root_may_read_a_secret_as_kubernetes_hands_it_out(tmp_path):
+    path = tmp_path / "group.key"
+    key = read_key(path)
+    path.chmod(0o440)
+    assert read_key(path) == key
+
+
 def test_a_file_too_short_to_be_a_key_is_refused(tmp_path):
     (tmp_path / "short").write_text("secret")
     (tmp_path / "short").chmod(0o600)
