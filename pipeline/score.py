@@ -118,12 +118,12 @@ def _score(
         scores_outcome,
         told_of_labels,
     )  # fmt: skip
-    from esad.pipeline.scoring.scores_table import score_shards, scores_table
+    from esad.pipeline.scoring.scores_table import score_shards
     from esad.pipeline.stage.log import now
 
     run, store, folder = opened.run, opened.store, opened.folder
-    marker, began = scores_marker(run, store, overlays, folder, sets, crew.device_of(opened)), now()
-    if crew.agreed(lambda: already_scored(folder, marker, force, store)):
+    marker, began = scores_marker(run, store, overlays, folder, sets), now()
+    if crew.agreed(lambda: already_scored(folder, marker, force, store, lambda: crew.device)):
         said = told_of_labels(folder, run, store, sets) if crew.first else ""
     else:
         kept = crew.agreed(lambda: scores_are_there(folder, marker))
@@ -132,7 +132,7 @@ def _score(
         elif not kept:
             scored = score_shards(opened, crew)
             if crew.first:
-                begin_scores(folder, store, scores_table(opened, scored, sets), marker, sets)
+                begin_scores(opened, scored, marker, sets, crew.device)
         crew.meet()  # the others read what the first wrote
         if store.kind != "embeddings":
             (write_row_heat if store.kind == "table" else write_all_overlays)(opened, crew, wanted)

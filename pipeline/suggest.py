@@ -39,14 +39,15 @@ def suggest(
     """Write item_id, label (empty), why, source, place, score and p_value of `count` items without a label that the run has not seen.
 
     A third of them score highest, a third lie nearest to the threshold, a third are drawn at random, one of each slide or patient
-    before a second one. Raises
-    EsadError where there are no scores, UsageError for a way that is none.
+    before a second one. Raises EsadError where there are no scores, UsageError for a way that is none, and where the file at `out` has
+    labels that were filled in.
     """
     import shlex
 
     from esad.pipeline.evaluation.counted_items import unlabelled
     from esad.pipeline.evaluation.item_figures import group_codes
     from esad.pipeline.scoring.open_scores import open_scores
+    from esad.pipeline.scoring.scores_folder import SUGGESTIONS, check_not_filled_in
     from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.thresholds.worth_labelling import WAYS, suggestions
     from esad.preprocessing.splits.labels import read_labels
@@ -62,7 +63,8 @@ def suggest(
     table = found[["item_id"]].assign(
         label="", why=found["why"], **{name: found[name] for name in kept if name in found}
     )
-    target = out or scores.root / "suggestions.csv"
+    target = out or scores.root / SUGGESTIONS
+    check_not_filled_in(target)
     with writing_to(target, inside=False):
         write_csv(target, table)
     message = f"Wrote {target}: {len(table)} of {len(left)} items without a label. Fill in label (1 anomaly, 0 normal)."

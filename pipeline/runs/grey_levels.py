@@ -221,6 +221,16 @@ def levels_told(plan: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+def refitted(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """In words, which items that were mapped as planned `before` may be mapped otherwise `after`, when their store has more; None: none.
+
+    The maps of training's sites never change. That of another site is fitted to its items in the store.
+    """
+    own = [name for name, each in before["sites"].items() if each["of"] != "training"]
+    own += [name for name in before["too_few"] if name in after["sites"]]
+    return f"the grey levels of site {own[0]} are fitted to its items there" if own else None
+
+
 def _sites(store: Store) -> np.ndarray:
     """Each item's site, object (N,), None where it does not say."""
     if SITE not in store.manifest:

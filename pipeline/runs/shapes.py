@@ -47,11 +47,33 @@ class Thresholds(Shape):
 
 
 class Shards(Shape):
-    """How the shards of a store were scored; all missing where their digests are not known."""
+    """How the shards of a store were scored."""
 
-    device: str | None = None
-    batches: list[int] | None = None
-    digests: dict[str, str] | None = None
+    device: str
+    batches: list[int]
+    digests: dict[Annotated[str, Field(pattern="^[0-9]{5,}$")], str]
+
+
+class Nothing(BaseModel):
+    """An object without entries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SiteLevels(Shape):
+    """What was done with the grey levels of a site."""
+
+    items: Count
+    fitted_to: Count
+    of: str
+
+
+class GreyLevels(Shape):
+    """What was done with the grey levels of all sites."""
+
+    sites: dict[str, SiteLevels]
+    too_few: dict[str, Count]
+    without_site: Count
 
 
 class Marker(Shape):
@@ -65,8 +87,8 @@ class Marker(Shape):
     overlays: str | None = None
     slides: bool | None = None
     thresholds: Thresholds | None = None
-    grey_levels: dict[str, Any] | None = None
-    shards: Shards | None = None
+    grey_levels: GreyLevels | None = None
+    shards: Shards | Nothing | None = None
 
 
 class Explained(Shape):

@@ -185,9 +185,7 @@ def write_all_overlays(opened: Opened, crew: Crew, wanted: int | None) -> None:
         dict(zip(names, shown, strict=True)),
         {name: len(piece.positions) for name, piece in zip(names, shown, strict=True)},
     )
-    of = described_work(
-        opened, crew.device_of(opened), shown=digest_of(positions, drawn), heat=[BATCH, BATCH_ON_CPU]
-    )
+    of = described_work(opened, crew.device, shown=digest_of(positions, drawn), heat=[BATCH, BATCH_ON_CPU])
     if crew.first:
         pieces.begin(of, void=folder / OVERLAYS)
     crew.meet()

@@ -1,22 +1,25 @@
 """Scores of a store that has grown since: the shards that it had are not scored again.
 
 Stores never rewrite a finished shard, so that a shard with the same digest and the same items has the scores that it had: the same
-batches, on the same device, give the same bits.
+batches, on the same device, give the same bits with the same version of PyTorch on the same kind of processor, and the same but for last
+digits with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esad.pipeline.runs.grey_levels import NO_LEVELS, refitted
 from esad.pipeline.runs.items import places_among
 from esad.pipeline.scoring.batches import SIZES
 from esad.pipeline.scoring.open_scores import SCORE_AGAIN, read_marker
 from esad.pipeline.scoring.scores import TERMS
 from esad.pipeline.settings.config import first_difference
+from esad.pipeline.stage.errors import EsadError
 from esad.preprocessing.store.reading import read_table
 from esad.preprocessing.store.writing import write_array
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from esad.pipeline.scoring.work import Pieces
     from esad.preprocessing.store.store import Store
 
-MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds")
+MAY_GROW = ("inputs", "items", "shards", "overlays", "thresholds", "grey_levels")
 """What of scores.json may be other in a store that has grown."""
 
 
@@ -45,23 +48,56 @@ def scored_shards(store: Store, device: str) -> dict[str, Any]:
     }
 
 
-def has_grown(before: Mapping[str, Any], marker: Mapping[str, Any], folder: Path, store: Store) -> bool:
-    """Whether the finished scores in `folder`, marked as `before`, are of the same run and store as `marker`'s, which has all of
-    their shards with the same items, and more.
-
-    Raises EsadError for scores that cannot be read.
-    """
-    old, new = before.get("shards"), marker.get("shards")
-    if not old or not new or before["items"] >= marker["items"]:
-        return False
+def of_another(before: Mapping[str, Any], marker: Mapping[str, Any]) -> str | None:
+    """The first difference, in words, of two marks other than what a store may get by growing: another run, weights, store or score."""
     same = [{name: each.get(name) for name in {*before, *marker} - {*MAY_GROW}} for each in (before, marker)]
-    how = [{name: each[name] for name in ("device", "batches")} for each in (old, new)]
-    return (
-        first_difference(same[0], same[1]) is None
-        and how[0] == how[1]
-        and all(new["digests"].get(name) == digest for name, digest in old["digests"].items())
-        and _same_items(folder, store, old["digests"])
+    return first_difference(same[0], same[1])
+
+
+def has_grown(
+    before: Mapping[str, Any],
+    marker: Mapping[str, Any],
+    folder: Path,
+    store: Store,
+    device: Callable[[], str],
+) -> bool:
+    """Whether the finished scores in `folder`, marked as `before`, are of the same run and store as `marker`'s, which has more items
+    now. `device` finds where the work will be done.
+
+    Raises EsadError, with the reason, where what has scores would get others now, and for scores that cannot be read.
+    """
+    if (before.get("items") or 0) >= marker["items"]:
+        return False
+    if of_another(before, marker) is not None:
+        return False
+    maps = [each.get("grey_levels") or NO_LEVELS for each in (before, marker)]
+    reason = refitted(maps[0], maps[1]) or _scored_otherwise(
+        before.get("shards") or {}, folder, store, device
     )
+    if reason:
+        raise EsadError(
+            f"{folder}: {store.root} has grown since it was scored, but {reason}. Choose another --out, or --force to score all of it anew."
+        )
+    return True
+
+
+def _scored_otherwise(
+    scored: Mapping[str, Any], folder: Path, store: Store, device: Callable[[], str]
+) -> str | None:
+    """Why the scores of shards that were `scored` so cannot be kept; None where they can."""
+    if not scored or not (there := scored_shards(store, scored["device"])):
+        return "an earlier version made it or its scores, and did not keep what each shard holds"
+    other = [name for name, digest in scored["digests"].items() if there["digests"].get(name) != digest]
+    if other:
+        return f"its shard {other[0]} is {'another' if other[0] in there['digests'] else 'gone'}"
+    if not _same_items(folder, store, scored["digests"]):
+        return "items that have scores are gone from it"
+    if scored["batches"] != SIZES:
+        return "it was scored in batches of another size, by another version"
+    found = device()
+    if scored["device"] != found:
+        return f"it was scored on {scored['device']}, and this would be on {found} (--device)"
+    return None
 
 
 def _same_items(folder: Path, store: Store, shards: Mapping[str, str]) -> bool:

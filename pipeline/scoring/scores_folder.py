@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 from esad.pipeline.runs.grey_levels import NO_LEVELS, levels_told, planned
 from esad.pipeline.runs.run_folder import Run
-from esad.pipeline.scoring.grown import has_grown, scored_shards
+from esad.pipeline.scoring.grown import has_grown, of_another, scored_shards
 from esad.pipeline.scoring.open_scores import (
     SCORE_AGAIN,
     read_explanation,
@@ -22,12 +22,12 @@ from esad.pipeline.scoring.open_scores import (
     read_scores_table,
     run_of,
 )
-from esad.pipeline.scoring.scores_table import PART, described
+from esad.pipeline.scoring.scores_table import PART, described, scores_table
 from esad.pipeline.scoring.slides.slide_maps import write_slide_maps
 from esad.pipeline.scoring.slides.slide_scores import candidates, slide_scores, suspicious
-from esad.pipeline.scoring.work import WORK, begun_as
+from esad.pipeline.scoring.work import WORK, Opened, Pieces, begun_as
 from esad.pipeline.settings.config import first_difference
-from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
@@ -41,10 +41,27 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 """Marks a folder whose tables are there and whose overlays are not finished; `scores.json` takes its place."""
+SUGGESTIONS = "suggestions.csv"
+"""What `esad suggest` writes there, and people fill in: never removed while somebody's labels are in it."""
 FIGURES = ("metrics.json", "figures_by.csv", "slides.csv", "froc.csv", "report.html")
 """What later stages make of the scores: void with them, but not with the overlays."""
 OF_SLIDES = ("source", "x", "y", "width", "height", "label", "score", "percentile", "p_value", "threshold")
 """Columns of the scores table that figures of slides are made of, beside tumour_fraction where it is known."""
+
+
+def check_not_filled_in(path: Path) -> None:
+    """UsageError where somebody has filled in labels in the suggestions at `path`, or it cannot be read: it is not to be replaced."""
+    if not path.exists():
+        return
+    try:
+        labels = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=["label"])["label"]
+        filled = int((labels.str.strip() != "").sum())
+    except (ValueError, OSError):  # other columns, other encoding: somebody's work all the same
+        filled = 1
+    if filled:
+        raise UsageError(
+            f"{path}: labels were filled in there, and would be lost. Move it to another folder first."
+        )
 
 
 def write_tables(
@@ -110,26 +127,27 @@ def sets_of(run: Run, folder: Path, asked: Mapping[str, Any]) -> ReferenceSets:
     return ReferenceSets.of(run.normals, there or Rule(**asked), str(run.root))
 
 
-def scores_marker(
-    run: Run, store: Store, overlays: str, folder: Path, sets: ReferenceSets, device: str
-) -> dict[str, Any]:
-    """What a SCORES folder holds: whose scores, of which items, made on which `device`, with which overlays and thresholds; the run
-    as seen from `folder`."""
+def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: ReferenceSets) -> dict[str, Any]:
+    """What a SCORES folder holds: whose scores, of which items, with which overlays and thresholds; the run as seen from `folder`.
+
+    How they were made (`shards`) stands in begun.json as soon as they are.
+    """
     seen = os.path.relpath(run.root.resolve(), folder.resolve())
     return {
         "kind": store.kind, "run": Path(seen).as_posix(), "store": str(store.root.resolve()),
         "score": run.settings.score.kind, "model": run.digest, "inputs": store.description["inputs"],
         "items": len(store), "normals": len(run.normals), "overlays": overlays, "thresholds": sets.described(),
-        "shards": scored_shards(store, device),
         **({} if run.grey_levels is None else {"grey_levels": planned(store, run.grey_levels)}),
         **({"slides": True} if store.of_slides and store.kind != "tiles" else {}),
     }  # fmt: skip
 
 
-def already_scored(folder: Path, marker: dict[str, Any], force: bool, store: Store) -> bool:
+def already_scored(
+    folder: Path, marker: dict[str, Any], force: bool, store: Store, device: Callable[[], str]
+) -> bool:
     """Whether all is done; EsadError for a folder of something else. `force` empties a scores folder.
 
-    Finished scores of a store that has grown since stay until the new ones are there.
+    Finished scores of a store that has grown since stay until the new ones are there; `device` finds where these would be made.
 
     A finished folder whose overlays are others than asked for is marked as begun.
     """
@@ -139,14 +157,15 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool, store: Sto
     if not folder.exists():
         return False
     if force and (finished.exists() or begun.exists() or (folder / WORK).exists() or is_empty(folder)):
+        check_not_filled_in(folder / SUGGESTIONS)
         empty_folder(folder, BEGUN, ["scores.json", BEGUN])
         return False
     if finished.exists():
         found = read_marker(folder)
         before, now = _of_scores(folder, found), _of_scores(folder, marker)
-        if has_grown(before, now, folder, store):
+        if has_grown(before, now, folder, store, device):
             return False
-        difference = first_difference(before | {"shards": None}, now | {"shards": None})
+        difference = of_another(before, now) or first_difference(_begun(before), _begun(now))
         if difference:
             raise EsadError(
                 f"{folder}: holds other scores ({difference}). Choose another --out, or --force to replace them."
@@ -155,11 +174,11 @@ def already_scored(folder: Path, marker: dict[str, Any], force: bool, store: Sto
         if same and not _older_table(folder, marker):
             _clear_up(folder)
             return True
-        write_json(begun, _begun(marker))
+        write_json(begun, {**_begun(marker), "shards": found.get("shards")})
         take_name(finished)
         return False
     known = {
-        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, LOG, *FIGURES,
+        "scores.parquet", "slides.parquet", "candidates.parquet", "overlays", "slides", BEGUN, LOG, SUGGESTIONS, *FIGURES,
     }  # fmt: skip
     strange = [
         entry.name for entry in folder.iterdir() if entry.name not in known and not entry.name.startswith(".")
@@ -182,22 +201,24 @@ def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
 
 
 def _of_scores(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
-    """What must agree for the scores to stay; `run` as a whole path, since earlier versions wrote that."""
+    """The marker with `run` as a whole path, since earlier versions wrote that."""
     run = str(run_of(folder, marker)) if "run" in marker else None
-    return {**marker, "run": run, "overlays": None, "thresholds": None}
+    return {**marker, "run": run}
 
 
 def _begun(marker: dict[str, Any]) -> dict[str, Any]:
+    """What must agree for the scores to stay."""
     return {**marker, "overlays": None, "thresholds": None, "shards": None}
 
 
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     """Whether an unfinished folder has the tables of just these scores, so that only the overlays are to be drawn."""
     begun = folder / BEGUN
-    if begun_as(begun) != _begun(marker):
-        begun.unlink(missing_ok=True)
-        return False
-    return True
+    there = begun_as(begun)
+    if isinstance(there, dict) and _begun(there) == _begun(marker):
+        return True
+    begun.unlink(missing_ok=True)
+    return False
 
 
 def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -> Outcome:
@@ -231,24 +252,30 @@ def told_of_labels(folder: Path, run: Run, store: Store, sets: ReferenceSets) ->
 
 
 def begin_scores(
-    folder: Path, store: Store, parts: Iterable[pd.DataFrame], marker: dict[str, Any], sets: ReferenceSets
+    opened: Opened, scored: Pieces, marker: dict[str, Any], sets: ReferenceSets, device: str
 ) -> None:
-    """Write the tables, scores.parquet of its `parts`, and mark the folder as begun: what later stages made of other scores is void."""
+    """Write the tables of what was `scored` on `device` and mark the folder as begun: what later stages made of other scores is void."""
     from esad.preprocessing.store.store import write_json
 
+    folder, store = opened.folder, opened.store
     take_name(folder / "scores.json")  # of a store that was smaller
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    write_tables(folder, store, parts, sets.most, sets.rule.level)
-    write_json(folder / BEGUN, _begun(marker))
+    write_tables(folder, store, scores_table(opened, scored, sets), sets.most, sets.rule.level)
+    write_json(folder / BEGUN, {**_begun(marker), "shards": scored_shards(store, device)})
 
 
 def finish_scores(folder: Path, marker: dict[str, Any], run: Run, began: datetime) -> None:
-    """Mark the folder as finished; when that was and where the run lies on this machine stand in its log."""
+    """Mark the folder as finished; when that was and where the run lies on this machine stand in its log.
+
+    How the scores were made is what begun.json says.
+    """
     from esad.preprocessing.store.store import write_json
 
+    begun = begun_as(folder / BEGUN)
+    shards = begun.get("shards") if isinstance(begun, dict) else None
     write_log(folder, "score", began, run=str(run.root.resolve()))
-    write_json(folder / "scores.json", marker)
+    write_json(folder / "scores.json", {**marker, "shards": shards})
     _clear_up(folder)
 
 

@@ -52,7 +52,7 @@ def score_shards(opened: Opened, crew: Crew) -> Pieces:
         dict(zip(names, map(int, numbers), strict=True)),
         dict(zip(names, map(int, counts), strict=True)),
     )
-    of = described_work(opened, crew.device_of(opened))
+    of = described_work(opened, crew.device)
     if crew.first:
         pieces.begin(of)
         kept = keep_scored(opened.folder, opened.store, pieces)

@@ -143,10 +143,12 @@ def begun_as(path: Path) -> object:
 
 @dataclass(frozen=True)
 class Crew:
-    """Who does the pieces: `cluster`'s workers, one of the processes `ranks` of torchrun, or this process."""
+    """Who does the pieces: `cluster`'s workers, one of the processes `ranks` of torchrun, or this process; `wanted` is the device that
+    was asked for."""
 
     cluster: Cluster | None
     ranks: Ranks | None
+    wanted: str
 
     @property
     def first(self) -> bool:
@@ -161,11 +163,13 @@ class Crew:
         """Wait for the other processes."""
         any_of(self.ranks, False)
 
-    def device_of(self, opened: Opened) -> str:
-        """cpu or cuda: where the work is done, and both where workers differ."""
+    @cached_property
+    def device(self) -> str:
+        """cpu or cuda: where the work is done, and both where workers differ. Asked for only where there is work: UsageError where this
+        machine lacks the device."""
         if self.cluster is None:
-            return opened.device.type
-        return ", ".join(sorted(set(self.cluster.ask(_device_type, opened.wanted).values())))
+            return _device_type(self.wanted)
+        return ", ".join(sorted(set(self.cluster.ask(_device_type, self.wanted).values())))
 
     def work(self, opened: Opened, work: Work, pieces: Pieces, description: str) -> None:
         """Do all pieces that are not done; as it returns, they are, in all processes.
@@ -298,7 +302,7 @@ def crew(scheduler: str | None, folder: Path, device: str) -> Iterator[Crew]:
         ranks = opened.enter_context(process_group(resolve_device(device))) if several() else None
         cluster = opened.enter_context(perhaps_connected(scheduler, folder))
         try:
-            yield Crew(cluster, ranks)
+            yield Crew(cluster, ranks, device)
         finally:
             if cluster is not None:
                 cluster.tell(_let_go)

@@ -49,8 +49,7 @@ def write_row_heat(opened: Opened, crew: Crew, wanted: int | None) -> None:
     parts = [positions[start : start + PIECE] for start in range(0, len(positions), PIECE)]
     named = {f"rows-{number:06d}": part for number, part in enumerate(parts)}
     pieces = Pieces(folder / WORK / "rows", named, {name: len(part) for name, part in named.items()})
-    device = crew.device_of(opened)
-    of = described_work(opened, device, explained=digest_of(positions), rows=[ROWS, PIECE])
+    of = described_work(opened, crew.device, explained=digest_of(positions), rows=[ROWS, PIECE])
     if crew.first:
         pieces.begin(of)
     crew.meet()

@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 
 from esad.pipeline.cli.app import call
-from esad.pipeline.runs.grey_levels import FILE, fit_grey_levels, levelled, planned, read_grey_levels
+from esad.pipeline.runs.grey_levels import (
+    FILE,
+    fit_grey_levels,
+    levelled,
+    planned,
+    read_grey_levels,
+    refitted,
+)
 from esad.pipeline.runs.items import assignments_of
 from esad.pipeline.runs.run_folder import open_run
 from esad.pipeline.settings.config import RunSettings, resolve
@@ -205,3 +212,16 @@ def test_damage_is_said(tmp_path, content):
     (tmp_path / FILE).write_text(content)
     with pytest.raises(EsadError, match=FILE):
         read_grey_levels(tmp_path)
+
+
+def test_only_maps_of_trainings_sites_stay_when_a_store_grows():
+    def plan(sites, too_few=()):
+        each = {name: {"items": 20, "fitted_to": 20, "of": of} for name, of in sites.items()}
+        return {"sites": each, "too_few": dict.fromkeys(too_few, 3), "without_site": 1}
+
+    known, new = plan({"north": "training"}), plan({"north": "training", "south": "without a label"})
+    assert refitted(known, known) is None
+    assert refitted(known, new) is None
+    assert "site south" in refitted(new, new)
+    assert "site south" in refitted(plan({"north": "training"}, ["south"]), new)
+    assert refitted(plan({}, ["south"]), plan({}, ["south"])) is None

@@ -17,6 +17,14 @@ from tests.preprocessing.radiographs.dicom_files import write_dicom
 SHORT = {**QUICK_TABLE, "train.steps": 4, "train.warmup.steps": 2}
 
 
+class Stop(BaseException):
+    """In place of a kill."""
+
+
+def stopped(*_):
+    raise Stop
+
+
 def rows(archive, name, seed, count=12):
     archive.mkdir(exist_ok=True)
     frame = pd.DataFrame(np.random.default_rng(seed).normal(size=(count, 4)), columns=list("abcd"))
@@ -85,14 +93,8 @@ def test_stopped_anywhere_it_goes_on(grown, monkeypatch, at):
     from esad.pipeline.scoring import scores_folder
     from esad.pipeline.scoring.columns import explained_rows
 
-    class Stop(BaseException):
-        pass
-
-    def stop(*_):
-        raise Stop
-
     with monkeypatch.context() as patched:
-        patched.setattr(explained_rows if at == "write_row_heat" else scores_folder, at, stop)
+        patched.setattr(explained_rows if at == "write_row_heat" else scores_folder, at, stopped)
         with pytest.raises(Stop):
             call(["score", str(grown / "run"), str(grown / "day"), "--overlays", "worst:3"])
     counts = scored(monkeypatch)
@@ -107,37 +109,104 @@ def test_a_store_that_lost_or_changed_something_is_still_refused(grown, capsys):
     made("tables", grown / "queue", "--out", grown / "day")
     before = files_of(grown / "run" / "scores" / "day")
     assert call(["score", str(grown / "run"), str(grown / "day")]) == 1
-    assert "holds other scores (inputs" in capsys.readouterr().err
+    assert "has grown since it was scored, but its shard 00000 is" in capsys.readouterr().err
     assert files_of(grown / "run" / "scores" / "day") == before
 
 
-def test_a_shard_that_lost_an_item_is_refused_though_its_file_is_the_same(grown, capsys):
-    """A source of the first shard is gone, and a larger one came: more items than before, and none of the shards is another."""
+def test_a_store_that_lost_a_source_is_refused_though_it_has_more_items(grown, capsys):
+    """A source is gone, and a larger one came: more items than before."""
     (grown / "queue" / "a.csv").unlink()
     rows(grown / "queue", "d.csv", 13, 40)
     made("tables", grown / "queue", "--out", grown / "day")
     assert call(["score", str(grown / "run"), str(grown / "day")]) == 1
-    assert "holds other scores (inputs" in capsys.readouterr().err
+    assert "has grown since it was scored, but its shard 00000 is gone" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"shards": {}}, {"model": "x"}, {"shards": None}])
-def test_scores_of_another_model_or_of_an_earlier_version_are_refused(grown, capsys, change):
-    path = grown / "run" / "scores" / "day" / "scores.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+CHANGES = {
+    "another model": ({"model": "x"}, "holds other scores (model"),
+    "an earlier version": ({"shards": None}, "but an earlier version made it or its scores"),
+    "without digests": ({"shards": {}}, "but an earlier version made it or its scores"),
+    "another device": ({"device": "cuda"}, "but it was scored on cuda, and this would be on cpu (--device)"),
+    "other batches": ({"batches": [1, 2, 3, 4, 5]}, "but it was scored in batches of another size"),
+    "no device": ({"device": None}, "scores.json: is damaged"),
+    "no numbers": ({"digests": {"x": "y"}}, "scores.json: is damaged"),
+    "no texts": ({"digests": {"00000": 5}}, "scores.json: is damaged"),
+}
+
+
+def change_marker(folder, **change):
+    """Change entries of scores.json, or of its `shards`."""
+    path = folder / "scores.json"
+    content = json.loads(path.read_text())
+    of_shards = {name: change.pop(name) for name in ("device", "batches", "digests") if name in change}
+    path.write_text(
+        json.dumps(
+            {**content, **change, **({"shards": {**content["shards"], **of_shards}} if of_shards else {})}
+        )
+    )
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
+def test_what_cannot_be_kept_is_said_with_the_reason(grown, capsys, change, said):
+    change_marker(grown / "run" / "scores" / "day", **change)
     assert call(["score", str(grown / "run"), str(grown / "day")]) == 1
-    assert "holds other scores" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
-def test_on_another_device_or_in_other_batches_nothing_is_kept(grown, capsys):
-    path = grown / "run" / "scores" / "day" / "scores.json"
-    good = json.loads(path.read_text())
-    for change in ({"device": "cuda"}, {"batches": [1, 2, 3, 4, 5]}):
-        path.write_text(json.dumps({**good, "shards": {**good["shards"], **change}}))
-        assert call(["score", str(grown / "run"), str(grown / "day")]) == 1
-        assert "holds other scores" in capsys.readouterr().err
+def shards_of(folder):
+    return json.loads((folder / "scores.json").read_text())["shards"]
 
 
-def test_a_days_queue_of_radiographs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("before", [None, "cuda"])
+def test_overlays_drawn_anew_do_not_say_that_the_scores_were_made_here(grown, monkeypatch, before):
+    from esad.pipeline.scoring.columns import explained_rows
+
+    day = grown / "run" / "scores" / "day"
+    (grown / "queue" / "c.csv").unlink()
+    made("tables", grown / "queue", "--out", grown / "day")
+    change_marker(day, **({"device": before} if before else {"shards": None}))
+    had = shards_of(day)
+    made("score", grown / "run", grown / "day", "--overlays", "worst:2")
+    assert shards_of(day) == had
+    with monkeypatch.context() as patched:
+        patched.setattr(explained_rows, "write_row_heat", stopped)
+        with pytest.raises(Stop):
+            call(["score", str(grown / "run"), str(grown / "day"), "--overlays", "worst:5"])
+    assert not (day / "scores.json").exists()
+    counts = scored(monkeypatch)
+    made("score", grown / "run", grown / "day", "--overlays", "worst:5")
+    assert counts == []
+    assert shards_of(day) == had
+
+
+def test_finished_scores_need_no_device(grown):
+    (grown / "queue" / "c.csv").unlink()
+    made("tables", grown / "queue", "--out", grown / "day")
+    said = ["score", str(grown / "run"), str(grown / "day"), "--device", "cuda:7"]
+    assert call([*said, "--overlays", "worst:3"]) == 0
+    assert call([*said, "--overlays", "worst:2"]) == 2
+
+
+def test_suggestions_stay_and_are_not_in_the_way(grown, monkeypatch, capsys):
+    from esad.pipeline.scoring import scores_folder
+
+    day = grown / "run" / "scores" / "day"
+    made("suggest", day, "--count", "3")
+    marked = (day / "suggestions.csv").read_text().replace(",,", ",1,", 1)
+    (day / "suggestions.csv").write_text(marked)
+    with monkeypatch.context() as patched:
+        patched.setattr(scores_folder, "finish_scores", stopped)
+        with pytest.raises(Stop):
+            call(["score", str(grown / "run"), str(grown / "day")])
+    made("score", grown / "run", grown / "day")
+    for said in (["suggest", str(day)], ["score", str(grown / "run"), str(grown / "day"), "--force"]):
+        assert call(said) == 2
+        assert "suggestions.csv: labels were filled in there" in capsys.readouterr().err
+    assert (day / "suggestions.csv").read_text() == marked
+
+
+@pytest.mark.parametrize("levels", ["none", "grey"])
+def test_a_days_queue_of_radiographs(tmp_path, monkeypatch, levels):
     """Images arrive in three lots; store and scores grow with each, overlays are those of the whole day."""
 
     def arrive(folder, first, last):
@@ -146,12 +215,11 @@ def test_a_days_queue_of_radiographs(tmp_path, monkeypatch):
             pixels = np.random.default_rng(number).integers(0, 4096, (96, 96), dtype=np.uint16)
             write_dicom(folder / f"{number:03}.dcm", pixels, ViewPosition="PA", PatientID=f"P{number}")
 
-    key = ("--group-key", tmp_path / "key")
+    key = ("--group-key", tmp_path / "key", "--site", "north")
     arrive(tmp_path / "known", 0, 24)
     made("radiographs", tmp_path / "known", "--out", tmp_path / "training", *key)
-    made(
-        "train", tmp_path / "training", "--out", tmp_path / "run", *words({**SHORT, "network.width": 0.0625})
-    )
+    settings = {**SHORT, "network.width": 0.0625, "data.site_normalisation": levels}
+    made("train", tmp_path / "training", "--out", tmp_path / "run", *words(settings))
     counts = scored(monkeypatch)
     for last in (105, 109, 112):
         arrive(tmp_path / "queue", 100, last)

@@ -165,7 +165,7 @@ def test_processes_that_see_different_checkpoints_do_not_train(folder, capfd):
 def test_what_several_processes_cannot_train_is_wrong_use(folder, capfd):
     make_store(folder, "table", "rows")
     for store, more, match in (
-        ("rows", [], "a table trains in one: leave torchrun out"),
+        ("rows", [], "rows train in one: leave torchrun out"),
         ("store", ["--set=method=oc_svm"], "method oc_svm trains in one process"),
         ("store", ["--set=train.batch_size=2", "--device=cpu"], r"train.batch_size = 2 for 3 processes"),
     ):
