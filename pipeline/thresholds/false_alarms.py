@@ -13,6 +13,8 @@ from esad.pipeline.thresholds.shares import share_limits
 SPLITS = 100
 DISCOVERY_RATE = 0.1
 """Share of false ones among the items that Benjamini-Hochberg names."""
+AGREEING = 1e-12
+"""A standard error below this is rounding."""
 FEWEST_GROUPS = 5
 FEWEST = 20
 """Fewer normals than these on a side of a split measure nothing."""
@@ -23,7 +25,8 @@ def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float
     """95 % interval of the share of `chosen` items (N,) bool, items of a group (codes (N,)) hanging together; None below 5 groups.
 
     By the spread of the groups' totals (Cochran, Sampling Techniques, 1977, 9A: a ratio of cluster totals) and `share_limits`. Where
-    none or all are chosen, the bound is that of as many groups: 1 - 0.05^(1/groups).
+    none or all are chosen, the bound is that of as many groups: 1 - 0.05^(1/groups). Where all groups agree, the spread is that of items
+    drawn one by one: an agreement by chance does not make the share certain.
     """
     _, codes = np.unique(groups, return_inverse=True)
     count = codes.max(initial=-1) + 1
@@ -35,7 +38,9 @@ def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float
         return (0.0, room) if share == 0 else (1 - room, 1.0)
     apart = np.bincount(codes, chosen - share)
     error = math.sqrt(np.square(apart).sum() * count / (count - 1)) / len(chosen)
-    return share_limits(share, error, count - 1) if error > 0 else (share, share)
+    if error < AGREEING:
+        error = math.sqrt(share * (1 - share) / len(chosen))
+    return share_limits(share, error, count - 1)
 
 
 def achieved(

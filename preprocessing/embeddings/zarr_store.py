@@ -55,7 +55,10 @@ def check_safe(path: Path) -> None:
 
 
 def _codecs(header: Any) -> Iterator[str]:
-    """What the codecs, filters and compressors of a header are called, those of consolidated headers too."""
+    """What the codecs, filters and compressors of a header are called, those of consolidated headers too.
+
+    A node's own attributes are the user's. An array of that name is none of them: consolidated headers have it by its name.
+    """
     inner = (
         header.items() if isinstance(header, dict) else enumerate(header) if isinstance(header, list) else ()
     )
@@ -63,7 +66,7 @@ def _codecs(header: Any) -> Iterator[str]:
         if key in ("filters", "compressor", "codecs"):
             for each in value if isinstance(value, list) else [value]:
                 yield str(each.get("id", each.get("name"))) if isinstance(each, dict) else str(each)
-        if key != "attributes":
+        if key != "attributes" or not isinstance(header.get("node_type"), str):
             yield from _codecs(value)
 
 

@@ -234,6 +234,29 @@ def test_codecs_of_zarr_that_unpickle_are_refused(tmp_path, capsys, filters, com
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_pickled_array_that_a_consolidated_header_calls_attributes_is_refused(tmp_path, capsys):
+    pytest.importorskip("zarr", reason="Zarr stores are read by an extra")
+    of_array = {
+        "node_type": "array",
+        "codecs": [{"name": "numcodecs.pickle"}],
+        "attributes": {"codecs": ["pickle is my word"]},
+    }
+    header = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"filters": [{"id": "pickle, says its owner"}]},
+    }
+    (tmp_path / "x.zarr").mkdir()
+    for names, refused in (
+        ({"attributes": of_array, "node_type": of_array}, True),
+        ({"x": {**of_array, "codecs": []}}, False),
+    ):
+        content = {**header, "consolidated_metadata": {"kind": "inline", "metadata": names}}
+        (tmp_path / "x.zarr" / "zarr.json").write_text(json.dumps(content))
+        assert call(["embeddings", str(tmp_path / "x.zarr"), "--out", str(tmp_path / "store")]) == 1
+        assert ("pickles are never loaded" in capsys.readouterr().err) == refused
+
+
 def test_a_chunk_of_zarr_that_is_a_link_out_of_it_is_refused(tmp_path, capsys):
     pytest.importorskip("zarr", reason="Zarr stores are read by an extra")
     (tmp_path / "secret").write_bytes(np.full((4, 8), 7, np.float32).tobytes())

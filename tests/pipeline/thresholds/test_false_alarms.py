@@ -94,11 +94,10 @@ def test_the_interval_of_a_share_by_hand():
     assert share_interval(np.empty(0, bool), np.empty(0, int)) is None
 
 
-def test_the_interval_where_all_or_none_are_chosen_and_where_groups_agree():
+def test_the_interval_where_all_or_none_are_chosen():
     room = 1 - 0.05 ** (1 / 20)
     assert share_interval(np.zeros(40, bool), np.repeat(np.arange(20), 2)) == (0.0, pytest.approx(room))
     assert share_interval(np.ones(40, bool), np.repeat(np.arange(20), 2)) == (pytest.approx(1 - room), 1.0)
-    assert share_interval(np.tile([True, False], 20), np.repeat(np.arange(20), 2)) == (0.5, 0.5)
 
 
 def test_everything_that_is_said_of_achieved_rates_by_hand():
@@ -152,3 +151,11 @@ def test_splits_by_hand():
     assert over_splits(scores[:39], groups[:39], 0.1) is None
     assert over_splits(scores[:40], groups[:40], 0.1) is not None
     assert over_splits(scores, np.zeros(200, int), 0.1) is None
+
+
+def test_groups_that_all_agree_do_not_make_a_share_certain():
+    chosen = np.tile(np.arange(10) < 3, 6)
+    low, high = share_interval(chosen, np.repeat(np.arange(6), 10))
+    odds, error = np.log(3 / 7), np.sqrt(0.3 * 0.7 / 60) / (0.3 * 0.7)
+    assert low == pytest.approx(1 / (1 + np.exp(-(odds - student.ppf(0.975, 5) * error))))
+    assert high == pytest.approx(1 / (1 + np.exp(-(odds + student.ppf(0.975, 5) * error))))
