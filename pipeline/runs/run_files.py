@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from esad.pipeline.runs.shapes import Provenance, check_shape
+from esad.pipeline.settings.plain_yaml import load_yaml
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.store.kinds import KINDS
 from esad.preprocessing.store.reading import (
@@ -50,7 +51,7 @@ def read_config(run: Path) -> dict[str, Any]:
     path, remedy = run / "config.yaml", train_again(run)
     if not path.is_file():
         raise EsadError(f"{run}: not a run (no config.yaml); make one with: esad train STORE --out {run}")
-    content = read_object(path, remedy, CONFIG, yaml.safe_load, (yaml.YAMLError, ValueError, RecursionError))
+    content = read_object(path, remedy, CONFIG, load_yaml, (yaml.YAMLError, ValueError, RecursionError))
     check_entries(path, content["store"], remedy, STORE)
     if content["store"]["kind"] not in KINDS:
         raise damaged(path, f"is damaged (store.kind = {content['store']['kind']!r})", remedy)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from esad.models.base_settings import Settings
 from esad.models.settings import MethodSettings
+from esad.pipeline.settings.plain_yaml import load_yaml
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -316,7 +317,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise UsageError(f"--set {pair!r}: expected key=value, for example train.epochs=5.")
         try:
-            values[name.strip()] = yaml.safe_load(text)
+            values[name.strip()] = load_yaml(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise UsageError(f"--set {pair!r}: the value is not YAML ({error}).") from error
     return values
@@ -367,7 +368,7 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
 def yaml_content(path: Path) -> Any:
     """What a YAML file holds, of plain kinds alone; UsageError names the file and the fault."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise UsageError(f"{path}: cannot be read as YAML (it is nested too deeply).") from None
     except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that there is not

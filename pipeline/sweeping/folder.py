@@ -13,6 +13,7 @@ import yaml
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.items import assignments_of
 from esad.pipeline.settings.config import RunSettings, first_difference
+from esad.pipeline.settings.plain_yaml import load_yaml
 from esad.pipeline.settings.presets import run_settings
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.outcome import Outcome
@@ -120,7 +121,7 @@ def sweep_outcome(
         )
     else:
         message = f"Wrote {out}: {len(rows)} runs, each of {len(sites)} sites left out in turn. See sweep.md."
-    note = reading_note(yaml.safe_load((out / "best.yaml").read_text(encoding="utf-8"))["method"])
+    note = reading_note(load_yaml((out / "best.yaml").read_text(encoding="utf-8"))["method"])
     message += f" {note}" if note else ""
     records = json.loads(table.to_json(orient="records"))
     summary = {"best": json.loads(json.dumps(chosen, default=float)), "validation": counts, "cells": records}
