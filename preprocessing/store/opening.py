@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.store.kinds import DTYPES, KINDS, ROWS
-from esad.preprocessing.store.reading import check_entries, damaged, read_object
+from esad.preprocessing.store.reading import check_entries, check_texts, damaged, read_object
 
 PLACES = ("x", "y", "width", "height")
 """Columns of the manifest that say where on a slide an item lies, in level-0 pixels."""
 REMEDY = "run the ingest stage with --force."
 """What to do about a damaged store: nothing of it is lost that its inputs do not have."""
 MANIFEST_COLUMNS = ("item_id", "source", "shard", "index", "split", "label", "semi_label", "group")
+TEXTS = ("item_id", "source", "split", "group", "site", "class_name")
+"""Columns that are texts in every store. Others, as `view`, may have come from an npz or a table as what they were there."""
 LABELS = {"label": (0, 1), "semi_label": (-1, 0, 1)}
 """The values of the manifest's labels beside empty ones; see docs/reference/folders.md."""
 SOURCE_COLUMNS = ("source", "state", "reason", "attempts", "items", "bytes", "fingerprint")
@@ -45,12 +47,14 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def check_manifest(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
-    """EsadError where the manifest has no items, a place that is no whole number, or a label that is none (`check_labels`)."""
+    """EsadError where the manifest has no items, a place that is no whole number, another column of another kind of values, or a label
+    that is none (`check_labels`)."""
     if table.empty:
         raise damaged(path, "is damaged (it has no items)", REMEDY)
     for name in ("shard", "index"):
         if not pd.api.types.is_integer_dtype(table[name].dtype) or table[name].isna().any():
             raise damaged(path, f"is damaged (column {name!r} holds other than whole numbers)", REMEDY)
+    check_texts(path, table, TEXTS, REMEDY)
     check_labels(path, table, whole)
     if table["source"].isna().any():
         raise damaged(path, "is damaged (an item without source)", REMEDY)

@@ -66,6 +66,12 @@ def test_labels_of_any_type_that_are_0_1_or_empty_are_taken(tmp_path, values):
     check_labels(tmp_path / "manifest.parquet", table)
 
 
+@pytest.mark.parametrize("name", ["item_id", "source", "split", "group"])
+def test_numbers_where_texts_belong_are_refused(root, name):
+    edited(root, lambda table: table.assign(**{name: np.arange(len(table)) * 1.5}))
+    refused(root, f"manifest.parquet: is damaged (column {name!r} holds other than texts)")
+
+
 def test_two_items_at_one_place_are_refused(root):
     edited(root, put("index", 5))
     refused(root, "items at the same place (index 5 of shard 0)")
