@@ -263,6 +263,21 @@ def _digest(text: str | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
 
 
+def _labelled(items: pd.DataFrame, labels: pd.DataFrame, name: str) -> pd.DataFrame:
+    """`items` with the `labels` of the file `name`; those that match no item are said. UsageError where none does."""
+    found, unmatched = apply_labels(items, labels)
+    told = (
+        f"{name}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}"
+        if unmatched
+        else ""
+    )
+    if len(unmatched) == len(labels):
+        raise UsageError(f"{told}; a source here is called {items['source'].iloc[0]}).")
+    if unmatched:
+        say(f"{told}).")
+    return found
+
+
 def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
     firsts = items.drop_duplicates("shard")
@@ -316,11 +331,7 @@ def _finish(
     if job.finish is not None:
         items = job.finish(items, sources)
     if labels is not None:
-        items, unmatched = apply_labels(items, labels)
-        if unmatched:
-            say(
-                f"{options.labels}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]})."
-            )
+        items = _labelled(items, labels, f"{options.labels}")
     items = with_site(items, job.settings["site"])
     before, items = items, _filtered(items, options.where)
     if items.empty:

@@ -75,7 +75,9 @@ def solve_whole(kernel: np.ndarray, dual: Dual) -> tuple[np.ndarray, float, floa
     cones = [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(2 * count + int(labelled))]
     options = clarabel.DefaultSettings()
     options.verbose = False
-    options.direct_solve_method = "faer"  # works in blocks: eight times as fast for 1500 rows, the matrix being dense
+    options.direct_solve_method = (
+        "faer"  # works in blocks: eight times as fast for 1500 rows, the matrix being dense
+    )
     options.max_threads = 1  # the same bits on any machine
     constraints = sparse.vstack(rows, format="csc")
     found = clarabel.DefaultSolver(

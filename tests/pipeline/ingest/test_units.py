@@ -20,7 +20,7 @@ from esad.pipeline.cli.app import call
 from esad.pipeline.images import images
 from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.settings.config import ImageSettings, TableSettings
-from esad.pipeline.stage.errors import EsadError
+from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.tables import tables
 from esad.preprocessing.store.store import Store
 from tests import PYTHONPATH
@@ -127,6 +127,17 @@ def test_labels_given_later_need_force_but_no_second_reading(archive, tmp_path, 
     monkeypatch.setattr("esad.pipeline.conversion.images.decode_apart", None)
     outcome = ingest(archive, tmp_path / "out", labels=tmp_path / "labels.csv", force=True)
     assert (outcome.summary["anomaly"], outcome.summary["items"]) == (1, 4)
+
+
+def test_labels_of_which_none_is_of_an_item_are_refused(archive, tmp_path, monkeypatch):
+    (tmp_path / "labels.csv").write_text("source,label\n3.jpg,1\nelsewhere/4.png,0\n")
+    with pytest.raises(
+        UsageError, match=r"2 of 2 labels match no item \(first: 3.jpg; a source here is called "
+    ):
+        ingest(archive, tmp_path / "out", labels=tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_text("source,label\n3.png,1\nelsewhere/4.png,0\n")
+    monkeypatch.setattr("esad.pipeline.conversion.images.decode_apart", None)  # what was read is kept
+    assert ingest(archive, tmp_path / "out", labels=tmp_path / "labels.csv").summary["anomaly"] == 1
 
 
 def test_a_store_inside_its_archive_is_not_read_as_input(tmp_path):
