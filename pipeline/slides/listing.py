@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 if TYPE_CHECKING:
     from esad.preprocessing.slides.series import SlideSeries
 
+MASK = re.compile(r"(.+)[ _-](?:masks?|gt|seg|segmentations?)", re.IGNORECASE)
+"""Names of rasters that say where a slide's lesions are: SLIDE_mask, Camelyon's SLIDE_Mask."""
 HEAT_MAPS = ("_likelihood_map.tif", "_likelihood_map.tiff")
 """Endings of pictures that lie beside a slide and are drawn over it; OpenSlide opens them as slides."""
 
@@ -88,11 +91,17 @@ def list_slides(
         raise UsageError("Give one of --magnification and --mpp.")
     archive, found = find_sources(inputs, is_slide, out)
     slides = [source for source in found if not source.lower().endswith(HEAT_MAPS)]
+    slides, masks = _without_masks(slides)
     series = slides_of(archive, slides)
     sources, warnings = series.sources, []
     if len(slides) < len(found):
         warnings.append(
             f"Left out as heat maps, by the ending that ASAP and `esad annotations` give them ({HEAT_MAPS[0]}): {len(found) - len(slides)}."
+        )
+    if masks:
+        warnings.append(
+            f"Left out as masks of other slides, by their names (SLIDE_mask): {len(masks)}. Masks are not read: their tiles get no "
+            "label from them."
         )
     if series.parts:
         warnings.append(f"{series.parts} DICOM files are further parts of slides that are read once.")
@@ -109,7 +118,8 @@ def list_slides(
     unread: dict[str, Path] = {}
     if annotations is not None or (protocol is not None and listed is None):
         place = annotations or archive
-        outlines, others, unread = outlines_of(place, sources)
+        outlines, others, unread = outlines_of(place, sources, archive)
+        unread |= _masked(masks, sources, archive, outlines)
         if protocol is not None:
             unread = {}  # lists and names of the archive say which slides are normal
             warnings.append(f"{place}: outlines for {len(outlines)} slides.")
@@ -124,6 +134,28 @@ def list_slides(
     return SlideListing(
         archive, sources, settings, outlines, listed, protocol, warnings, frozenset(unread), series
     )
+
+
+def _masked(
+    masks: Sequence[str], sources: Sequence[str], archive: Path, outlines: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Slide without outlines -> its mask, which is not read, so that its tiles are not known to be normal."""
+    named = by_stem(sources)
+    found = {slide: archive / mask for mask in masks for slide in named.get(_stem_of(mask), [])}
+    return {slide: mask for slide, mask in found.items() if slide not in outlines}
+
+
+def _stem_of(mask: str) -> str:
+    found = MASK.fullmatch(Path(mask).stem)
+    return found[1].lower() if found else ""
+
+
+def _without_masks(slides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the slides, those that are called as masks of another one)."""
+    stems = {Path(source).stem.lower() for source in slides}
+    named = ((source, MASK.fullmatch(Path(source).stem)) for source in slides)
+    masks = {source for source, found in named if found and found[1].lower() in stems}
+    return [source for source in slides if source not in masks], sorted(masks)
 
 
 def listed_tiles(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:
@@ -165,14 +197,15 @@ def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def outlines_of(
-    folder: Path, sources: Sequence[str]
+    folder: Path, sources: Sequence[str], archive: Path
 ) -> tuple[dict[str, Path], tuple[Path, ...], dict[str, Path]]:
     """(slide -> outline file of the same stem (any case), the files that are of no slide, slide -> file of its name that is
     not read); UsageError where two slides have the stem of one file."""
     from esad.preprocessing.slides.outlines.finding import match_outlines
 
     named, found = by_stem(sources), {}
-    matches = match_outlines(folder, named)
+    own = {(archive / source).resolve() for source in sources}
+    matches = match_outlines(folder, named, own)
     for stem, path in matches.files.items():
         slides = named[stem]
         if len(slides) > 1:

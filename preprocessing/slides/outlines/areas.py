@@ -35,6 +35,11 @@ BEYOND = 0.1
 and other levels' outlines lie elsewhere."""
 MARK_PIXELS = 1.0
 """Half the width that a point or line on a lesion gets, so that the tile under it is found."""
+FEWEST_PIXELS = 100
+"""On a slide larger than this nobody outlines a single pixel."""
+ISLAND = 0.9
+"""A lesion of which so much lies in one larger hole was drawn inside it."""
+LEAST_LEFT = 0.01
 LONGEST_NAME = 60
 Stated = Mapping[str, str]
 """Group or class of outlines, in lower case -> the kind that a person says it is: a value of OF_CLASSES."""
@@ -51,7 +56,7 @@ class Outline:
     as_tumour: str = "tumour"
     """The kind that it has where its group means tumour: `hole` for a negative region, `ignored` for a crowd."""
     open: bool = False
-    """A line that its program did not close: it may stand for an area, or not."""
+    """A line that its program did not close, or that closes and is no area there: it may stand for an area, or not."""
     free: bool = False
     """Its group is a free text, not a class: only a person says what it is."""
 
@@ -75,11 +80,12 @@ def collect(
     stated: Stated,
     frame: SlideFrame | None,
     ungrouped: tuple[str, str] = ("unknown", "unknown"),
-    detections: int = 0,
+    detections: Mapping[str, int] | None = None,
 ) -> Areas:
     """The areas of all outlines of a file.
 
-    `ungrouped` is the kind of an outline without a group in a file without any, and beside others that have one.
+    `ungrouped` is the kind of an outline without a group in a file without any, and beside others that have one. `detections` are
+    the cells and tiles that a program found, by class, which are no outlines.
     Raises InputError where a class is not known, nothing says what is a lesion, no tumour outline has an area, or the outlines
     are not those of a slide of `frame`.
     """
@@ -107,7 +113,8 @@ def collect(
     _check_open(open_lines, path)
     _check_known(unknown, path)
     if detections:
-        counts["detection"] = Counter({"cells": detections})
+        counts["detection"] = Counter({"cells": sum(detections.values())})
+        _check_detections(detections, bool(found["tumour"]), stated, path)
     cut_out = [one for one in outlines if one.shape.area and one.as_tumour == "hole"]
     of_lesions = [_kind(replace(one, as_tumour="tumour"), stated, ungrouped[grouped]) for one in cut_out]
     if "tumour" in of_lesions and not found["tumour"]:
@@ -117,11 +124,38 @@ def collect(
         )
     _check_says_something(found, counts, stated, short, path)
     _check_place([*(shape for shapes in found.values() for shape in shapes), *marks], frame, path)
-    whole = shapely.union_all(found["tumour"])
-    cut = shapely.difference(whole, shapely.union_all(found["hole"])) if found["hole"] else whole
+    cut = _without_holes(found["tumour"], found["hole"], path)
     ignored = shapely.union_all([*found["ignored"], *(shapely.buffer(mark, MARK_PIXELS) for mark in marks)])
     regions = shapely.union_all(found["region"]) if found["region"] else None
     return Areas(cut, ignored, regions, {kind: dict(names) for kind, names in counts.items()})
+
+
+def _without_holes(tumours: list[BaseGeometry], holes: list[BaseGeometry], path: Path) -> BaseGeometry:
+    """What the lesions enclose without the holes; a lesion that lies inside a larger hole stays, as an island.
+
+    Raises InputError for a lesion of which nothing is left: then two outlines say the opposite of one place.
+    """
+    whole = shapely.union_all(tumours)
+    if not tumours or not holes:
+        return whole
+    tree, cut = shapely.STRtree(holes), shapely.difference(whole, shapely.union_all(holes))
+    islands = []
+    for shape in tumours:
+        met = [holes[place] for place in tree.query(shape, predicate="intersects")]
+        larger = [hole for hole in met if hole.area > shape.area]
+        if any(shapely.intersection(shape, hole).area >= ISLAND * shape.area for hole in larger):
+            smaller = [hole for hole in met if hole.area <= shape.area]
+            islands.append(shapely.difference(shape, shapely.union_all(smaller)))
+    cut = shapely.union_all([cut, *islands])
+    shapely.prepare(cut)
+    for shape in tumours:
+        if shapely.intersection(shape, cut).area < LEAST_LEFT * shape.area:
+            x, y = shape.representative_point().coords[0]
+            raise InputError(
+                f"{path.name}: the lesion at ({x:.0f}, {y:.0f}) is outlined as no lesion, too, over its whole area. Take one of the "
+                "outlines away, or pass over a class with --outline-class NAME=ignore."
+            )
+    return cut
 
 
 def _kind(one: Outline, stated: Stated, ungrouped: str) -> str:
@@ -129,9 +163,14 @@ def _kind(one: Outline, stated: Stated, ungrouped: str) -> str:
     if one.kind:
         return one.kind
     group = (one.group or UNGROUPED).strip().lower()
-    known = next((kind for kind, groups in KNOWN.items() if group in groups), "unknown")
+    known = known_kind(group) or "unknown"
     kind = stated.get(group) or ("unknown" if one.free else known if one.group else ungrouped)
     return one.as_tumour if kind == "tumour" else kind
+
+
+def known_kind(name: str) -> str | None:
+    """The kind of KNOWN that a class has by its name, if any."""
+    return next((kind for kind, groups in KNOWN.items() if name.strip().lower() in groups), None)
 
 
 def _named(counts: Mapping[str, int]) -> str:
@@ -149,11 +188,27 @@ def _check_known(unknown: Mapping[str, int], path: Path) -> None:
         )
 
 
+def _check_detections(detections: Mapping[str, int], outlined: bool, stated: Stated, path: Path) -> None:
+    """Refuse a file whose lesions are all detections: beside outlines of what is no lesion the slide would pass for normal."""
+    lesions = Counter(
+        {
+            name: count
+            for name, count in detections.items()
+            if _kind(Outline(name, shapely.Point()), stated, "unknown") == "tumour"
+        }
+    )
+    if lesions and not outlined:
+        raise InputError(
+            f"{path.name}: holds detections (cells, tiles) of a lesion ({_named(lesions)}), and outlines none. Outline the lesions, or "
+            "leave the file out."
+        )
+
+
 def _check_open(lines: Mapping[str, int], path: Path) -> None:
     if lines:
         raise InputError(
-            f"{path.name}: lines that are not closed ({_named(lines)}), so nobody can tell what they enclose. Close them "
-            "where they were drawn, or pass over them with --outline-class NAME=ignore."
+            f"{path.name}: lines that are not closed ({_named(lines)}), or close and are no areas, so nobody can tell what they "
+            "enclose. Draw them as areas, or pass over them with --outline-class NAME=ignore."
         )
 
 
@@ -197,6 +252,10 @@ def _check_place(shapes: list[BaseGeometry], frame: SlideFrame | None, path: Pat
         return
     width, height = frame.size
     left, top, right, bottom = shapely.total_bounds(shapes)
+    if max(right, bottom) <= 1 and min(left, top) >= 0 and min(width, height) > FEWEST_PIXELS:
+        raise InputError(
+            f"{path.name}: all its coordinates lie between 0 and 1, as shares of the slide do; level-0 pixels are expected."
+        )
     inside = right > 0 and bottom > 0 and left < width and top < height
     over = max(-left / width, (right - width) / width, -top / height, (bottom - height) / height)
     if not inside or over > BEYOND:

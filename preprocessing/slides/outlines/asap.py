@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from esad.preprocessing.slides.outlines.areas import UNGROUPED, Outline
-from esad.preprocessing.slides.outlines.geometry import mark, number, only, polygon
+from esad.preprocessing.slides.outlines.geometry import mark, number, only, polygon, rectangle
 
 AREA_TYPES = ("polygon", "spline", "rectangle", "")
 MARK_TYPES = ("dot", "pointset", "measurement")
@@ -28,7 +28,11 @@ def asap_outlines(root: Element) -> Iterator[Outline]:
         kind = annotation.get("Type", "").strip().lower()
         if kind not in (*AREA_TYPES, *MARK_TYPES):
             raise ValueError(f"an annotation of type {kind[:20]!r}, which ASAP does not have")
+        if kind in AREA_TYPES and annotation.find("Coordinates") is None:
+            raise ValueError("an outline without Coordinates, so nobody can tell where it is")
         corners = _corners(annotation)
+        if kind == "rectangle" and len(corners) == 2:
+            corners = rectangle(corners)
         group = annotation.get("PartOfGroup", "").strip()
         shape = polygon([corners]) if kind in AREA_TYPES else mark(corners)
         yield Outline("" if group.lower() == UNGROUPED.lower() else group, shape)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ from esad.preprocessing.slides.reading import SUFFIXES as SLIDE_SUFFIXES
 from esad.preprocessing.slides.reading import is_slide
 from esad.preprocessing.zips import file_names
 
-NO_OUTLINES = (".zip", ".md5", ".sha1", ".sha256", ".sha512", ".dvc")
-"""Endings of files beside a slide that cannot be its outlines: what is looked into, and check sums."""
+NO_OUTLINES = (".md5", ".sha1", ".sha256", ".sha512", ".dvc")
+"""Endings of files beside a slide that cannot be its outlines: check sums."""
+MASK = re.compile(
+    r"(?P<stem>.+)[ _-](?:masks?|annotations?|annots?|labels?|seg|segmentations?|tumou?rs?|lesions?|gt|outlines?|rois?|regions?)",
+    re.IGNORECASE,
+)
+"""Names that people and programs give masks and outlines: SLIDE_mask."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,15 @@ def _files(folder: Path) -> Iterator[Path]:
     """All files below `folder`, and those in its zips as ARCHIVE.zip/MEMBER; UsageError for a broken zip.
 
     Links to nothing are among them, and folders that are called as an outline file and hold none: they are refused where a
-    slide has them.
+    slide has them. Also zips in which is neither an outline nor a slide. UsageError for a link to a folder.
     """
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
         if path.name.startswith("."):
             continue
+        if path.is_symlink() and path.is_dir():
+            raise UsageError(
+                f"{path}: a link to a folder, which is not followed, and it may hold outlines. Copy the folder there, or take the link off."
+            )
         if path.is_dir():
             if is_outline(path) and not any(is_outline(inner) for inner in path.rglob("*")):
                 yield path
@@ -48,7 +58,9 @@ def _files(folder: Path) -> Iterator[Path]:
                 raise UsageError(
                     f"{path}: not a readable zip, and it may hold outlines. Copy it anew, or take it away."
                 )
-            inner_paths = (path / name for name in file_names(path))
+            inner_paths = [path / name for name in file_names(path)]
+            if not any(is_outline(inner) or inner.suffix.lower() in SLIDE_SUFFIXES for inner in inner_paths):
+                yield path
             yield from (inner for inner in inner_paths if not inner.name.startswith("."))
         else:
             yield path
@@ -118,15 +130,21 @@ class _Wanted:
         return found
 
     def named_by(self, path: Path) -> list[str]:
-        """The stem that the file's name begins with, before a point, the longest; [] where there is none."""
+        """The stem that the file's name begins with, before a point, the longest, or before a word as MASK has them; [] where there is
+        none."""
         parts = path.name.split(".")
-        return self.of(".".join(parts[:count]) for count in range(len(parts), 0, -1))[:1]
+        names = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+        masks = [found["stem"] for found in map(MASK.fullmatch, names) if found]
+        return self.of([*names, *masks])[:1]
 
 
-def match_outlines(folder: Path, stems: Iterable[str] | None = None) -> Matches:
+def match_outlines(
+    folder: Path, stems: Iterable[str] | None = None, own: Collection[Path] | None = None
+) -> Matches:
     """The outline files below `folder` (or in a zip there) for the slides `stems` (any case), or for all there are.
 
-    Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_areas` understands. Raises UsageError where two files outline
+    Members of a zip are told as ARCHIVE.zip/MEMBER, which `read_areas` understands. `own` are the slides' files: another file with the
+    ending of a slide and the name of one is its mask. Raises UsageError where two files outline
     the same slide, a file may be of two, or a zip cannot be read.
     """
     wanted = None if stems is None else _Wanted(stems)
@@ -135,22 +153,28 @@ def match_outlines(folder: Path, stems: Iterable[str] | None = None) -> Matches:
     others = []
     for path in _files(folder):
         if not is_outline(path):
-            if (
-                wanted is not None
-                and path.suffix.lower() not in (*NO_OUTLINES, *SLIDE_SUFFIXES)
-                and not is_slide(path)
-            ):
+            if wanted is not None and path.suffix.lower() not in NO_OUTLINES and not _is_own(path, own):
                 unread |= dict.fromkeys(wanted.named_by(path), path)
             continue
         slides = _slides_of(path, wanted)
         if not slides:
             others.append(path)
+            unread |= dict.fromkeys(wanted.named_by(path) if wanted is not None else [], path)
         for stem in slides:
             if stem in found:
                 raise UsageError(f"{found[stem]} and {path} both outline the slide {stem}; keep one of them.")
             found[stem] = path
     unread = {stem: path for stem, path in unread.items() if stem not in found}
     return Matches(found, tuple(others), unread)
+
+
+def _is_own(path: Path, own: Collection[Path] | None) -> bool:
+    """Whether a file is a slide itself; of unknown `own` files each that is called as slides are."""
+    return (
+        is_slide(path)
+        if own is None
+        else path.resolve() in own or (is_slide(path) and path.suffix.lower() not in SLIDE_SUFFIXES)
+    )
 
 
 def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from esad.preprocessing.slides.outlines.areas import Outline
+from esad.preprocessing.slides.outlines.areas import Outline, known_kind
 from esad.preprocessing.slides.outlines.geometry import corners_of, ellipse_in, mark, polygon
 
 MARK_TYPES = ("Point", "MultiPoint", "LineString", "MultiLineString")
+CLOSED_CORNERS = 3
 ELLIPSE_POINTS = 5
 """QuPath marks ellipses (isEllipse); one of so few points states the box, and not the curve."""
 DETECTIONS = ("detection", "cell", "tile", "tma_core", "tma core", "root", "unknown")
@@ -24,6 +27,11 @@ CLASS_KEYS = ("classification", "class", "label", "category", "class_name", "cla
 """Properties, in any case, that are a class: QuPath's, and what other programs and scripts write."""
 NAME_KEYS = ("type", "name")
 """Properties that may say what an outline is where no class does."""
+TEXT_KEYS = (
+    "pathclass", "categoryname", "classid", "group", "grouplabel", "title", "text", "labels", "labelname", "annotation", "annotationlabel",
+    "description", "structure", "tissue", "tissuetype", "pathology", "diagnosis", "lesion", "lesiontype", "kind", "tag", "tags", "value",
+)  # fmt: skip
+"""Other properties in which programs and scripts say what an outline is, their letters alone."""
 SHAPE_WORDS = (
     "feature",
     "annotation",
@@ -59,20 +67,28 @@ def features_of(content: Any) -> list[Any]:
     return content
 
 
-def geojson_outlines(features: list[Any]) -> tuple[list[Outline], int]:
-    """The annotations, and how many detections (QuPath's cells, tiles, ...) there are, which are no outlines."""
-    outlines, detections = [], 0
+def geojson_outlines(features: list[Any]) -> tuple[list[Outline], Counter[str]]:
+    """The annotations, and how many detections (QuPath's cells, tiles, ...) there are by class, which are no outlines."""
+    outlines, detections = [], Counter[str]()
     for feature in features:
         if not isinstance(feature, dict):
             raise ValueError("a feature is not an object")
         properties = feature.get("properties") or {}
         if _is_detection(feature.get("id"), properties):
-            detections += 1
+            detections[_group(feature)] += 1
         else:
             geometry = feature.get("geometry", feature)
             shape = shapely.GeometryCollection() if geometry is None else _shape(geometry)
-            outlines.append(Outline(_group(properties), shape))
+            outlines.append(Outline(_group(feature), shape, open=_is_closed_line(geometry)))
     return outlines, detections
+
+
+def _is_closed_line(geometry: Any) -> bool:
+    """Whether a line ends where it begins: its program drew no area, and yet it has an inside."""
+    if not isinstance(geometry, dict) or geometry.get("type") not in {"LineString", "MultiLineString"}:
+        return False
+    lines = [geometry["coordinates"]] if geometry["type"] == "LineString" else geometry["coordinates"]
+    return any(len(line) > CLOSED_CORNERS and line[0] == line[-1] for line in lines)
 
 
 def is_of_qupath(features: list[Any]) -> bool:
@@ -103,32 +119,47 @@ def _is_detection(identifier: Any, properties: dict[str, Any]) -> bool:
     return kind in DETECTIONS
 
 
-def _group(properties: dict[str, Any]) -> str:
+def _group(feature: dict[str, Any]) -> str:
     """The class, the first of QuPath's derived ones (Tumor: Positive); else a name, which is then asked about; or empty.
 
     ValueError where two classes of one outline contradict each other and no `classification` decides.
     """
-    lower = {str(name).lower(): value for name, value in properties.items()}
+    beside = {"classification": feature["classification"]} if "classification" in feature else {}
+    lower = {
+        str(name).lower(): value for name, value in {**beside, **(feature.get("properties") or {})}.items()
+    }
     classes = [name for name in (_class_in(lower.get(key)) for key in CLASS_KEYS) if name]
     other = next((name for name in classes if name.lower() != classes[0].lower()), None)
     if other is not None and not _class_in(lower.get(CLASS_KEYS[0])):
         raise ValueError(f"an outline of two classes, {classes[0][:20]!r} and {other[:20]!r}")
     if classes:
         return classes[0]
-    told = [str(lower[key]).strip() for key in NAME_KEYS if isinstance(lower.get(key), str | int)]
+    bare = {re.sub("[^a-z]", "", name): value for name, value in lower.items()}
+    told = [
+        str(found[key]).strip()
+        for found, keys in ((lower, NAME_KEYS), (bare, TEXT_KEYS))
+        for key in keys
+        if isinstance(found.get(key), str | int)
+    ]
     return next((name for name in told if name and name.lower() not in SHAPE_WORDS), "")
 
 
 def _class_in(value: Any) -> str:
-    """The class in `classification` or what stands for it; empty where there is none, ValueError where it is no text."""
+    """The class in `classification` or what stands for it; empty where there is none, ValueError where it is no text.
+
+    Of derived classes (Tumor: Positive) the first, unless two of them are known and contradict each other (Stroma: Tumor).
+    """
     if isinstance(value, dict):
         names = value.get("names")
-        value = names[0] if isinstance(names, list) and names else value.get("name")
+        value = names if isinstance(names, list) and names else value.get("name")
     if value is None:
         return ""
-    if not isinstance(value, str):
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) for part in parts):
         raise ValueError("a classification is not a text")
-    return value.split(":")[0].strip()
+    names = [name.strip() for part in parts for name in part.split(":")]
+    kinds = {known_kind(name) for name in names} - {None}
+    return ": ".join(names) if len(kinds) > 1 else names[0]
 
 
 def _shape(geometry: dict[str, Any]) -> BaseGeometry:

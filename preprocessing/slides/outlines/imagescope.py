@@ -88,6 +88,8 @@ def _outline(region: Element, group: str) -> Outline:
         raise ValueError(
             f"a region of Type {kind[:20]!r} and NegativeROA {negative[:20]!r}, which are not known"
         )
+    if kind in REGION_TYPES and region.find("Vertices") is None:
+        raise ValueError("a region without Vertices, so nobody can tell where it is")
     if kind in MARK_TYPES:
         return Outline(group, mark(corners))
     if kind != "0" and len(corners) >= 2:

@@ -60,6 +60,8 @@ def _outline(annotation: Element, group: str, frame: SlideFrame) -> Outline:
         raise ValueError(f"an annotation of type {kind[:20]!r}, which is not known")
     if kind == "circle":
         return Outline(group, polygon([_circle(annotation, frame)]))
+    if annotation.find("pointlist") is None:
+        raise ValueError("an outline without pointlist, so nobody can tell where it is")
     for points in annotation.findall("pointlist"):
         only(points, "point")
     corners = _pixels(
