@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,7 @@ from esad.preprocessing.images import (
 )
 from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
 from esad.preprocessing.pictures import Colour, to_channels
+from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
 from esad.preprocessing.store.store import Unit, write_unit
 from esad.preprocessing.tables.columns import IGNORED, Columns
 
@@ -40,6 +42,11 @@ MASKS = ("ground_truth", "ground-truth", "ground truth", "groundtruth")
 """Folders of masks beside the pictures, as in MVTec AD (https://www.mvtec.com/company/research/datasets/mvtec-ad):
 `train/good`, `test/hole`, `ground_truth/hole`."""
 
+
+MASKS_OF_CLASS = ("gt", "mask", "masks", "seg", "segmentation", "segmentations")
+"""Folders of masks where they lie within a class, as in MVTec 3D (`test/hole/gt`); above, they may be a class themselves."""
+MASK_OF_PICTURE = re.compile(r"(.+)[_-]masks?(?:[_-]\d+)?", re.IGNORECASE)
+"""`benign (1)_mask.png` beside `benign (1).png`, as in BUSI."""
 
 IN_FOLDERS, IN_SETS = "class folders", "classes in the files"
 """Where classes come from, for the line that tells what was understood."""
@@ -81,7 +88,7 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
                     kept.add_many(source, pixels, table)
                 else:
                     picture = decode_apart(_content(task, source, zips), source, task.size, task.colour)
-                    described = describe_path(task.inner.get(source, source), task.archive.name)
+                    described = _described(task, source)
                     count, notes = 1, list(picture.notes)
                     kept.add_picture(source, picture.pixels, described)
             except InputError as error:
@@ -91,6 +98,18 @@ def process_images(task: ImageTask, root: Path, unit: Unit) -> None:
             done = _row_of(task, source, count, zips)
             sources.append({**done, "notes": "; ".join(notes) or None, "label_column": label_column})
     write_unit(root, unit, *kept.joined(), pd.DataFrame(sources))
+
+
+def _described(task: ImageTask, source: str) -> dict[str, str | None]:
+    """Split and class of a picture, by its folders; of a zip's member by those in the zip, then by those above it, then by its name.
+
+    The folder that is given as the archive says nothing of what lies in its zips.
+    """
+    if source not in task.inner:
+        return describe_path(source, task.archive.name)
+    zipped = Path(task.members[source].file)
+    inside, above = describe_path(task.inner[source], zipped.stem), describe_path(zipped.as_posix())
+    return {name: inside[name] or above[name] for name in inside}
 
 
 def _row_of(task: ImageTask, source: str, count: int, zips: ZipReader) -> dict[str, Any]:
@@ -191,12 +210,31 @@ def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
 
 
 def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(`sources` but for those below a folder of MASKS, what to say of these); EsadError where no other is there."""
-    kept = [source for source in sources if not any(part.lower() in MASKS for part in source.split("/")[:-1])]
+    """(`sources` but for masks, what to say of these); EsadError where no other is there.
+
+    Masks lie below a folder of MASKS, below one of MASKS_OF_CLASS within a class, or are called after a picture beside them.
+    """
+    stems = {(str(Path(source).parent), Path(source).stem) for source in sources}
+
+    def is_mask(source: str) -> bool:
+        folders = [part.lower() for part in source.split("/")[:-1]]
+        split = next(
+            (place for place, word in enumerate(folders) if SPLIT_WORDS.get(word, word) in SPLITS), -1
+        )
+        of_picture = MASK_OF_PICTURE.fullmatch(Path(source).stem)
+        return (
+            any(part in MASKS for part in folders)
+            or any(part in MASKS_OF_CLASS for part in folders[split + 2 :])
+            or (of_picture is not None and (str(Path(source).parent), of_picture[1]) in stems)
+        )
+
+    kept = [source for source in sources if not is_mask(source)]
     left = len(sources) - len(kept)
     if left and not kept:
         raise EsadError(f"all {left} pictures lie in {MASKS[0]}/ and are masks; name the folder above it.")
-    return kept, [f"{left} masks in {MASKS[0]}/ are left out."] if left else []
+    return kept, [
+        f"{left} masks (in {MASKS[0]}/ and the like, or called NAME_mask) are left out."
+    ] if left else []
 
 
 def _is_parquet(sets: Mapping[str, PictureSet], source: str) -> bool:

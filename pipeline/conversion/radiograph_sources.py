@@ -15,7 +15,7 @@ from esad.pipeline.ingest.job import IngestOptions
 from esad.pipeline.ingest.zip_sources import Member, with_members
 from esad.pipeline.settings.config import RadiographSettings
 from esad.pipeline.settings.ignored import warnings_of_radiographs
-from esad.pipeline.stage.errors import EsadError, InputError
+from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,28 @@ def list_radiographs(
     if settings.protocol is not None:
         known, sources, told = of_protocol(settings, known, subset_list, sources, named=not options.anonymous)
         warnings += told
+    elif known is not None:
+        warnings.append(_matched(known, sources, named=not options.anonymous))
     warnings += warnings_of_radiographs(settings)
     return RadiographListing(archive, sources, settings, members, known, key, warnings)
+
+
+def _matched(known: pd.DataFrame, sources: Sequence[str], named: bool) -> str:
+    """What to say of how the rows of metadata and the radiographs go together; UsageError where a row may be of two of these."""
+    whole = set(known.index)
+    bare: dict[str, list[str]] = {}
+    for source in sources:
+        if source not in whole:
+            bare.setdefault(Path(source).name, []).append(source)
+    twice = next((places for name, places in bare.items() if name in whole and len(places) > 1), None)
+    if twice:
+        of = f" ({twice[0]}, {twice[1]})" if named else ""
+        raise UsageError(
+            f"--metadata: a row names its file without a folder, and there are two of that name{of}. Name them with their folders, or take "
+            "one away."
+        )
+    found = sum(source in whole or Path(source).name in whole for source in sources)
+    return f"--metadata: {len(known)} rows; {found} of {len(sources)} radiographs have one."
 
 
 def with_listed(archive: Path, sources: Sequence[str], named: bool) -> tuple[list[str], list[str]]:

@@ -115,6 +115,9 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     path = task.archive / source
     content = zips.read(source) if source in task.members else _content(path)
     image = read_radiograph(content, Path(source).name)
+    own = _why_left_out("all", image.view)
+    if own:  # whatever the metadata say
+        return _Taken(reason=own)
     view = known.get("view") or image.view
     if image.unfit:
         return _Taken(reason=f"{LEFT_OUT}{image.unfit}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.progress import say
 from esad.preprocessing.gate.refusals import leads_nowhere
+
+MOST_ENDINGS = 6
 
 
 def find_sources(
@@ -34,34 +37,51 @@ def find_sources(
     while not all(parent.is_relative_to(archive) for parent in parents):
         archive = archive.parent
     found: set[str] = set()
+    passed: Counter[str] = Counter()
     written = out.resolve() if out is not None else None
     for path in resolved:
         if path.is_file() or one_source(path):
             found.add(path.relative_to(archive).as_posix())
             continue
-        taken: Path | None = None
-        for candidate in sorted(path.rglob("*")):
-            relative = candidate.relative_to(path)
-            if taken is not None and candidate.is_relative_to(taken):
-                continue
-            if one_source(candidate) and not any(part.startswith(".") for part in relative.parts):
-                taken = candidate
+        for candidate in _below(path, written, one_source):
+            if not one_source(candidate) and not _accepted(candidate, accepts):
+                passed[candidate.suffix.lower() or "without an ending"] += 1
+            elif not leads_nowhere(candidate) and not candidate.resolve().is_relative_to(archive):
+                say(f"{candidate}: left out, it is a link to a place outside {archive}.")
+            else:
                 found.add(candidate.relative_to(archive).as_posix())
-                continue
-            if (
-                (candidate.is_file() or leads_nowhere(candidate))
-                and not (written is not None and candidate.is_relative_to(written))
-                and not any(part.startswith(".") for part in relative.parts)
-                and _accepted(candidate, accepts)
-            ):
-                if not leads_nowhere(candidate) and not candidate.resolve().is_relative_to(archive):
-                    say(f"{candidate}: left out, it is a link to a place outside {archive}.")
-                    continue
-                found.add(candidate.relative_to(archive).as_posix())
+    if passed:
+        endings = ", ".join(f"{count} {ending}" for ending, count in passed.most_common(MOST_ENDINGS))
+        more = ", ..." if len(passed) > MOST_ENDINGS else ""
+        say(f"{passed.total()} other files are passed over by their endings: {endings}{more}.")
     if not found:
         names = ", ".join(str(path) for path in inputs)
         raise EsadError(f"{names}: nothing in it that this stage reads. Check the path and the file endings.")
     return archive, sorted(found)
+
+
+def _below(folder: Path, written: Path | None, one_source: Callable[[Path], bool]) -> Iterator[Path]:
+    """Files and links to nothing below `folder`, and folders that are `one_source`; not hidden ones, nor what lies in `written`.
+
+    Links to folders are not followed, which is said.
+    """
+    taken: Path | None = None
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        inside = (taken is not None and path.is_relative_to(taken)) or (
+            written is not None and path.is_relative_to(written)
+        )
+        if hidden or inside:
+            continue
+        if path.is_symlink() and path.is_dir():
+            say(
+                f"{path}: left out, it is a link to a folder, and those are not followed. Name the folder itself, too."
+            )
+        elif one_source(path):
+            taken = path
+            yield path
+        elif path.is_file() or leads_nowhere(path):
+            yield path
 
 
 def _accepted(path: Path, accepts: Callable[[Path], bool]) -> bool:

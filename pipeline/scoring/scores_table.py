@@ -106,7 +106,7 @@ def known_of_items(run: Run, store: Store) -> dict[str, ExtensionArray]:
     """What the store and the run know of the items, by column of the scores table: CARRIED, label, part."""
     manifest = store.manifest
     known = {name: _held(manifest[name]) for name in CARRIED if name in manifest}
-    known["label"] = labels_from_classes(manifest, run.settings.data.normal_classes).array
+    known["label"] = labels_from_classes(manifest, run.settings.data.normal_classes, trained_on=False).array
     known["part"] = parts_of(run, store)
     return known
 

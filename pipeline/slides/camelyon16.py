@@ -53,6 +53,11 @@ class Camelyon16:
         role, rule, stem = self.roles[source], self.rule, Path(source).stem
         assert not isinstance(role, str)
         corners = grid_corners(tissue_blocks(slide.overview(rule.mask_downsample), rule), rule)
+        if not role.tumour and area is not None and area.area:
+            raise InputError(
+                f"{source}: is normal by its name or by reference.csv, and its outlines enclose a lesion. Take the outlines away, or "
+                "correct reference.csv."
+            )
         if role.tumour:
             if area is None:
                 raise InputError(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_inflation
+from esad.preprocessing.tables.columns import LABEL_NAMES, fold_name
 
 FEATURES = ("features", "feats", "embeddings", "embedding", "vectors", "feature", "feat", "x", "X")
 """What others call the features; CLAM and TRIDENT write `features`."""
@@ -110,6 +111,11 @@ def roles_of(
     shape, dtype = arrays[chosen]
     count, width = check_features(shape, str(dtype), file, chosen, packed)
     ways = ((count,), (count, 1), (1, count))
+    for name, (each, _) in arrays.items():
+        if fold_name(name) in LABEL_NAMES and name != chosen and each not in ways:
+            raise InputError(
+                f"{file}: {name} has shape {list(each)}; expected one label for each of the {count} vectors."
+            )
     single = [name for name, (each, _) in arrays.items() if each in ways and name != chosen]
     return Roles(chosen, count, width, choose_coords(shapes, choice, file), single)
 

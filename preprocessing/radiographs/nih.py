@@ -7,13 +7,26 @@ from pathlib import Path
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.radiographs.dicom_views import view_in_text
 
 NORMAL = "No Finding"
 REGION = ("region_x", "region_y", "region_width", "region_height")
 
 
+FINDINGS = frozenset({
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass",
+    "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
+})  # fmt: skip
+"""ChestX-ray14's (Wang et al. 2017); any other word than these and NORMAL is refused."""
+
+
 def _one(folder: Path, pattern: str) -> Path | None:
+    """The file of that pattern; UsageError where there are two, which may say other things."""
     found = sorted(folder.glob(pattern))
+    if len(found) > 1:
+        raise UsageError(
+            f"{folder}: holds {found[0].name} and {found[1].name}; keep one, or name the one to read."
+        )
     return found[0] if found else None
 
 
@@ -59,12 +72,22 @@ def _read_regions(path: Path) -> pd.DataFrame:
 def _read_entries(entry: Path) -> pd.DataFrame:
     names = ["Image Index", "Finding Labels", "Patient ID", "View Position"]
     try:
-        table = pd.read_csv(entry, usecols=names, dtype="string").drop_duplicates("Image Index")
+        table = pd.read_csv(entry, usecols=names, dtype="string").apply(lambda column: column.str.strip())
     except (ValueError, OSError) as error:
         raise UsageError(
             f"{entry}: not NIH's metadata, which has the columns {', '.join(names)} ({error})."
         ) from error
+    table = table.drop_duplicates()
+    twice = table["Image Index"][table["Image Index"].duplicated()]
+    if len(twice):
+        raise UsageError(
+            f"{entry}: {twice.iloc[0]} stands there twice, and its rows say other things; keep one."
+        )
     table = table.set_index("Image Index")
+    table["Finding Labels"] = _findings(table["Finding Labels"], entry)
+    table["View Position"] = table["View Position"].map(
+        lambda word: view_in_text(word) or word, na_action="ignore"
+    )
     out = table.rename(
         columns={"View Position": "view", "Finding Labels": "finding", "Patient ID": "patient"}
     )
@@ -73,11 +96,37 @@ def _read_entries(entry: Path) -> pd.DataFrame:
         listed = _one(entry.parent, pattern)
         if listed is not None:
             stated = pd.read_csv(listed, header=None, dtype="string")[0].str.strip()
+            both = sorted(set(stated) & set(part_of))
+            if both:
+                raise UsageError(
+                    f"{listed}: {both[0]} is in the list of the other part, too; it can be in one."
+                )
             part_of |= dict.fromkeys(stated.tolist(), name)
     parts = [part_of.get(image) for image in out.index.tolist()]  # a second faster than isin on texts
     out["split"] = pd.Series(parts, index=out.index, dtype="string")
     boxes = _one(entry.parent, "BBox_List_2017*.csv*")
     return out if boxes is None else out.join(read_boxes(boxes))
+
+
+def _findings(stated: pd.Series, entry: Path) -> pd.Series:
+    """Finding Labels as NIH spells them, words parted by |; UsageError for a word that is none, and for No Finding beside others."""
+    spelled = {name.casefold(): name for name in (*FINDINGS, NORMAL)}
+
+    def read(text: str) -> str:
+        words = [word.strip() for word in text.split("|")]
+        strange = next((word for word in words if word.casefold() not in spelled), None)
+        if strange is not None:
+            raise UsageError(
+                f"{entry}: Finding Labels {strange!r} is not known; expected {NORMAL} or {', '.join(sorted(FINDINGS))}. For findings of "
+                "your own give --labels (0 normal, 1 anomaly)."
+            )
+        known = [spelled[word.casefold()] for word in words]
+        if NORMAL in known and len(known) > 1:
+            raise UsageError(f"{entry}: Finding Labels {text!r} says {NORMAL} and a finding.")
+        return "|".join(known)
+
+    known = {text: read(text) for text in stated.dropna().unique()}
+    return stated.map(known).astype("string")
 
 
 def read_boxes(path: Path) -> pd.DataFrame:

@@ -45,11 +45,12 @@ def read_reference(path: Path) -> dict[str, bool]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: not a readable CSV ({error}).") from error
     known = {"normal": False, "tumor": True}
-    found = {
-        Path(row[0]).stem if row[0].endswith(".tif") else row[0]: known[row[1]]
-        for row in rows
-        if len(row) > 1 and row[1] in known
-    }
+    found: dict[str, bool] = {}
+    for row in rows:
+        if len(row) > 1 and row[1] in known:
+            stem = Path(row[0]).stem if row[0].endswith(".tif") else row[0]
+            if found.setdefault(stem, known[row[1]]) != known[row[1]]:
+                raise UsageError(f"{path}: {stem} is Normal in one row and Tumor in another.")
     if not found:
         raise UsageError(f"{path}: expected rows such as test_001,Tumor,IDC,Macro; found none.")
     return found

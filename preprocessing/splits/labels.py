@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.two_values import ANOMALY_WORDS, DOUBTFUL_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.store.csv_cells import plain_table
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
 }  # fmt: skip
+EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
+"""What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
 
 
+LABEL_STATED = "label_stated"
+"""Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""
 LABEL_BEFORE = "label_before"
 """Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by."""
 
@@ -41,6 +47,7 @@ def normalise_split(values: pd.Series, where: str) -> pd.Series:
 
 
 def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], path: Path) -> pd.Series:
+    table = table.assign(**{name: table[name].mask(table[name].str.strip().str.lower().isin(EMPTY_WORDS))})
     numbers = pd.to_numeric(table[name], errors="coerce")
     wrong = table.index[(numbers.isna() & table[name].notna()) | (numbers.notna() & ~numbers.isin(allowed))]
     if len(wrong):
@@ -49,6 +56,18 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
             f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty."
         )
     return numbers.astype("Int8")
+
+
+def _check_names(table: pd.DataFrame, path: Path) -> None:
+    """UsageError for a column that is nearly called as one that is read: `Split`, `groups`. It would be passed over."""
+    read = ("item_id", "source", *LABEL_COLUMNS)
+    for name in table:
+        meant = str(name).strip().lower().replace(" ", "_").replace("-", "_")
+        meant = meant if meant in read else meant.removesuffix("s")
+        if name not in read and meant in read and meant not in table:
+            raise UsageError(
+                f"{path}: a column is called {name!r}, and would not be read; call it {meant!r}."
+            )
 
 
 def _check_rows(path: Path) -> None:
@@ -67,16 +86,16 @@ def _check_rows(path: Path) -> None:
                 )
 
 
-def _check_alike(table: pd.DataFrame, path: Path) -> None:
-    """UsageError where a row says of one item that it is normal and that it is an anomaly."""
+def _check_alike(table: pd.DataFrame, name: str, called: Callable[[int], str]) -> None:
+    """UsageError where a row says of one item that it is normal and that it is an anomaly; `called` names a row by its place."""
     against = ((table["label"] == 0) & (table["semi_label"] == -1)) | (
         (table["label"] == 1) & (table["semi_label"] == 1)
     )
-    wrong = table.index[against.fillna(False)]
+    wrong = np.flatnonzero(against.fillna(False))
     if len(wrong):
-        label, semi = (int(table[name][wrong[0]]) for name in ("label", "semi_label"))
+        label, semi = (int(table[column].iloc[wrong[0]]) for column in ("label", "semi_label"))
         raise UsageError(
-            f"{path}, line {int(wrong[0]) + 2}: label {label} and semi_label {semi:+d} contradict each other; an anomaly is 1 and "
+            f"{name}, {called(int(wrong[0]))}: label {label} and semi_label {semi:+d} contradict each other; an anomaly is 1 and "
             "-1, a normal item 0 and +1."
         )
 
@@ -89,7 +108,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     Returns the columns `source` or `item_id` (str) and those of LABEL_COLUMNS that the file has.
     """
     try:
-        table = plain_table(pd.read_csv(path, dtype="string", skipinitialspace=True)).astype("string")
+        raw = pd.read_csv(path, dtype="string", skipinitialspace=True, keep_default_na=False, na_values=[""])
+        table = plain_table(raw).astype("string")
         _check_rows(path)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
@@ -99,6 +119,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UsageError(
             f"{path}: its rows have more cells than its header has names ({len(table.columns)})."
         )
+    _check_names(table, path)
     keys = [name for name in ("item_id", "source") if name in table]
     if not keys or "label" not in table:
         columns = ", ".join(table.columns)
@@ -111,7 +132,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     table["label"] = _whole_numbers(table, "label", (0, 1), path)
     if "semi_label" in table:
         table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
-        _check_alike(table, path)
+        _check_alike(table, str(path), lambda place: f"line {place + 2}")
     for name in ("group", "site"):  # `A` and `A ` are one patient
         if name in table:
             table[name] = table[name].str.strip().replace("", pd.NA)
@@ -137,8 +158,12 @@ def classes_alone(items: pd.DataFrame) -> list[str]:
 
 
 def normal_class_words(classes: Sequence[str]) -> list[str]:
-    """How a person says, on the command line of a training, that the first of `classes` is normal."""
-    return ["--set", f"data.normal_classes={json.dumps([*classes[:1]], ensure_ascii=False)}"]
+    """How a person says, on the command line of a training, which of `classes` is normal: that which is called so; NAME, to be filled
+    in, where another is called an anomaly; else the first, as an example."""
+    normal = [name for name in classes if fold(name) in NORMAL_WORDS]
+    others = [name for name in classes if fold(name) in ANOMALY_WORDS | DOUBTFUL_WORDS]
+    chosen = normal[:1] or (["NAME"] if others else [*classes[:1]])
+    return ["--set", f"data.normal_classes={json.dumps(chosen, ensure_ascii=False)}"]
 
 
 def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -165,8 +190,12 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
         if column in rows:
             stated = names.map(rows[column].to_dict())
             stated.index = items.index
+            if column == "label" and "class_name" in items and stated.notna().any():
+                items[LABEL_STATED] = stated.notna() | items.get(LABEL_STATED, False)
             before = items[column] if column in items else pd.Series(pd.NA, items.index, "string")
             items[column] = stated.where(stated.notna(), before)
+    if "semi_label" in items and "label" in items:
+        _check_alike(items, "labels", lambda place: f"the item of {items['source'].iloc[place]!r}")
     known = set(names)
     unmatched = [
         str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known

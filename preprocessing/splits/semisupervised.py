@@ -13,29 +13,40 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.splits.labels import LABEL_BEFORE
+from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_STATED
 
 ASSIGNMENT_COLUMNS = ["item_id", "part", "label", "semi_label"]
 
 
-def labels_from_classes(items: pd.DataFrame, normal_classes: Sequence[str | int] | None) -> pd.Series:
+def labels_from_classes(
+    items: pd.DataFrame, normal_classes: Sequence[str | int] | None, trained_on: bool = True
+) -> pd.Series:
     """Int8 label per item: from `class_name` where normal classes are named, else the `label` column.
 
-    Raises EsadError for a class that the store does not have.
+    What a person stated of an item (LABEL_STATED) comes before its class. Raises EsadError for a class that the store does not have; of
+    a store that was not `trained_on` all normal classes may be missing, and then no class says anything.
     """
+    own = items["label"].astype("Int8")
     if normal_classes is None:
-        return items["label"].astype("Int8")
+        return own
     if "class_name" not in items:
+        if not trained_on:
+            return own
         raise EsadError("data.normal_classes is set, but the store has no class_name column.")
     names = items["class_name"].astype("string")
     wanted = [str(name) for name in normal_classes]
     known = sorted(names.dropna().unique())
-    for name in wanted:
-        if name not in known:
-            raise EsadError(
-                f"data.normal_classes: the store has no class {name!r}; its classes are {', '.join(known)}."
-            )
-    return (~names.isin(wanted)).astype("Int8").mask(names.isna())
+    missing = [name for name in wanted if name not in known]
+    if missing and trained_on:
+        raise EsadError(
+            f"data.normal_classes: the store has no class {missing[0]!r}; its classes are {', '.join(known)}."
+        )
+    if len(missing) == len(wanted):
+        return own
+    labels = (~names.isin(wanted)).astype("Int8").mask(names.isna())
+    if LABEL_STATED in items:
+        labels = labels.mask(items[LABEL_STATED].fillna(False).astype(bool) & own.notna(), own)
+    return labels.mask(names.isna(), own)
 
 
 def hold_out(

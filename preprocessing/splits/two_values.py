@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Literal, NoReturn
 
 import pandas as pd
@@ -32,14 +33,56 @@ NO_LABEL_WORDS = frozenset(
     {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure"}
 )
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
-NORMAL_COLUMN_WORDS = NORMAL_WORDS - {"negative", "neg", "control", "regular"} | {
-    "isnormal",
-    "ishealthy",
-    "valid",
-}
+NORMAL_COLUMN_WORDS = NORMAL_WORDS | {
+    "valid", "passing", "genuine", "legit", "legitimate", "accept", "accepted", "acceptable", "unaffected", "survived", "alive", "success",
+}  # fmt: skip
 """Words in the name of a label column in which 1 or yes would say that a row is normal: `Is Normal`, `healthy?`."""
 TURNING_WORDS = frozenset({"not", "non", "un", "in", "ab"})
 """Beside such a word they turn it round: `not_ok`."""
+DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
+"""Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""
+DOUBTFUL_WORDS = frozenset(
+    {
+        "uncertain",
+        "unclear",
+        "indeterminate",
+        "pending",
+        "maybe",
+        "possible",
+        "probable",
+        "suspect",
+        "equivocal",
+        "borderline",
+        "questionable",
+        "other",
+        "others",
+        "rest",
+        "misc",
+        "mixed",
+        "ignore",
+        "ignored",
+        "exclude",
+        "excluded",
+        "invalid",
+        "blank",
+        "empty",
+        "todo",
+        "review",
+        "unlabeled",
+        "unlabelled",
+        "unsorted",
+        "mask",
+        "masks",
+        "gt",
+        "annotations",
+        "labels",
+        "inconclusive",
+        "unreadable",
+        "artifact",
+        "artefact",
+    }
+)
+"""Beside one normal value these are no anomalies."""
 REST = "*"
 """In `--class`: all other values."""
 MOST_NAMED = 12
@@ -81,7 +124,7 @@ def fold(word: str) -> str:
     """How values are compared: without case, spaces at the ends, a plus sign, or the point of a whole number."""
     text = str(word).strip().casefold()
     number = text.removeprefix("+")
-    if number.lstrip("-").replace(".", "", 1).isdigit():
+    if re.fullmatch(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)", number):
         value = float(number)
         return str(int(value)) if value == int(value) else number
     return text
@@ -122,11 +165,12 @@ def _as_stated(
     """Meanings by what the person said; with one side said the only other value is the other side."""
     found = {word: stated.meanings[word] for word in counts if word in stated.meanings}
     others = [word for word in counts if word not in found]
+    absent = [word for word in stated.meanings if word not in counts and word != REST]
     if REST in stated.meanings:
+        _check_spelling(absent, others, names, where)
         return found | dict.fromkeys(others, stated.meanings[REST])
     sides = set(stated.meanings.values())
-    absent = [word for word in stated.meanings if word not in counts]
-    if others and (absent and not found):
+    if others and absent and (not found or len(sides) > 1):
         raise UsageError(f"{where} has no value {absent[0]!r}; it has {_list(others, names)}.")
     if others and len(sides) == 1:
         if len(others) > 1:
@@ -136,6 +180,18 @@ def _as_stated(
             )
         found[others[0]] = "normal" if sides == {"anomaly"} else "anomaly"
     return found
+
+
+def _check_spelling(
+    absent: Sequence[str], others: Sequence[str], names: Mapping[str, str], where: str
+) -> None:
+    """UsageError where a value that a person stated is not there, and one that is nearly called so would count among all others."""
+    for word in absent:
+        meant = get_close_matches(word, others, 1)
+        if meant:
+            raise UsageError(
+                f"{where} has no value {word!r}; did you mean {names[meant[0]]!r}? It has {_list(others, names)}."
+            )
 
 
 def _understood(
@@ -150,7 +206,11 @@ def _understood(
     if words <= {"-1", "0", "1"} and "-1" in words:
         return _signs(counts, names, where)
     one_tells = len(words) == 1 and words <= CLASS_WORDS
-    of_two_one_is_normal = len(words) == 2 and len(words & NORMAL_WORDS) == 1
+    of_two_one_is_normal = (
+        len(words) == 2
+        and len(words & NORMAL_WORDS) == 1
+        and not any(_is_doubtful(word) for word in words - NORMAL_WORDS)
+    )
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
     if column is not None and len(words) <= 2:
@@ -159,9 +219,28 @@ def _understood(
 
 
 def _means_normal(column: str) -> bool:
-    """Whether the name of a label column says what is normal rather than what is not."""
-    words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
-    return bool(words & NORMAL_COLUMN_WORDS) and not words & TURNING_WORDS
+    """Whether the name of a label column says, or may say, what is normal rather than what is not."""
+    words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
+    if words & NORMAL_COLUMN_WORDS:
+        return not words & TURNING_WORDS
+    return bool(words & DENYING_WORDS) or any(
+        word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words
+    )
+
+
+def _bare(word: str) -> str:
+    """A word without `is` before it and the s of many, where what is left says something: `isgood`, `inliers`."""
+    forms = (word, word.removeprefix("is"), word.removesuffix("s"), word.removeprefix("is").removesuffix("s"))
+    return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS), word)
+
+
+def _is_doubtful(value: str) -> bool:
+    """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`."""
+    words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
+    denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
+    if words & DOUBTFUL_WORDS or denied != normal:
+        return bool(words & DOUBTFUL_WORDS) or denied or not words & ANOMALY_WORDS
+    return any(word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words)
 
 
 def _signs(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> dict[str, Meaning]:

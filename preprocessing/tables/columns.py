@@ -28,7 +28,8 @@ IGNORED = "none"
 """A column name that stands for no column."""
 LABEL_NAMES = frozenset({
     "y", "label", "labels", "class", "classes", "target", "targets", "outlier", "is_outlier", "anomaly", "is_anomaly", "anomalous",
-    "diagnosis", "ground_truth", "gt", "y_true",
+    "diagnosis", "ground_truth", "gt", "y_true", "outliers", "anomalies", "anomaly_label", "outlier_label", "class_label", "label_name",
+    "fraud", "is_fraud", "attack", "is_attack", "abnormal", "is_abnormal", "malignant", "is_malignant", "inlier", "is_inlier", "is_normal",
 })  # fmt: skip
 """What labels are called elsewhere, as `fold_name` writes it."""
 
@@ -65,12 +66,20 @@ class Columns:
 
         UsageError where there is none and one of the `features` is called as labels are: it would tell what is to be found.
         """
-        if self.label in present or self.label == IGNORED or self.label in self.named:
+        if self.label == IGNORED or self.label in self.named:
+            return self
+        other = next((name for name in features if fold_name(name) in LABEL_NAMES), None)
+        if self.label in present:
+            if other is not None:
+                raise UsageError(
+                    f"{path.name}: has the label column {self.label!r} and another that is called as labels are, {other!r}: say which with "
+                    f"--label, and leave the other out with --drop {shlex.quote(other)} (tables)."
+                )
             return self
         alike = [name for name in present if name.strip().casefold() == self.label.casefold()]
         if len(alike) == 1:
             return replace(self, label=alike[0])
-        suspect = next((name for name in features if fold_name(name) in LABEL_NAMES), None)
+        suspect = other
         if suspect is not None:
             raise UsageError(
                 f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {shlex.quote(suspect)}, or "
@@ -86,7 +95,8 @@ class Columns:
 
 def fold_name(name: str) -> str:
     """A column's name without case, and with one underscore for what parts its words."""
-    return re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[^a-z0-9]+", "_", parted.casefold()).strip("_")
 
 
 def check_present(name: str, present: Sequence[str], path: Path) -> None:

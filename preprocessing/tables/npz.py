@@ -93,21 +93,36 @@ def as_text(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """x_train, y_train, x_test, y_test -> x, y, split (train or test); so any NAME_train with its NAME_test.
+PARTS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""How arrays are called after the part that they are of -> the split."""
 
-    Arrays without these endings stand. Raises InputError where only one half of an array is there while `x` has
-    both, or where the halves differ in more than their length.
+
+def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """x_train, y_train, x_test, y_test -> x, y, split; so any NAME_train with its NAME_test, and NAME_val where there is one.
+
+    Arrays without these endings stand. Raises InputError where only one part of an array is there while `x` has
+    more, where the parts differ in more than their length, and where `x` or `y` stands beside them.
     """
-    halves = {
-        tuple(name.lower().rsplit("_", 1)): array
-        for name, array in arrays.items()
-        if name.lower().endswith(("_train", "_test"))
-    }
-    parts = [part for part in ("train", "test") if ("x", part) in halves]
+    halves: dict[tuple[str, str], np.ndarray] = {}
+    for name, array in arrays.items():
+        stem, parted, ending = name.lower().rpartition("_")
+        if parted and ending in PARTS and halves.setdefault((stem, PARTS[ending]), array) is not array:
+            raise InputError(f"{path.name}: holds {stem}_{ending} twice, under two names.")
+    parts = [part for part in dict.fromkeys(PARTS.values()) if ("x", part) in halves]
     if not parts:
         return arrays
-    out = {name: array for name, array in arrays.items() if not name.lower().endswith(("_train", "_test"))}
+    beside = next((name for name in arrays if name.lower() in {"x", "y"}), None)
+    if beside is not None:
+        raise InputError(
+            f"{path.name}: holds {beside} beside x_{parts[0]}, and which is meant is not known. Keep x and y, or those of the parts."
+        )
+    out = {name: array for name, array in arrays.items() if name.lower().rpartition("_")[2] not in PARTS}
     for stem in sorted({stem for stem, _ in halves}):
         missing = [part for part in parts if (stem, part) not in halves]
         if missing:

@@ -1,0 +1,158 @@
+"""Labels that were read as their opposite, or not at all, without a word."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.labels import apply_labels, normal_class_words, read_labels
+from esad.preprocessing.splits.semisupervised import labels_from_classes
+from esad.preprocessing.splits.two_values import Stated, fold, read_values
+
+ONE_IS_NORMAL = [
+    "No Finding", "isgood", "inliers", "not_defective", "no_anomaly", "no_defect", "non_anomalous", "nonanomalous", "defect_free",
+    "tumor-free", "passing", "genuine", "accepted", "unaffected", "survived", "negative", "is_negative", "control", "Is OK", "isInlier",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ONE_IS_NORMAL)
+def test_a_column_in_which_one_may_mean_normal_is_asked_about(column):
+    values = pd.Series(["1", "1", "1", "0"], dtype="string")
+    with pytest.raises(UsageError, match="may mean normal"):
+        read_values(values, column, Stated())
+    assert read_values(values, column, Stated.of(["1"], ["0"])).labels.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "y",
+        "label",
+        "outlier",
+        "is_anomaly",
+        "not_ok",
+        "abnormal",
+        "not normal",
+        "Class",
+        "defects",
+        "isFraud",
+    ],
+)
+def test_a_column_in_which_one_is_an_anomaly_is_not(column):
+    values = pd.Series(["1", "0", "0"], dtype="string")
+    assert read_values(values, column, Stated()).labels.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "uncertain",
+        "pending",
+        "normal_",
+        "Normal2",
+        "no_anomaly",
+        "no disease",
+        "non-malignant",
+        "nonmalignant",
+        "masks",
+        "other",
+    ],
+)
+def test_what_stands_beside_normal_and_may_be_no_anomaly_is_asked_about(value):
+    values = pd.Series(["normal", "normal", value], dtype="string")
+    with pytest.raises(UsageError, match="which of them is normal is not known"):
+        read_values(values, "y", Stated())
+    assert read_values(values, None, Stated()).classes
+
+
+@pytest.mark.parametrize(
+    "value", ["crack", "abnormal", "not_normal", "not ok", "tumor", "malignant", "Hernia", "NOK"]
+)
+def test_what_stands_beside_normal_is_an_anomaly(value):
+    values = pd.Series(["normal", "normal", value], dtype="string")
+    assert read_values(values, "y", Stated()).labels.tolist() == [0, 0, 1]
+
+
+def test_a_class_that_is_stated_with_a_slip_is_told():
+    values = pd.Series(["good", "good", "bad"], dtype="string")
+    with pytest.raises(UsageError, match="no value 'god'; did you mean 'good'"):
+        read_values(values, None, Stated.of([], [], {"god": "normal", "*": "anomaly"}))
+    with pytest.raises(UsageError, match="no value 'okk'"):
+        read_values(values, "y", Stated.of(["okk"], ["bad"]))
+    stated = Stated.of(
+        [], [], {"good": "normal", "scratch": "anomaly", "*": "anomaly"}
+    )  # not in this archive
+    assert read_values(values, None, stated).labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("²", "²"), ("--1", "--1"), ("+1.0", "1"), ("-.5", "-.5"), ("1e5", "1e5"), ("٣", "٣")],
+)
+def test_what_is_no_number_is_a_text(value, expected):
+    assert fold(value) == expected
+
+
+def test_labels_of_a_file_come_before_classes():
+    items = pd.DataFrame(
+        {"item_id": list("abcd"), "source": list("abcd"), "class_name": ["cat", "cat", "dog", None]}
+    )
+    items["label"] = pd.array([None] * 4, dtype="Int8")
+    stated = pd.DataFrame({"source": ["a", "c", "d"], "label": pd.array([1, None, 0], dtype="Int8")})
+    given, _ = apply_labels(items, stated)
+    assert labels_from_classes(given, ["cat"]).tolist() == [1, 0, 1, 0]
+    again, _ = apply_labels(given, pd.DataFrame({"source": ["b"], "label": pd.array([1], dtype="Int8")}))
+    assert labels_from_classes(again, ["cat"]).tolist() == [1, 1, 1, 0]
+    assert labels_from_classes(items, ["cat"])[:3].tolist() == [0, 0, 1]
+
+
+def test_a_store_that_was_not_trained_on_may_lack_the_normal_classes():
+    items = pd.DataFrame({"label": pd.array([1, None], dtype="Int8"), "class_name": ["monday", "tuesday"]})
+    for found in (
+        labels_from_classes(items, ["cat"], trained_on=False),
+        labels_from_classes(items[["label"]], ["cat"], trained_on=False),
+    ):
+        assert found.isna().tolist() == [False, True]
+    assert labels_from_classes(items, ["monday", "cat"], trained_on=False).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("classes", "chosen"),
+    [
+        (["anomaly", "indeterminate", "normal"], "normal"),
+        (["crack", "invalid"], "NAME"),
+        (["0", "1", "2"], "0"),
+        (["Good", "dent"], "Good"),
+    ],
+)
+def test_the_next_command_never_calls_an_anomaly_normal(classes, chosen):
+    assert normal_class_words(classes) == ["--set", f'data.normal_classes=["{chosen}"]']
+
+
+@pytest.mark.parametrize("name", ["Split", "Group", "semi_labels", "SITE", " semi label"])
+def test_a_column_that_is_nearly_called_as_one_that_is_read_is_refused(tmp_path, name):
+    (tmp_path / "l.csv").write_text(f"source,label,{name}\na,1,\n")
+    with pytest.raises(UsageError, match="would not be read; call it"):
+        read_labels(tmp_path / "l.csv")
+
+
+def test_a_group_may_be_called_na_and_a_label_is_then_empty(tmp_path):
+    (tmp_path / "l.csv").write_text("source,label,group\na,NA,NA\nb,1,None\nc,,\n")
+    found = read_labels(tmp_path / "l.csv")
+    assert found["group"].tolist()[:2] == ["NA", "None"]
+    assert found["group"].isna().tolist() == [False, False, True]
+    assert found["label"].isna().tolist() == [True, False, True]
+
+
+def test_a_semi_label_against_the_label_that_an_item_has_is_refused():
+    items = pd.DataFrame({"item_id": ["a"], "source": ["good/a.png"], "label": pd.array([0], dtype="Int8")})
+    stated = pd.DataFrame(
+        {
+            "source": ["a.png"],
+            "label": pd.array([None], dtype="Int8"),
+            "semi_label": pd.array([-1], dtype="Int8"),
+        }
+    )
+    with pytest.raises(UsageError, match=r"good/a.png.*contradict"):
+        apply_labels(items, stated)
