@@ -232,9 +232,9 @@ def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     left = len(sources) - len(kept)
     if left and not kept:
         raise EsadError(f"all {left} pictures lie in {MASKS[0]}/ and are masks; name the folder above it.")
-    return kept, [
-        f"{left} masks (in {MASKS[0]}/ and the like, or called NAME_mask) are left out."
-    ] if left else []
+    in_truth = sum(any(part.lower() in MASKS for part in source.split("/")[:-1]) for source in sources)
+    where = f"in {MASKS[0]}/" if in_truth == left else "(below a class, or called NAME_mask)"
+    return kept, [f"{left} masks {where} are left out."] if left else []
 
 
 def _is_parquet(sets: Mapping[str, PictureSet], source: str) -> bool:

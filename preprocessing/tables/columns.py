@@ -66,26 +66,33 @@ class Columns:
 
         UsageError where there is none and one of the `features` is called as labels are: it would tell what is to be found.
         """
-        if self.label == IGNORED or self.label in self.named:
-            return self
-        other = next((name for name in features if fold_name(name) in LABEL_NAMES), None)
-        if self.label in present:
-            if other is not None:
-                raise UsageError(
-                    f"{path.name}: has the label column {self.label!r} and another that is called as labels are, {other!r}: say which with "
-                    f"--label, and leave the other out with --drop {shlex.quote(other)} (tables)."
-                )
+        if self.label in present or self.label == IGNORED or self.label in self.named:
             return self
         alike = [name for name in present if name.strip().casefold() == self.label.casefold()]
         if len(alike) == 1:
             return replace(self, label=alike[0])
-        suspect = other
+        suspect = self._label_among(features)
         if suspect is not None:
             raise UsageError(
                 f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {shlex.quote(suspect)}, or "
                 f"leave it out with --drop {shlex.quote(suspect)} (tables), or say --label none if it is a value like others."
             )
         return self
+
+    def check_alone(self, features: Sequence[str], path: Path) -> None:
+        """UsageError where the label column was not asked for by name, and a feature is called as labels are: it would tell what is to
+        be found."""
+        other = self._label_among(features)
+        if other is not None and self.label != IGNORED and self.label not in self.named:
+            raise UsageError(
+                f"{path.name}: has the label column {self.label!r} and another that is called as labels are, {other!r}: say which with "
+                f"--label, and leave the other out with --drop {shlex.quote(other)}."
+            )
+
+    def _label_among(self, features: Sequence[str]) -> str | None:
+        return next(
+            (name for name in features if name not in self.known and fold_name(name) in LABEL_NAMES), None
+        )
 
     def check(self, present: Sequence[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""

@@ -53,6 +53,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     present = [str(name) for name in frame.columns]
     used = [name for name in choose(frame, reading, path)[0] if name not in reading.categories]
     reading = replace(reading, columns=reading.columns.found_in(present, used, path))
+    reading.columns.check_alone(used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
