@@ -139,6 +139,13 @@ class Figures(Shape):
     average_precision_interval: Ends | None = None
 
 
+class Counted(Figures):
+    """The same, with how many items they are of."""
+
+    normal: Count
+    anomaly: Count
+
+
 class Compared(Shape):
     """How items' scores lie beside those of reference normals."""
 
@@ -197,13 +204,13 @@ class Alarms(Shape):
     likeness: Likeness | None
 
 
-class Metrics(Figures):
+class Metrics(Counted):
     """metrics.json."""
 
     kind: str
     evaluated: str
     items: Count
-    by: dict[str, dict[str, Figures]]
+    by: dict[str, dict[str, Counted]]
     scores: dict[str, Figures]
     alarms: Alarms | None = None
     without_meaning: list[str] | None = None

@@ -358,7 +358,16 @@ def test_copies_are_told(copy, capsys):
         return array
 
     set_array(edit)(copy / "store")
-    assert "1 items are copies of others" in audited(copy / "store", capsys)[2]
+    for other in (0, 1):
+
+        def label(manifest, other=other):
+            manifest.loc[3, "label"], manifest.loc[9, "label"] = 0, other
+            return manifest
+
+        change(copy / "store" / "manifest.parquet", label)
+        told = audited(copy / "store", capsys)[2]
+        assert "1 items are copies of others" in told
+        assert ("2 items have the same content and opposite labels" in told) == bool(other)
 
 
 def test_a_shard_of_an_earlier_try_is_no_stray(tmp_path, capsys):

@@ -29,7 +29,9 @@ METRICS = {
     "evaluated": "all",
     "items": 3,
     "auc": None,
-    "by": {"view": {"AP": {"auc": 0.5}}},
+    "normal": 2,
+    "anomaly": 1,
+    "by": {"view": {"AP": {"auc": 0.5, "normal": 2, "anomaly": 1}}},
     "scores": {},
 }
 
@@ -55,6 +57,7 @@ def test_what_stages_write_passes(tmp_path, shape, content):
         (Provenance, {**PROVENANCE, "reconstruction": {**EXPLAINED, "model": [1]}}, r"reconstruction\.model = \[1\]"),
         (Provenance, {**PROVENANCE, "labelled_classes": {"a": -2}}, r"labelled_classes\.a = -2"),
         (Metrics, {**METRICS, "by": {"view": "AP"}}, r"by\.view = 'AP'"),
+        (Metrics, {**METRICS, "normal": None}, "normal = None"),
         (Metrics, {**METRICS, "auc": 1.5}, "auc = 1.5, expected less than or equal to 1"),
         (Metrics, {**METRICS, "auc_interval": [0.5]}, r"auc_interval = \[0.5\]"),
         (Explanation, {"medians": ["x"]}, r"medians\.0 = 'x'"),
