@@ -204,6 +204,12 @@ class Alarms(Shape):
     likeness: Likeness | None
 
 
+class Term(Shape):
+    """AUC of a term of the score alone."""
+
+    auc: Share | None
+
+
 class Metrics(Counted):
     """metrics.json."""
 
@@ -211,7 +217,7 @@ class Metrics(Counted):
     evaluated: str
     items: Count
     by: dict[str, dict[str, Counted]]
-    scores: dict[str, Figures]
+    scores: dict[str, Term]
     alarms: Alarms | None = None
     without_meaning: list[str] | None = None
     slides: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from esad.preprocessing.store.reading import (
     check_entries,
     check_finite_numbers,
     check_numbers,
+    check_texts,
     damaged,
     read_object,
     read_table,
@@ -81,7 +82,10 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
             path, f"is damaged (the score of {table['item_id'][wrong].iloc[0]} is not finite)", SCORE_AGAIN
         )
     check_label_column(path, table["label"], SCORE_AGAIN)
+    check_texts(path, table, ("item_id", "source", "group", "part"), SCORE_AGAIN)
     check_numbers(path, table, NUMBERS, SCORE_AGAIN)
+    if "p_value" in table and not table["p_value"].dropna().between(0, 1).all():
+        raise damaged(path, "is damaged (a p_value is not between 0 and 1)", SCORE_AGAIN)
     check_finite_numbers(path, table, TERMS, SCORE_AGAIN)
     return table if "threshold" in table else _with_thresholds(table)
 

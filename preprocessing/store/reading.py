@@ -153,6 +153,8 @@ def read_item_numbers(path: Path, remedy: str, names: Sequence[str]) -> pd.DataF
     except (*FAULTS, pa.ArrowException) as error:
         raise damaged(path, "is damaged (its rows cannot be looked up by item_id)", remedy) from error
     check_numbers(path, rows, list(rows), remedy)
+    if not rows.index.is_unique:
+        raise damaged(path, "is damaged (an item stands there twice)", remedy)
     return rows.astype(float)
 
 

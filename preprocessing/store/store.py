@@ -298,8 +298,13 @@ def read_sources(root: Path) -> pd.DataFrame:
     check_texts(
         root / "sources.parquet", table, ("source", "state", "reason", "fingerprint", "shard_digest"), REMEDY
     )
-    if table["source"].isna().any() or table["state"].isna().any():
-        raise damaged(root / "sources.parquet", "is damaged (a row without source or state)", REMEDY)
+    if (
+        table[["source", "state"]].isna().any(axis=None)
+        or table.loc[table["state"] == "done", "items"].isna().any()
+    ):
+        raise damaged(
+            root / "sources.parquet", "is damaged (a row without source, state or number of items)", REMEDY
+        )
     return table if "shard_digest" in table else table.assign(shard_digest=None)  # older than the column
 
 

@@ -58,6 +58,7 @@ def test_what_stages_write_passes(tmp_path, shape, content):
         (Provenance, {**PROVENANCE, "labelled_classes": {"a": -2}}, r"labelled_classes\.a = -2"),
         (Metrics, {**METRICS, "by": {"view": "AP"}}, r"by\.view = 'AP'"),
         (Metrics, {**METRICS, "normal": None}, "normal = None"),
+        (Metrics, {**METRICS, "scores": {"eq9": {}}}, r"'scores\.eq9\.auc' is missing"),
         (Metrics, {**METRICS, "auc": 1.5}, "auc = 1.5, expected less than or equal to 1"),
         (Metrics, {**METRICS, "auc_interval": [0.5]}, r"auc_interval = \[0.5\]"),
         (Explanation, {"medians": ["x"]}, r"medians\.0 = 'x'"),

@@ -72,6 +72,13 @@ def test_numbers_where_texts_belong_are_refused(root, name):
     refused(root, f"manifest.parquet: is damaged (column {name!r} holds other than texts)")
 
 
+@pytest.mark.parametrize("name", ["source", "state", "items"])
+def test_a_source_without_its_name_state_or_number_of_items_is_refused(root, name):
+    path = root / "sources.parquet"
+    pd.read_parquet(path).assign(**{name: None}).to_parquet(path, index=False)
+    refused(root, "sources.parquet: is damaged (a row without source, state or number of items)")
+
+
 def test_two_items_at_one_place_are_refused(root):
     edited(root, put("index", 5))
     refused(root, "items at the same place (index 5 of shard 0)")

@@ -67,5 +67,8 @@ def test_rows_that_cannot_be_looked_up_are_damage(tmp_path):
     pd.DataFrame({"item_id": [None, None], "value_a": [1.0, 2.0]}).to_parquet(path)
     with pytest.raises(EsadError, match="its rows cannot be looked up by item_id"):
         read_item_numbers(path, "again", ["i1"])
+    pd.DataFrame({"item_id": ["i1", "i1"], "value_a": [1.0, 2.0]}).to_parquet(path)
+    with pytest.raises(EsadError, match="an item stands there twice"):
+        read_item_numbers(path, "again", ["i1"])
     pd.DataFrame({"item_id": ["i1", "i2"], "value_a": [1.0, 2.0]}).to_parquet(path)
     assert read_item_numbers(path, "again", ["i2"])["value_a"].to_dict() == {"i2": 2.0}
