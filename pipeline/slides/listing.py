@@ -91,12 +91,13 @@ def list_slides(
         raise UsageError("Give one of --magnification and --mpp.")
     archive, found = find_sources(inputs, is_slide, out)
     slides = [source for source in found if not source.lower().endswith(HEAT_MAPS)]
-    slides, masks = _without_masks(slides)
+    heat_maps, masks = len(found) - len(slides), _masks_of(slides)
+    slides = [source for source in slides if source not in masks]
     series = slides_of(archive, slides)
     sources, warnings = series.sources, []
-    if len(slides) < len(found):
+    if heat_maps:
         warnings.append(
-            f"Left out as heat maps, by the ending that ASAP and `esad annotations` give them ({HEAT_MAPS[0]}): {len(found) - len(slides)}."
+            f"Left out as heat maps, by the ending that ASAP and `esad annotations` give them ({HEAT_MAPS[0]}): {heat_maps}."
         )
     if masks:
         warnings.append(
@@ -136,26 +137,22 @@ def list_slides(
     )
 
 
+def _masks_of(slides: Sequence[str]) -> dict[str, str]:
+    """Those that are called as the mask of another one -> the other's stem, lower case."""
+    stems = set(by_stem(slides))
+    named = {source: MASK.fullmatch(Path(source).stem) for source in slides}
+    return {
+        source: found[1].lower() for source, found in named.items() if found and found[1].lower() in stems
+    }
+
+
 def _masked(
-    masks: Sequence[str], sources: Sequence[str], archive: Path, outlines: Mapping[str, Path]
+    masks: Mapping[str, str], sources: Sequence[str], archive: Path, outlines: Mapping[str, Path]
 ) -> dict[str, Path]:
-    """Slide without outlines -> its mask, which is not read, so that its tiles are not known to be normal."""
+    """Slide without outlines -> its mask (`_masks_of`), which is not read, so that its tiles are not known to be normal."""
     named = by_stem(sources)
-    found = {slide: archive / mask for mask in masks for slide in named.get(_stem_of(mask), [])}
+    found = {slide: archive / mask for mask, stem in masks.items() for slide in named.get(stem, [])}
     return {slide: mask for slide, mask in found.items() if slide not in outlines}
-
-
-def _stem_of(mask: str) -> str:
-    found = MASK.fullmatch(Path(mask).stem)
-    return found[1].lower() if found else ""
-
-
-def _without_masks(slides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(the slides, those that are called as masks of another one)."""
-    stems = {Path(source).stem.lower() for source in slides}
-    named = ((source, MASK.fullmatch(Path(source).stem)) for source in slides)
-    masks = {source for source, found in named if found and found[1].lower() in stems}
-    return [source for source in slides if source not in masks], sorted(masks)
 
 
 def listed_tiles(path: Path, sources: Sequence[str]) -> tuple[list[str], dict[str, pd.DataFrame], str]:

@@ -110,9 +110,12 @@ def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarr
     more, where the parts differ in more than their length, and where `x` or `y` stands beside them.
     """
     halves: dict[tuple[str, str], np.ndarray] = {}
+    out: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         stem, parted, ending = name.lower().rpartition("_")
-        if parted and ending in PARTS and halves.setdefault((stem, PARTS[ending]), array) is not array:
+        if not parted or ending not in PARTS:
+            out[name] = array
+        elif halves.setdefault((stem, PARTS[ending]), array) is not array:
             raise InputError(f"{path.name}: holds {stem}_{ending} twice, under two names.")
     parts = [part for part in dict.fromkeys(PARTS.values()) if ("x", part) in halves]
     if not parts:
@@ -122,7 +125,6 @@ def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarr
         raise InputError(
             f"{path.name}: holds {beside} beside x_{parts[0]}, and which is meant is not known. Keep x and y, or those of the parts."
         )
-    out = {name: array for name, array in arrays.items() if name.lower().rpartition("_")[2] not in PARTS}
     for stem in sorted({stem for stem, _ in halves}):
         missing = [part for part in parts if (stem, part) not in halves]
         if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image
 
 from esad.pipeline.cli.app import call
 from esad.preprocessing.store.store import Store
+from esad.preprocessing.tables.npz import join_halves
 from tests.pipeline.commands import made
 
 
@@ -176,6 +178,12 @@ def test_an_npz_of_wholes_and_parts_is_refused_and_of_three_parts_is_read(tmp_pa
     items = Store(tmp_path / "three").manifest
     assert items["split"].tolist() == ["train"] * 3 + ["validation"] + ["test"] * 2
     assert items["label"].tolist() == y.tolist()
+
+
+def test_only_what_is_behind_an_underscore_is_the_part_of_an_array():
+    arrays = {name: np.arange(2) for name in ("x_train", "x_test", "test", "valid")}
+    joined = join_halves(arrays, Path("a.npz"))
+    assert sorted(joined) == ["split", "test", "valid", "x"]
 
 
 @pytest.mark.parametrize("name", ["label", "is_outlier", "isAnomaly", "anomaly_label"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -232,6 +233,21 @@ def test_a_slide_whose_outlines_cannot_be_read_is_never_normal(slides, tmp_path,
     assert "slides have no outline file: their tiles are normal" not in told
     assert set(labels(tmp_path / "unread", "other").values()) == {None}
     assert set(labels(tmp_path / "unread", "slide").values()) >= {0}
+
+
+def test_a_mask_beside_its_slide_is_no_slide_and_leaves_it_without_labels(slides, tmp_path, capsys):
+    archive = tmp_path / "archive"
+    shutil.copytree(slides, archive)
+    shutil.copy(archive / "other.ndpi", archive / "other_mask.ndpi")
+    folder = write(tmp_path / "outlines", slide__xml=asap())
+    assert tile(archive, tmp_path / "store", folder) == 0
+    told = capsys.readouterr().err
+    assert "Left out as masks of other slides, by their names (SLIDE_mask): 1." in told
+    assert "heat maps" not in told
+    assert "are not read (first: other_mask.ndpi)" in told
+    assert set(Store(tmp_path / "store").manifest["source"]) == {"slide.ndpi", "other.ndpi"}
+    assert set(labels(tmp_path / "store", "other").values()) == {None}
+    assert set(labels(tmp_path / "store", "slide").values()) >= {0}
 
 
 def test_a_class_that_no_outline_has_is_told(slides, tmp_path, capsys):
