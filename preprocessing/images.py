@@ -94,12 +94,17 @@ def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     without such a folder the first one is the class. A picture in neither is of the class that the folder `archive` is
     named after, if that is one of CLASS_WORDS, else of none.
     """
+    split, below = split_and_below(relative)
+    of_all = archive if archive.lower() in CLASS_WORDS else None
+    return {"split": split, "class_name": below[0] if below else of_all}
+
+
+def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
+    """(the split that a folder of a picture's path names, if any, the folders below it, or all): the first of these is the class."""
     folders = PurePosixPath(relative).parts[:-1]
     words = [SPLIT_WORDS.get(folder.lower(), folder.lower()) for folder in folders]
     place = next((place for place, word in enumerate(words) if word in SPLITS), None)
-    below = folders if place is None else folders[place + 1 :]
-    of_all = archive if archive.lower() in CLASS_WORDS else None
-    return {"split": None if place is None else words[place], "class_name": below[0] if below else of_all}
+    return (None, folders) if place is None else (words[place], folders[place + 1 :])
 
 
 def zip_members(path: Path) -> list[str]:

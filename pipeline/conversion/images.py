@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,11 @@ from esad.preprocessing.images import (
     inner_names,
     is_npz,
     read_npz,
+    split_and_below,
     zip_members,
 )
 from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
 from esad.preprocessing.pictures import Colour, to_channels
-from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
 from esad.preprocessing.store.store import Unit, write_unit
 from esad.preprocessing.tables.columns import IGNORED, Columns
 
@@ -214,26 +214,21 @@ def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Masks lie below a folder of MASKS, below one of MASKS_OF_CLASS within a class, or are called after a picture beside them.
     """
-    stems = {(str(Path(source).parent), Path(source).stem) for source in sources}
+    in_truth = {source for source in sources if any(part.lower() in MASKS for part in source.split("/")[:-1])}
+    places = {(path.parent, path.stem) for path in map(PurePosixPath, sources)}
 
     def is_mask(source: str) -> bool:
-        folders = [part.lower() for part in source.split("/")[:-1]]
-        split = next(
-            (place for place, word in enumerate(folders) if SPLIT_WORDS.get(word, word) in SPLITS), -1
-        )
-        of_picture = MASK_OF_PICTURE.fullmatch(Path(source).stem)
-        return (
-            any(part in MASKS for part in folders)
-            or any(part in MASKS_OF_CLASS for part in folders[split + 2 :])
-            or (of_picture is not None and (str(Path(source).parent), of_picture[1]) in stems)
+        path, (_, below) = PurePosixPath(source), split_and_below(source)
+        of_picture = MASK_OF_PICTURE.fullmatch(path.stem)
+        return any(part.lower() in MASKS_OF_CLASS for part in below[1:]) or (
+            of_picture is not None and (path.parent, of_picture[1]) in places
         )
 
-    kept = [source for source in sources if not is_mask(source)]
+    kept = [source for source in sources if source not in in_truth and not is_mask(source)]
     left = len(sources) - len(kept)
     if left and not kept:
         raise EsadError(f"all {left} pictures lie in {MASKS[0]}/ and are masks; name the folder above it.")
-    in_truth = sum(any(part.lower() in MASKS for part in source.split("/")[:-1]) for source in sources)
-    where = f"in {MASKS[0]}/" if in_truth == left else "(below a class, or called NAME_mask)"
+    where = f"in {MASKS[0]}/" if len(in_truth) == left else "(below a class, or called NAME_mask)"
     return kept, [f"{left} masks {where} are left out."] if left else []
 
 

@@ -88,14 +88,15 @@ def _matched(known: pd.DataFrame, sources: Sequence[str], named: bool) -> str:
     for source in sources:
         if source not in whole:
             bare.setdefault(Path(source).name, []).append(source)
-    twice = next((places for name, places in bare.items() if name in whole and len(places) > 1), None)
+    by_name = [places for name, places in bare.items() if name in whole]
+    twice = next((places for places in by_name if len(places) > 1), None)
     if twice:
         of = f" ({twice[0]}, {twice[1]})" if named else ""
         raise UsageError(
             f"--metadata: a row names its file without a folder, and there are two of that name{of}. Name them with their folders, or take "
             "one away."
         )
-    found = sum(source in whole or Path(source).name in whole for source in sources)
+    found = sum(source in whole for source in sources) + len(by_name)
     return f"--metadata: {len(known)} rows; {found} of {len(sources)} radiographs have one."
 
 

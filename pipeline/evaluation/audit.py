@@ -59,7 +59,8 @@ def audit_store(store: Store) -> Audited:
         f"{len(same)} items are copies of others (first: {name}); a clean split keeps copies together."
         for name in same[:1]
     ]
-    opposed = found.loc[found.groupby("digest")["label"].transform("nunique") > 1, "item_id"]
+    several = found.groupby("digest")["label"].transform("nunique") > 1 if len(same) else []
+    opposed = found.loc[several, "item_id"]
     if len(opposed):
         notes.append(
             f"{len(opposed)} items have the same content and opposite labels (first: {opposed.iloc[0]}): one of them is labelled wrongly."

@@ -43,8 +43,8 @@ def find_sources(
         if path.is_file() or one_source(path):
             found.add(path.relative_to(archive).as_posix())
             continue
-        for candidate in _below(path, written, one_source):
-            if not one_source(candidate) and not _accepted(candidate, accepts):
+        for candidate, whole in _below(path, written, one_source):
+            if not whole and not _accepted(candidate, accepts):
                 passed[candidate.suffix.lower() or "without an ending"] += 1
             elif not leads_nowhere(candidate) and not candidate.resolve().is_relative_to(archive):
                 say(f"{candidate}: left out, it is a link to a place outside {archive}.")
@@ -60,8 +60,11 @@ def find_sources(
     return archive, sorted(found)
 
 
-def _below(folder: Path, written: Path | None, one_source: Callable[[Path], bool]) -> Iterator[Path]:
-    """Files and links to nothing below `folder`, and folders that are `one_source`; not hidden ones, nor what lies in `written`.
+def _below(
+    folder: Path, written: Path | None, one_source: Callable[[Path], bool]
+) -> Iterator[tuple[Path, bool]]:
+    """Files and links to nothing below `folder`, False, and folders that are `one_source`, True; not hidden ones, nor what lies in
+    `written`.
 
     Links to folders are not followed, which is said.
     """
@@ -79,9 +82,9 @@ def _below(folder: Path, written: Path | None, one_source: Callable[[Path], bool
             )
         elif one_source(path):
             taken = path
-            yield path
+            yield path, True
         elif path.is_file() or leads_nowhere(path):
-            yield path
+            yield path, False
 
 
 def _accepted(path: Path, accepts: Callable[[Path], bool]) -> bool:

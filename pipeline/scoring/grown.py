@@ -36,16 +36,18 @@ def scored_shards(store: Store, device: str) -> dict[str, Any]:
 
     {} for a store of an earlier version, which has no digests.
     """
+    digests = _digests(store)
+    return {"device": device, "batches": SIZES, "digests": digests} if digests else {}
+
+
+def _digests(store: Store) -> dict[str, str]:
+    """Shard, as its file is called -> its digest; {} where the store does not keep them."""
     shards = store.manifest[["source", "shard"]].drop_duplicates()
     digests = shards.merge(store.sources[["source", "shard_digest"]], on="source")
     if digests["shard_digest"].isna().any() or len(digests) < len(shards):
         return {}
     named = dict(zip(digests["shard"], digests["shard_digest"], strict=True))
-    return {
-        "device": device,
-        "batches": SIZES,
-        "digests": {f"{number:05d}": named[number] for number in sorted(named)},
-    }
+    return {f"{number:05d}": named[number] for number in sorted(named)}
 
 
 def of_another(before: Mapping[str, Any], marker: Mapping[str, Any]) -> str | None:
@@ -85,11 +87,11 @@ def _scored_otherwise(
     scored: Mapping[str, Any], folder: Path, store: Store, device: Callable[[], str]
 ) -> str | None:
     """Why the scores of shards that were `scored` so cannot be kept; None where they can."""
-    if not scored or not (there := scored_shards(store, scored["device"])):
+    if not scored or not (there := _digests(store)):
         return "an earlier version made it or its scores, and did not keep what each shard holds"
-    other = [name for name, digest in scored["digests"].items() if there["digests"].get(name) != digest]
+    other = [name for name, digest in scored["digests"].items() if there.get(name) != digest]
     if other:
-        return f"its shard {other[0]} is {'another' if other[0] in there['digests'] else 'gone'}"
+        return f"its shard {other[0]} is {'another' if other[0] in there else 'gone'}"
     if not _same_items(folder, store, scored["digests"]):
         return "items that have scores are gone from it"
     if scored["batches"] != SIZES:

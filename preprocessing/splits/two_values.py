@@ -7,7 +7,7 @@ understood is told in a line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal, NoReturn
@@ -41,47 +41,14 @@ TURNING_WORDS = frozenset({"not", "non", "un", "in", "ab"})
 """Beside such a word they turn it round: `not_ok`."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
 """Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""
-DOUBTFUL_WORDS = frozenset(
-    {
-        "uncertain",
-        "unclear",
-        "indeterminate",
-        "pending",
-        "maybe",
-        "possible",
-        "probable",
-        "suspect",
-        "equivocal",
-        "borderline",
-        "questionable",
-        "other",
-        "others",
-        "rest",
-        "misc",
-        "mixed",
-        "ignore",
-        "ignored",
-        "exclude",
-        "excluded",
-        "invalid",
-        "blank",
-        "empty",
-        "todo",
-        "review",
-        "unlabeled",
-        "unlabelled",
-        "unsorted",
-        "mask",
-        "masks",
-        "gt",
-        "annotations",
-        "labels",
-        "inconclusive",
-        "unreadable",
-        "artifact",
-        "artefact",
-    }
-)
+# fmt: off
+DOUBTFUL_WORDS = frozenset({
+    "uncertain", "unclear", "indeterminate", "pending", "maybe", "possible", "probable", "suspect", "equivocal", "borderline",
+    "questionable", "other", "others", "rest", "misc", "mixed", "ignore", "ignored", "exclude", "excluded", "invalid", "blank", "empty",
+    "todo", "review", "unlabeled", "unlabelled", "unsorted", "mask", "masks", "gt", "annotations", "labels", "inconclusive", "unreadable",
+    "artifact", "artefact",
+})
+# fmt: on
 """Beside one normal value these are no anomalies."""
 REST = "*"
 """In `--class`: all other values."""
@@ -223,9 +190,12 @@ def _means_normal(column: str) -> bool:
     words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
     if words & NORMAL_COLUMN_WORDS:
         return not words & TURNING_WORDS
-    return bool(words & DENYING_WORDS) or any(
-        word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words
-    )
+    return bool(words & DENYING_WORDS) or _turned_by_non(words)
+
+
+def _turned_by_non(words: Set[str]) -> bool:
+    """Whether one of them is a word for an anomaly behind non: `nonmalignant`."""
+    return any(word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words)
 
 
 def _bare(word: str) -> str:
@@ -237,10 +207,12 @@ def _bare(word: str) -> str:
 def _is_doubtful(value: str) -> bool:
     """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`."""
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
+    if words & DOUBTFUL_WORDS:
+        return True
     denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
-    if words & DOUBTFUL_WORDS or denied != normal:
-        return bool(words & DOUBTFUL_WORDS) or denied or not words & ANOMALY_WORDS
-    return any(word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words)
+    if denied != normal:
+        return denied or not words & ANOMALY_WORDS
+    return _turned_by_non(words)
 
 
 def _signs(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> dict[str, Meaning]:

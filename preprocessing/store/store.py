@@ -293,18 +293,15 @@ def write_failures(root: Path, sources: pd.DataFrame) -> None:
 
 def read_sources(root: Path) -> pd.DataFrame:
     """The table of sources of a finished store; EsadError where it is missing or damaged."""
-    table = read_table(root / "sources.parquet", REMEDY, SOURCE_COLUMNS)
-    check_numbers(root / "sources.parquet", table, ("items", "attempts"), REMEDY)
-    check_texts(
-        root / "sources.parquet", table, ("source", "state", "reason", "fingerprint", "shard_digest"), REMEDY
-    )
+    path = root / "sources.parquet"
+    table = read_table(path, REMEDY, SOURCE_COLUMNS)
+    check_numbers(path, table, ("items", "attempts"), REMEDY)
+    check_texts(path, table, ("source", "state", "reason", "fingerprint", "shard_digest"), REMEDY)
     if (
         table[["source", "state"]].isna().any(axis=None)
         or table.loc[table["state"] == "done", "items"].isna().any()
     ):
-        raise damaged(
-            root / "sources.parquet", "is damaged (a row without source, state or number of items)", REMEDY
-        )
+        raise damaged(path, "is damaged (a row without source, state or number of items)", REMEDY)
     return table if "shard_digest" in table else table.assign(shard_digest=None)  # older than the column
 
 

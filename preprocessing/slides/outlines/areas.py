@@ -139,16 +139,16 @@ def _without_holes(tumours: list[BaseGeometry], holes: list[BaseGeometry], path:
     if not tumours or not holes:
         return whole
     tree, cut = shapely.STRtree(holes), shapely.difference(whole, shapely.union_all(holes))
-    islands = []
+    islands, touched = [], []
     for shape in tumours:
         met = [holes[place] for place in tree.query(shape, predicate="intersects")]
+        touched += [shape] if met else []
         larger = [hole for hole in met if hole.area > shape.area]
         if any(shapely.intersection(shape, hole).area >= ISLAND * shape.area for hole in larger):
             smaller = [hole for hole in met if hole.area <= shape.area]
             islands.append(shapely.difference(shape, shapely.union_all(smaller)))
     cut = shapely.union_all([cut, *islands])
-    shapely.prepare(cut)
-    for shape in tumours:
+    for shape in touched:
         if shapely.intersection(shape, cut).area < LEAST_LEFT * shape.area:
             x, y = shape.representative_point().coords[0]
             raise InputError(

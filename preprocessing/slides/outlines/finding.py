@@ -170,11 +170,9 @@ def match_outlines(
 
 def _is_own(path: Path, own: Collection[Path] | None) -> bool:
     """Whether a file is a slide itself; of unknown `own` files each that is called as slides are."""
-    return (
-        is_slide(path)
-        if own is None
-        else path.resolve() in own or (is_slide(path) and path.suffix.lower() not in SLIDE_SUFFIXES)
-    )
+    if own is not None and path.suffix.lower() in SLIDE_SUFFIXES:
+        return path.resolve() in own
+    return is_slide(path)
 
 
 def find_outlines(folder: Path, stems: Iterable[str] | None = None) -> dict[str, Path]:
