@@ -66,7 +66,7 @@ def embeddings(
     from esad.pipeline.ingest.units import run_job
     from esad.preprocessing.privacy import read_key
 
-    listed = list_vectors(inputs, settings, options.out, archive)
+    listed = list_vectors(inputs, settings, options.out, archive, not options.anonymous)
     key = read_key(options.group_key) if options.anonymous else None
     task = VectorTask(listed.archive, listed.settings, listed.slides, listed.folders, key)
     resolved = {**listed.settings.model_dump(), "slides": listed.slides_digest()}

@@ -57,7 +57,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     from esad.pipeline.ingest.units import run_job
     from esad.preprocessing.tables.reading import is_table
 
-    archive, sources = find_sources(inputs, is_table, options.out)
+    archive, sources = find_sources(inputs, is_table, options.out, named=not options.anonymous)
     settings = with_categories(archive, sources, settings)
     reading = replace(reading_of(settings, options), order=first_order(archive, sources, settings))
     job = Job(

@@ -13,7 +13,7 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.pictures import Colour, Picture, decode
 from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
-from esad.preprocessing.splits.two_values import CLASS_WORDS
+from esad.preprocessing.splits.two_values import CLASS_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.tables.columns import Columns
 from esad.preprocessing.tables.items import describe_items, take_items
 from esad.preprocessing.tables.npz import load_npz, npz_shapes
@@ -32,6 +32,7 @@ def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray
     arrays = load_npz(path)
     columns.check(list(arrays), path)
     columns = columns.found_in(list(arrays), [name for name in arrays if name not in ("x", "X")], path)
+    columns.check_groups(list(arrays), list(arrays), path)
     pictures, known = take_items(arrays, columns, path)
     if pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
         raise InputError(
@@ -91,12 +92,25 @@ def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     """`split` and `class_name` from a path such as train/normal/a.png or normal/a.png.
 
     A folder named train, test, validation, val or train_val is the split, and the folder below it the class;
-    without such a folder the first one is the class. A picture in neither is of the class that the folder `archive` is
-    named after, if that is one of CLASS_WORDS, else of none.
+    without such a folder the first one is the class. A picture in neither is of the class that a folder above the split, or
+    the folder `archive`, is named after, if that is one of CLASS_WORDS, else of none. InputError for a picture in a folder that is
+    called normal and in one that is called an anomaly: cancer/normal/a.png.
     """
     split, below = split_and_below(relative)
-    of_all = archive if archive.lower() in CLASS_WORDS else None
-    return {"split": split, "class_name": below[0] if below else of_all}
+    _check_one_class(relative, below)
+    if below:
+        return {"split": split, "class_name": below[0]}
+    above = () if split is None else PurePosixPath(relative).parts[:-1]
+    named = [folder for folder in (archive, *above) if fold(folder) in CLASS_WORDS]
+    return {"split": split, "class_name": named[-1] if named else None}
+
+
+def _check_one_class(relative: str, below: tuple[str, ...]) -> None:
+    says = {word in NORMAL_WORDS: folder for folder in below if (word := fold(folder)) in CLASS_WORDS}
+    if len(says) == 2 and fold(below[0]) in CLASS_WORDS:  # else the first folder names a class of its own
+        raise InputError(
+            f"{relative}: lies in a folder {says[True]!r} and in one {says[False]!r}; is it normal or an anomaly? Give each its own folder."
+        )
 
 
 def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:

@@ -133,13 +133,14 @@ class PictureFolder:
 
         EsadError where there is none, or one has another shape than the model's.
         """
-        from esad.pipeline.conversion.images import without_masks
+        from esad.pipeline.conversion.image_folders import check_folders, without_masks
         from esad.pipeline.ingest.inputs import find_sources
         from esad.preprocessing.images import decode_apart, is_picture
         from esad.preprocessing.store.contents import content_digest
 
         _, sources = find_sources([self.folder], lambda path: is_picture(path.name))
         sources, told = without_masks(sources)
+        told += check_folders(sources, named=True)
         kept, digests, refused = [], [], []
         with progress(f"pictures {self.folder.name}", len(sources)) as bar:
             for source in sources:

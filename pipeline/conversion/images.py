@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from esad.pipeline.conversion.columns import columns_of, with_labels
+from esad.pipeline.conversion.image_folders import check_folders, without_masks
 from esad.pipeline.conversion.image_survey import check_one_size, mixed, survey_images
 from esad.pipeline.ingest.inputs import find_sources
 from esad.pipeline.ingest.job import IngestOptions, Job
@@ -28,7 +28,6 @@ from esad.preprocessing.images import (
     inner_names,
     is_npz,
     read_npz,
-    split_and_below,
     zip_members,
 )
 from esad.preprocessing.natural.sets import PictureSet, find_sets, is_set, read_set
@@ -38,16 +37,6 @@ from esad.preprocessing.tables.columns import IGNORED, Columns
 
 CONTAINERS = (".npz", ".zip")
 IMAGES_PER_SHARD = 4096
-MASKS = ("ground_truth", "ground-truth", "ground truth", "groundtruth")
-"""Folders of masks beside the pictures, as in MVTec AD (https://www.mvtec.com/company/research/datasets/mvtec-ad):
-`train/good`, `test/hole`, `ground_truth/hole`."""
-
-
-MASKS_OF_CLASS = ("gt", "mask", "masks", "seg", "segmentation", "segmentations")
-"""Folders of masks where they lie within a class, as in MVTec 3D (`test/hole/gt`); above, they may be a class themselves."""
-MASK_OF_PICTURE = re.compile(r"(.+)[_-]masks?(?:[_-]\d+)?", re.IGNORECASE)
-"""`benign (1)_mask.png` beside `benign (1).png`, as in BUSI."""
-
 IN_FOLDERS, IN_SETS = "class folders", "classes in the files"
 """Where classes come from, for the line that tells what was understood."""
 
@@ -209,29 +198,6 @@ def _shape_of(task: ImageTask, source: str) -> tuple[int, ...] | None:
             return None
 
 
-def without_masks(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(`sources` but for masks, what to say of these); EsadError where no other is there.
-
-    Masks lie below a folder of MASKS, below one of MASKS_OF_CLASS within a class, or are called after a picture beside them.
-    """
-    in_truth = {source for source in sources if any(part.lower() in MASKS for part in source.split("/")[:-1])}
-    places = {(path.parent, path.stem) for path in map(PurePosixPath, sources)}
-
-    def is_mask(source: str) -> bool:
-        path, (_, below) = PurePosixPath(source), split_and_below(source)
-        of_picture = MASK_OF_PICTURE.fullmatch(path.stem)
-        return any(part.lower() in MASKS_OF_CLASS for part in below[1:]) or (
-            of_picture is not None and (path.parent, of_picture[1]) in places
-        )
-
-    kept = [source for source in sources if source not in in_truth and not is_mask(source)]
-    left = len(sources) - len(kept)
-    if left and not kept:
-        raise EsadError(f"all {left} pictures lie in {MASKS[0]}/ and are masks; name the folder above it.")
-    where = f"in {MASKS[0]}/" if len(in_truth) == left else "(below a class, or called NAME_mask)"
-    return kept, [f"{left} masks {where} are left out."] if left else []
-
-
 def _is_parquet(sets: Mapping[str, PictureSet], source: str) -> bool:
     return source in sets and sets[source].kind == "parquet"
 
@@ -257,6 +223,7 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
         inputs,
         lambda path: path.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS) or is_set(path),
         options.out,
+        named=not options.anonymous,
     )
     columns = columns_of(settings, options)
     of_sets = find_sets(archive, sources)
@@ -269,7 +236,8 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
         )
     alone = all(is_npz(source) or source in sets for source in sources)
     sources, members = with_members(archive, sources, zip_members)
-    sources, masks = without_masks(sources)
+    sources, told = without_masks(sources)
+    told += check_folders(sources, named=not options.anonymous)
     members = {source: members[source] for source in sources if source in members}
     survey = survey_images(archive, sources, members, sets, settings, None if options.force else options.out)
     task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members), sets)
@@ -280,5 +248,5 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
         partial(process_images, task), 1 if alone else IMAGES_PER_SHARD, versions=("pillow",),
         finish=partial(finish_images, settings, IN_FOLDERS if len(sets) < len(sources) else IN_SETS),
         fingerprints={source: member.fingerprint for source, member in members.items()} | _fingerprints(archive, sets),
-        warnings=[*warnings_of_images(settings, not with_columns), *of_sets.told, *masks, *survey.told],
+        warnings=[*warnings_of_images(settings, not with_columns), *of_sets.told, *told, *survey.told],
     )  # fmt: skip

@@ -10,10 +10,21 @@ from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.pictures import NOTES
 from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_TABLE, BAD_WINDOW, OTHER_WINDOW
 from esad.preprocessing.radiographs.dicom_pixels import BITS_ABOVE, FROM_PERCENTILES
+from esad.preprocessing.radiographs.dicom_views import OTHER_PART, VIEW_UNKNOWN
 from esad.preprocessing.store.store import read_sources
 
 STATED = {"burned_in": BURNED_IN, "turned": TURNED}
-ASSUMED = (BAD_WINDOW, OTHER_WINDOW, BAD_TABLE, BAD_PADDING, FROM_PERCENTILES, BITS_ABOVE, *NOTES)
+ASSUMED = (
+    VIEW_UNKNOWN,
+    OTHER_PART,
+    BAD_WINDOW,
+    OTHER_WINDOW,
+    BAD_TABLE,
+    BAD_PADDING,
+    FROM_PERCENTILES,
+    BITS_ABOVE,
+    *NOTES,
+)
 """Notes on how a picture was read. All notes are of these closed lists: none holds a file's own words."""
 
 

@@ -66,7 +66,10 @@ def list_radiographs(
     from esad.preprocessing.radiographs.reading import is_radiograph, zip_radiographs
 
     archive, sources = find_sources(
-        inputs, lambda path: path.suffix.lower() == ".zip" or is_radiograph(path), options.out
+        inputs,
+        lambda path: path.suffix.lower() == ".zip" or is_radiograph(path),
+        options.out,
+        named=not options.anonymous,
     )
     sources, warnings = with_listed(archive, sources, named=not options.anonymous)
     sources, members = with_members(archive, sources, zip_radiographs)

@@ -138,7 +138,7 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     }  # fmt: skip
     turned = image.orientation not in (None, USUAL_ORIENTATION)
     notes = [note for note, stated in ((BURNED_IN, image.burned_in), (TURNED, turned)) if stated]
-    return _Taken(row, picture, notes="; ".join([*notes, *said]) or None)
+    return _Taken(row, picture, notes="; ".join([*notes, *image.doubts, *said]) or None)
 
 
 def _why_left_out(projection: str, view: str | None) -> str | None:

@@ -43,14 +43,18 @@ class VectorListing:
 
 
 def list_vectors(
-    inputs: Sequence[Path], settings: EmbeddingSettings, out: Path, archive: Path | None
+    inputs: Sequence[Path],
+    settings: EmbeddingSettings,
+    out: Path,
+    archive: Path | None,
+    named: bool = True,
 ) -> VectorListing:
     """Find the files and Zarr folders in `inputs`, and the slides of `archive` that are called as they are.
 
     UsageError for an archive that is missing or has two slides of one name, EsadError where nothing is found.
     """
-    root, found = find_sources(inputs, is_vectors, out, one_source=is_zarr)
-    slides, warnings = slides_of_sources(archive, found) if archive is not None else ({}, [])
+    root, found = find_sources(inputs, is_vectors, out, one_source=is_zarr, named=named)
+    slides, warnings = slides_of_sources(archive, found, named) if archive is not None else ({}, [])
     settings, told = with_precision(root, found, settings, out)
     folders = {source: folder_fingerprint(root / source) for source in found if (root / source).is_dir()}
     return VectorListing(root, found, folders, settings, slides, [*warnings, *told])
@@ -61,13 +65,15 @@ def choice_of(settings: EmbeddingSettings) -> Choice:
     return Choice(settings.features, settings.coords)
 
 
-def slides_of_sources(archive: Path, sources: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+def slides_of_sources(
+    archive: Path, sources: Sequence[str], named: bool = True
+) -> tuple[dict[str, Path], list[str]]:
     """Source -> the slide of the same stem, in any case, and what to say of sources that have none."""
     from esad.preprocessing.slides.reading import is_slide
 
     if not archive.exists():
         raise UsageError(f"--archive {archive}: no such folder.")
-    root, slides = find_sources([archive], is_slide)
+    root, slides = find_sources([archive], is_slide, named=named)
     by_name: dict[str, str] = {}
     wanted = {same_name(Path(source).stem) for source in sources}
     for slide in slides:

@@ -18,13 +18,15 @@ def find_sources(
     accepts: Callable[[Path], bool],
     out: Path | None = None,
     one_source: Callable[[Path], bool] = lambda _: False,
+    named: bool = True,
 ) -> tuple[Path, list[str]]:
     """The archive (one folder) and the inputs' paths relative to it, sorted.
 
     A folder is searched in depth for files that `accepts`; hidden ones and what lies in `out`, the store to be
     written, are left out. A file that was named is always taken, so that its fault is reported, and so is a link to
     nothing whose name is accepted: it is refused where it is read. A folder that is `one_source` is taken as a whole, and not
-    searched. Paths are relative to the one folder given, else to
+    searched. What is left out is said, by its path where `named`, else counted: it may hold a name. Paths are relative to the
+    one folder given, else to
     the deepest folder that holds all inputs. Raises UsageError for a missing input, EsadError for folders without any
     input.
     """
@@ -38,18 +40,23 @@ def find_sources(
         archive = archive.parent
     found: set[str] = set()
     passed: Counter[str] = Counter()
+    links: list[tuple[Path, str]] = []
     written = out.resolve() if out is not None else None
     for path in resolved:
         if path.is_file() or one_source(path):
             found.add(path.relative_to(archive).as_posix())
             continue
-        for candidate, whole in _below(path, written, one_source):
+        for candidate, whole in _below(path, written, one_source, links):
             if not whole and not _accepted(candidate, accepts):
                 passed[candidate.suffix.lower() or "without an ending"] += 1
             elif not leads_nowhere(candidate) and not candidate.resolve().is_relative_to(archive):
-                say(f"{candidate}: left out, it is a link to a place outside {archive}.")
+                links.append((candidate, f"it is a link to a place outside {archive}."))
             else:
                 found.add(candidate.relative_to(archive).as_posix())
+    for path, why in links if named else ():
+        say(f"{path}: left out, {why}")
+    if links and not named:
+        say(f"{len(links)} links to folders or to places outside the archive are left out.")
     if passed:
         endings = ", ".join(f"{count} {ending}" for ending, count in passed.most_common(MOST_ENDINGS))
         more = ", ..." if len(passed) > MOST_ENDINGS else ""
@@ -61,12 +68,15 @@ def find_sources(
 
 
 def _below(
-    folder: Path, written: Path | None, one_source: Callable[[Path], bool]
+    folder: Path,
+    written: Path | None,
+    one_source: Callable[[Path], bool],
+    links: list[tuple[Path, str]],
 ) -> Iterator[tuple[Path, bool]]:
     """Files and links to nothing below `folder`, False, and folders that are `one_source`, True; not hidden ones, nor what lies in
     `written`.
 
-    Links to folders are not followed, which is said.
+    Links to folders are not followed, and join `links`.
     """
     taken: Path | None = None
     for path in sorted(folder.rglob("*")):
@@ -77,8 +87,8 @@ def _below(
         if hidden or inside:
             continue
         if path.is_symlink() and path.is_dir():
-            say(
-                f"{path}: left out, it is a link to a folder, and those are not followed. Name the folder itself, too."
+            links.append(
+                (path, "it is a link to a folder, and those are not followed. Name the folder itself, too.")
             )
         elif one_source(path):
             taken = path

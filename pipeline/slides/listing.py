@@ -78,7 +78,7 @@ def list_slides(
 ) -> SlideListing:
     """Find the slides of `inputs`, and their outlines, listed tiles and protocol; `out` is no part of the archive.
 
-    With `anonymous` the warnings name no file of outlines. Raises UsageError for a missing folder of outlines, two outlines of
+    With `anonymous` what is said names no file. Raises UsageError for a missing folder of outlines, two outlines of
     one slide, a zip of outlines that cannot be read, a scale that is not one, or an unusable
     stain target, EsadError where a list names no slide that is here.
     """
@@ -89,7 +89,7 @@ def list_slides(
         raise UsageError(f"--annotations {annotations}: no such folder or zip.")
     if (settings.magnification is None) == (settings.mpp is None):
         raise UsageError("Give one of --magnification and --mpp.")
-    archive, found = find_sources(inputs, is_slide, out)
+    archive, found = find_sources(inputs, is_slide, out, named=not anonymous)
     slides = [source for source in found if not source.lower().endswith(HEAT_MAPS)]
     heat_maps, masks = len(found) - len(slides), _masks_of(slides)
     slides = [source for source in slides if source not in masks]

@@ -79,6 +79,7 @@ def read_parquet(path: Path, columns: Columns, size: int | None, colour: Colour)
     if columns.label not in frame and columns.label not in columns.named and LABEL in frame:
         columns = replace(columns, label=LABEL)
     columns = columns.found_in(list(frame), list(frame), path)
+    columns.check_groups(list(frame), list(frame), path)
     for name, classes in names.items():
         frame[name] = _named(frame[name], classes, f"{path.name}, column {name}")
     table = describe_items(frame, columns, path)

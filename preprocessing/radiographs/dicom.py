@@ -24,7 +24,7 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.pictures import MOST_PIXELS
 from esad.preprocessing.radiographs.dicom_faults import FAULTS, in_words, pixels_in_words
 from esad.preprocessing.radiographs.dicom_pixels import GreyPicture, grey_picture
-from esad.preprocessing.radiographs.dicom_views import stated_view
+from esad.preprocessing.radiographs.dicom_views import doubts_of, stated_view
 
 MARK = b"DICM"
 """At byte 128 of every DICOM file (PS3.10 7.1)."""
@@ -46,7 +46,7 @@ class DicomFile:
 
     `view` as `dicom_views.stated_view`; `patient` the identifier, never stored; `spacing` mm per pixel; `orientation`
     PatientOrientation as `L\F`; `burned_in` whether the file states burnt-in text; `unfit` why it is no radiograph
-    for this use, or None.
+    for this use, or None; `doubts` as `dicom_views.doubts_of`.
     """
 
     name: str
@@ -56,6 +56,7 @@ class DicomFile:
     orientation: str | None
     burned_in: bool
     unfit: str | None
+    doubts: tuple[str, ...]
     _dataset: pydicom.Dataset = field(repr=False)
 
     def pixels(self) -> np.ndarray:
@@ -108,6 +109,7 @@ def _described(dataset: pydicom.Dataset, name: str) -> DicomFile:
         orientation=_orientation(dataset),
         burned_in=str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES",
         unfit=_unfit(dataset),
+        doubts=doubts_of(dataset),
         _dataset=dataset,
     )
 

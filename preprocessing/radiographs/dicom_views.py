@@ -29,6 +29,16 @@ WORDS = {
 }  # fmt: skip
 """Defined terms of ViewPosition (PS3.3 C.8.1.2.1) and what technicians write."""
 
+VIEW_UNKNOWN = "state a view in words that are not understood"
+OTHER_PART = "state a body part other than the chest"
+OTHER_PARTS = frozenset({
+    "ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD",
+    "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "MANDIBLE", "NECK", "PATELLA", "PELVIS", "SHOULDER", "SKULL", "SPINE", "SSPINE",
+    "TIBIA", "TOE", "THUMB", "WRIST", "ZYGOMA",
+})  # fmt: skip
+"""Words of Body Part Examined (PS3.16 annex L) for what is no chest."""
+CHEST_WORDS = frozenset({"CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "RIB", "RIBS", "TSPINE"})
+
 
 def stated_view(dataset: Dataset) -> str | None:
     """PA, AP, lateral, oblique, decubitus, or None where the file does not tell."""
@@ -36,6 +46,14 @@ def stated_view(dataset: Dataset) -> str | None:
     return (
         view_in_text(str(dataset.get("ViewPosition") or "")) or _view_by_code(dataset) or view_in_text(series)
     )
+
+
+def doubts_of(dataset: Dataset) -> tuple[str, ...]:
+    """Notes on what the file says and a person may not expect; none holds the file's own words."""
+    part = set(re.split(r"[^A-Z]+", str(dataset.get("BodyPartExamined") or "").upper()))
+    unknown = str(dataset.get("ViewPosition") or "").strip() and stated_view(dataset) is None
+    other = part & OTHER_PARTS and not part & CHEST_WORDS
+    return tuple(note for note, holds in ((VIEW_UNKNOWN, unknown), (OTHER_PART, other)) if holds)
 
 
 def view_in_text(text: str) -> str | None:

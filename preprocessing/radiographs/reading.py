@@ -40,6 +40,7 @@ class PictureFile:
     orientation: str | None = None
     burned_in: bool = False
     unfit: str | None = None
+    doubts: tuple[str, ...] = ()
 
     def pixels(self) -> np.ndarray:
         """uint8 (H, W): `picture` without its notes."""

@@ -27,6 +27,11 @@ EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 """What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
 
+GROUP_NAMES = frozenset({
+    "patient", "patients", "patient_id", "patient_no", "patient_number", "patient_code", "patientid", "subject", "subject_id", "subjectid",
+    "subject_no", "case_id", "slide_id", "participant", "participant_id", "mrn", "animal_id", "study_id",
+})  # fmt: skip
+"""What a column is called that says whose a row is, in lower case with underscores."""
 
 LABEL_STATED = "label_stated"
 """Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""
@@ -59,11 +64,12 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
 
 
 def _check_names(table: pd.DataFrame, path: Path) -> None:
-    """UsageError for a column that is nearly called as one that is read: `Split`, `groups`. It would be passed over."""
+    """UsageError for a column that is nearly called as one that is read, `Split`, `groups`, or that says whose an item is where no
+    `group` does: it would be passed over."""
     read = ("item_id", "source", *LABEL_COLUMNS)
     for name in table:
         meant = str(name).strip().lower().replace(" ", "_").replace("-", "_")
-        meant = meant if meant in read else meant.removesuffix("s")
+        meant = "group" if meant in GROUP_NAMES else meant if meant in read else meant.removesuffix("s")
         if name not in read and meant in read and meant not in table:
             raise UsageError(
                 f"{path}: a column is called {name!r}, and would not be read; call it {meant!r}."

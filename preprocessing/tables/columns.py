@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.labels import GROUP_NAMES
 
 RESERVED = (
     "item_id",
@@ -30,6 +31,9 @@ LABEL_NAMES = frozenset({
     "y", "label", "labels", "class", "classes", "target", "targets", "outlier", "is_outlier", "anomaly", "is_anomaly", "anomalous",
     "diagnosis", "ground_truth", "gt", "y_true", "outliers", "anomalies", "anomaly_label", "outlier_label", "class_label", "label_name",
     "fraud", "is_fraud", "attack", "is_attack", "abnormal", "is_abnormal", "malignant", "is_malignant", "inlier", "is_inlier", "is_normal",
+    "outcome", "status", "category", "result", "truth", "defect", "defects", "is_defect", "defective", "is_defective", "fault", "faulty",
+    "is_faulty", "failure", "is_failure", "failed", "machine_failure", "disease", "has_disease", "cancer", "has_cancer", "intrusion",
+    "is_intrusion", "dx", "healthy", "is_healthy", "pathological", "is_pathological", "state", "condition", "pass_fail",
 })  # fmt: skip
 """What labels are called elsewhere, as `fold_name` writes it."""
 
@@ -78,6 +82,20 @@ class Columns:
                 f"leave it out with --drop {shlex.quote(suspect)} (tables), or say --label none if it is a value like others."
             )
         return self
+
+    def check_groups(self, present: Sequence[str], features: Sequence[str], path: Path) -> None:
+        """UsageError where there is no group column and one of the `features` says whose a row is: rows of one patient would stand in
+        training and in the test part."""
+        if self.group in (IGNORED, *self.named, *present):
+            return
+        others = [name for name in features if name not in self.known]
+        suspect = next((name for name in others if fold_name(name) in GROUP_NAMES), None)
+        if suspect is not None:
+            raise UsageError(
+                f"{path.name}: has no group column {self.group!r}, but one called {suspect!r}: say --group {shlex.quote(suspect)} to keep "
+                f"what belongs together in one part, leave it out with --drop {shlex.quote(suspect)} (tables), or say --group none if it "
+                "is something else."
+            )
 
     def check_alone(self, features: Sequence[str], path: Path) -> None:
         """UsageError where the label column was not asked for by name, and a feature is called as labels are: it would tell what is to

@@ -32,12 +32,86 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
-    counted = [[str(n + first) for n in range(len(names))] for first in (0, 1)]
-    if pd.to_numeric(pd.Series(names), errors="coerce").notna().all() and names not in counted:
-        raise InputError(f"{path.name}: the first line holds numbers ({names[0]}, …); expected column names.")
     table = _read(path, dialect, len(names))
+    if width <= len(names) and (first := _value_among(names, table, dialect)) is not None:
+        raise InputError(f"{path.name}: the first line holds numbers ({first}, …); expected column names.")
+    short = _check_ends(table, names, path, dialect, reading)
     table, unfit, notes = _without_counts(table, names, width, path)
-    return table, unfit, [*dialect.told, *notes]
+    return table, unfit, [*dialect.told, *short, *notes]
+
+
+def _value_among(names: list[str], table: pd.DataFrame, dialect: Dialect) -> str | None:
+    """The first number among the `names`, where these are a row of values: at least half are numbers, which do not count the columns,
+    and there is nothing else, or they are as the numbers below them are.
+
+    Columns may be called by numbers, as wavelengths and years are: five or more rise or fall, and fewer are not among what
+    stands below them.
+    """
+    values = [_number(name, dialect) for name in names]
+    numbers = [value for value in values if value is not None]
+    filled = sum(bool(name.strip()) for name in names)
+    if (
+        not numbers
+        or 2 * len(numbers) < filled
+        or numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
+    ):
+        return None
+    first = next(name for name, value in zip(names, values, strict=True) if value is not None)
+    falls_or_rises = numbers in (sorted(numbers), sorted(numbers, reverse=True))
+    if len(numbers) == filled and not (falls_or_rises and names[0].strip() == ""):
+        return first
+    if falls_or_rises and len(numbers) > 4:
+        return None
+    below = [_number_range(table.iloc[:, place]) for place, value in enumerate(values) if value is not None]
+    among = [low <= value <= high for value, (low, high) in zip(numbers, below, strict=True)]
+    return first if 4 * sum(among) >= 3 * len(among) else None
+
+
+def _number(text: str, dialect: Dialect) -> float | None:
+    """A cell's number as the file writes numbers, or None."""
+    value = pd.to_numeric(text.strip().replace(dialect.decimal, "."), errors="coerce")
+    return None if pd.isna(value) else float(value)
+
+
+def _number_range(column: pd.Series) -> tuple[float, float]:
+    """(lowest, highest) of a column's numbers; NaN, in which nothing lies, where it has none."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return float(numbers.min()), float(numbers.max())
+
+
+def _check_ends(
+    table: pd.DataFrame, names: list[str], path: Path, dialect: Dialect, reading: TableReading
+) -> list[str]:
+    """A note where rows have fewer cells than the header; InputError where that takes a row's label, group or split from it.
+
+    Programs leave out the delimiters of empty cells at the end of a row. pandas fills them without a word, and a file that was
+    cut short looks alike.
+    """
+    if not len(table) or not table.iloc[:, -1].isna().any():
+        return []
+    taken = {
+        place
+        for place, name in enumerate(names)
+        if name.strip().casefold() in map(str.casefold, reading.columns.known)
+    }
+    count, least = 0, len(names)
+    with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
+        rows = csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True)
+        for row in rows:
+            if (
+                not row
+                or len(row) >= len(names)
+                or (not count and dialect.has_separator_line and rows.line_num == 1)
+            ):
+                continue
+            count, least = count + 1, min(least, len(row))
+            lost = next((names[place] for place in sorted(taken) if place >= len(row)), None)
+            if lost is not None:
+                raise InputError(
+                    f"{path.name}: line {rows.line_num} has {len(row)} cells, its header {len(names)} names: it is cut short before its "
+                    f"{lost!r}. Write an empty cell as nothing between two delimiters."
+                )
+    return [f"{count} rows are shorter than the header; what they lack is missing"] if count else []
 
 
 def _read(path: Path, dialect: Dialect, names: int) -> pd.DataFrame:

@@ -54,6 +54,8 @@ def read_table(path: Path, reading: TableReading) -> Table:
     used = [name for name in choose(frame, reading, path)[0] if name not in reading.categories]
     reading = replace(reading, columns=reading.columns.found_in(present, used, path))
     reading.columns.check_alone(used, path)
+    if reading.only is None:
+        reading.columns.check_groups(present, used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
@@ -118,5 +120,6 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReadin
         raise InputError(f"{path.name}: x is {rows.shape}; a table is rows x columns. Pictures: esad images.")
     frame = pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])])
     columns = reading.columns.found_in(list(arrays), list(known), path)
+    columns.check_groups(list(arrays), list(known), path)
     others = {name: values for name, values in known.items() if name in columns.known and name not in frame}
     return frame.assign(**others)

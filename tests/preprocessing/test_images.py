@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from esad.preprocessing.errors import InputError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.images import (
     decode_picture,
     describe_path,
@@ -73,7 +73,9 @@ def test_npz_of_both_layouts(tmp_path):
     assert set(items) == {"stated", "group", "split", "view", "id"}
     assert items["id"].tolist() == ["i1"] * 6
     assert items["split"].tolist() == ["train", "test"] * 3
-    assert read_npz(tmp_path / "a.npz", Columns(), None)[1]["patient"].tolist() == list("123123")
+    assert read_npz(tmp_path / "a.npz", Columns(group="none"), None)[1]["patient"].tolist() == list("123123")
+    with pytest.raises(UsageError, match="one called 'patient': say --group patient"):
+        read_npz(tmp_path / "a.npz", Columns(), None)
     np.savez(
         tmp_path / "b.npz",
         x_train=PICTURES[:4],

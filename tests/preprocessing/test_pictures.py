@@ -92,7 +92,7 @@ def test_sixteen_bits_take_their_full_range():
     assert np.abs(decode(tiff(rgb, photometric="rgb"), "a.tif").pixels[..., 0] - expected).max() <= 1
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(top=st.integers(1, 65535))
 def test_sixteen_bits_that_stay_dark_are_noted(top):
     picture = decode(saved(Image.fromarray(np.array([[0, top]], dtype=np.uint16))), "a.png")

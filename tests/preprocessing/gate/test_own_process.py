@@ -23,7 +23,7 @@ PARTS = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(PARTS)
 def test_messages_come_over_whole(value):
     stream = io.BytesIO()

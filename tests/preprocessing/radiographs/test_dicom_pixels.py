@@ -88,7 +88,7 @@ def test_a_modality_table_comes_before_the_window_and_says_its_range(depth):
     assert np.abs(grey - entries / top * 255).max() <= 255 / top + 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     bits=st.integers(9, 16), signed=st.booleans(), slope=st.sampled_from([1, 0.5, 2, -1]), shift=st.integers(-300, 300),
     centre=st.integers(-2000, 5000), width=st.integers(2, 6000), function=st.sampled_from(["LINEAR", "SIGMOID"]),

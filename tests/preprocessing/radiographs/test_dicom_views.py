@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydicom
 import pytest
 
-from esad.preprocessing.radiographs.dicom_views import stated_view
+from esad.preprocessing.radiographs.dicom_views import OTHER_PART, VIEW_UNKNOWN, doubts_of, stated_view
 
 
 def coded(value, scheme="SCT"):
@@ -48,3 +48,22 @@ def test_the_view_is_stated_coded_or_one_word(elements, view):
     for name, value in elements.items():
         setattr(dataset, name, value)
     assert stated_view(dataset) == view
+
+
+@pytest.mark.parametrize(
+    ("elements", "doubts"),
+    [
+        ({"ViewPosition": "PA", "BodyPartExamined": "CHEST"}, ()),
+        ({"ViewPosition": "", "BodyPartExamined": ""}, ()),
+        ({"ViewPosition": "STANDING"}, (VIEW_UNKNOWN,)),
+        ({"ViewPosition": "STANDING", "SeriesDescription": "Chest AP"}, ()),
+        ({"BodyPartExamined": "HAND"}, (OTHER_PART,)),
+        ({"BodyPartExamined": "CHEST_ABDOMEN"}, ()),
+        ({"BodyPartExamined": "Lower LEG", "ViewPosition": "XX"}, (VIEW_UNKNOWN, OTHER_PART)),
+    ],
+)
+def test_what_is_not_understood_or_no_chest_is_noted(elements, doubts):
+    dataset = pydicom.Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    assert doubts_of(dataset) == doubts
