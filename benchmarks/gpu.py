@@ -24,7 +24,7 @@ ignores `.gpu`):
     .venv/bin/python -m pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d .gpu/wheels \\
         pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection monai==1.6.1 pytorch-ignite==0.5.5 \\
-        clarabel==0.11.1
+        piqp==0.7.0
 
 Then one command there, with `.gpu` and `src/esad.egg-info` carried (50 MB) and a limit of 600 s, of which this takes 9 minutes
 (the reply's files are gpu.json, gpu.md and gpu.log):
