@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
@@ -12,6 +13,8 @@ from esad.preprocessing.radiographs.dicom_views import view_in_text
 NORMAL = "No Finding"
 REGION = ("region_x", "region_y", "region_width", "region_height")
 
+NOT_READ = ("label", "semi_label", "split", "group", "site", "finding")
+"""Columns of a regions.csv that a person would expect to count."""
 
 FINDINGS = frozenset({
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass",
@@ -61,12 +64,22 @@ def _is_regions(path: Path) -> bool:
 def _read_regions(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"source": "string"})
-        table = (
-            table.drop_duplicates("source").set_index("source")[["x", "y", "width", "height"]].astype(float)
-        )
+        boxes = table.set_index("source")[["x", "y", "width", "height"]].astype(float)
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(f"{path}: expected the columns source, x, y, width, height ({error}).") from error
-    return table.set_axis(list(REGION), axis=1)
+    more = [str(name) for name in table if str(name).strip().lower() in NOT_READ]
+    if more:
+        raise UsageError(
+            f"{path}: has a column {more[0]!r}, which is not read here; give it with --labels FILE.csv."
+        )
+    wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[["width", "height"]] > 0).all(axis=1)).to_numpy()
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        told = ", ".join(f"{value:g}" for value in boxes.iloc[line])
+        raise UsageError(
+            f"{path}, row {line + 1}: x, y, width, height are {told}; expected numbers of pixels, width and height above 0."
+        )
+    return boxes[~boxes.index.duplicated()].set_axis(list(REGION), axis=1)
 
 
 def _read_entries(entry: Path) -> pd.DataFrame:

@@ -46,6 +46,13 @@ def test_regions_come_alone_or_before_boxes(tmp_path):
         ("Data_Entry_2017.csv", "a,b\n1,2\n", "not NIH's metadata"),
         ("regions.csv", "source,x\na,1\n", "expected the columns source, x, y"),
         ("regions.csv", "source,x,y,width,height\na,1,2,wide,4\n", "wide"),
+        (
+            "regions.csv",
+            "source,x,y,width,height,label\na,1,2,3,4,1\n",
+            "column 'label', which is not read here",
+        ),
+        ("regions.csv", "source,x,y,width,height\na,1,2,0,4\n", "row 1: x, y, width, height are 1, 2, 0, 4"),
+        ("regions.csv", "source,x,y,width,height\na,1,2,,4\n", "row 1: x, y, width, height are 1, 2, nan, 4"),
         ("BBox.csv", "", "expected NIH's Data_Entry"),
     ],
 )
