@@ -44,7 +44,7 @@ def suggest(
     """
     import shlex
 
-    from esad.pipeline.evaluation.counted_items import unlabelled
+    from esad.pipeline.evaluation.counted_items import labelled_in_training, unlabelled
     from esad.pipeline.evaluation.item_figures import group_codes
     from esad.pipeline.scoring.open_scores import open_scores
     from esad.pipeline.scoring.scores_folder import SUGGESTIONS, check_not_filled_in
@@ -58,6 +58,7 @@ def suggest(
         raise UsageError(f"--way {wrong[0]}: expected {', '.join(WAYS)}.")
     scores = open_scores(path, whole=True)
     left = unlabelled(scores, read_labels(labels) if labels else None)
+    left = left[~left["item_id"].isin(labelled_in_training(scores))].reset_index(drop=True)
     found = suggestions(left, group_codes(left), count, ways or WAYS)
     kept = ("source", "group", "view", "x", "y", "width", "height", "score", "p_value")
     table = found[["item_id"]].assign(

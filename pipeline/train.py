@@ -118,6 +118,7 @@ def _train(
     from contextlib import ExitStack
 
     from esad.pipeline.monitoring.tracking import tracked
+    from esad.pipeline.runs.given_labels import say_use
     from esad.pipeline.runs.grey_levels import fit_grey_levels, levelled
     from esad.pipeline.runs.items import assignments_of, in_memory
     from esad.pipeline.runs.run_folder import resolve_device
@@ -135,6 +136,7 @@ def _train(
         if finished:
             return run_outcome(out, store, "Left alone (finished before)", settings)
         assignments = assignments_of(store, settings)
+        say_use(store, assignments)
         levels = fit_grey_levels(store, assignments, settings)
         items = in_memory(levelled(store, levels), device)
         if not is_first():

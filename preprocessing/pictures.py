@@ -230,6 +230,8 @@ def _as_shown(image: Image.Image, name: str) -> Picture:
     if image.mode in ("La", "RGBa"):  # colours that are already multiplied by alpha
         image = image.convert(f"{image.mode[:-1]}A")
     pixels = np.asarray(image.convert("L" if _is_grey(image.mode) else "RGB"))
+    if _tiff_tag(image, 339) in ((2,), (2, 2, 2)) and (low := int(pixels.view(np.int8).min())) < 0:
+        raise InputError(f"{name}: signed samples of 8 bits, down to {low}; expected 0 to 255.")
     return Picture(pixels[..., None] if pixels.ndim == 2 else pixels, tuple(notes))
 
 

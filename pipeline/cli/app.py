@@ -14,8 +14,8 @@ from typer.main import get_command
 
 from esad.pipeline import run, view
 from esad.pipeline.cli import doctor
+from esad.pipeline.stage.command import OnceCommand, leave
 from esad.pipeline.stage.command import call as call_command
-from esad.pipeline.stage.command import leave
 from esad.pipeline.stage.outcome import Outcome
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ COMMANDS: dict[str, Callable[..., Outcome]] = {
 }  # fmt: skip
 """`view` ends when a person ends it, so that it is no step of a workflow."""
 for _name, _command in COMMANDS.items():
-    app.command(name=_name)(_command)
+    app.command(name=_name, cls=OnceCommand)(_command)
 
 
 def _version(asked: bool) -> None:

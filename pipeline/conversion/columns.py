@@ -76,9 +76,10 @@ def with_labels(items: pd.DataFrame, settings: ItemSettings, classes: str = "cla
             words = words.fillna(items["class_name"])
         reading = read_values(words, settings.label, stated)
         if reading.classes:
-            items["class_name"] = words
+            items["class_name"] = reading.names
     elif "class_name" in items and items["class_name"].notna().any():
         reading = read_values(items["class_name"], None, stated, classes)
+        items["class_name"] = reading.names
     elif stated.meanings:
         raise UsageError(
             f"{min(stated.meanings)!r} is said to be {stated.meanings[min(stated.meanings)]}, and there is neither a label "

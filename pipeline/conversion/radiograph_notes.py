@@ -10,13 +10,14 @@ from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.pictures import NOTES
 from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_TABLE, BAD_WINDOW, OTHER_WINDOW
 from esad.preprocessing.radiographs.dicom_pixels import BITS_ABOVE, FROM_PERCENTILES
-from esad.preprocessing.radiographs.dicom_views import OTHER_PART, VIEW_UNKNOWN
+from esad.preprocessing.radiographs.dicom_views import CONTRADICTS, OTHER_PART, VIEW_UNKNOWN
 from esad.preprocessing.store.store import read_sources
 
 STATED = {"burned_in": BURNED_IN, "turned": TURNED}
 ASSUMED = (
     VIEW_UNKNOWN,
     OTHER_PART,
+    CONTRADICTS,
     BAD_WINDOW,
     OTHER_WINDOW,
     BAD_TABLE,

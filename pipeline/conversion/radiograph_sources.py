@@ -80,8 +80,26 @@ def list_radiographs(
         warnings += told
     elif known is not None:
         warnings.append(_matched(known, sources, named=not options.anonymous))
-    warnings += warnings_of_radiographs(settings)
+    warnings += [
+        *warnings_of_radiographs(settings),
+        *_unread_folders(sources, known is not None or options.labels is not None),
+    ]
     return RadiographListing(archive, sources, settings, members, known, key, warnings)
+
+
+def _unread_folders(sources: Sequence[str], told: bool) -> list[str]:
+    """What to say of folders that are called as classes or parts are, where neither metadata nor labels were given (`told`)."""
+    from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
+    from esad.preprocessing.splits.two_values import CLASS_WORDS, fold
+
+    folders = {part for source in sources for part in source.split("/")[:-1]}
+    found = sorted(name for name in folders if fold(name) in {*CLASS_WORDS, *SPLITS, *SPLIT_WORDS})
+    if told or not found:
+        return []
+    return [
+        f"Folders called {', '.join(found)} say nothing of a radiograph here: give labels and parts with --labels FILE.csv (source, label, "
+        "split). Class folders of PNG or JPEG are read by esad images."
+    ]
 
 
 def _matched(known: pd.DataFrame, sources: Sequence[str], named: bool) -> str:

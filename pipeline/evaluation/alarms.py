@@ -32,13 +32,26 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     rule = scores.marker.get("thresholds")
     level = max([float(each["level"]) for each in rule["sets"]], default=LEVEL) if rule else LEVEL
     fewest = min([int(each["normals"]) for each in rule["sets"]], default=0) if rule else 0
+    per_group = bool(rule and rule["per_group"])
+    counted = _highest_of_groups(items) if per_group else items
     return {
         "rule": rule,
-        "achieved": _achieved(items, fewest or int(scores.marker.get("normals", 99)), level),
-        "by": _by_columns(items),
-        "splits": _over_splits(scores, items, level, of_test, bool(rule and rule["per_group"])),
+        "achieved": _achieved(counted, fewest or int(scores.marker.get("normals", 99)), level),
+        "by": _by_columns(counted),
+        "splits": _over_splits(scores, items, level, of_test, per_group),
         "likeness": likeness(scores, rule["by"] if rule else None),
     }
+
+
+def _highest_of_groups(items: pd.DataFrame) -> pd.DataFrame:
+    """Of each group's normals, and of its anomalies, the item that is the furthest from normal: where a threshold is per group, this
+    one is what the promise is about, and the group counts once."""
+    if items.empty:
+        return items
+    order = items.assign(code=group_codes(items)).sort_values(
+        ["p_value", "score"], ascending=[True, False], kind="stable", na_position="last"
+    )
+    return order.drop_duplicates(["code", "label"]).drop(columns="code").sort_index()
 
 
 def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, Any] | None:
@@ -235,12 +248,17 @@ def alarm_sentences(content: dict[str, Any]) -> str:
             else f"; {100 * found['anomalies_found']:.3g} % of anomalies"
         )
         words.append(
-            f"Above the threshold: {100 * found['achieved']:.3g} %{within} of {found['normals']} normals, "
+            f"Above the threshold: {100 * found['achieved']:.3g} %{within} of {found['normals']} {counted_as(content)}, "
             f"{100 * found['promised']:.3g} % promised{caught}."
         )
     if alike and not alike["own"]:
         words.append(shift_sentence(alike))
     return " ".join(words + alarm_notes(content))
+
+
+def counted_as(content: dict[str, Any]) -> str:
+    """What `achieved` counts: normals, or groups with normals where a threshold is per group."""
+    return "groups with normals" if content["rule"] and content["rule"]["per_group"] else "normals"
 
 
 def shift_sentence(alike: dict[str, Any]) -> str:

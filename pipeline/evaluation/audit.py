@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 CONTENTS = "identical_apart (the shards cannot be read)"
+GIVEN = "the run's labels against the store's (it was given labels of a file)"
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,14 @@ def audit_run(run: Run) -> Audited:
     positions = positions_of(store, present["item_id"])
     labels = labels_from_classes(store.manifest, run.settings.data.normal_classes)
     remedy = "the store was made anew since the run was trained on it: train again"
+    given = "labels_file" in run.store
+    unchecked += [GIVEN] if given else []
     checks = [
         check("store_unchanged", store_changes(run, store), remedy),
         items_exist(used, store.manifest["item_id"]),
         parts_known(used),
         one_part(used),
-        labels_agree(present, labels.iloc[positions]),
+        labels_agree(present, labels.iloc[positions], given),
     ]
     if run.settings.data.split == "leave-site-out":
         sites = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esad.pipeline.runs.run_files import read_assignments, read_config
 from esad.pipeline.scoring.open_scores import Scores
+from esad.pipeline.stage.errors import EsadError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,3 +61,15 @@ def unlabelled(scores: Scores, labels: pd.DataFrame | None = None) -> pd.DataFra
         key = "item_id" if "item_id" in labels else "source"
         open_ &= ~table[key].astype("string").isin(labels[key]).fillna(False)
     return table[open_].reset_index(drop=True)
+
+
+def labelled_in_training(scores: Scores) -> list[str]:
+    """The items whose label the run was trained with, as marks given to it are; none where the scores are of another store, or
+    the run is gone."""
+    try:
+        trained_on, used = read_config(scores.run)["store"], read_assignments(scores.run)
+    except EsadError:
+        return []
+    if scores.marker.get("inputs") != trained_on["inputs"]:
+        return []
+    return used.loc[used["semi_label"].isin([-1, 1]), "item_id"].astype(str).tolist()

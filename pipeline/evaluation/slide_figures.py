@@ -189,12 +189,18 @@ def _labels(table: pd.DataFrame, truth: Truth, areas: dict[str, Areas | InputErr
         return table["source"].map(truth.tumours).astype("Int8")
     if not truth.outlines:
         return table["label"]
-    labels = {
-        source: None if isinstance(area, InputError) else int(not area.tumour.is_empty)
-        for source, area in areas.items()
-    }
+    labels = {source: _said_by(area) for source, area in areas.items()}
     other = 0 if truth.without == "normal" else None
     return pd.Series([labels.get(source, other) for source in table["source"]], dtype="Int8")
+
+
+def _said_by(area: Areas | InputError) -> int | None:
+    """1 for outlined tumour; 0 without any, but null where parts of the slide are said to have no label."""
+    if isinstance(area, InputError):
+        return None
+    if not area.tumour.is_empty:
+        return 1
+    return 0 if area.ignored.is_empty and area.regions is None else None
 
 
 def _slide_auc(table: pd.DataFrame) -> dict[str, Any]:

@@ -104,17 +104,17 @@ def identical_apart(table: pd.DataFrame) -> Check:
     )
 
 
-def labels_agree(table: pd.DataFrame, stored: pd.Series | None = None) -> Check:
+def labels_agree(table: pd.DataFrame, stored: pd.Series | None = None, given: bool = False) -> Check:
     """-1 only with label 1 or none, +1 only with 0 or none, and every other semi-label 0 or none.
 
     With `stored`, the store's own label per row, of a run: labels are the store's, all training items have a
-    semi-label, and no other item has one.
+    semi-label, and no other item has one. Where the run was `given` labels of a file, these may be others than the store's.
     """
     label, semi = table["label"].astype("Float64"), table["semi_label"].astype("Float64")
     wrong = ((semi == -1) & (label == 0)).fillna(False) | ((semi == 1) & (label == 1)).fillna(False)
     wrong |= (semi.notna() & ~semi.isin([-1, 0, 1])) | (label.notna() & ~label.isin([0, 1]))
     if stored is not None:
-        wrong |= label.fillna(-1).to_numpy() != stored.astype("Float64").fillna(-1).to_numpy()
+        wrong |= (label.fillna(-1).to_numpy() != stored.astype("Float64").fillna(-1).to_numpy()) & (not given)
         wrong |= semi.notna() != (table["part"] == "train")
     return check(
         "labels_agree",

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS remembered (name TEXT PRIMARY KEY, value TEXT NOT NUL
 """
 COLUMNS = "id, of, name, mark, comment, reader, at"
 LABEL = {"normal": 0, "anomaly": 1}
-SEMI_LABEL = {"normal": 1, "anomaly": -1}
+SEMI_LABEL = {"normal": 1, "anomaly": -1, "unsure": 0}
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Subject:
 
     @cached_property
     def label_settings(self) -> dict[str, Any]:
-        """By which outlines are read, as the run's store read them; empty where the run is gone."""
+        """By which outlines are read, as the scored store read them; empty where it and its run are gone."""
         try:
             return label_settings(self.runs[0].scores)
         except EsadError:

@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
-from esad.preprocessing.splits.labels import LABEL_BEFORE, apply_labels, read_labels
+from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_GIVEN, apply_labels, read_labels
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -34,6 +36,9 @@ def give_labels(store: Store, path: Path) -> str:
         placed, _ = apply_labels(store.manifest.assign(label=before), labels[labels["split"].notna()])
         before = placed["label"]
     store.manifest[LABEL_BEFORE] = before.astype("Int8")
+    blank = store.manifest.assign(label=pd.NA, semi_label=pd.NA)
+    given, _ = apply_labels(blank, labels[[name for name in labels if name != "split"]])
+    store.manifest[LABEL_GIVEN] = (given["label"].notna() | given["semi_label"].notna()).to_numpy(dtype=bool)
     if len(unmatched) == len(labels):
         raise UsageError(
             f"{path}: none of its {len(labels)} labels is of an item in {store.root} (first: {unmatched[0]})."
@@ -41,3 +46,22 @@ def give_labels(store: Store, path: Path) -> str:
     if unmatched:
         say(f"{path}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}).")
     return hashlib.sha256(labels.to_csv(index=False).encode()).hexdigest()
+
+
+def say_use(store: Store, assignments: pd.DataFrame) -> None:
+    """Say what became of the labels that were given, where not all of them train: those of items that measure count in no figure."""
+    if LABEL_GIVEN not in store.manifest:
+        return
+    given = store.manifest.loc[store.manifest[LABEL_GIVEN], "item_id"]
+    parts = assignments.loc[assignments["item_id"].isin(given), "part"].value_counts()
+    held, unused = int(parts.get("validation", 0) + parts.get("test", 0)), len(given) - int(parts.sum())
+    if held or unused:
+        told = (
+            [f"{held} are of items that validate or test, where figures keep the labels of the store"]
+            if held
+            else []
+        )
+        told += [f"{unused} are of items that this split leaves out"] if unused else []
+        say(
+            f"Of {len(given)} items that were given labels {int(parts.get('train', 0))} train; {'; '.join(told)}."
+        )

@@ -33,11 +33,26 @@ def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
     """The assignments of a run on `store`: item_id, part, label, semi_label; items that a split by site leaves out are said."""
     items = splittable(store, settings)
     assignments = assign_items(store, items, settings)
+    if settings.data.split == "clean":
+        _say_parted(items, store)
     if settings.data.split == "leave-site-out":
         told = sides(items, settings.data.site, settings.data.validation_site).told()
         if told:
             say(f"{store.root}: {told}")
     return assignments
+
+
+def _say_parted(items: pd.DataFrame, store: Store) -> None:
+    """Say how many groups the split that is stated parts: their items train and measure."""
+    if "group" not in items or "split" not in items:
+        return
+    stated = items[items["group"].notna() & items["split"].notna()]
+    parted = stated.groupby("group")["split"].nunique() > 1
+    if parted.any():
+        say(
+            f"{store.root}: the stated split parts {int(parted.sum())} of {len(parted)} groups, so that one patient or slide trains "
+            "and measures: figures will flatter."
+        )
 
 
 def selected(manifest: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:

@@ -56,13 +56,23 @@ def read_marker(folder: Path) -> dict[str, Any]:
 
 
 def label_settings(scores: Scores) -> dict[str, Any]:
-    """The settings by which the run's store read outlines (LabelSettings), of older stores those that it had.
+    """The settings by which the scored store read outlines (LabelSettings), of older stores those that it had.
 
-    Raises as `read_config`.
+    The run may have been trained on another store, with other settings: they count only where the scores are of the same inputs.
+    EsadError where they are not, and the scored store is gone; else raises as `read_config`.
     """
     from esad.pipeline.runs.run_files import read_config
+    from esad.preprocessing.store.store import Store
 
-    return dict(read_config(scores.run)["store"]["settings"].get("labels") or {})
+    place = Path(scores.marker["store"])
+    if (place / "store.json").is_file():
+        return dict(Store(place).description["settings"].get("labels") or {})
+    trained_on = read_config(scores.run)["store"]
+    if scores.marker.get("inputs") != trained_on["inputs"]:
+        raise EsadError(
+            f"{scores.root}: how its outlines are read stands in the store that was scored, {place}, and that is gone; bring it back."
+        )
+    return dict(trained_on["settings"].get("labels") or {})
 
 
 def of_slides(marker: Mapping[str, Any]) -> bool:

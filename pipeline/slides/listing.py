@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def list_slides(
             warnings += about_outlines(place, len(outlines), len(sources), settings.labels.without_outlines)
             warnings += about_others(others, not anonymous)
             warnings += about_unread(unread.values(), not anonymous)
+    _check_outlines_kept(out, outlines)
     warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened
     if settings.stain_target is not None:
@@ -135,6 +137,20 @@ def list_slides(
     return SlideListing(
         archive, sources, settings, outlines, listed, protocol, warnings, frozenset(unread), series
     )
+
+
+def _check_outlines_kept(out: Path, outlines: Mapping[str, Path]) -> None:
+    """UsageError where there are no `outlines`, but the store that is there was labelled by some: its tiles would lose their labels."""
+    try:
+        settings = json.loads((out / "store.json").read_text(encoding="utf-8"))["settings"]
+        outlined = settings["annotations"] is not None
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there, or it is told where it is read
+        return
+    if outlined and not outlines:
+        raise UsageError(
+            f"{out}: its tiles are labelled by outlines, and this command names none: give --annotations again. Remove the folder first "
+            "if they are to count no more."
+        )
 
 
 def _masks_of(slides: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from esad.pipeline.stage.errors import EsadError, ExitStatus, Stopped, UsageError, explain
@@ -93,10 +94,29 @@ def _one_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class OnceCommand(TyperCommand):
+    """A command whose options are given once, but for those that are made to be repeated: the first of two would be dropped unsaid."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As click's; UsageError for an option that stands twice."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param in order:
+            if (
+                order.count(param) > 1
+                and param.param_type_name == "option"
+                and not param.multiple
+                and not getattr(param, "is_flag", False)
+            ):
+                raise UsageError(
+                    f"{max(param.opts, key=len)} is given twice, and only one of them would count: give it once."
+                )
+        return super().parse_args(ctx, args)
+
+
 def as_typer(command: Callable[..., Outcome], name: str) -> typer.Typer:
     """The stage's command alone as a typer application."""
     app = typer.Typer(name=name, add_completion=False, pretty_exceptions_enable=False)
-    app.command(name=name)(command)
+    app.command(name=name, cls=OnceCommand)(command)
     return app
 
 

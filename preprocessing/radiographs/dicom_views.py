@@ -5,6 +5,7 @@ In this order, the first that tells a view counts:
     1. ViewPosition (0018,5101), by its words
     2. ViewCodeSequence (0054,0220), by the codes of PS3.16 CID 4010
     3. SeriesDescription (0008,103E) and ProtocolName (0018,1030), by their words
+    4. PatientOrientation (0020,0020): rows that run forwards or backwards through the body are those of a lateral
 
 A text tells a view where exactly one view is among its words ("AP SUPINE" is AP, "PA and LAT" tells nothing, "PAEDIATRIC"
 is not PA). Decubitus and oblique pictures are neither frontal nor lateral, whatever words stand beside.
@@ -22,6 +23,7 @@ from pydicom.sr.coding import Code
 FRONTAL = ("PA", "AP")
 WORDS = {
     "PA": "PA", "POSTEROANTERIOR": "PA", "AP": "AP", "ANTEROPOSTERIOR": "AP",
+    "SEITLICH": "lateral", "SEITL": "lateral", "PROFIL": "lateral", "PERFIL": "lateral", "LATERALE": "lateral",
     "LL": "lateral", "RL": "lateral", "LAT": "lateral", "LATERAL": "lateral", "LLAT": "lateral", "RLAT": "lateral",
     "LLD": "decubitus", "RLD": "decubitus", "DECUBITUS": "decubitus", "DECUB": "decubitus",
     "LLO": "oblique", "RLO": "oblique", "LAO": "oblique", "RAO": "oblique", "LPO": "oblique", "RPO": "oblique",
@@ -31,6 +33,7 @@ WORDS = {
 
 VIEW_UNKNOWN = "state a view in words that are not understood"
 OTHER_PART = "state a body part other than the chest"
+CONTRADICTS = "state a presentation against their photometric interpretation"
 OTHER_PARTS = frozenset({
     "ABDOMEN", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CSPINE", "ELBOW", "EXTREMITY", "FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD",
     "HIP", "HUMERUS", "JAW", "KNEE", "LEG", "LSPINE", "MANDIBLE", "NECK", "PATELLA", "PELVIS", "SHOULDER", "SKULL", "SPINE", "SSPINE",
@@ -43,9 +46,14 @@ CHEST_WORDS = frozenset({"CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "RIB", "RI
 def stated_view(dataset: Dataset) -> str | None:
     """PA, AP, lateral, oblique, decubitus, or None where the file does not tell."""
     series = f"{dataset.get('SeriesDescription') or ''} {dataset.get('ProtocolName') or ''}"
-    return (
-        view_in_text(str(dataset.get("ViewPosition") or "")) or _view_by_code(dataset) or view_in_text(series)
-    )
+    own = view_in_text(str(dataset.get("ViewPosition") or ""))
+    return own or _view_by_code(dataset) or view_in_text(series) or _view_by_orientation(dataset)
+
+
+def _view_by_orientation(dataset: Dataset) -> str | None:
+    stated = dataset.get("PatientOrientation") or []
+    row = str(stated[0]).strip().upper() if not isinstance(stated, str) and len(stated) == 2 else ""
+    return "lateral" if row[:1] in {"A", "P"} else None
 
 
 def doubts_of(dataset: Dataset) -> tuple[str, ...]:
@@ -53,7 +61,13 @@ def doubts_of(dataset: Dataset) -> tuple[str, ...]:
     part = set(re.split(r"[^A-Z]+", str(dataset.get("BodyPartExamined") or "").upper()))
     unknown = str(dataset.get("ViewPosition") or "").strip() and stated_view(dataset) is None
     other = part & OTHER_PARTS and not part & CHEST_WORDS
-    return tuple(note for note, holds in ((VIEW_UNKNOWN, unknown), (OTHER_PART, other)) if holds)
+    shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()  # PS3.3 C.8.11.3.1.2
+    expected = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}.get(
+        str(dataset.get("PhotometricInterpretation"))
+    )
+    contradicts = shape in {"INVERSE", "IDENTITY"} and expected is not None and shape != expected
+    found = ((VIEW_UNKNOWN, unknown), (OTHER_PART, other), (CONTRADICTS, contradicts))
+    return tuple(note for note, holds in found if holds)
 
 
 def view_in_text(text: str) -> str | None:

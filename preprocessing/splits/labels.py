@@ -37,6 +37,8 @@ LABEL_STATED = "label_stated"
 """Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""
 LABEL_BEFORE = "label_before"
 """Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by."""
+LABEL_GIVEN = "label_given"
+"""The same: whether the item was given a label."""
 
 
 def normalise_split(values: pd.Series, where: str) -> pd.Series:
@@ -172,11 +174,28 @@ def normal_class_words(classes: Sequence[str]) -> list[str]:
     return ["--set", f"data.normal_classes={json.dumps(chosen, ensure_ascii=False)}"]
 
 
+def _told_by_outlines(items: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """bool (N,): whether an item is a tile of a slide whose outlines enclose tumour; UsageError where `rows` (by source) says that
+    such a slide is normal."""
+    if "tumour_fraction" not in items:
+        return np.zeros(len(items), dtype=bool)
+    tumour = (items["tumour_fraction"] > 0).groupby(items["source"]).transform("any").to_numpy(dtype=bool)
+    normal = rows.index[(rows["label"] == 0) | (rows["semi_label"] == 1 if "semi_label" in rows else False)]
+    wrong = items["source"][tumour & items["source"].isin(normal).to_numpy(dtype=bool)]
+    if len(wrong):
+        tiles = int((items["tumour_fraction"][items["source"] == wrong.iloc[0]] > 0).sum())
+        raise UsageError(
+            f"labels: {wrong.iloc[0]!r} is said to be normal, and its outlines enclose tumour in {tiles} of its tiles; correct one of both."
+        )
+    return tumour
+
+
 def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """`items` with the values that `labels` states, and the keys that match no item; UsageError for two of one item.
 
     A key of `source` matches the whole relative path, or the file name where only one source has it; a label
-    for a source goes to all its items. Empty cells leave what the item has.
+    for a source goes to all its items, but for a slide whose outlines enclose tumour: these say of each tile what it is.
+    Empty cells leave what the item has. UsageError, too, where a slide with such outlines is said to be normal.
     """
     key = "item_id" if "item_id" in labels else "source"
     names = items[key].astype(str)
@@ -192,10 +211,15 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
             first, second = labels[key][rows.index == twice[0]].astype(str).tolist()[:2]
             raise UsageError(f"labels: {first!r} and {second!r} are the same source; state it once.")
     items = items.copy()
+    outlined = _told_by_outlines(items, rows) if key == "source" else np.zeros(len(items), dtype=bool)
     for column in LABEL_COLUMNS:
         if column in rows:
             stated = names.map(rows[column].to_dict())
             stated.index = items.index
+            if column in ("label", "semi_label"):
+                stated = stated.mask(
+                    outlined & (items["label"] == 1).ne(True).to_numpy(dtype=bool, na_value=True)
+                )
             if column == "label" and "class_name" in items and stated.notna().any():
                 items[LABEL_STATED] = stated.notna() | items.get(LABEL_STATED, False)
             before = items[column] if column in items else pd.Series(pd.NA, items.index, "string")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from esad.preprocessing.errors import EsadError
 from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_STATED
+from esad.preprocessing.splits.two_values import NO_LABEL_WORDS, class_key
 
 ASSIGNMENT_COLUMNS = ["item_id", "part", "label", "semi_label"]
 
@@ -23,7 +24,8 @@ def labels_from_classes(
 ) -> pd.Series:
     """Int8 label per item: from `class_name` where normal classes are named, else the `label` column.
 
-    What a person stated of an item (LABEL_STATED) comes before its class. Raises EsadError for a class that the store does not have; of
+    What a person stated of an item (LABEL_STATED) comes before its class. Names of classes are compared without regard to case
+    (`class_key`), and `unknown` is none. Raises EsadError for a class that the store does not have; of
     a store that was not `trained_on` all normal classes may be missing, and then no class says anything.
     """
     own = items["label"].astype("Int8")
@@ -33,17 +35,19 @@ def labels_from_classes(
         if not trained_on:
             return own
         raise EsadError("data.normal_classes is set, but the store has no class_name column.")
+    wanted = {class_key(str(name)): str(name) for name in normal_classes}
     names = items["class_name"].astype("string")
-    wanted = [str(name) for name in normal_classes]
     known = sorted(names.dropna().unique())
-    missing = [name for name in wanted if name not in known]
+    names = names.map(class_key, na_action="ignore").astype("string")
+    names = names.mask(names.str.casefold().isin(NO_LABEL_WORDS - set(wanted)))
+    missing = [name for key, name in wanted.items() if not (names == key).any()]
     if missing and trained_on:
         raise EsadError(
             f"data.normal_classes: the store has no class {missing[0]!r}; its classes are {', '.join(known)}."
         )
     if len(missing) == len(wanted):
         return own
-    labels = (~names.isin(wanted)).astype("Int8").mask(names.isna())
+    labels = (~names.isin(list(wanted))).astype("Int8").mask(names.isna())
     if LABEL_STATED in items:
         labels = labels.mask(items[LABEL_STATED].fillna(False).astype(bool) & own.notna(), own)
     return labels.mask(names.isna(), own)

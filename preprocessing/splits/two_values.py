@@ -85,6 +85,8 @@ class Reading:
     labels: pd.Series
     classes: bool
     told: str
+    names: pd.Series
+    """Each value as the first of its spelling was written; null where it says that there is no label."""
 
 
 def fold(word: str) -> str:
@@ -95,6 +97,20 @@ def fold(word: str) -> str:
         value = float(number)
         return str(int(value)) if value == int(value) else number
     return text
+
+
+def class_key(name: str) -> str:
+    """How names of classes are compared: as values are (`fold`), but single letters are classes of their own, as in EMNIST."""
+    folded = fold(name)
+    return str(name).strip() if len(folded) == 1 and folded.isalpha() else folded
+
+
+def one_spelling(values: pd.Series, stated: Stated = Stated()) -> pd.Series:
+    """The names of classes, each as the first of its spelling was written; null for NO_LABEL_WORDS that are not `stated`."""
+    keys = values.astype("string").map(class_key, na_action="ignore").astype("string")
+    keys = keys.mask(keys.str.casefold().isin(NO_LABEL_WORDS - set(stated.meanings)))
+    firsts = values.astype("string").str.strip()[keys.notna() & ~keys.duplicated()]
+    return keys.map(dict(zip(keys[firsts.index], firsts, strict=True))).astype("string")
 
 
 def read_values(
@@ -119,11 +135,14 @@ def read_values(
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
-        return Reading(labels, True, _told_classes(counts, names, where))
+        kept = one_spelling(values, stated)
+        counts = {str(name): int(count) for name, count in kept.value_counts().sort_index().items()}
+        return Reading(labels, True, _told_classes(counts, where, len(values)), kept)
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
-    return Reading(labels, False, _told(counts, names, meanings, where, len(values)))
+    told_values = _told(counts, names, meanings, where, len(values))
+    return Reading(labels, False, told_values, one_spelling(values, stated))
 
 
 def _as_stated(
@@ -263,14 +282,17 @@ def _told(
     return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
 
 
-def _told_classes(counts: Mapping[str, int], names: Mapping[str, str], where: str) -> str:
-    normal = next((names[word] for word in counts if word in NORMAL_WORDS), None)
+def _told_classes(counts: Mapping[str, int], where: str, items: int) -> str:
+    normal = next((name for name in counts if fold(name) in NORMAL_WORDS), None)
     example = (
         f"--class {normal}=normal --class '*=anomaly'"
         if normal
         else "--class NAME=normal --class '*=anomaly'"
     )
+    without = items - sum(counts.values())
+    others = f", {without} without one" if without else ""
+    shown = _list(counts, {name: name for name in counts}, counts)
     return (
-        f"{where}: {len(counts)} classes ({_list(counts, names, counts)}). Say which are normal with {example} "
+        f"{where}: {len(counts)} classes ({shown}){others}. Say which are normal with {example} "
         "here, or with --set data.normal_classes=[NAME] when training."
     )

@@ -34,6 +34,7 @@ LABEL_NAMES = frozenset({
     "outcome", "status", "category", "result", "truth", "defect", "defects", "is_defect", "defective", "is_defective", "fault", "faulty",
     "is_faulty", "failure", "is_failure", "failed", "machine_failure", "disease", "has_disease", "cancer", "has_cancer", "intrusion",
     "is_intrusion", "dx", "healthy", "is_healthy", "pathological", "is_pathological", "state", "condition", "pass_fail",
+    "klasse", "clase", "classe", "abnormality", "tumor", "tumour", "is_tumor", "has_tumor", "lesion", "has_lesion",
 })  # fmt: skip
 """What labels are called elsewhere, as `fold_name` writes it."""
 
@@ -66,15 +67,24 @@ class Columns:
             )
 
     def found_in(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:
-        """These columns, the label's as the table spells it (`Y`, ` y `) where it was not asked for by name.
+        """These columns, as the table spells them (`Y`, ` y `, `Group`) where they were not asked for by name.
 
         UsageError where there is none and one of the `features` is called as labels are: it would tell what is to be found.
         """
-        if self.label in present or self.label == IGNORED or self.label in self.named:
-            return self
-        alike = [name for name in present if name.strip().casefold() == self.label.casefold()]
-        if len(alike) == 1:
-            return replace(self, label=alike[0])
+        group, split, site = (self._as_spelled(name, present) for name in (self.group, self.split, self.site))
+        found = replace(self, group=group, split=split, site=site)
+        return found._with_label(present, features, path)
+
+    def _as_spelled(self, name: str, present: Sequence[str]) -> str:
+        """The column that is called `name` but for case and spaces at its ends, where there is one of these and none of that name."""
+        alike = [each for each in present if each.strip().casefold() == name.casefold()]
+        settled = name in present or name == IGNORED or name in self.named
+        return alike[0] if len(alike) == 1 and not settled else name
+
+    def _with_label(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:
+        label = self._as_spelled(self.label, present)
+        if label in present or label == IGNORED or label in self.named:
+            return replace(self, label=label)
         suspect = self._label_among(features)
         if suspect is not None:
             raise UsageError(
@@ -108,14 +118,18 @@ class Columns:
             )
 
     def _label_among(self, features: Sequence[str]) -> str | None:
-        return next(
-            (name for name in features if name not in self.known and fold_name(name) in LABEL_NAMES), None
-        )
+        return next((name for name in features if name not in self.known and _like_label(name)), None)
 
     def check(self, present: Sequence[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""
         for name in sorted(self.named - {IGNORED}):
             check_present(name, present, path)
+
+
+def _like_label(name: str) -> bool:
+    """Whether a column is called as labels are, also with a number or a remark behind: `Label_1`, `Class (0=normal)`."""
+    bare = re.sub(r"_\d+$", "", fold_name(re.sub(r"[(\[{].*", "", name)))
+    return bare in LABEL_NAMES or fold_name(name) in LABEL_NAMES
 
 
 def fold_name(name: str) -> str:

@@ -32,7 +32,7 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
-    table = _read(path, dialect, len(names))
+    table = _read(path, dialect, names, reading)
     if width <= len(names) and (first := _value_among(names, table, dialect)) is not None:
         raise InputError(f"{path.name}: the first line holds numbers ({first}, …); expected column names.")
     short = _check_ends(table, names, path, dialect, reading)
@@ -114,22 +114,30 @@ def _check_ends(
     return [f"{count} rows are shorter than the header; what they lack is missing"] if count else []
 
 
-def _read(path: Path, dialect: Dialect, names: int) -> pd.DataFrame:
-    """pandas' frame; InputError for a line with more cells than the header has names, in our words."""
+def _read(path: Path, dialect: Dialect, names: list[str], reading: TableReading) -> pd.DataFrame:
+    """pandas' frame, names of items, groups and sites as they are written; InputError for a line with more cells than the header has
+    names, in our words."""
+    columns = reading.columns.found_in(names, [], path)
+    as_written = {columns.group, columns.site, columns.id} & set(names)
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
             table = pd.read_csv(
                 text, sep=dialect.delimiter, decimal=dialect.decimal, low_memory=False, skipinitialspace=True,
                 skiprows=int(dialect.has_separator_line),
+                dtype=dict.fromkeys(as_written, "string"),
             )  # fmt: skip
     except pd.errors.ParserError as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        told = f"line {found[2]} has {found[3]} cells, its header {names} names" if found else in_words(error)
+        told = (
+            f"line {found[2]} has {found[3]} cells, its header {len(names)} names"
+            if found
+            else in_words(error)
+        )
         raise InputError(
             f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
         ) from error
     for name in table if dialect.thousands else ():
-        if pd.api.types.is_string_dtype(table[name].dtype):
+        if name not in as_written and pd.api.types.is_string_dtype(table[name].dtype):
             table[name] = _without_groups(table[name], dialect)
     return table
 

@@ -119,6 +119,8 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
 
     InputError naming the first cell that is no number.
     """
+    if column.dtype == object and column.dropna().map(lambda value: isinstance(value, bool | np.bool_)).all():
+        column = column.astype("boolean")
     if pd.api.types.is_string_dtype(column.dtype):
         column = column.mask(column.isin(HOLES)).str.replace("\u2212", "-", regex=False)
     if column.dtype.kind in "mMc":

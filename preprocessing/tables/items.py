@@ -52,9 +52,9 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
     if columns.label in values:
         out[STATED] = as_words(values[columns.label])
     if columns.group in values:
-        out["group"] = as_words(values[columns.group])
+        out["group"] = as_names(values[columns.group])
     if columns.site in values:
-        out["site"] = as_words(values[columns.site])
+        out["site"] = as_names(values[columns.site])
         if columns.site_key is not None:
             out["site"] = (
                 out["site"].map(partial(site_hash, columns.site_key), na_action="ignore").astype("string")
@@ -65,12 +65,24 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
         except UsageError as error:  # of this file alone: others may be in order
             raise InputError(str(error)) from error
     if columns.id != IGNORED and columns.id in values:
-        out["id"] = as_words(values[columns.id])
+        out["id"] = as_names(values[columns.id])
     taken = {*columns.known, *RESERVED}
     for name in values:
         if name not in taken and name not in out:
             out[str(name)] = values[name].astype("string") if values[name].dtype == object else values[name]
     return out
+
+
+def as_names(values: pd.Series) -> pd.Series:
+    """Names of items, groups and sites as text, null where there is none: texts stay as they are (`0012`, `1E2`), numbers are
+    written as `as_words` does."""
+    texts = values.map(lambda value: isinstance(value, str)).astype(bool)
+    numbers = as_words(values.mask(texts))
+    written = values.where(texts).astype("string").str.strip().replace("", pd.NA)
+    written = written.str.replace(
+        r"^(-?[0-9]+)\.0$", r"\1", regex=True
+    )  # as pandas writes a number in a column with holes
+    return written.fillna(numbers)
 
 
 def as_words(values: pd.Series) -> pd.Series:

@@ -73,7 +73,9 @@ def categories_of(path: Path, names: tuple[str, ...], reading: TableReading) -> 
 
 def feature_columns(path: Path, reading: TableReading) -> tuple[str, ...]:
     """Names of the columns of a table that are features, before text is turned into columns of 0 and 1."""
-    return tuple(choose(_load(path, reading)[0], reading, path)[0])
+    frame = _load(path, reading)[0]
+    columns = reading.columns.found_in([str(name) for name in frame.columns], [], path)
+    return tuple(choose(frame, replace(reading, columns=columns), path)[0])
 
 
 def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:

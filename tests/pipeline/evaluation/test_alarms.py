@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.alarms import alarm_sentences
+from esad.pipeline.evaluation.alarms import _achieved, _highest_of_groups, alarm_sentences
 from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.evaluation.measures.intervals import superiority
 from esad.pipeline.thresholds.false_alarms import over_splits
@@ -215,3 +215,19 @@ def test_without_views_and_sites_there_is_no_such_csv(tmp_path):
 def test_a_likeness_of_an_earlier_version_is_left_unsaid():
     older = {"above_median": 0.9, "interval": [0.8, 0.95], "items": 70, "alike": False}
     assert alarm_sentences({"achieved": None, "rule": None, "likeness": older}) == ""
+
+
+def test_a_promise_about_groups_is_held_against_groups():
+    """Three normal groups of four items, one item of two of them above the threshold; an item of a group of anomalies."""
+    table = pd.DataFrame({
+        "item_id": [f"i{n}" for n in range(13)], "group": [f"g{n // 4}" for n in range(13)], "label": [0] * 12 + [1],
+        "score": [9.0, 1, 1, 1, 1, 1, 9, 8, 1, 2, 1, 1, 9], "threshold": 5.0,
+    }).assign(p_value=lambda table: 1 / (1 + table["score"]))  # fmt: skip
+    found = _highest_of_groups(table)
+    assert found["item_id"].tolist() == ["i0", "i6", "i9", "i12"]
+    reached = _achieved(found, 30, 0.1)
+    assert (reached["normals"], reached["achieved"], reached["anomalies_found"]) == (
+        3,
+        pytest.approx(2 / 3),
+        1,
+    )

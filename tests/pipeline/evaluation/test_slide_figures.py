@@ -376,3 +376,29 @@ def test_a_slide_whose_outlines_have_an_ending_that_is_not_read_is_left_out_and_
     assert (content["slides"]["normal"], content["slides"]["tumour"]) == (1, 1)
     assert list(content["slides"]["froc"]["left_out"]) == ["odd.tif"]
     assert "odd.svg: outlines are not read from a file of this ending" in said
+
+
+@pytest.mark.parametrize(("group", "normal"), [("Ignore*", 0), ("Region*", 0), ("Stroma", 1)])
+def test_a_slide_of_which_parts_have_no_label_is_not_normal(group, normal, tmp_path, capsys):
+    run = scores_folder(tmp_path, *(tiles_of(f"{name}.tif", {IN_A: 6}) for name in ("t", "n")))
+    write_boxes(tmp_path / "outlines", "t", A)
+    area = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [[*box(*B), box(*B)[0]]]},
+        "properties": {"classification": {"name": group}},
+    }
+    (tmp_path / "outlines" / "n.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [area]})
+    )
+    content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
+    assert (content["slides"]["normal"], content["slides"]["tumour"]) == (normal, 1)
+
+
+def test_outlines_are_read_as_the_scored_store_was_told(tmp_path, capsys):
+    run = scores_folder(tmp_path, *(tiles_of(f"{name}.tif", {IN_A: 6}) for name in ("t", "n")))
+    write_boxes(tmp_path / "outlines", "t", A)
+    place = run / "scores/store/scores.json"
+    marker = json.loads(place.read_text()) | {"inputs": "others", "store": str(tmp_path / "gone")}
+    place.write_text(json.dumps(marker))
+    assert call(["evaluate", str(run), "--annotations", str(tmp_path / "outlines")]) == 1
+    assert "stands in the store that was scored" in capsys.readouterr().err

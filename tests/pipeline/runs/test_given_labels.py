@@ -115,3 +115,37 @@ def test_labels_of_no_item_are_said_and_the_others_taken(tmp_path, store, capsys
         labels=tmp_path / "m.csv",
     )
     assert "1 of 31 labels match no item (first: nobody)" in capsys.readouterr().err
+
+
+def test_what_becomes_of_marks_is_said_and_audited_and_not_suggested_again(tmp_path, capsys):
+    make_store(tmp_path)
+    manifest = Store(tmp_path / "store").manifest
+    half = manifest["group"].isin(sorted(manifest["group"].unique())[::2])
+    manifest.assign(label=manifest["label"].where(half)).to_parquet(tmp_path / "store" / "manifest.parquet")
+    assert run(tmp_path, "without") == 0
+    tested = sorted(parts(tmp_path, "without")["test"])[:3]
+    marks = manifest[~half & (manifest["label"] == 1)].head(12)[["item_id", "label"]]
+    doubted = manifest[half & (manifest["label"] == 1)][["item_id"]].assign(semi_label=0)
+    given = pd.concat(
+        [marks, pd.DataFrame({"item_id": tested, "label": 1}), doubted[~doubted["item_id"].isin(tested)]]
+    )
+    given.to_csv(tmp_path / "marks.csv", index=False)
+    capsys.readouterr()
+    assert run(tmp_path, "with", "--labels", str(tmp_path / "marks.csv")) == 0
+    said = capsys.readouterr().err
+    assert "items that validate or test, where figures keep the labels of the store" in said
+    used = pd.read_parquet(tmp_path / "with" / "assignments.parquet").set_index("item_id")
+    assert set(used.index[used["semi_label"] == -1]) <= set(
+        marks["item_id"]
+    )  # those in doubt train as unlabelled
+    call(["audit", str(tmp_path / "with")])  # the manifest was changed by this test, which is told
+    said = capsys.readouterr().err
+    assert "labels_agree (" not in said
+    assert "the run's labels against the store's (it was given labels of a file)" in said
+    assert call(["score", str(tmp_path / "with"), "--overlays", "none"]) == 0
+    assert (
+        call(["suggest", str(tmp_path / "with"), "--count", "500", "--out", str(tmp_path / "next.csv")]) == 0
+    )
+    asked = set(pd.read_csv(tmp_path / "next.csv")["item_id"])
+    assert asked
+    assert not asked & set(used.index[used["semi_label"] == -1])

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pydicom
 import pytest
 
-from esad.preprocessing.radiographs.dicom_views import OTHER_PART, VIEW_UNKNOWN, doubts_of, stated_view
+from esad.preprocessing.radiographs.dicom_views import (
+    CONTRADICTS,
+    OTHER_PART,
+    VIEW_UNKNOWN,
+    doubts_of,
+    stated_view,
+)
 
 
 def coded(value, scheme="SCT"):
@@ -67,3 +73,36 @@ def test_what_is_not_understood_or_no_chest_is_noted(elements, doubts):
     for name, value in elements.items():
         setattr(dataset, name, value)
     assert doubts_of(dataset) == doubts
+
+
+@pytest.mark.parametrize(
+    ("elements", "view"),
+    [
+        ({"PatientOrientation": ["A", "F"]}, "lateral"),
+        ({"PatientOrientation": ["P", "F"]}, "lateral"),
+        ({"PatientOrientation": ["L", "F"]}, None),
+        ({"PatientOrientation": ["A", "F"], "ViewPosition": "PA"}, "PA"),
+        ({"SeriesDescription": "Thorax seitlich"}, "lateral"),
+    ],
+)
+def test_rows_from_front_to_back_are_those_of_a_lateral(elements, view):
+    dataset = pydicom.Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    assert stated_view(dataset) == view
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "noted"),
+    [
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", True),
+        ("MONOCHROME1", "INVERSE", False),
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME2", "", False),
+    ],
+)
+def test_a_presentation_against_the_photometric_interpretation_is_noted(photometric, shape, noted):
+    dataset = pydicom.Dataset()
+    dataset.PhotometricInterpretation, dataset.PresentationLUTShape = photometric, shape
+    assert (CONTRADICTS in doubts_of(dataset)) is noted
