@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.splits.two_values import ANOMALY_WORDS, DOUBTFUL_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.store.csv_cells import plain_table
 
@@ -27,11 +28,6 @@ EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 """What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
 
-GROUP_NAMES = frozenset({
-    "patient", "patients", "patient_id", "patient_no", "patient_number", "patient_code", "patientid", "subject", "subject_id", "subjectid",
-    "subject_no", "case_id", "slide_id", "participant", "participant_id", "mrn", "animal_id", "study_id",
-})  # fmt: skip
-"""What a column is called that says whose a row is, in lower case with underscores."""
 
 LABEL_STATED = "label_stated"
 """Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""

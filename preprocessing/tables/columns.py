@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from esad.preprocessing.errors import UsageError
-from esad.preprocessing.splits.labels import GROUP_NAMES
+from esad.preprocessing.splits.group_names import GROUP_NAMES
 
 RESERVED = (
     "item_id",
