@@ -195,8 +195,14 @@ def semi_labels(
     pool = np.flatnonzero(train & free & abnormal)
     normal = int((semi == 0).sum())
     if normal < 2:
+        known = int((semi == 1).sum())
+        also = (
+            f" {known} are labelled normals (semi_label +1): leave semi_label empty for most of them."
+            if known
+            else ""
+        )
         raise EsadError(
-            f"Only {normal} unlabelled or normal items are left to train on; check labels, splits and data.where."
+            f"Only {normal} unlabelled or normal items are left to train on; check labels, splits and data.where.{also}"
         )
     _pollute(semi, pool, whole(normal * gamma_p / (1 - gamma_p)), gamma_p, numbers)
     pool = pool[semi.iloc[pool].isna().to_numpy()]

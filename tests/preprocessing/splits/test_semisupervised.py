@@ -149,3 +149,11 @@ def test_a_split_of_many_single_items_takes_no_time_that_grows_with_their_square
     table = assign(items, seed=0, labelled="ratio", gamma_l=0.01)
     assert time.process_time() - began < 10  # comparing all pairs took minutes
     assert (table["part"] == "test").sum() == round(0.4 * count)
+
+
+def test_where_all_normals_are_labelled_it_is_said_what_to_do():
+    table = manifest(normal=40, anomaly=10, semi_label=[1] * 40 + [None] * 10)
+    with pytest.raises(
+        EsadError, match=r"Only 0 unlabelled .* \d+ are labelled normals .* leave semi_label empty"
+    ):
+        assign(table, seed=0)
