@@ -34,3 +34,23 @@ def test_many_vectors_are_read_as_they_are_asked_for(monkeypatch, tmp_path):
     read = items.in_memory(store)
     assert callable(read)
     assert read(np.array([5, 0])).tolist() == [[20, 21, 22, 23], [0, 1, 2, 3]]
+
+
+def test_a_stated_split_that_parts_groups_is_said(tmp_path, capsys):
+    rows = [f"{n / 40},{int(n % 8 == 0)},p{n // 4},{'test' if n % 2 else 'train'}" for n in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y,group,split", *rows]))
+    assert call(["tables", str(tmp_path / "t.csv"), "--out", str(tmp_path / "store")]) == 0
+    assert (
+        call(
+            [
+                "train",
+                str(tmp_path / "store"),
+                "--out",
+                str(tmp_path / "run"),
+                "--set",
+                "method=isolation_forest",
+            ]
+        )
+        == 0
+    )
+    assert "the stated split parts 10 of 10 groups" in capsys.readouterr().err
