@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -97,19 +98,22 @@ def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     called normal and in one that is called an anomaly: cancer/normal/a.png.
     """
     split, below = split_and_below(relative)
-    _check_one_class(relative, below)
+    above = () if split is None else PurePosixPath(relative).parts[: -2 - len(below)]
+    if not below or fold(below[0]) in CLASS_WORDS:  # else the first folder names a class of its own
+        check_one_class(below or above)
     if below:
         return {"split": split, "class_name": below[0]}
-    above = () if split is None else PurePosixPath(relative).parts[:-1]
     named = [folder for folder in (archive, *above) if fold(folder) in CLASS_WORDS]
     return {"split": split, "class_name": named[-1] if named else None}
 
 
-def _check_one_class(relative: str, below: tuple[str, ...]) -> None:
-    says = {word in NORMAL_WORDS: folder for folder in below if (word := fold(folder)) in CLASS_WORDS}
-    if len(says) == 2 and fold(below[0]) in CLASS_WORDS:  # else the first folder names a class of its own
+def check_one_class(folders: Sequence[str]) -> None:
+    """InputError where one of the `folders` is called normal and one an anomaly. It says nothing else of the path, which may hold a
+    name."""
+    says = {word in NORMAL_WORDS: folder for folder in folders if (word := fold(folder)) in CLASS_WORDS}
+    if len(says) == 2:
         raise InputError(
-            f"{relative}: lies in a folder {says[True]!r} and in one {says[False]!r}; is it normal or an anomaly? Give each its own folder."
+            f"lies in a folder {says[True]!r} and in one {says[False]!r}; is it normal or an anomaly? Give each its own folder."
         )
 
 

@@ -107,13 +107,12 @@ class PictureFolder:
 
         from esad.pipeline.conversion.columns import with_labels
         from esad.pipeline.runs.items import selected
-        from esad.preprocessing.images import describe_path
         from esad.preprocessing.splits.labels import apply_labels, read_labels
         from esad.preprocessing.store.store import MANIFEST_TYPES, item_id, with_types
 
         labels = read_labels(self.labels_file) if self.labels_file else None
         sources, digests = self._usable()
-        rows = [{"source": source, **describe_path(source, self._archive.name)} for source in sources]
+        rows = [{"source": source, **self._describe(source)} for source in sources]
         items = pd.DataFrame(rows).assign(shard=0, index=range(len(rows)))
         items["item_id"] = [item_id(source, "0") for source in sources]
         twice = items["item_id"].duplicated(keep=False)
@@ -127,6 +126,15 @@ class PictureFolder:
                 )
         kept = selected(with_types(items, MANIFEST_TYPES), self.where)
         return kept.reset_index(drop=True), np.stack(digests)[kept.index.to_numpy()]
+
+    def _describe(self, source: str) -> dict[str, str | None]:
+        """`describe_path` of a picture; InputError, naming it, where its folders contradict each other."""
+        from esad.preprocessing.images import describe_path
+
+        try:
+            return describe_path(source, self._archive.name)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
 
     def _usable(self) -> tuple[list[str], list[np.ndarray]]:
         """Paths in the folder of the pictures that can be read, sorted, and their digests; the others are said.
@@ -148,6 +156,7 @@ class PictureFolder:
                 try:
                     content = (self._archive / source).read_bytes()
                     pixels = decode_apart(content, source, self.images.size, _colour(self.shape)).pixels
+                    self._describe(source)
                 except OSError as error:
                     refused.append(f"{source}: cannot be read ({error.strerror}).")
                     continue

@@ -60,17 +60,20 @@ def check_folders(sources: Sequence[str], named: bool) -> list[str]:
                 "for example to 'good', or to 'validation' if that is what it is."
             )
     deeper: Counter[str] = Counter()
+    lower = 0
     above_split: Counter[str] = Counter()
     for source in sources:
         split, below = split_and_below(source)
         if below and fold(below[0]) not in CLASS_WORDS:
-            deeper.update({part for part in below[1:] if fold(part) in CLASS_WORDS})
+            words = {part for part in below[1:] if fold(part) in CLASS_WORDS}
+            deeper.update(words)
+            lower += bool(words)
         elif split is not None and not below:
             above_split.update(PurePosixPath(source).parts[:-1][-2:-1])
     told = []
     if deeper:
         told.append(
-            f"{deeper.total()} pictures lie in folders such as {_names(deeper)!r} below that of their class, which is the first folder: "
+            f"{lower} pictures lie in folders such as {_names(deeper)!r} below that of their class, which is the first folder: "
             "these say nothing. Give the folder above them as the archive, or labels with --labels."
         )
     above_split = Counter(

@@ -23,6 +23,7 @@ from esad.pipeline.settings.ignored import warnings_of_images
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
 from esad.preprocessing.images import (
     PICTURE_SUFFIXES,
+    check_one_class,
     decode_apart,
     describe_path,
     inner_names,
@@ -98,6 +99,7 @@ def _described(task: ImageTask, source: str) -> dict[str, str | None]:
         return describe_path(source, task.archive.name)
     zipped = Path(task.members[source].file)
     inside, above = describe_path(task.inner[source], zipped.stem), describe_path(zipped.as_posix())
+    check_one_class([name for each in (inside, above) if (name := each["class_name"])])
     return {name: inside[name] or above[name] for name in inside}
 
 
@@ -237,10 +239,11 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
     alone = all(is_npz(source) or source in sets for source in sources)
     sources, members = with_members(archive, sources, zip_members)
     sources, told = without_masks(sources)
-    told += check_folders(sources, named=not options.anonymous)
     members = {source: members[source] for source in sources if source in members}
+    inner = inner_paths(members)
+    told += check_folders([inner.get(source, source) for source in sources], named=not options.anonymous)
     survey = survey_images(archive, sources, members, sets, settings, None if options.force else options.out)
-    task = ImageTask(archive, settings.size, columns, survey.colour, members, inner_paths(members), sets)
+    task = ImageTask(archive, settings.size, columns, survey.colour, members, inner, sets)
     if settings.size is None:
         check_one_size(survey.headers, partial(_shape_of, task), named=not options.anonymous)
     return Job(

@@ -33,25 +33,27 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     level = max([float(each["level"]) for each in rule["sets"]], default=LEVEL) if rule else LEVEL
     fewest = min([int(each["normals"]) for each in rule["sets"]], default=0) if rule else 0
     per_group = bool(rule and rule["per_group"])
-    counted = _highest_of_groups(items) if per_group else items
+    by = rule["by"] if rule else None
+    counted = _highest_of_groups(items, by) if per_group else items
     return {
         "rule": rule,
         "achieved": _achieved(counted, fewest or int(scores.marker.get("normals", 99)), level),
-        "by": _by_columns(counted),
+        "by": _by_columns(items, per_group),
         "splits": _over_splits(scores, items, level, of_test, per_group),
         "likeness": likeness(scores, rule["by"] if rule else None),
     }
 
 
-def _highest_of_groups(items: pd.DataFrame) -> pd.DataFrame:
-    """Of each group's normals, and of its anomalies, the item that is the furthest from normal: where a threshold is per group, this
-    one is what the promise is about, and the group counts once."""
+def _highest_of_groups(items: pd.DataFrame, by: str | None) -> pd.DataFrame:
+    """Of each group's normals, and of its anomalies, the item that is the furthest from normal, in each set of references `by` a column:
+    where a threshold is per group, this one is what the promise is about, and the group counts once."""
     if items.empty:
         return items
+    kept = ["code", "label", *([by] if by in items else [])]
     order = items.assign(code=group_codes(items)).sort_values(
         ["p_value", "score"], ascending=[True, False], kind="stable", na_position="last"
     )
-    return order.drop_duplicates(["code", "label"]).drop(columns="code").sort_index()
+    return order.drop_duplicates(kept).drop(columns="code").sort_index()
 
 
 def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, Any] | None:
@@ -68,13 +70,16 @@ def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, A
     )
 
 
-def _by_columns(items: pd.DataFrame) -> dict[str, Any]:
+def _by_columns(items: pd.DataFrame, per_group: bool) -> dict[str, Any]:
     """The share of each projection's and each site's normals above the threshold: one threshold for all may hold for none.
 
     None where normals have no threshold, their projection or site having no reference normals.
     """
     normals = items[items["label"] == 0]
-    found = {name: rows_by(normals, name) for name in DIVIDED_BY}
+    found = {
+        name: rows_by(_highest_of_groups(normals, name) if per_group else normals, name)
+        for name in DIVIDED_BY
+    }
     return {
         name: {
             value: {

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
 from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_GIVEN, apply_labels, read_labels
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from esad.preprocessing.store.store import Store
 
 
@@ -31,14 +31,11 @@ def give_labels(store: Store, path: Path) -> str:
             f"{path}: a {own} is the store's own; give {own}s to the stage that makes the store (--labels, --force)."
         )
     before = store.manifest["label"]
-    store.manifest, unmatched = apply_labels(store.manifest, labels)
+    store.manifest, unmatched = apply_labels(store.manifest, labels, given=LABEL_GIVEN)
     if "split" in labels:
         placed, _ = apply_labels(store.manifest.assign(label=before), labels[labels["split"].notna()])
         before = placed["label"]
     store.manifest[LABEL_BEFORE] = before.astype("Int8")
-    blank = store.manifest.assign(label=pd.NA, semi_label=pd.NA)
-    given, _ = apply_labels(blank, labels[[name for name in labels if name != "split"]])
-    store.manifest[LABEL_GIVEN] = (given["label"].notna() | given["semi_label"].notna()).to_numpy(dtype=bool)
     if len(unmatched) == len(labels):
         raise UsageError(
             f"{path}: none of its {len(labels)} labels is of an item in {store.root} (first: {unmatched[0]})."

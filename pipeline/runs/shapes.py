@@ -88,6 +88,7 @@ class Marker(Shape):
     slides: bool | None = None
     thresholds: Thresholds | None = None
     grey_levels: GreyLevels | None = None
+    labels: dict[str, object] | None = None
     shards: Shards | Nothing | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,19 +59,25 @@ def read_marker(folder: Path) -> dict[str, Any]:
 def label_settings(scores: Scores) -> dict[str, Any]:
     """The settings by which the scored store read outlines (LabelSettings), of older stores those that it had.
 
-    The run may have been trained on another store, with other settings: they count only where the scores are of the same inputs.
-    EsadError where they are not, and the scored store is gone; else raises as `read_config`.
+    The scores say them. Those of an earlier version do not: there the scored store counts, where it is still of the same inputs, else the
+    run's own store, where the scores are of that; the run may have been trained on another one, with other settings. EsadError where
+    neither is; else raises as `read_config`.
     """
+    if "labels" in scores.marker:
+        return dict(scores.marker["labels"])
     from esad.pipeline.runs.run_files import read_config
     from esad.preprocessing.store.store import Store
 
-    place = Path(scores.marker["store"])
-    if (place / "store.json").is_file():
-        return dict(Store(place).description["settings"].get("labels") or {})
+    place, inputs = Path(scores.marker["store"]), scores.marker.get("inputs")
+    with suppress(EsadError):
+        description = Store(place).description
+        if description["inputs"] == inputs:
+            return dict(description["settings"].get("labels") or {})
     trained_on = read_config(scores.run)["store"]
-    if scores.marker.get("inputs") != trained_on["inputs"]:
+    if inputs != trained_on["inputs"]:
         raise EsadError(
-            f"{scores.root}: how its outlines are read stands in the store that was scored, {place}, and that is gone; bring it back."
+            f"{scores.root}: how its outlines are read stands in the store that was scored, {place}, which is gone or has changed; bring "
+            f"it back, or {SCORE_AGAIN}."
         )
     return dict(trained_on["settings"].get("labels") or {})
 

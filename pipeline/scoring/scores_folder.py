@@ -139,6 +139,7 @@ def scores_marker(run: Run, store: Store, overlays: str, folder: Path, sets: Ref
         "items": len(store), "normals": len(run.normals), "overlays": overlays, "thresholds": sets.described(),
         **({} if run.grey_levels is None else {"grey_levels": planned(store, run.grey_levels)}),
         **({"slides": True} if store.of_slides and store.kind != "tiles" else {}),
+        **({"labels": dict(labels)} if (labels := store.description["settings"].get("labels")) else {}),
     }  # fmt: skip
 
 
@@ -201,14 +202,14 @@ def _older_table(folder: Path, marker: dict[str, Any]) -> bool:
 
 
 def _of_scores(folder: Path, marker: dict[str, Any]) -> dict[str, Any]:
-    """The marker with `run` as a whole path, since earlier versions wrote that."""
+    """The marker with `run` as a whole path, since earlier versions wrote that, and without `labels`, which they did not."""
     run = str(run_of(folder, marker)) if "run" in marker else None
-    return {**marker, "run": run}
+    return {**marker, "run": run, "labels": None}
 
 
 def _begun(marker: dict[str, Any]) -> dict[str, Any]:
     """What must agree for the scores to stay."""
-    return {**marker, "overlays": None, "thresholds": None, "shards": None}
+    return {**marker, "overlays": None, "thresholds": None, "shards": None, "labels": None}
 
 
 def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:

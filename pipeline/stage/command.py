@@ -99,7 +99,8 @@ class OnceCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As click's; UsageError for an option that stands twice."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        helping = ctx.resilient_parsing or any(name in args for name in ctx.help_option_names)
+        _, _, order = ([], [], []) if helping else self.make_parser(ctx).parse_args(args=list(args))
         for param in order:
             if (
                 order.count(param) > 1

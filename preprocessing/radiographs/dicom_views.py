@@ -53,14 +53,16 @@ def stated_view(dataset: Dataset) -> str | None:
 def _view_by_orientation(dataset: Dataset) -> str | None:
     stated = dataset.get("PatientOrientation") or []
     row = str(stated[0]).strip().upper() if not isinstance(stated, str) and len(stated) == 2 else ""
-    return "lateral" if row[:1] in {"A", "P"} else None
+    return "lateral" if ("A" in row[:1]) != ("P" in row[:1]) and not {"A", "P"} <= set(row) else None
 
 
 def doubts_of(dataset: Dataset) -> tuple[str, ...]:
     """Notes on what the file says and a person may not expect; none holds the file's own words."""
     part = set(re.split(r"[^A-Z]+", str(dataset.get("BodyPartExamined") or "").upper()))
-    unknown = str(dataset.get("ViewPosition") or "").strip() and stated_view(dataset) is None
-    other = part & OTHER_PARTS and not part & CHEST_WORDS
+    words = set(_words(str(dataset.get("ViewPosition") or ""))) - {""}
+    unknown = words and not words & set(WORDS) and stated_view(dataset) is None
+    thoracic = "SPINE" in part and part & {"T", "THORACIC"}
+    other = part & OTHER_PARTS and not part & CHEST_WORDS and not thoracic
     shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()  # PS3.3 C.8.11.3.1.2
     expected = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}.get(
         str(dataset.get("PhotometricInterpretation"))
@@ -72,12 +74,17 @@ def doubts_of(dataset: Dataset) -> tuple[str, ...]:
 
 def view_in_text(text: str) -> str | None:
     """The one view among the words of `text`, or None."""
-    upper = re.sub(r"(ANTERO|POSTERO)[^A-Z]+(ANTERIOR|POSTERIOR)", r"\1\2", text.upper().replace(".", ""))
-    found = {WORDS[word] for word in re.split(r"[^A-Z0-9]+", upper) if word in WORDS}
+    found = {WORDS[word] for word in _words(text) if word in WORDS}
     for view in ("decubitus", "oblique"):
         if view in found:
             return view
     return found.pop() if len(found) == 1 else None
+
+
+def _words(text: str) -> list[str]:
+    """In upper case, `p.a.` and `antero-posterior` as one word each."""
+    upper = re.sub(r"(ANTERO|POSTERO)[^A-Z]+(ANTERIOR|POSTERIOR)", r"\1\2", text.upper().replace(".", ""))
+    return re.split(r"[^A-Z0-9]+", upper)
 
 
 @cache

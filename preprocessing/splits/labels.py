@@ -186,12 +186,15 @@ def _told_by_outlines(items: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     return tumour
 
 
-def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def apply_labels(
+    items: pd.DataFrame, labels: pd.DataFrame, given: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """`items` with the values that `labels` states, and the keys that match no item; UsageError for two of one item.
 
     A key of `source` matches the whole relative path, or the file name where only one source has it; a label
     for a source goes to all its items, but for a slide whose outlines enclose tumour: these say of each tile what it is.
-    Empty cells leave what the item has. UsageError, too, where a slide with such outlines is said to be normal.
+    Empty cells leave what the item has. A column `given` says which items got a label or semi-label.
+    UsageError, too, where a slide with such outlines is said to be normal.
     """
     key = "item_id" if "item_id" in labels else "source"
     names = items[key].astype(str)
@@ -208,6 +211,7 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
             raise UsageError(f"labels: {first!r} and {second!r} are the same source; state it once.")
     items = items.copy()
     outlined = _told_by_outlines(items, rows) if key == "source" else np.zeros(len(items), dtype=bool)
+    got = pd.Series(False, items.index)
     for column in LABEL_COLUMNS:
         if column in rows:
             stated = names.map(rows[column].to_dict())
@@ -216,12 +220,16 @@ def apply_labels(items: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFram
                 stated = stated.mask(
                     outlined & (items["label"] == 1).ne(True).to_numpy(dtype=bool, na_value=True)
                 )
+            if column in ("label", "semi_label"):
+                got |= stated.notna()
             if column == "label" and "class_name" in items and stated.notna().any():
                 items[LABEL_STATED] = stated.notna() | items.get(LABEL_STATED, False)
             before = items[column] if column in items else pd.Series(pd.NA, items.index, "string")
             items[column] = stated.where(stated.notna(), before)
     if "semi_label" in items and "label" in items:
         _check_alike(items, "labels", lambda place: f"the item of {items['source'].iloc[place]!r}")
+    if given is not None:
+        items[given] = got
     known = set(names)
     unmatched = [
         str(stated) for stated, name in zip(labels[key], rows.index, strict=True) if name not in known

@@ -38,8 +38,9 @@ def labels_from_classes(
     wanted = {class_key(str(name)): str(name) for name in normal_classes}
     names = items["class_name"].astype("string")
     known = sorted(names.dropna().unique())
-    names = names.map(class_key, na_action="ignore").astype("string")
-    names = names.mask(names.str.casefold().isin(NO_LABEL_WORDS - set(wanted)))
+    keys = {name: class_key(name) for name in known}
+    keys = {name: key for name, key in keys.items() if key.casefold() not in NO_LABEL_WORDS - set(wanted)}
+    names = names.map(keys).astype("string")
     missing = [name for key, name in wanted.items() if not (names == key).any()]
     if missing and trained_on:
         raise EsadError(
@@ -240,8 +241,16 @@ def _allowed(
         return pool
     if "class_name" not in items:
         raise EsadError("data.labelled_classes or data.k_l is set, but the store has no class_name column.")
-    names = items["class_name"].astype("string").to_numpy()[pool]
-    allowed = sorted(set(names)) if classes is None else [str(name) for name in classes]
+    names = items["class_name"].astype("string")
+    keys = {name: class_key(name) for name in sorted(names.dropna().unique())}
+    wanted = [class_key(str(name)) for name in classes or []]
+    missing = [str(name) for name, key in zip(classes or [], wanted, strict=True) if key not in keys.values()]
+    if missing:
+        raise EsadError(
+            f"data.labelled_classes: the store has no class {missing[0]!r}; its classes are {', '.join(keys)}."
+        )
+    names = names.map(keys).fillna("").to_numpy()[pool]
+    allowed = sorted(set(names)) if classes is None else wanted
     if k_l is not None:
         allowed = list(numbers.permutation(allowed)[:k_l])
     return pool[np.isin(names.astype(str), allowed)]

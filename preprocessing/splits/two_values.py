@@ -107,10 +107,14 @@ def class_key(name: str) -> str:
 
 def one_spelling(values: pd.Series, stated: Stated = Stated()) -> pd.Series:
     """The names of classes, each as the first of its spelling was written; null for NO_LABEL_WORDS that are not `stated`."""
-    keys = values.astype("string").map(class_key, na_action="ignore").astype("string")
-    keys = keys.mask(keys.str.casefold().isin(NO_LABEL_WORDS - set(stated.meanings)))
-    firsts = values.astype("string").str.strip()[keys.notna() & ~keys.duplicated()]
-    return keys.map(dict(zip(keys[firsts.index], firsts, strict=True))).astype("string")
+    names = values.astype("string")
+    firsts: dict[str, str] = {}
+    spelling: dict[str, str] = {}
+    for name in names.dropna().unique():  # in the order in which they stand
+        key = class_key(name)
+        if key.casefold() not in NO_LABEL_WORDS - set(stated.meanings):
+            spelling[name] = firsts.setdefault(key, name.strip())
+    return names.map(spelling).astype("string")
 
 
 def read_values(
@@ -125,7 +129,8 @@ def read_values(
     stated value that is not there while others have no meaning.
     """
     where = classes if column is None else f"labels in column '{column}'"
-    folded = values.astype("string").map(fold, na_action="ignore").astype("string")
+    names = values.astype("string")
+    folded = names.map({name: fold(name) for name in names.dropna().unique()}).astype("string")
     folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {

@@ -31,12 +31,15 @@ LABEL_NAMES = frozenset({
     "y", "label", "labels", "class", "classes", "target", "targets", "outlier", "is_outlier", "anomaly", "is_anomaly", "anomalous",
     "diagnosis", "ground_truth", "gt", "y_true", "outliers", "anomalies", "anomaly_label", "outlier_label", "class_label", "label_name",
     "fraud", "is_fraud", "attack", "is_attack", "abnormal", "is_abnormal", "malignant", "is_malignant", "inlier", "is_inlier", "is_normal",
+})  # fmt: skip
+"""What labels are called elsewhere, as `fold_name` writes it."""
+MAYBE_LABELS = frozenset({
     "outcome", "status", "category", "result", "truth", "defect", "defects", "is_defect", "defective", "is_defective", "fault", "faulty",
     "is_faulty", "failure", "is_failure", "failed", "machine_failure", "disease", "has_disease", "cancer", "has_cancer", "intrusion",
     "is_intrusion", "dx", "healthy", "is_healthy", "pathological", "is_pathological", "state", "condition", "pass_fail",
     "klasse", "clase", "classe", "abnormality", "tumor", "tumour", "is_tumor", "has_tumor", "lesion", "has_lesion",
 })  # fmt: skip
-"""What labels are called elsewhere, as `fold_name` writes it."""
+"""What labels may be called where a table has no other."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class Columns:
 
     def _as_spelled(self, name: str, present: Sequence[str]) -> str:
         """The column that is called `name` but for case and spaces at its ends, where there is one of these and none of that name."""
-        alike = [each for each in present if each.strip().casefold() == name.casefold()]
+        alike = [
+            each for each in present if each.strip().casefold() == name.casefold() and each not in self.named
+        ]
         settled = name in present or name == IGNORED or name in self.named
         return alike[0] if len(alike) == 1 and not settled else name
 
@@ -85,7 +90,7 @@ class Columns:
         label = self._as_spelled(self.label, present)
         if label in present or label == IGNORED or label in self.named:
             return replace(self, label=label)
-        suspect = self._label_among(features)
+        suspect = self._label_among(features, LABEL_NAMES | MAYBE_LABELS)
         if suspect is not None:
             raise UsageError(
                 f"{path.name}: has no label column {self.label!r}, but one called {suspect!r}: say --label {shlex.quote(suspect)}, or "
@@ -110,15 +115,15 @@ class Columns:
     def check_alone(self, features: Sequence[str], path: Path) -> None:
         """UsageError where the label column was not asked for by name, and a feature is called as labels are: it would tell what is to
         be found."""
-        other = self._label_among(features)
+        other = self._label_among(features, LABEL_NAMES)
         if other is not None and self.label != IGNORED and self.label not in self.named:
             raise UsageError(
                 f"{path.name}: has the label column {self.label!r} and another that is called as labels are, {other!r}: say which with "
                 f"--label, and leave the other out with --drop {shlex.quote(other)}."
             )
 
-    def _label_among(self, features: Sequence[str]) -> str | None:
-        return next((name for name in features if name not in self.known and _like_label(name)), None)
+    def _label_among(self, features: Sequence[str], names: frozenset[str]) -> str | None:
+        return next((name for name in features if name not in self.known and _bare_name(name) & names), None)
 
     def check(self, present: Sequence[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""
@@ -126,10 +131,10 @@ class Columns:
             check_present(name, present, path)
 
 
-def _like_label(name: str) -> bool:
-    """Whether a column is called as labels are, also with a number or a remark behind: `Label_1`, `Class (0=normal)`."""
+def _bare_name(name: str) -> set[str]:
+    """A column's name, and what is left of it without a number or a remark behind: `Label_1`, `Class (0=normal)`."""
     bare = re.sub(r"_\d+$", "", fold_name(re.sub(r"[(\[{].*", "", name)))
-    return bare in LABEL_NAMES or fold_name(name) in LABEL_NAMES
+    return {bare, fold_name(name)}
 
 
 def fold_name(name: str) -> str:
@@ -163,6 +168,18 @@ class TableReading:
     encoding: str = "auto"
     sheet: str | None = None
     """Of a workbook; None = its only one that is not empty."""
+
+    def columns_in(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:
+        """`columns` as the table spells them (`Columns.found_in`); a column that is a feature or dropped by name is none of them."""
+        taken = {*split_names(self.only or (), present), *split_names(self.drop, present)}
+        return self.columns.found_in([name for name in present if name not in taken], features, path)
+
+    def spelled(self, found: Columns) -> list[str]:
+        """A note for each column that is `found` under another spelling than it is called."""
+        pairs = (
+            (what, getattr(self.columns, what), getattr(found, what)) for what in ("group", "split", "site")
+        )
+        return [f"column {name!r} read as the {what}" for what, called, name in pairs if name != called]
 
 
 def split_names(names: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:

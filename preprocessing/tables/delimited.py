@@ -33,15 +33,17 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
     table = _read(path, dialect, names, reading)
-    if width <= len(names) and (first := _value_among(names, table, dialect)) is not None:
-        raise InputError(f"{path.name}: the first line holds numbers ({first}, …); expected column names.")
+    called = {name.casefold() for name in reading.columns.known}
+    is_header = width > len(names) or any(name.strip().casefold() in called for name in names)
+    if not is_header and _are_values(names, table, dialect):
+        raise InputError(f"{path.name}: the first line holds numbers; expected column names.")
     short = _check_ends(table, names, path, dialect, reading)
     table, unfit, notes = _without_counts(table, names, width, path)
     return table, unfit, [*dialect.told, *short, *notes]
 
 
-def _value_among(names: list[str], table: pd.DataFrame, dialect: Dialect) -> str | None:
-    """The first number among the `names`, where these are a row of values: at least half are numbers, which do not count the columns,
+def _are_values(names: list[str], table: pd.DataFrame, dialect: Dialect) -> bool:
+    """Whether the `names` are a row of values: at least half are numbers, which do not count the columns,
     and there is nothing else, or they are as the numbers below them are.
 
     Columns may be called by numbers, as wavelengths and years are: five or more rise or fall, and fewer are not among what
@@ -55,16 +57,15 @@ def _value_among(names: list[str], table: pd.DataFrame, dialect: Dialect) -> str
         or 2 * len(numbers) < filled
         or numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
     ):
-        return None
-    first = next(name for name, value in zip(names, values, strict=True) if value is not None)
+        return False
     falls_or_rises = numbers in (sorted(numbers), sorted(numbers, reverse=True))
     if len(numbers) == filled and not (falls_or_rises and names[0].strip() == ""):
-        return first
+        return True
     if falls_or_rises and len(numbers) > 4:
-        return None
+        return False
     below = [_number_range(table.iloc[:, place]) for place, value in enumerate(values) if value is not None]
     among = [low <= value <= high for value, (low, high) in zip(numbers, below, strict=True)]
-    return first if 4 * sum(among) >= 3 * len(among) else None
+    return 4 * sum(among) >= 3 * len(among)
 
 
 def _number(text: str, dialect: Dialect) -> float | None:
@@ -94,17 +95,15 @@ def _check_ends(
         for place, name in enumerate(names)
         if name.strip().casefold() in map(str.casefold, reading.columns.known)
     }
-    count, least = 0, len(names)
+    count = 0
     with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
         rows = csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True)
+        if dialect.has_separator_line:
+            next(rows, None)
         for row in rows:
-            if (
-                not row
-                or len(row) >= len(names)
-                or (not count and dialect.has_separator_line and rows.line_num == 1)
-            ):
+            if len(row) >= len(names) or not any(cell.strip() for cell in row):
                 continue
-            count, least = count + 1, min(least, len(row))
+            count += 1
             lost = next((names[place] for place in sorted(taken) if place >= len(row)), None)
             if lost is not None:
                 raise InputError(
@@ -117,7 +116,7 @@ def _check_ends(
 def _read(path: Path, dialect: Dialect, names: list[str], reading: TableReading) -> pd.DataFrame:
     """pandas' frame, names of items, groups and sites as they are written; InputError for a line with more cells than the header has
     names, in our words."""
-    columns = reading.columns.found_in(names, [], path)
+    columns = reading.columns_in(names, [], path)
     as_written = {columns.group, columns.site, columns.id} & set(names)
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:

@@ -52,10 +52,12 @@ def read_table(path: Path, reading: TableReading) -> Table:
     frame, unfit, notes = _load(path, reading)
     present = [str(name) for name in frame.columns]
     used = [name for name in choose(frame, reading, path)[0] if name not in reading.categories]
-    reading = replace(reading, columns=reading.columns.found_in(present, used, path))
-    reading.columns.check_alone(used, path)
+    columns = reading.columns_in(present, used, path)
+    notes = [*notes, *reading.spelled(columns)]
+    reading = replace(reading, columns=columns)
     if reading.only is None:
-        reading.columns.check_groups(present, used, path)
+        columns.check_alone(used, path)
+        columns.check_groups(present, used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
@@ -74,7 +76,7 @@ def categories_of(path: Path, names: tuple[str, ...], reading: TableReading) -> 
 def feature_columns(path: Path, reading: TableReading) -> tuple[str, ...]:
     """Names of the columns of a table that are features, before text is turned into columns of 0 and 1."""
     frame = _load(path, reading)[0]
-    columns = reading.columns.found_in([str(name) for name in frame.columns], [], path)
+    columns = reading.columns_in([str(name) for name in frame.columns], [], path)
     return tuple(choose(frame, replace(reading, columns=columns), path)[0])
 
 

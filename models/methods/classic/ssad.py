@@ -26,6 +26,8 @@ from esad.models.settings import MethodSettings, SsadSettings
 
 TOLERANCE = 1e-8
 """Of what is left of the optimality conditions, kernels being at most 1."""
+NEARLY = 1e-4
+"""The same where PIQP stops short of it, as it may with costs of 100: the order of the scores is that of the optimum."""
 SMALLEST = 1e-7
 """Weights that are not greater count as 0: their rows are not kept."""
 
@@ -73,7 +75,8 @@ def solve_ssad(kernel: np.ndarray, dual: Dual) -> np.ndarray:
         dual.cost.astype(np.float64),
     )
     status = solver.solve()
-    if status != piqp.PIQP_SOLVED:
+    left = solver.result.info
+    if status != piqp.PIQP_SOLVED and max(left.primal_res, left.dual_res, left.duality_gap) > NEARLY:
         raise CannotFit(
             f"SSAD's quadratic program of {len(kernel)} rows: PIQP says {status.name}. Try another ssad.gamma."
         )

@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.alarms import _achieved, _highest_of_groups, alarm_sentences
+from esad.pipeline.evaluation.alarms import _achieved, _by_columns, _highest_of_groups, alarm_sentences
 from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.evaluation.measures.intervals import superiority
 from esad.pipeline.thresholds.false_alarms import over_splits
@@ -223,7 +223,7 @@ def test_a_promise_about_groups_is_held_against_groups():
         "item_id": [f"i{n}" for n in range(13)], "group": [f"g{n // 4}" for n in range(13)], "label": [0] * 12 + [1],
         "score": [9.0, 1, 1, 1, 1, 1, 9, 8, 1, 2, 1, 1, 9], "threshold": 5.0,
     }).assign(p_value=lambda table: 1 / (1 + table["score"]))  # fmt: skip
-    found = _highest_of_groups(table)
+    found = _highest_of_groups(table, None)
     assert found["item_id"].tolist() == ["i0", "i6", "i9", "i12"]
     reached = _achieved(found, 30, 0.1)
     assert (reached["normals"], reached["achieved"], reached["anomalies_found"]) == (
@@ -231,3 +231,17 @@ def test_a_promise_about_groups_is_held_against_groups():
         pytest.approx(2 / 3),
         1,
     )
+
+
+def test_a_group_counts_once_in_each_set_of_references():
+    """Each of 2000 groups has an item of either view, with uniform p-values: one set each promises 5 %."""
+    p = np.random.default_rng(0).random(4000)
+    table = pd.DataFrame({
+        "item_id": [f"i{n}" for n in range(4000)], "group": [f"g{n // 2}" for n in range(4000)], "label": 0,
+        "view": ["PA", "AP"] * 2000, "p_value": p, "score": 1 - p, "threshold": 0.95,
+    })  # fmt: skip
+    reached = _achieved(_highest_of_groups(table, "view"), 1000, 0.05)
+    assert (reached["normals"], reached["achieved"]) == (4000, pytest.approx(0.05, abs=0.012))
+    by_view = _by_columns(table, per_group=True)["view"]
+    assert {value: part["normals"] for value, part in by_view.items()} == {"PA": 2000, "AP": 2000}
+    assert all(part["achieved"] == pytest.approx(0.05, abs=0.02) for part in by_view.values())

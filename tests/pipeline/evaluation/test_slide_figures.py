@@ -398,6 +398,14 @@ def test_outlines_are_read_as_the_scored_store_was_told(tmp_path, capsys):
     run = scores_folder(tmp_path, *(tiles_of(f"{name}.tif", {IN_A: 6}) for name in ("t", "n")))
     write_boxes(tmp_path / "outlines", "t", A)
     place = run / "scores/store/scores.json"
+    told = json.loads(place.read_text()) | {"labels": {"without_outlines": "unknown"}}
+    place.write_text(json.dumps(told))
+    content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
+    assert (content["slides"]["normal"], content["slides"]["tumour"]) == (0, 1)
+    del told["labels"]
+    place.write_text(json.dumps(told))
+    content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
+    assert (content["slides"]["normal"], content["slides"]["tumour"]) == (1, 1)
     marker = json.loads(place.read_text()) | {"inputs": "others", "store": str(tmp_path / "gone")}
     place.write_text(json.dumps(marker))
     assert call(["evaluate", str(run), "--annotations", str(tmp_path / "outlines")]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pandas as pd
 import pytest
 
@@ -49,6 +51,33 @@ def test_a_picture_of_two_meanings_is_refused_alone(tmp_path):
     failures = pd.read_csv(tmp_path / "out" / "failures.csv")
     assert failures["reason"].str.contains("is it normal or an anomaly").all()
     assert len(failures) == 2
+
+
+@pytest.mark.parametrize("source", ["tumor/normal/train/1.png", "tumor/Miller_Ann/normal/1.png"])
+def test_contradicting_folders_in_a_zip_or_above_the_part_name_no_path(tmp_path, capsys, source):
+    for number, name in enumerate([source, "good/train/2.png"]):
+        picture(tmp_path / "loose" / name, number)
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "z.zip", "w") as file:
+        for name in (source, "good/train/2.png"):
+            file.write(tmp_path / "loose" / name, name)
+    assert images(tmp_path / "in", "--anonymous", "--group-key", str(tmp_path / "key")) == 3
+    out = tmp_path / "out"
+    written = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert "is it normal or an anomaly" in (said := capsys.readouterr().err)
+    assert "Miller" not in said
+    assert not any(b"Miller" in content for content in written)
+
+
+def test_a_zip_of_class_folders_is_no_class_itself(tmp_path, capsys):
+    picture(tmp_path / "1.png")
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "z.zip", "w") as file:
+        for name in ("good/1.png", "good/2.png", "bad/3.png"):
+            file.write(tmp_path / "1.png", name)
+    assert images(tmp_path / "in") == 0
+    assert "these say nothing" not in capsys.readouterr().err
+    assert sorted(labels_of(tmp_path / "out").values()) == [0, 0, 1]
 
 
 def test_class_words_below_the_class_are_told(tmp_path, capsys):

@@ -87,6 +87,7 @@ def test_an_option_that_stands_twice_is_refused(tmp_path, capsys):
     twice = [word for name in ("a.csv", "b.csv") for word in ("--labels", str(tmp_path / name))]
     assert call(["tables", str(path), "--out", str(tmp_path / "out"), *twice]) == 2
     assert "--labels is given twice" in capsys.readouterr().err
+    assert call(["tables", str(path), *twice, "--help"]) == 0
     made("tables", path, "--out", tmp_path / "out", "--set", "missing=drop", "--set", "decimal=.")
 
 

@@ -65,6 +65,8 @@ def test_the_view_is_stated_coded_or_one_word(elements, view):
         ({"ViewPosition": "STANDING", "SeriesDescription": "Chest AP"}, ()),
         ({"BodyPartExamined": "HAND"}, (OTHER_PART,)),
         ({"BodyPartExamined": "CHEST_ABDOMEN"}, ()),
+        ({"BodyPartExamined": "T-SPINE"}, ()),
+        ({"ViewPosition": "PA and LAT"}, ()),
         ({"BodyPartExamined": "Lower LEG", "ViewPosition": "XX"}, (VIEW_UNKNOWN, OTHER_PART)),
     ],
 )
@@ -81,6 +83,7 @@ def test_what_is_not_understood_or_no_chest_is_noted(elements, doubts):
         ({"PatientOrientation": ["A", "F"]}, "lateral"),
         ({"PatientOrientation": ["P", "F"]}, "lateral"),
         ({"PatientOrientation": ["L", "F"]}, None),
+        ({"PatientOrientation": ["PA", "F"]}, None),
         ({"PatientOrientation": ["A", "F"], "ViewPosition": "PA"}, "PA"),
         ({"SeriesDescription": "Thorax seitlich"}, "lateral"),
     ],

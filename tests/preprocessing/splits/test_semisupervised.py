@@ -157,3 +157,22 @@ def test_where_all_normals_are_labelled_it_is_said_what_to_do():
         EsadError, match=r"Only 0 unlabelled .* \d+ are labelled normals .* leave semi_label empty"
     ):
         assign(table, seed=0)
+
+
+def test_labelled_classes_are_found_in_another_spelling_and_must_be_there():
+    table = (
+        manifest(normal=0, anomaly=120, class_name=["Normal"] * 60 + ["Adeno"] * 60)
+        .assign(label=pd.NA)
+        .astype({"label": "Int8"})
+    )
+    counts = [
+        int(
+            (
+                assign(table, seed=0, normal_classes=["normal"], labelled_classes=[name])["semi_label"] == -1
+            ).sum()
+        )
+        for name in ("Adeno", "adeno")
+    ]
+    assert counts[0] == counts[1] > 0
+    with pytest.raises(EsadError, match=r"data\.labelled_classes: the store has no class 'Squamous'"):
+        assign(table, seed=0, normal_classes=["normal"], labelled_classes=["Squamous"])

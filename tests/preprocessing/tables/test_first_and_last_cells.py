@@ -37,6 +37,11 @@ def test_a_first_row_of_values_is_no_header(tmp_path, text):
         ("y,400,500\n1,0.1,0.2\n0,0.3,0.2\n", ["400", "500"]),
         ("y,4.5,4,3.5,3,2.5\n1,1,2,3,4,5\n0,5,4,3,2,1\n", ["4.5", "4", "3.5", "3", "2.5"]),
         ("y,0,1\n1,0,2\n0,1,0\n", ["0", "1"]),
+        ("no,y,2019,2020,2021\n1,0,1500,2500,2030\n2,1,2500,1500,1900\n", ["no", "2019", "2020", "2021"]),
+        (
+            "y,1,10,100,1000,10001,2\n0,1,9,99,9999,99999,1\n1,3,30,300,3,3,5\n",
+            ["1", "10", "100", "1000", "10001", "2"],
+        ),
     ],
 )
 def test_columns_may_be_called_by_numbers(tmp_path, text, names):
@@ -48,7 +53,7 @@ def test_a_row_that_is_cut_short_before_its_label_is_refused(tmp_path):
         InputError, match=r"line 3 has 2 cells, its header 3 names: it is cut short before its 'y'"
     ):
         read(tmp_path / "t.csv", "a,b,y\n1,2,0\n1,2\n")
-    assert read(tmp_path / "t.csv", "a,b,y\n1,2,0\n1,2,\n").notes == []
+    assert read(tmp_path / "t.csv", "a,b,y\n1,2,0\n1,2,\n   \n").notes == []
 
 
 def test_rows_that_lack_features_at_their_ends_are_told(tmp_path):
@@ -78,3 +83,18 @@ def test_an_npz_of_a_patient_array_is_asked_about(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=[0, 0, 1], patient=[1, 1, 2])
     with pytest.raises(UsageError, match="one called 'patient': say --group"):
         read_table(tmp_path / "t.npz", TableReading())
+
+
+@pytest.mark.parametrize("name", ["state", "status", "Result_1"])
+def test_what_may_be_a_label_is_a_feature_beside_one(tmp_path, name):
+    assert read(tmp_path / "t.csv", f"a,{name},y\n1,0,0\n2,1,1\n").names == ["a", name]
+
+
+def test_a_column_that_is_named_otherwise_is_not_taken_by_its_spelling(tmp_path):
+    text = "Group,a,y\n1,2,0\n0,3,1\n"
+    table = read(tmp_path / "t.csv", text)
+    assert (table.names, table.notes) == (["a"], ["column 'Group' read as the group"])
+    assert read(tmp_path / "t.csv", text, only=("Group", "a")).names == ["Group", "a"]
+    assert read(tmp_path / "t.csv", text, drop=("Group",)).names == ["a"]
+    label = Columns(label="Group", named=frozenset({"Group"}))
+    assert read(tmp_path / "t.csv", text, columns=label).items["stated"].tolist() == ["1", "0"]

@@ -102,7 +102,7 @@ def test_ssad_without_labels_is_the_hard_one_class_svm():
     seed=st.integers(0, 1000),
     gamma=st.sampled_from([0.01, 0.3, 4.0]),
     kappa=st.sampled_from([0.0, 1.0, 3.5]),
-    cost=st.sampled_from([0.08, 1.0]),
+    cost=st.sampled_from([0.08, 1.0, 100.0]),
 )
 def test_no_feasible_step_lowers_what_ssad_minimises(seed, gamma, kappa, cost):
     x = rows(170, seed=seed)
