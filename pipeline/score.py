@@ -80,7 +80,7 @@ def score(
     from contextlib import nullcontext
 
     from esad.pipeline.runs.run_folder import open_run
-    from esad.pipeline.runs.store_changes import check_unchanged
+    from esad.pipeline.runs.store_changes import check_unchanged, say_unlike
     from esad.pipeline.scoring.explanation import overlays_wanted
     from esad.pipeline.scoring.scores_folder import sets_of
     from esad.pipeline.scoring.work import Opened, crew
@@ -94,6 +94,7 @@ def score(
     wanted = overlays_wanted(overlays)
     opened.check(target)
     check_unchanged(opened, target, force)
+    say_unlike(opened, target)
     folder, chosen = out or run / "scores" / target.root.name, device or opened.settings.device
     sets = sets_of(opened, folder, rule or {})
     held = writing_to(folder) if is_first() else nullcontext()

@@ -47,7 +47,7 @@ def with_radiograph_notes(outcome: Outcome) -> Outcome:
     """`outcome`, which also tells how many radiographs state burnt-in text or another orientation, and what was assumed."""
     found = count_notes(outcome, (*STATED.values(), *ASSUMED))
     counts = {name: found.get(note, 0) for name, note in STATED.items()}
-    message = outcome.message
+    message = outcome.message + _without_group(outcome)
     if counts["burned_in"]:
         message += f" {counts['burned_in']} state {BURNED_IN}."
     if counts["turned"]:
@@ -56,3 +56,14 @@ def with_radiograph_notes(outcome: Outcome) -> Outcome:
     if assumed:
         message += f" Noted: {'; '.join(assumed)}."
     return replace(outcome, message=message, summary={**outcome.summary, **counts})
+
+
+def _without_group(outcome: Outcome) -> str:
+    """How many radiographs have no patient, where others have one; empty where all have, or none."""
+    import pandas as pd
+
+    groups = pd.read_parquet(outcome.out / "manifest.parquet", columns=["group"])["group"]
+    lacking = int(groups.isna().sum())
+    if not 0 < lacking < len(groups):
+        return ""
+    return f" {lacking} have no group: nothing keeps those of one patient on one side of a split."

@@ -118,6 +118,11 @@ def _matched(known: pd.DataFrame, sources: Sequence[str], named: bool) -> str:
             "one away."
         )
     found = sum(source in whole for source in sources) + len(by_name)
+    if sources and not found:
+        shown = f"; a radiograph here is called {sources[0]}, a row {known.index[0]}" if named else ""
+        raise UsageError(
+            f"--metadata: none of its {len(known)} rows is of one of the {len(sources)} radiographs{shown}."
+        )
     return f"--metadata: {len(known)} rows; {found} of {len(sources)} radiographs have one."
 
 

@@ -52,14 +52,16 @@ class Job:
         """What the items depend on."""
         return sorted({"esad", "numpy", "pandas", *self.versions})
 
-    def fingerprint(self, source: str) -> str:
-        """Of the source as it is now; an empty text where it cannot be read."""
-        from esad.preprocessing.store.store import fingerprint
+    def is_as_before(self, source: str, before: str) -> bool:
+        """Whether the source is the file of the fingerprint `before`, also of one by an earlier version; False where it cannot be read."""
+        from esad.preprocessing.store.store import edges_fingerprint, fingerprint
 
+        path = self.archive / self.paths.get(source, source)
         try:
-            return self.fingerprints.get(source) or fingerprint(self.archive / self.paths.get(source, source))
+            now = self.fingerprints.get(source) or fingerprint(path)
+            return before == now or (path.is_file() and before == edges_fingerprint(path))
         except OSError:
-            return ""
+            return before == ""
 
 
 @dataclass(frozen=True)

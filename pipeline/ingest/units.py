@@ -80,7 +80,7 @@ def _to_do_again(job: Job, table: pd.DataFrame) -> set[str]:
     changed = {
         name
         for name, before in done[["source", "fingerprint"]].itertuples(index=False)
-        if job.fingerprint(name) != before
+        if not job.is_as_before(name, before)
     }
     if changed:
         say(

@@ -176,7 +176,7 @@ class Marks:
 
     def table(self, of: str) -> pd.DataFrame:
         """What `--labels` takes: item_id or source, label (0, 1, empty for unsure), semi_label; then mark, comment, reader, at."""
-        entries = [entry for entry in self.current(of).values() if entry.mark is not None]
+        entries = [entry for entry in self.current(of).values() if entry.mark is not None or entry.comment]
         entries.sort(key=lambda entry: entry.name)
         columns = {
             "item_id" if of == "item" else "source": [entry.name for entry in entries],

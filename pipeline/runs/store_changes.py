@@ -71,3 +71,27 @@ def _inputs_that_differ(before: pd.DataFrame, now: pd.DataFrame) -> str:
         "gone": [name for name in old if name not in new],
     }
     return ", ".join(f"{len(names)} {kind}, first {names[0]}" for kind, names in kinds.items() if names)
+
+
+def say_unlike(run: Run, store: Store) -> None:
+    """Say what a person may not expect of another store than the run's own: inputs that are called as training's and hold something
+    else, and projections that training did not have."""
+    if run.is_own(store):
+        return
+    both = store.sources.merge(run.sources, on="source", suffixes=("", "_before"))
+    other = both[both["fingerprint"] != both["fingerprint_before"]]
+    if len(other):
+        say(
+            f"{len(other)} inputs are called as inputs of training are, and hold something else: their items count as new. If they hold "
+            "items of training, too, figures will flatter."
+        )
+    if "view" not in store.manifest or "view" not in run.normals:
+        return
+    known = set(run.normals["view"].dropna().astype(str))
+    views = store.manifest["view"].dropna().astype(str)
+    new = views[~views.isin(known)]
+    if known and len(new):
+        say(
+            f"{len(new)} of {len(store)} items are of the projection {', '.join(sorted(set(new)))}, and the normals that were held out are "
+            f"of {', '.join(sorted(known))}: scores, thresholds and p-values do not compare."
+        )

@@ -19,6 +19,7 @@ from esad.pipeline.stage.outcome import items_of
 from esad.pipeline.stage.progress import say
 from esad.pipeline.thresholds.reference_sets import ReferenceSets
 from esad.preprocessing.splits.semisupervised import labels_from_classes
+from esad.preprocessing.store.store import item_id
 
 if TYPE_CHECKING:
     from pandas.api.extensions import ExtensionArray
@@ -124,18 +125,45 @@ def _held(column: pd.Series) -> ExtensionArray:
     return column.astype("str").array if isinstance(column.dtype, pd.StringDtype) else column.array
 
 
+SPARSE = 2
+"""Rows of a table of which some were left out have numbers up to so many times their count, or are taken as new."""
+
+
 def parts_of(run: Run, store: Store) -> ExtensionArray:
     """What the run used each item of `store` for: train, validation or test, or null, (N,) text.
 
-    In another store than the run's own, only what it trained on or took as a reference is told: items of the same
-    name out of the very same input file (two archives may both hold an `a.npz`, so the fingerprint must agree).
+    In another store than the run's own, only what it trained on or took as a reference is told: items at the same place of the very
+    same input file, whatever it is called now (two archives may both hold an `a.npz`, so the fingerprint must agree).
     """
     used, manifest = read_assignments(run.root), store.manifest  # not the run's own, which stays in memory
     if not run.is_own(store):
         used = used[used["part"].isin(("train", "validation"))]
-    places = places_among(manifest["item_id"], used["item_id"])
-    found = pd.Series(used["part"].astype("string").array.take(places, allow_fill=True))
+    part = used["part"].astype("string").array
+    found = pd.Series(part.take(places_among(manifest["item_id"], used["item_id"]), allow_fill=True))
+    known = run.sources[run.sources["fingerprint"].fillna("") != ""]
+    files = store.sources.merge(known, on="fingerprint", suffixes=("", "_before"))
+    same = set(files.loc[files["source"] == files["source_before"], "source"])
     if not run.is_own(store):
-        same = store.sources.merge(run.sources, on=["source", "fingerprint"])["source"]
-        found[~manifest["source"].isin(set(same))] = pd.NA
+        found[~manifest["source"].isin(same)] = pd.NA
+    moved = files[~files["source"].isin(same)].drop_duplicates("source")
+    if len(moved):
+        names = manifest["item_id"].map(_names_before(moved, manifest)).dropna().astype("string")
+        found[names.index] = part.take(places_among(names, used["item_id"]), allow_fill=True)
     return found.array
+
+
+def _names_before(moved: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, str]:
+    """item_id -> what it was called when its file was `source_before`; `moved` has a row for each file of another name.
+
+    A manifest does not keep places: they are numbers of rows, or corners of tiles, and an item_id that one of them gives is that item's.
+    """
+    found: dict[str, str] = {}
+    rows = manifest.groupby("source").indices
+    for source, before in moved[["source", "source_before"]].itertuples(index=False):
+        here = rows.get(source, [])
+        places = [str(number) for number in range(SPARSE * len(here) + 1)]
+        if "x" in manifest and len(here):
+            corners = manifest[["x", "y"]].iloc[here].dropna().astype("int64")
+            places += [f"{x},{y}" for x, y in corners.itertuples(index=False)]
+        found |= {item_id(source, place): item_id(before, place) for place in places}
+    return found

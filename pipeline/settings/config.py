@@ -309,6 +309,10 @@ def number_if_scientific(value: Any) -> Any:
     )
 
 
+NAMES_OF_SITES = ("data.site", "data.validation_site")
+"""Settings that are names: `01` is not `1`."""
+
+
 def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
     """`["train.epochs=5"]` -> {"train.epochs": 5}; values are YAML. UsageError where there is no `=`."""
     values: dict[str, Any] = {}
@@ -317,7 +321,8 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise UsageError(f"--set {pair!r}: expected key=value, for example train.epochs=5.")
         try:
-            values[name.strip()] = load_yaml(text)
+            as_text = name.strip() in NAMES_OF_SITES and text.strip() != "null"
+            values[name.strip()] = yaml.load(text, yaml.BaseLoader) if as_text else load_yaml(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise UsageError(f"--set {pair!r}: the value is not YAML ({error}).") from error
     return values
@@ -344,7 +349,7 @@ def resolve(model: type[Model], *layers: Mapping[str, Any]) -> Model:
         for name, value in _flatten(layer, model).items():
             if name not in known:
                 raise UsageError(f"Unknown setting {name!r}: did you mean {nearest(name, known)!r}?")
-            flat[name] = number_if_scientific(value)
+            flat[name] = value if name in NAMES_OF_SITES else number_if_scientific(value)
         _let_the_later_length_win(flat, layer, model)
     nested: dict[str, Any] = {}
     for name, value in flat.items():

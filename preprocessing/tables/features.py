@@ -18,6 +18,9 @@ from esad.preprocessing.tables.items import as_words
 HOLES = ("?", "-", "\u2013", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!")
 """Texts for a missing value, beside what pandas takes for one."""
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
+FEWEST_STEPS = 256
+FEWEST_ALIKE = 20
+"""In fewer rows a feature may tell two labels apart by chance."""
 AS_0_AND_1 = "{column}={value}"
 """Name of the feature that is 1 where a text column has a value."""
 
@@ -98,6 +101,26 @@ def make_features(
     return Features(values[rows], list(columns), rows, notes)
 
 
+def check_no_label_again(features: Features, labels: pd.Series, path: Path) -> None:
+    """UsageError where a feature of two values tells the label, of two values too, in every one of FEWEST_ALIKE rows or more: it is the
+    label again or its complement, as of two columns `normal` and `anomaly`. `labels` are texts, a row of the table each."""
+    rows = labels.iloc[features.rows].reset_index(drop=True)
+    codes, words = pd.factorize(rows)
+    if len(words) != 2 or len(rows) < FEWEST_ALIKE or min(np.bincount(codes[codes >= 0])) < 2:
+        return
+    second = codes[codes >= 0] == 1
+    for place, name in enumerate(features.names):
+        values = features.values[codes >= 0, place]
+        alike = values == values[0]
+        if (values[~alike] == values[~alike][:1]).all() and (
+            np.array_equal(alike, second) or np.array_equal(alike, ~second)
+        ):
+            raise UsageError(
+                f"{path.name}: column {name!r} has one value for each label in every row: it says what is to be found. Leave it out with "
+                f"--drop {shlex.quote(name)}, or name all features with --columns if it is a value like others."
+            )
+
+
 def _zeros_and_ones(
     column: pd.Series, name: str, categories: list[str]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -151,9 +174,24 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
             f"{path.name}: column {column.name!r}, row {row + 1}: {_plain(column.iloc[row])!r} is not finite as float32; "
             "replace it or drop the row."
         )
+    _check_steps(numbers, str(column.name), path)
     whole = pd.api.types.is_integer_dtype(column.dtype)
     rounded = int((narrow[~np.isnan(narrow)] != numbers[~np.isnan(narrow)]).sum()) if whole else 0
     return narrow, rounded
+
+
+def _check_steps(numbers: np.ndarray, name: str, path: Path) -> None:
+    """InputError where float32 has fewer than FEWEST_STEPS values in the range of `numbers`, float64 (N,), which would become a few."""
+    finite = numbers[np.isfinite(numbers)]
+    if not len(finite):
+        return
+    low, high = float(finite.min()), float(finite.max())
+    step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    if 0 < high - low < FEWEST_STEPS * step and not (finite == finite.astype(np.float32)).all():
+        raise InputError(
+            f"{path.name}: column {name!r}: its values differ by {high - low:.3g} around {high:.6g}, of which float32 keeps steps of "
+            f"{step:.3g}: subtract an offset, or leave it out with --drop {shlex.quote(name)}."
+        )
 
 
 def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path) -> None:

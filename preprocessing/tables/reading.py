@@ -14,7 +14,7 @@ from esad.preprocessing.gate.refusals import refusing
 from esad.preprocessing.tables.arrow import load_arrow
 from esad.preprocessing.tables.columns import IGNORED, TableReading
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.features import choose, make_features
+from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz
@@ -61,6 +61,8 @@ def read_table(path: Path, reading: TableReading) -> Table:
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
+    if reading.only is None and columns.label in frame:
+        check_no_label_again(features, as_words(frame[columns.label]), path)
     known = [name for name in reading.columns.known if name in frame]
     items = describe_items(frame[known], reading.columns, path)
     items = items.iloc[features.rows].reset_index(drop=True)

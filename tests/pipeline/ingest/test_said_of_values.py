@@ -8,10 +8,11 @@ import pytest
 import tifffile
 
 from esad.pipeline.cli.app import call
+from esad.pipeline.settings.config import RunSettings, parse_assignments, resolve
 from esad.preprocessing.splits.labels import apply_labels
 from esad.preprocessing.splits.semisupervised import labels_from_classes
 from esad.preprocessing.splits.two_values import Stated, one_spelling, read_values
-from esad.preprocessing.store.store import Store
+from esad.preprocessing.store.store import Store, edges_fingerprint
 from tests.pipeline.commands import made
 from tests.pipeline.ingest.test_unseen import labels_of, picture
 
@@ -164,3 +165,103 @@ def test_outlines_do_not_get_lost_when_labels_are_given_anew(tmp_path, capsys):
     assert "give --annotations again" in capsys.readouterr().err
     made(*outlined, *again)
     assert Store(tmp_path / "out").manifest["label"].equals(before)
+
+
+def test_a_label_corrected_in_the_middle_of_a_long_table_is_read_again(tmp_path, capsys):
+    path = rows(tmp_path, ("b", np.linspace(1, 2, 8000).tolist()), ("y", [0] * 7990 + [1] * 10))
+    made("tables", path, "--out", tmp_path / "out")
+    lines = path.read_text().splitlines(keepends=True)
+    lines[4000] = lines[4000].rstrip()[:-1] + "1\n"
+    path.write_text("".join(lines))
+    assert path.stat().st_size > 140_000
+    capsys.readouterr()
+    made("tables", path, "--out", tmp_path / "out")
+    assert "1 inputs have changed since they were read" in capsys.readouterr().err
+    assert int(Store(tmp_path / "out").manifest["label"].sum()) == 11
+
+
+def test_a_store_of_an_earlier_version_is_not_read_again(tmp_path, capsys):
+    path = rows(tmp_path, ("b", np.linspace(1, 2, 8000).tolist()), ("y", [0, 1] * 4000))
+    made("tables", path, "--out", tmp_path / "out")
+    for part in [tmp_path / "out" / "sources.parquet", *(tmp_path / "out" / "parts").glob("sources-*")]:
+        pd.read_parquet(part).assign(fingerprint=edges_fingerprint(path)).to_parquet(part)
+    capsys.readouterr()
+    made("tables", path, "--out", tmp_path / "out")
+    assert "have changed" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["normal", "class_0"])
+def test_the_complement_of_the_label_is_no_feature(tmp_path, capsys, other):
+    label = [0, 1, 0, 0] * 6
+    path = rows(tmp_path, (other, [1 - value for value in label]), ("b", list(range(24))), ("anomaly", label))
+    assert call(["tables", str(path), "--label", "anomaly", "--out", str(tmp_path / "out")]) == 2
+    assert f"column '{other}' has one value for each label in every row" in capsys.readouterr().err
+    made("tables", path, "--label", "anomaly", "--drop", other, "--out", tmp_path / "out")
+    assert Store(tmp_path / "out").columns == ["a", "b"]
+
+
+def test_values_that_float32_would_flatten_are_refused(tmp_path, capsys):
+    path = rows(tmp_path, ("time", [1e9 + n / 1000 for n in range(8)]), ("y", [0, 1] * 4))
+    assert call(["tables", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "of which float32 keeps steps of 64: subtract an offset" in capsys.readouterr().err
+
+
+def test_names_of_sites_are_texts():
+    assert parse_assignments(["data.site=01", "data.validation_site=[1e3, no]", "data.where={view: 1}"]) == {
+        "data.site": "01", "data.validation_site": ["1e3", "no"], "data.where": {"view": 1},
+    }  # fmt: skip
+    assert resolve(RunSettings, {"data.split": "leave-site-out", "data.site": "1e3"}).data.site == ["1e3"]
+
+
+def test_metadata_of_which_no_row_fits_is_refused(tmp_path, capsys):
+    picture(tmp_path / "in" / "1.jpg")
+    (tmp_path / "regions.csv").write_text("source,x,y,width,height\n1.png,1,2,3,4\n")
+    command = [
+        "radiographs",
+        tmp_path / "in",
+        "--metadata",
+        tmp_path / "regions.csv",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert call([*map(str, command)]) == 2
+    assert (
+        "none of its 1 rows is of one of the 1 radiographs; a radiograph here is called 1.jpg"
+        in capsys.readouterr().err
+    )
+
+
+def test_training_items_are_known_in_a_renamed_or_moved_archive(tmp_path, capsys):
+    made(
+        "tables",
+        rows(tmp_path, ("b", list(range(200))), ("y", [int(n % 5 == 0) for n in range(200)])),
+        "--out",
+        tmp_path / "own",
+    )
+    made("train", tmp_path / "own", "--out", tmp_path / "run", "--set", "method=isolation_forest")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "moved" / "data_v2.csv")
+    (tmp_path / "moved" / "more.csv").write_text(
+        "a,b,y\n" + "\n".join(f"{n + 0.5},{n + 0.25},0" for n in range(30))
+    )
+    made("tables", tmp_path / "moved", "--out", tmp_path / "other")
+    made("score", tmp_path / "run", tmp_path / "other", "--overlays", "none")
+    used = pd.read_parquet(tmp_path / "run" / "assignments.parquet")["part"].value_counts()
+    table = pd.read_parquet(tmp_path / "run" / "scores" / "other" / "scores.parquet")
+    assert table["part"].value_counts().to_dict() == {name: used[name] for name in ("train", "validation")}
+    old = Store(tmp_path / "own")
+    row_of = dict(zip(old.manifest["item_id"], range(len(old)), strict=True))
+    trained = pd.read_parquet(tmp_path / "run" / "assignments.parquet").query("part == 'train'")["item_id"]
+    other = Store(tmp_path / "other")
+    rows_here = (
+        other.manifest["source"].eq("data_v2.csv").to_numpy()
+        & table["part"].eq("train").fillna(False).to_numpy()
+    )
+    assert sorted(other.read()[rows_here, 0]) == sorted(float(row_of[name]) for name in trained)
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "t.csv").write_text(
+        (tmp_path / "moved" / "data_v2.csv").read_text() + "500,1.5,0\n"
+    )
+    made("tables", tmp_path / "third", "--out", tmp_path / "grown")
+    made("score", tmp_path / "run", tmp_path / "grown", "--overlays", "none")
+    assert "1 inputs are called as inputs of training are, and hold something else" in capsys.readouterr().err
