@@ -1,6 +1,6 @@
 """Where each explanation looks, beside radiologists' boxes and PCam's centres, by cross-validation: every boxed image counts once.
 
-    python benchmarks/localisation.py --data DIR --out DIR [--only pcam ...] [--folds 5] [--seeds 1] [--json FILE]
+    python benchmarks/localisation.py --data DIR --out DIR [--only pcam ...] [--of NAME ...] [--folds 5] [--seeds 1] [--json FILE]
     python benchmarks/localisation.py --smoke
 
 A fold's test part are a fifth of the groups (patients); ESAD trains on the rest, as benchmarks/real_data.py does. Maps of the fold's
@@ -11,6 +11,9 @@ pointing   share of images whose highest pixel lies in the region, with `chance`
 pixel_auc  mean over images: a pixel of the region is higher than one outside
 pro        mean share of the regions above a threshold, over thresholds at which 0 to 30 % of outside pixels are (anomalib); by chance 0.15
 
+normals    pixel_auc of the maps of as many normal test images (at most NORMALS a fold) in the same regions: what lies in how a network
+           sees a picture, whose middle it weighs more, and not in the anomaly
+
 `chosen` has the highest pixel_auc on a random half of the groups; its figures are those of the other half, with intervals.
 With several seeds `ensemble` is the mean map of the networks, each scaled by its own spread.
 """
@@ -18,7 +21,7 @@ With several seeds `ensemble` is the mean map of the networks, each scaled by it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,7 @@ CENTRE = (16.0, 16.0, 32.0, 32.0)
 RATES = np.linspace(0.01, 0.3, 30)
 BLOCK, STRIDE = 8, 4
 NOISY, NOISE = 8, 0.05
+NORMALS = 100
 Maps = dict[str, np.ndarray]
 
 
@@ -80,9 +84,14 @@ def fold_file(name: str, data: Path, out: Path, fold: int, folds: int) -> tuple[
 
 
 def explanations(
-    score: Callable[[Tensor], Mapping[str, Tensor]], weights: Mapping[str, float], x: Tensor, mean: Tensor
+    score: Callable[[Tensor], Mapping[str, Tensor]],
+    weights: Mapping[str, float],
+    x: Tensor,
+    mean: Tensor,
+    names: Sequence[str] | None,
 ) -> Maps:
-    """Each explanation's map of pictures `x` (B, C, H, W) in [0, 1], unsmoothed: (B, H, W). `mean` (C, H, W): the mean normal picture."""
+    """The map of pictures `x` (B, C, H, W) in [0, 1] by each explanation, or by those of `names`, unsmoothed: (B, H, W). `mean` (C, H, W):
+    the mean normal picture."""
     numbers = torch.Generator().manual_seed(0)
     x_hat = score(x)["x_hat"].detach()
     blurred = torch.from_numpy(gaussian_filter(x.numpy(), (0, 0, 8, 8)))
@@ -96,24 +105,27 @@ def explanations(
     def gradients(of: Callable[[Tensor], Tensor], at: Tensor, start: Tensor) -> Tensor:
         return integrated_gradients(of, at, start).sum(1)
 
-    noisy = [
-        gradients(whole, x + NOISE * torch.randn(x.shape, generator=numbers), mean) for _ in range(NOISY)
-    ]
-    with torch.enable_grad():
-        point = x.clone().requires_grad_()
-        slope = torch.autograd.grad(norm(point).sum(), point)[0]
-    found = {
-        "error": (x - x_hat).square().mean(1),
-        "integrated gradients, mean": gradients(whole, x, mean),
-        "integrated gradients, black": gradients(whole, x, torch.zeros(1)),
-        "integrated gradients, blurred": gradients(whole, x, blurred),
-        "integrated gradients, reconstruction": gradients(whole, x, x_hat),
-        "integrated gradients of the norm, mean": gradients(norm, x, mean),
-        "smoothed integrated gradients, mean": torch.stack(noisy).mean(0),
-        "gradient of the norm": slope.abs().sum(1),
-        "occlusion by the mean": occlusion(whole, x, mean),
+    def smoothed() -> Tensor:
+        noisy = [x + NOISE * torch.randn(x.shape, generator=numbers) for _ in range(NOISY)]
+        return torch.stack([gradients(whole, each, mean) for each in noisy]).mean(0)
+
+    def slope() -> Tensor:
+        with torch.enable_grad():
+            point = x.clone().requires_grad_()
+            return torch.autograd.grad(norm(point).sum(), point)[0].abs().sum(1)
+
+    ways: dict[str, Callable[[], Tensor]] = {
+        "error": lambda: (x - x_hat).square().mean(1),
+        "integrated gradients, mean": lambda: gradients(whole, x, mean),
+        "integrated gradients, black": lambda: gradients(whole, x, torch.zeros(1)),
+        "integrated gradients, blurred": lambda: gradients(whole, x, blurred),
+        "integrated gradients, reconstruction": lambda: gradients(whole, x, x_hat),
+        "integrated gradients of the norm, mean": lambda: gradients(norm, x, mean),
+        "smoothed integrated gradients, mean": smoothed,
+        "gradient of the norm": slope,
+        "occlusion by the mean": lambda: occlusion(whole, x, mean),
     }
-    return {name: value.detach().float().numpy() for name, value in found.items()}
+    return {name: ways[name]().detach().float().numpy() for name in names or ways}
 
 
 def occlusion(score: Callable[[Tensor], Tensor], x: Tensor, mean: Tensor) -> Tensor:
@@ -132,8 +144,9 @@ def occlusion(score: Callable[[Tensor], Tensor], x: Tensor, mean: Tensor) -> Ten
     return total / count.clamp(min=1)
 
 
-def maps_of_fold(run: Path) -> tuple[Maps, np.ndarray, np.ndarray]:
-    """(smoothed maps by explanation (N, H, W), regions (N, 4), groups (N,)) of the test part's anomalies with a region."""
+def maps_of_fold(run: Path, names: Sequence[str] | None, label: int) -> tuple[Maps, np.ndarray, np.ndarray]:
+    """(smoothed maps by explanation (N, H, W), regions (N, 4), groups (N,)) of the test part's anomalies with a region (`label` 1), or of
+    NORMALS normal images, whose regions are NaN."""
     opened = open_run(run)
     store, device = opened.training_store(), torch.device("cpu")
     method = folded(opened.method(device))
@@ -141,9 +154,10 @@ def maps_of_fold(run: Path) -> tuple[Maps, np.ndarray, np.ndarray]:
     table = store.manifest.merge(opened.assignments[["item_id", "part"]], on="item_id", how="left")
     chosen = np.flatnonzero(
         (table["part"] == "test").fillna(False)
-        & (table["label"] == 1).fillna(False)
-        & table[list(REGION)].notna().all(axis=1)
+        & (table["label"] == label).fillna(False)
+        & (table[list(REGION)].notna().all(axis=1) | (label == 0))
     )
+    chosen = chosen if label else np.random.default_rng(0).permutation(chosen)[:NORMALS]
     parts: dict[str, list[np.ndarray]] = {}
     mean = method.scaler(torch.from_numpy(opened.mean_normal.copy())[None])[0]
     for _, x, _ in (
@@ -151,7 +165,7 @@ def maps_of_fold(run: Path) -> tuple[Maps, np.ndarray, np.ndarray]:
         if len(chosen)
         else ()
     ):
-        for name, value in explanations(method.score_terms, weights, x, mean).items():
+        for name, value in explanations(method.score_terms, weights, x, mean, names).items():
             parts.setdefault(name, []).append(smooth(method.scaler.unpad(torch.from_numpy(value)).numpy()))  # type: ignore[operator]
     rows = table.iloc[chosen]
     groups = (rows["group"] if "group" in rows and rows["group"].notna().all() else rows["item_id"]).to_numpy(
@@ -205,9 +219,12 @@ def held_out(maps: Maps, regions: np.ndarray, groups: np.ndarray) -> dict[str, A
     }
 
 
-def measure(name: str, data: Path, out: Path, folds: int, seeds: int, short: bool) -> dict[str, object]:
+def measure(
+    name: str, data: Path, out: Path, folds: int, seeds: int, short: bool, names: Sequence[str] | None
+) -> dict[str, object]:
     """The figures of all explanations of a set, printed as they are found."""
     everything: list[tuple[Maps, np.ndarray, np.ndarray]] = []
+    normals: list[Maps] = []
     for fold in range(folds):
         path, group = fold_file(name, data, out, fold, folds)
         store = out / f"{name}-{fold}-store"
@@ -217,9 +234,11 @@ def measure(name: str, data: Path, out: Path, folds: int, seeds: int, short: boo
             run = out / f"{name}-{fold}-{seed}"
             more = {**SHORT, "network.width": NARROW} if short else {}
             train(store, run, "cpu", [SETS[name], {"seed": seed, **more}])
-            of_seeds.append(maps_of_fold(run))
+            of_seeds.append(maps_of_fold(run, names, label=1))
+            if seed == 0:
+                normals.append(maps_of_fold(run, names, label=0)[0])
         maps, regions, groups = of_seeds[0]
-        if seeds > 1:
+        if seeds > 1 and names is None:
             each = [found["integrated gradients, mean"] for found, _, _ in of_seeds]
             maps["ensemble of integrated gradients, mean"] = np.mean(
                 [one / (one.std() or 1) for one in each], axis=0
@@ -229,6 +248,9 @@ def measure(name: str, data: Path, out: Path, folds: int, seeds: int, short: boo
     maps = {key: np.concatenate([found[key] for found, _, _ in everything]) for key in everything[0][0]}
     regions, groups = (np.concatenate([one[place] for one in everything]) for place in (1, 2))  # type: ignore[misc]
     found: dict[str, dict[str, Any]] = {key: figures(value, regions) for key, value in maps.items()}
+    for key in normals[0]:
+        beside = np.concatenate([each[key] for each in normals])
+        found[key]["normals"] = figures(beside, regions[np.arange(len(beside)) % len(regions)])["pixel_auc"]
     found["held out"] = held_out(maps, regions, groups)
     for key, values in found.items():
         told = {
@@ -243,6 +265,7 @@ def main() -> None:
     options = parser(__doc__, data=True)
     options.add_argument("--out", type=Path, help="folder of stores and runs")
     options.add_argument("--only", action="append", choices=list(SETS))
+    options.add_argument("--of", action="append", help="an explanation by its name in the table; repeatable")
     options.add_argument("--folds", type=int, default=5)
     options.add_argument("--seeds", type=int, default=1)
     given = parsed(options)
@@ -253,7 +276,10 @@ def main() -> None:
         if given.smoke:
             data, names = Path(folder) / "data", given.only or ["pcam"]
             write_made_up(data)
-        write_json(given.json, [measure(name, data, out, folds, given.seeds, given.smoke) for name in names])
+        write_json(
+            given.json,
+            [measure(name, data, out, folds, given.seeds, given.smoke, given.of) for name in names],
+        )
 
 
 if __name__ == "__main__":
