@@ -33,6 +33,7 @@ from esad.preprocessing.splits.labels import (
     with_site,
 )
 from esad.preprocessing.splits.where import no_match
+from esad.preprocessing.store.contents import check_same_items
 from esad.preprocessing.store.durable import empty_folder, is_barely_begun
 from esad.preprocessing.store.integrity import inputs_digest
 from esad.preprocessing.store.opening import REMEDY
@@ -51,6 +52,8 @@ from esad.preprocessing.store.store import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from esad.pipeline.stage.cluster import Cluster
 
 APPLIED_LAST = ("where", *OF_LABELS)
@@ -331,6 +334,11 @@ def _finish(
     if job.finish is not None:
         items = job.finish(items, sources)
     if labels is not None:
+
+        def shard(number: int) -> np.ndarray:
+            return read_array(shard_path(root, number), REMEDY, mapped=True)
+
+        check_same_items(labels, items, sources, shard, f"{options.labels}")
         items = _labelled(items, labels, f"{options.labels}")
     items = with_site(items, job.settings["site"])
     before, items = items, _filtered(items, options.where)

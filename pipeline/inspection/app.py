@@ -27,6 +27,7 @@ from esad.pipeline.inspection.pyramid import png
 from esad.pipeline.inspection.security import file_inside
 from esad.pipeline.inspection.subject import Subject
 from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.contents import MADE_FROM, made_from
 from esad.preprocessing.store.csv_cells import csv_text
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -308,6 +309,10 @@ class Viewer:
             str(of), name, None if mark is None else str(mark), str(stated.get("comment") or ""),
             str(stated.get("reader") or ""), seen,
         )  # fmt: skip
+        store = self.subject.store
+        if of == "item" and store is not None:
+            item = store.manifest.iloc[[row]]
+            self.marks.remember(f"{MADE_FROM} {name}", made_from(item, store.sources, store.shard)[0])
         return {"entry": entry.as_json()}
 
     def _undo(self, stated: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.store.contents import MADE_FROM
 
 MARKS = ("normal", "anomaly", "unsure")
 KINDS = ("item", "slide")
@@ -175,7 +176,10 @@ class Marks:
         return entry
 
     def table(self, of: str) -> pd.DataFrame:
-        """What `--labels` takes: item_id or source, label (0, 1, empty for unsure), semi_label; then mark, comment, reader, at."""
+        """What `--labels` takes: item_id or source, label (0, 1, empty for unsure), semi_label; then mark, comment, reader, at.
+
+        Of items it says, too, what they were made from when they were marked.
+        """
         entries = [entry for entry in self.current(of).values() if entry.mark is not None or entry.comment]
         entries.sort(key=lambda entry: entry.name)
         columns = {
@@ -187,6 +191,10 @@ class Marks:
                 for name in ("mark", "comment", "reader", "at")
             },
         }
+        if of == "item":
+            with self._open() as connection:
+                known = dict(connection.execute("SELECT name, value FROM remembered").fetchall())
+            columns[MADE_FROM] = [known.get(f"{MADE_FROM} {entry.name}") for entry in entries]
         return pd.DataFrame(columns)
 
     def remember(self, name: str, value: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
 from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_GIVEN, apply_labels, read_labels
+from esad.preprocessing.store.contents import check_same_items
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ def give_labels(store: Store, path: Path) -> str:
         raise UsageError(
             f"{path}: a {own} is the store's own; give {own}s to the stage that makes the store (--labels, --force)."
         )
+    check_same_items(labels, store.manifest, store.sources, store.shard, str(path))
     before = store.manifest["label"]
     store.manifest, unmatched = apply_labels(store.manifest, labels, given=LABEL_GIVEN)
     if "split" in labels:

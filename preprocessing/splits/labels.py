@@ -142,7 +142,7 @@ def read_labels(path: Path) -> pd.DataFrame:
             table[name] = table[name].str.strip().replace("", pd.NA)
     if "split" in table:
         table["split"] = normalise_split(table["split"], str(path))
-    return table[[key, *(name for name in LABEL_COLUMNS if name in table)]]
+    return table[[key, *(name for name in (*LABEL_COLUMNS, "made_from") if name in table)]]
 
 
 def with_site(items: pd.DataFrame, site: str | None) -> pd.DataFrame:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from esad.preprocessing.errors import UsageError
+
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
 
 ROWS_AT_ONCE = 1024
+MADE_FROM = "made_from"
+"""Column of a file of labels: `made_from` of the item when it got its label."""
 
 
 def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
@@ -69,3 +73,46 @@ def group_copies(items: pd.DataFrame, digests_of: Callable[[np.ndarray], np.ndar
     group = items["group"].astype("string").copy()
     group.loc[items.index[free][copied]] = by_content.transform("first").to_numpy()[copied]
     return items.assign(group=group)
+
+
+def made_from(items: pd.DataFrame, sources: pd.DataFrame, shard: Callable[[int], np.ndarray]) -> list[str]:
+    """By what each of `items`, rows of a manifest, can be told from another item of its name: one text each.
+
+    The region of a tile; the fingerprint of a file of one item; a hash of the pixels or values of one of many. `shard` gives the array of
+    a number.
+    """
+    known = sources.drop_duplicates("source").set_index("source")
+    found = []
+    for item in items.to_dict("records"):
+        if pd.notna(item.get("width")):
+            found.append("tile " + ",".join(str(round(item[side])) for side in ("x", "y", "width", "height")))
+        elif known["items"].get(item["source"]) == 1:
+            found.append(f"file {known['fingerprint'][item['source']]}")
+        else:
+            values = np.ascontiguousarray(shard(int(item["shard"]))[int(item["index"])])
+            values = values + 0.0 if values.dtype.kind == "f" else values
+            found.append("item " + content_digest(values).tobytes().hex())
+    return found
+
+
+def check_same_items(
+    labels: pd.DataFrame,
+    items: pd.DataFrame,
+    sources: pd.DataFrame,
+    shard: Callable[[int], np.ndarray],
+    name: str,
+) -> None:
+    """UsageError where `labels` of the file `name`, by item_id, say by a column MADE_FROM what their items were made from, and one of
+    `items` is made from something else now: the label would be another item's."""
+    if MADE_FROM not in labels or "item_id" not in labels:
+        return
+    stated = labels.loc[labels[MADE_FROM].notna()].set_index("item_id")[MADE_FROM]
+    here = items[items["item_id"].isin(stated.index)]
+    now = pd.Series(made_from(here, sources, shard), index=here["item_id"].to_numpy(), dtype="string")
+    other = now.index[(now != stated.reindex(now.index).astype("string")).to_numpy(dtype=bool)]
+    if len(other):
+        raise UsageError(
+            f"{name}: {len(other)} of {len(stated)} labels were given to items that are others now (first: {other[0]}): the input has "
+            f"another content or order of rows, or tiles are of another size. Mark them anew, or take out the column {MADE_FROM} if they "
+            "are the same all the same."
+        )

@@ -135,6 +135,7 @@ def test_the_export_has_labels_for_what_is_certain_and_escapes_what_a_spreadshee
     path.write_text(text)
     labels = read_labels(path).set_index("item_id")
     assert list(labels.index) == sorted(names)
+    assert labels["made_from"].str.match("tile |item |file ").all()
     assert labels["label"].dropna().to_dict() == {names[0]: 1, names[1]: 0}
     doubted = next(name for name in labels.index if name not in names[:2])
     assert labels["semi_label"].dropna().to_dict() == {
