@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from esad.models.base_settings import Settings
 from esad.models.settings import MethodSettings
-from esad.pipeline.settings.plain_yaml import load_yaml
+from esad.pipeline.settings.plain_yaml import load_texts, load_yaml
 from esad.pipeline.stage.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -322,7 +322,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {pair!r}: expected key=value, for example train.epochs=5.")
         try:
             as_text = name.strip() in NAMES_OF_SITES and text.strip() != "null"
-            values[name.strip()] = yaml.load(text, yaml.BaseLoader) if as_text else load_yaml(text)
+            values[name.strip()] = load_texts(text) if as_text else load_yaml(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise UsageError(f"--set {pair!r}: the value is not YAML ({error}).") from error
     return values

@@ -22,6 +22,18 @@ def load_yaml(text: str) -> Any:
     return content
 
 
+def load_texts(text: str) -> Any:
+    """The same of a document whose scalars are all texts: `01` and `no` stay what they are."""
+    loader = yaml.BaseLoader(text)
+    try:
+        content = loader.get_single_data()
+    finally:
+        loader.dispose()
+    if "*" in text and _entries(content, {}, set()) > MOST:
+        raise yaml.YAMLError(f"its aliases add up to more than {MOST} entries")
+    return content
+
+
 def _entries(content: Any, known: dict[int, int], within: set[int]) -> int:
     """How many entries `content` has, what is shared counted each time; `known` by identity, `within` what is being counted."""
     if not isinstance(content, dict | list):

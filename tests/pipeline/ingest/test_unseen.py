@@ -91,10 +91,13 @@ def test_two_metadata_files_and_a_name_of_two_pictures_are_refused(tmp_path, cap
 def test_how_many_rows_of_metadata_go_with_a_radiograph_is_told(tmp_path, capsys):
     archive = tmp_path / "in"
     picture(archive / "1.png")
+    picture(archive / "2.png", 1)
     entries(archive, ("1.jpg", "Effusion", 1, "PA"), ("2.png", "Effusion", 1, "PA"))
     assert radiographs(archive) == 0
-    assert "2 rows; 0 of 1 radiographs have one" in capsys.readouterr().err
-    assert labels_of(tmp_path / "out") == {"1.png": None}
+    said = capsys.readouterr().err
+    assert "2 rows; 1 of 2 radiographs have one" in said
+    assert "1 have no group: nothing keeps those of one patient on one side of a split" in said
+    assert labels_of(tmp_path / "out") == {"1.png": None, "2.png": 1}
 
 
 def images(folder, *more):
