@@ -25,7 +25,7 @@ from esad.preprocessing.images import decode_picture
 from esad.preprocessing.natural.idx import split_of_name
 from esad.preprocessing.pictures import Colour, Header, read_header
 from esad.preprocessing.tables.arrow import plain_column
-from esad.preprocessing.tables.columns import Columns
+from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, Columns, bare_names
 from esad.preprocessing.tables.items import STATED, describe_items
 
 PICTURE_COLUMNS = ("image", "img", "picture", "pixels")
@@ -72,13 +72,20 @@ def read_parquet(path: Path, columns: Columns, size: int | None, colour: Colour)
     InputError where there is no column of pictures or several, where a picture cannot be read (it names the row and counts
     the others), where sizes differ and no `size` is given, and for a class that has no name.
     """
-    pixels, frame, names, notes = own_process().call(
+    pixels, frame, names, notes, lists = own_process().call(
         _read, path.name, str(path), size, colour, packed=path.stat().st_size
     )
     columns.check(list(frame), path)
     if columns.label not in frame and columns.label not in columns.named and LABEL in frame:
         columns = replace(columns, label=LABEL)
     columns = columns.found_in(list(frame), list(frame), path)
+    if columns.label not in frame and columns.label != IGNORED:
+        lost = next((name for name in lists if bare_names(name) & LABEL_NAMES), None)
+        if lost is not None:
+            raise InputError(
+                f"{path.name}: column {lost!r} holds lists, as of pictures with several findings; which of them are anomalies? Give labels "
+                "with --labels FILE.csv and say --label none."
+            )
     columns.check_groups(list(frame), list(frame), path)
     for name, classes in names.items():
         frame[name] = _named(frame[name], classes, f"{path.name}, column {name}")
@@ -168,7 +175,12 @@ def _read(path: str, size: int | None, colour: Colour) -> list[Any]:
     if first is not None:
         raise InputError(_two_sizes(place, 0, pictures[0].shape[1::-1], first, pictures[first].shape[1::-1]))
     frame = _others(file, name)
-    return [np.stack(pictures), frame, _class_names(file, list(frame)), sorted(notes)]
+    lists = [field.name for field in file.schema_arrow if _is_list(field.type)]
+    return [np.stack(pictures), frame, _class_names(file, list(frame)), sorted(notes), lists]
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _check_sizes(file: pq.ParquetFile, name: str, path: Path, size: int | None, colour: Colour) -> None:

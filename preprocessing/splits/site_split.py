@@ -53,6 +53,14 @@ def sites_of(items: pd.DataFrame) -> list[str]:
             "data.split = leave-site-out: no item says its site. Make the store with --site NAME, a column site in --labels, or "
             "--site-column."
         )
+    alike: dict[str, str] = {}
+    for name in sorted(stated):
+        other = alike.setdefault(name.casefold(), name)
+        if other != name:
+            raise UsageError(
+                f"data.split = leave-site-out: the sites {other} and {name} differ in case alone; give one site one name, or names that "
+                "differ."
+            )
     return sorted(stated)
 
 

@@ -123,7 +123,7 @@ class Columns:
             )
 
     def _label_among(self, features: Sequence[str], names: frozenset[str]) -> str | None:
-        return next((name for name in features if name not in self.known and _bare_name(name) & names), None)
+        return next((name for name in features if name not in self.known and bare_names(name) & names), None)
 
     def check(self, present: Sequence[str], path: Path) -> None:
         """UsageError where a column that was asked for is absent."""
@@ -131,10 +131,11 @@ class Columns:
             check_present(name, present, path)
 
 
-def _bare_name(name: str) -> set[str]:
-    """A column's name, and what is left of it without a number or a remark behind: `Label_1`, `Class (0=normal)`."""
+def bare_names(name: str) -> set[str]:
+    """A column's name, and what is left of it without a number, a remark or words before `label`: `Label_1`, `Class (0=normal)`,
+    `fine_label`."""
     bare = re.sub(r"_\d+$", "", fold_name(re.sub(r"[(\[{].*", "", name)))
-    return {bare, fold_name(name)}
+    return {bare, fold_name(name), *(["label"] if bare.endswith(("_label", "_labels")) else [])}
 
 
 def fold_name(name: str) -> str:

@@ -91,3 +91,21 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     with pytest.raises(InputError, match=r"a\.parquet: claims 537 MB"):
         read_parquet(tmp_path / "a.parquet", Columns(), None, "rgb")
     assert parquet_colours(tmp_path / "a.parquet") == {}
+
+
+@pytest.mark.parametrize("name", ["labels", "fine_labels"])
+def test_lists_of_labels_are_asked_about(tmp_path, name):
+    lists = pa.array([[0], [1, 2], []], pa.list_(pa.int64()))
+    pictures = pa.array([encoded(np.full((8, 8), shade, np.uint8)) for shade in (1, 2, 3)], pa.binary())
+    pq.write_table(pa.table({"image": pictures, name: lists}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=f"column '{name}' holds lists"):
+        read_parquet(tmp_path / "a.parquet", Columns(), None, "grey")
+    assert len(read_parquet(tmp_path / "a.parquet", Columns(label="none"), None, "grey").pixels) == 3
+
+
+def test_labels_of_two_kinds_are_asked_about(tmp_path):
+    pictures = pa.array([encoded(np.full((8, 8), shade, np.uint8)) for shade in (1, 2)], pa.binary())
+    columns = {"image": pictures, "fine_label": pa.array([0, 1]), "coarse_label": pa.array([0, 0])}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match="one called 'fine_label'"):
+        read_parquet(tmp_path / "a.parquet", Columns(), None, "grey")

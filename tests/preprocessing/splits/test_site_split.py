@@ -141,3 +141,9 @@ def test_a_labels_file_gives_sites_and_leaves_those_of_others(tmp_path):
 def test_a_store_without_sites_has_no_such_column():
     items = pd.DataFrame({"item_id": ["a"], "site": pd.array([None], dtype="string")})
     assert "site" not in with_site(items, None)
+
+
+def test_sites_that_differ_in_case_alone_are_refused():
+    items = manifest().assign(site=["North"] * 12 + ["north"] * 8)
+    with pytest.raises(UsageError, match="the sites North and north differ in case alone"):
+        sides(items, ["north"])
