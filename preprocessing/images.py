@@ -33,7 +33,6 @@ def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray
     arrays = load_npz(path)
     columns.check(list(arrays), path)
     columns = columns.found_in(list(arrays), [name for name in arrays if name not in ("x", "X")], path)
-    columns.check_groups(list(arrays), list(arrays), path)
     pictures, known = take_items(arrays, columns, path)
     if pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
         raise InputError(

@@ -111,10 +111,9 @@ class PictureFolder:
         from esad.preprocessing.store.store import MANIFEST_TYPES, item_id, with_types
 
         labels = read_labels(self.labels_file) if self.labels_file else None
-        sources, digests = self._usable()
-        rows = [{"source": source, **self._describe(source)} for source in sources]
+        rows, digests = self._usable()
         items = pd.DataFrame(rows).assign(shard=0, index=range(len(rows)))
-        items["item_id"] = [item_id(source, "0") for source in sources]
+        items["item_id"] = [item_id(source, "0") for source in items["source"]]
         twice = items["item_id"].duplicated(keep=False)
         items.loc[twice, "item_id"] = [item_id(source, "0", digits=16) for source in items["source"][twice]]
         items = with_labels(with_types(items, MANIFEST_TYPES), self.images)
@@ -128,16 +127,16 @@ class PictureFolder:
         return kept.reset_index(drop=True), np.stack(digests)[kept.index.to_numpy()]
 
     def _describe(self, source: str) -> dict[str, str | None]:
-        """`describe_path` of a picture; InputError, naming it, where its folders contradict each other."""
+        """The path of a picture, and `describe_path`; InputError, naming it, where its folders contradict each other."""
         from esad.preprocessing.images import describe_path
 
         try:
-            return describe_path(source, self._archive.name)
+            return {"source": source, **describe_path(source, self._archive.name)}
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
 
-    def _usable(self) -> tuple[list[str], list[np.ndarray]]:
-        """Paths in the folder of the pictures that can be read, sorted, and their digests; the others are said.
+    def _usable(self) -> tuple[list[dict[str, str | None]], list[np.ndarray]]:
+        """What the paths in the folder of the pictures that can be read say, sorted, and their digests; the others are said.
 
         EsadError where there is none, or one has another shape than the model's.
         """
@@ -154,9 +153,9 @@ class PictureFolder:
             for source in sources:
                 bar.advance()
                 try:
+                    described = self._describe(source)
                     content = (self._archive / source).read_bytes()
                     pixels = decode_apart(content, source, self.images.size, _colour(self.shape)).pixels
-                    self._describe(source)
                 except OSError as error:
                     refused.append(f"{source}: cannot be read ({error.strerror}).")
                     continue
@@ -164,7 +163,7 @@ class PictureFolder:
                     refused.append(str(error))
                     continue
                 self._check(source, pixels.shape)
-                kept.append(source)
+                kept.append(described)
                 digests.append(content_digest(pixels))
         for line in [*told, *(f"refused {reason}" for reason in refused[:MOST_NAMED])]:
             say(line)

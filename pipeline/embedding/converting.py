@@ -104,7 +104,6 @@ def _items(task: VectorTask, source: str, head: Head, where: Placed | None) -> p
     path, held = Path(source), head.items
     columns = task.columns
     columns = columns.found_in(list(held), [name for name in held if name not in KEPT], path)
-    columns.check_groups(list(held), list(held), path)
     columns.check(list(held), path)
     known = [name for name in dict.fromkeys((*columns.known, *KEPT)) if name in held]
     items = describe_items(held[known], columns, path)

@@ -54,12 +54,12 @@ class Job:
 
     def is_as_before(self, source: str, before: str) -> bool:
         """Whether the source is the file of the fingerprint `before`, also of one by an earlier version; False where it cannot be read."""
-        from esad.preprocessing.store.store import edges_fingerprint, fingerprint
+        from esad.preprocessing.store.store import is_same_file
 
-        path = self.archive / self.paths.get(source, source)
+        if self.fingerprints.get(source) == before:
+            return True
         try:
-            now = self.fingerprints.get(source) or fingerprint(path)
-            return before == now or (path.is_file() and before == edges_fingerprint(path))
+            return is_same_file(self.archive / self.paths.get(source, source), before)
         except OSError:
             return before == ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -281,12 +282,15 @@ def _labelled(items: pd.DataFrame, labels: pd.DataFrame, name: str) -> pd.DataFr
     return found
 
 
+def _shard(root: Path, number: int) -> np.ndarray:
+    """The items of a shard, mapped into memory; EsadError where it is damaged."""
+    return read_array(shard_path(root, number), REMEDY, mapped=True)
+
+
 def _one_shape(root: Path, items: pd.DataFrame) -> tuple[int, ...]:
     """The shape of one item, which all shards share; EsadError naming two sources where they do not."""
     firsts = items.drop_duplicates("shard")
-    shapes = [
-        read_array(shard_path(root, int(number)), REMEDY, mapped=True).shape[1:] for number in firsts["shard"]
-    ]
+    shapes = [_shard(root, int(number)).shape[1:] for number in firsts["shard"]]
     for source, shape in zip(firsts["source"], shapes, strict=True):
         if shape != shapes[0]:
             one, other = (" x ".join(map(str, sizes)) for sizes in (shapes[0], shape))
@@ -334,11 +338,7 @@ def _finish(
     if job.finish is not None:
         items = job.finish(items, sources)
     if labels is not None:
-
-        def shard(number: int) -> np.ndarray:
-            return read_array(shard_path(root, number), REMEDY, mapped=True)
-
-        check_same_items(labels, items, sources, shard, f"{options.labels}")
+        check_same_items(labels, items, sources, partial(_shard, root), f"{options.labels}")
         items = _labelled(items, labels, f"{options.labels}")
     items = with_site(items, job.settings["site"])
     before, items = items, _filtered(items, options.where)

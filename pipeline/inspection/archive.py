@@ -18,7 +18,7 @@ from esad.pipeline.inspection.subject import Subject
 from esad.pipeline.stage.errors import EsadError, InputError
 from esad.preprocessing.slides.readers.by_name import slide_of_name
 from esad.preprocessing.slides.reading import is_slide
-from esad.preprocessing.store.store import fingerprint
+from esad.preprocessing.store.store import is_same_file
 from esad.preprocessing.zips import read_member
 
 MOST_OPEN = 6
@@ -77,7 +77,7 @@ class Archive:
         now, known = path.stat(), sources.loc[source, "fingerprint"]
         key = (now.st_size, now.st_mtime_ns, now.st_ino)
         if self._seen.get(source, (None, False))[0] != key:
-            self._seen[source] = (key, not isinstance(known, str) or fingerprint(path) == known)
+            self._seen[source] = (key, not isinstance(known, str) or is_same_file(path, known))
         return self._seen[source][1]
 
     def pyramid(self, slide: int) -> tuple[Pyramid, str]:

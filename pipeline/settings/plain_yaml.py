@@ -16,19 +16,20 @@ def load_yaml(text: str) -> Any:
     Raises YAMLError, also where aliases add up to more than MOST entries or lead back to themselves; ValueError for a date that there is
     not, RecursionError for one that is nested too deeply.
     """
-    content = yaml.safe_load(text)
-    if "*" in text and _entries(content, {}, set()) > MOST:
-        raise yaml.YAMLError(f"its aliases add up to more than {MOST} entries")
-    return content
+    return _without_bombs(yaml.safe_load(text), text)
 
 
 def load_texts(text: str) -> Any:
     """The same of a document whose scalars are all texts: `01` and `no` stay what they are."""
     loader = yaml.BaseLoader(text)
     try:
-        content = loader.get_single_data()
+        return _without_bombs(loader.get_single_data(), text)
     finally:
         loader.dispose()
+
+
+def _without_bombs(content: Any, text: str) -> Any:
+    """The `content` of a document; YAMLError where its aliases add up to more than MOST entries."""
     if "*" in text and _entries(content, {}, set()) > MOST:
         raise yaml.YAMLError(f"its aliases add up to more than {MOST} entries")
     return content

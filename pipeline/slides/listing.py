@@ -129,7 +129,7 @@ def list_slides(
             warnings += about_outlines(place, len(outlines), len(sources), settings.labels.without_outlines)
             warnings += about_others(others, not anonymous)
             warnings += about_unread(unread.values(), not anonymous)
-    _check_outlines_kept(out, outlines)
+    _check_outlines_kept(out, bool(outlines))
     warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened
     if settings.stain_target is not None:
@@ -139,14 +139,16 @@ def list_slides(
     )
 
 
-def _check_outlines_kept(out: Path, outlines: Mapping[str, Path]) -> None:
-    """UsageError where there are no `outlines`, but the store that is there was labelled by some: its tiles would lose their labels."""
+def _check_outlines_kept(out: Path, given: bool) -> None:
+    """UsageError where no outlines are `given`, but the store that is there was labelled by some: its tiles would lose their labels."""
+    if given:
+        return
     try:
         settings = json.loads((out / "store.json").read_text(encoding="utf-8"))["settings"]
         outlined = settings["annotations"] is not None
     except (OSError, ValueError, KeyError, TypeError):  # nothing there, or it is told where it is read
         return
-    if outlined and not outlines:
+    if outlined:
         raise UsageError(
             f"{out}: its tiles are labelled by outlines, and this command names none: give --annotations again. Remove the folder first "
             "if they are to count no more."

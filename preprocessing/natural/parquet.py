@@ -24,7 +24,7 @@ from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.images import decode_picture
 from esad.preprocessing.natural.idx import split_of_name
 from esad.preprocessing.pictures import Colour, Header, read_header
-from esad.preprocessing.tables.arrow import plain_column
+from esad.preprocessing.tables.arrow import is_list, plain_column
 from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, Columns, bare_names
 from esad.preprocessing.tables.items import STATED, describe_items
 
@@ -86,7 +86,6 @@ def read_parquet(path: Path, columns: Columns, size: int | None, colour: Colour)
                 f"{path.name}: column {lost!r} holds lists, as of pictures with several findings; which of them are anomalies? Give labels "
                 "with --labels FILE.csv and say --label none."
             )
-    columns.check_groups(list(frame), list(frame), path)
     for name, classes in names.items():
         frame[name] = _named(frame[name], classes, f"{path.name}, column {name}")
     table = describe_items(frame, columns, path)
@@ -175,12 +174,8 @@ def _read(path: str, size: int | None, colour: Colour) -> list[Any]:
     if first is not None:
         raise InputError(_two_sizes(place, 0, pictures[0].shape[1::-1], first, pictures[first].shape[1::-1]))
     frame = _others(file, name)
-    lists = [field.name for field in file.schema_arrow if _is_list(field.type)]
+    lists = [field.name for field in file.schema_arrow if is_list(field.type)]
     return [np.stack(pictures), frame, _class_names(file, list(frame)), sorted(notes), lists]
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _check_sizes(file: pq.ParquetFile, name: str, path: Path, size: int | None, colour: Colour) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 from esad.preprocessing.errors import UsageError
 from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.splits.two_values import ANOMALY_WORDS, DOUBTFUL_WORDS, NORMAL_WORDS, fold
+from esad.preprocessing.store.contents import MADE_FROM
 from esad.preprocessing.store.csv_cells import plain_table
 
 SPLITS = ("train", "validation", "test")
@@ -142,7 +143,7 @@ def read_labels(path: Path) -> pd.DataFrame:
             table[name] = table[name].str.strip().replace("", pd.NA)
     if "split" in table:
         table["split"] = normalise_split(table["split"], str(path))
-    return table[[key, *(name for name in (*LABEL_COLUMNS, "made_from") if name in table)]]
+    return table[[key, *(name for name in (*LABEL_COLUMNS, MADE_FROM) if name in table)]]
 
 
 def with_site(items: pd.DataFrame, site: str | None) -> pd.DataFrame:
@@ -171,8 +172,8 @@ def normal_class_words(classes: Sequence[str]) -> list[str]:
 
 
 def _told_by_outlines(items: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
-    """bool (N,): whether an item is a tile of a slide whose outlines enclose tumour; UsageError where `rows` (by source) says that
-    such a slide is normal."""
+    """bool (N,): whether an item is a tile without enough tumour, of a slide whose outlines enclose some: the slide's label is not its
+    own. UsageError where `rows` (by source) says that such a slide is normal."""
     if "tumour_fraction" not in items:
         return np.zeros(len(items), dtype=bool)
     tumour = (items["tumour_fraction"] > 0).groupby(items["source"]).transform("any").to_numpy(dtype=bool)
@@ -183,7 +184,7 @@ def _told_by_outlines(items: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
         raise UsageError(
             f"labels: {wrong.iloc[0]!r} is said to be normal, and its outlines enclose tumour in {tiles} of its tiles; correct one of both."
         )
-    return tumour
+    return tumour & (items["label"] != 1).to_numpy(dtype=bool, na_value=True)
 
 
 def apply_labels(
@@ -217,10 +218,7 @@ def apply_labels(
             stated = names.map(rows[column].to_dict())
             stated.index = items.index
             if column in ("label", "semi_label"):
-                stated = stated.mask(
-                    outlined & (items["label"] == 1).ne(True).to_numpy(dtype=bool, na_value=True)
-                )
-            if column in ("label", "semi_label"):
+                stated = stated.mask(outlined)
                 got |= stated.notna()
             if column == "label" and "class_name" in items and stated.notna().any():
                 items[LABEL_STATED] = stated.notna() | items.get(LABEL_STATED, False)

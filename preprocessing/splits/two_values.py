@@ -129,8 +129,8 @@ def read_values(
     stated value that is not there while others have no meaning.
     """
     where = classes if column is None else f"labels in column '{column}'"
-    names = values.astype("string")
-    folded = names.map({name: fold(name) for name in names.dropna().unique()}).astype("string")
+    written = values.astype("string")
+    folded = written.map({name: fold(name) for name in written.dropna().unique()}).astype("string")
     folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {
@@ -146,8 +146,8 @@ def read_values(
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
-    told_values = _told(counts, names, meanings, where, len(values))
-    return Reading(labels, False, told_values, one_spelling(values, stated))
+    said = _told(counts, names, meanings, where, len(values))
+    return Reading(labels, False, said, one_spelling(values, stated))
 
 
 def _as_stated(

@@ -31,11 +31,16 @@ def content_digests(store: Store, positions: np.ndarray) -> np.ndarray:
         array = store.shard(int(number))
         for start in range(0, len(rows), ROWS_AT_ONCE):
             chosen = rows[start : start + ROWS_AT_ONCE]
-            items = np.ascontiguousarray(array[places[chosen]])
-            items = items + 0.0 if items.dtype.kind == "f" else items
+            items = _comparable(array[places[chosen]])
             for row, item in zip(chosen, items, strict=True):
                 digests[row] = content_digest(item)
     return digests
+
+
+def _comparable(values: np.ndarray) -> np.ndarray:
+    """`values` one after the other in memory, -0.0 as 0.0."""
+    values = np.ascontiguousarray(values)
+    return values + 0.0 if values.dtype.kind == "f" else values
 
 
 def content_digest(item: np.ndarray) -> np.ndarray:
@@ -89,9 +94,8 @@ def made_from(items: pd.DataFrame, sources: pd.DataFrame, shard: Callable[[int],
         elif known["items"].get(item["source"]) == 1:
             found.append(f"file {known['fingerprint'][item['source']]}")
         else:
-            values = np.ascontiguousarray(shard(int(item["shard"]))[int(item["index"])])
-            values = values + 0.0 if values.dtype.kind == "f" else values
-            found.append("item " + content_digest(values).tobytes().hex())
+            values = shard(int(item["shard"]))[int(item["index"])]
+            found.append("item " + content_digest(_comparable(values)).tobytes().hex())
     return found
 
 

@@ -139,6 +139,11 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def is_same_file(path: Path, known: str) -> bool:
+    """Whether the file at `path` has the fingerprint `known`, which an earlier version may have taken; OSError where it cannot be read."""
+    return known == fingerprint(path) or known == edges_fingerprint(path)
+
+
 def edges_fingerprint(path: Path) -> str:
     """16 hex digits over size, first and last 64 KiB: cheap on a 2 GB slide. Earlier versions knew every file by it."""
     size = path.stat().st_size

@@ -69,9 +69,14 @@ def _columns_of(name: str, values: pa.ChunkedArray, path: Path) -> dict[str, tup
     kind = values.type
     if pa.types.is_dictionary(kind):
         return _columns_of(name, values.cast(kind.value_type), path)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if is_list(kind):
         return _vector(name, values.combine_chunks(), path)
     return {name: plain_column(values, kind)}
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column's cells are lists, of one length or of several."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def plain_column(values: pa.ChunkedArray, kind: pa.DataType) -> tuple[pd.Series, str | None]:

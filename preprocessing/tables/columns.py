@@ -72,11 +72,13 @@ class Columns:
     def found_in(self, present: Sequence[str], features: Sequence[str], path: Path) -> Columns:
         """These columns, as the table spells them (`Y`, ` y `, `Group`) where they were not asked for by name.
 
-        UsageError where there is none and one of the `features` is called as labels are: it would tell what is to be found.
+        UsageError where there is no label and one of the `features` is called as labels are, which would tell what is to be found, or no
+        group and one says whose a row is: rows of one patient would stand in training and in the test part.
         """
         group, split, site = (self._as_spelled(name, present) for name in (self.group, self.split, self.site))
-        found = replace(self, group=group, split=split, site=site)
-        return found._with_label(present, features, path)
+        found = replace(self, group=group, split=split, site=site)._with_label(present, features, path)
+        found._check_groups(present, features, path)
+        return found
 
     def _as_spelled(self, name: str, present: Sequence[str]) -> str:
         """The column that is called `name` but for case and spaces at its ends, where there is one of these and none of that name."""
@@ -98,12 +100,10 @@ class Columns:
             )
         return self
 
-    def check_groups(self, present: Sequence[str], features: Sequence[str], path: Path) -> None:
-        """UsageError where there is no group column and one of the `features` says whose a row is: rows of one patient would stand in
-        training and in the test part."""
+    def _check_groups(self, present: Sequence[str], features: Sequence[str], path: Path) -> None:
         if self.group in (IGNORED, *self.named, *present):
             return
-        others = [name for name in features if name not in self.known]
+        others = [name for name in features if name in present and name not in self.known]
         suspect = next((name for name in others if fold_name(name) in GROUP_NAMES), None)
         if suspect is not None:
             raise UsageError(

@@ -103,10 +103,9 @@ def make_features(
 
 def check_no_label_again(features: Features, labels: pd.Series, path: Path) -> None:
     """UsageError where a feature of two values tells the label, of two values too, in every one of FEWEST_ALIKE rows or more: it is the
-    label again or its complement, as of two columns `normal` and `anomaly`. `labels` are texts, a row of the table each."""
-    rows = labels.iloc[features.rows].reset_index(drop=True)
-    codes, words = pd.factorize(rows)
-    if len(words) != 2 or len(rows) < FEWEST_ALIKE or min(np.bincount(codes[codes >= 0])) < 2:
+    label again or its complement, as of two columns `normal` and `anomaly`. `labels` are texts, one a row of `features`."""
+    codes, words = pd.factorize(labels)
+    if len(words) != 2 or len(labels) < FEWEST_ALIKE or min(np.bincount(codes[codes >= 0])) < 2:
         return
     second = codes[codes >= 0] == 1
     for place, name in enumerate(features.names):

@@ -15,7 +15,7 @@ from esad.preprocessing.tables.arrow import load_arrow
 from esad.preprocessing.tables.columns import IGNORED, TableReading
 from esad.preprocessing.tables.delimited import load_text
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
-from esad.preprocessing.tables.items import as_words, describe_items, take_items
+from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz
 from esad.preprocessing.tables.workbook import load_workbook
@@ -57,15 +57,14 @@ def read_table(path: Path, reading: TableReading) -> Table:
     reading = replace(reading, columns=columns)
     if reading.only is None:
         columns.check_alone(used, path)
-        columns.check_groups(present, used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
-    if reading.only is None and columns.label in frame:
-        check_no_label_again(features, as_words(frame[columns.label]), path)
     known = [name for name in reading.columns.known if name in frame]
     items = describe_items(frame[known], reading.columns, path)
     items = items.iloc[features.rows].reset_index(drop=True)
+    if reading.only is None and STATED in items:
+        check_no_label_again(features, items[STATED], path)
     return Table(features.values, items, features.names, features.rows, [*notes, *features.notes])
 
 
@@ -126,6 +125,5 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReadin
         raise InputError(f"{path.name}: x is {rows.shape}; a table is rows x columns. Pictures: esad images.")
     frame = pd.DataFrame(rows, columns=[str(n) for n in range(rows.shape[1])])
     columns = reading.columns.found_in(list(arrays), list(known), path)
-    columns.check_groups(list(arrays), list(known), path)
     others = {name: values for name, values in known.items() if name in columns.known and name not in frame}
     return frame.assign(**others)

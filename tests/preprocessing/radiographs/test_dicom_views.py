@@ -14,6 +14,13 @@ from esad.preprocessing.radiographs.dicom_views import (
 )
 
 
+def dataset_of(elements):
+    dataset = pydicom.Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
 def coded(value, scheme="SCT"):
     item = pydicom.Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, "any words, AP or PA"
@@ -47,13 +54,16 @@ def coded(value, scheme="SCT"):
         ({"SeriesDescription": "Chest PA", "ProtocolName": "Chest LAT"}, None),
         ({"SeriesDescription": "PAEDIATRIC CHEST"}, None),
         ({}, None),
+        ({"PatientOrientation": ["A", "F"]}, "lateral"),
+        ({"PatientOrientation": ["P", "F"]}, "lateral"),
+        ({"PatientOrientation": ["L", "F"]}, None),
+        ({"PatientOrientation": ["PA", "F"]}, None),
+        ({"PatientOrientation": ["A", "F"], "ViewPosition": "PA"}, "PA"),
+        ({"SeriesDescription": "Thorax seitlich"}, "lateral"),
     ],
 )
-def test_the_view_is_stated_coded_or_one_word(elements, view):
-    dataset = pydicom.Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    assert stated_view(dataset) == view
+def test_the_view_is_stated_coded_one_word_or_a_lateral_by_its_rows(elements, view):
+    assert stated_view(dataset_of(elements)) == view
 
 
 @pytest.mark.parametrize(
@@ -71,28 +81,7 @@ def test_the_view_is_stated_coded_or_one_word(elements, view):
     ],
 )
 def test_what_is_not_understood_or_no_chest_is_noted(elements, doubts):
-    dataset = pydicom.Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    assert doubts_of(dataset) == doubts
-
-
-@pytest.mark.parametrize(
-    ("elements", "view"),
-    [
-        ({"PatientOrientation": ["A", "F"]}, "lateral"),
-        ({"PatientOrientation": ["P", "F"]}, "lateral"),
-        ({"PatientOrientation": ["L", "F"]}, None),
-        ({"PatientOrientation": ["PA", "F"]}, None),
-        ({"PatientOrientation": ["A", "F"], "ViewPosition": "PA"}, "PA"),
-        ({"SeriesDescription": "Thorax seitlich"}, "lateral"),
-    ],
-)
-def test_rows_from_front_to_back_are_those_of_a_lateral(elements, view):
-    dataset = pydicom.Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    assert stated_view(dataset) == view
+    assert doubts_of(dataset_of(elements)) == doubts
 
 
 @pytest.mark.parametrize(
@@ -106,6 +95,5 @@ def test_rows_from_front_to_back_are_those_of_a_lateral(elements, view):
     ],
 )
 def test_a_presentation_against_the_photometric_interpretation_is_noted(photometric, shape, noted):
-    dataset = pydicom.Dataset()
-    dataset.PhotometricInterpretation, dataset.PresentationLUTShape = photometric, shape
-    assert (CONTRADICTS in doubts_of(dataset)) is noted
+    stated = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    assert (CONTRADICTS in doubts_of(dataset_of(stated))) is noted

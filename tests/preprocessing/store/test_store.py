@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.store.store import SOURCE_TYPES, Parts, Store, Unit, _item_ids, item_id, write_unit
+from esad.preprocessing.store.store import (
+    SOURCE_TYPES,
+    Parts,
+    Store,
+    Unit,
+    _item_ids,
+    edges_fingerprint,
+    fingerprint,
+    is_same_file,
+    item_id,
+    write_unit,
+)
 from tests.pipeline.stores import make_store
 
 
@@ -91,3 +102,14 @@ def test_an_item_whose_name_leads_out_of_its_folder_is_refused(tmp_path, name):
     table.to_parquet(store.root / "manifest.parquet")
     with pytest.raises(EsadError, match="is no name of an item"):
         Store(store.root)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "1.2.840.113", "a.png"])
+def test_a_file_is_known_by_what_any_version_kept_of_it(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(bytes(range(256)) * 1000)
+    before = {fingerprint(path), edges_fingerprint(path)}
+    assert len(before) == (1 if name == "a.png" else 2)
+    assert all(is_same_file(path, known) for known in before)
+    path.write_bytes(bytes(range(255, -1, -1)) * 1000)
+    assert not any(is_same_file(path, known) for known in before)
