@@ -31,6 +31,7 @@ from esad.pipeline import annotations as annotation_files
 from esad.pipeline import (
     audit,
     benchmark,
+    combine,
     dicom,
     embed,
     embeddings,
@@ -58,7 +59,7 @@ from esad.pipeline.stage.outcome import Outcome
 STAGES: dict[str, Callable[..., Outcome]] = {
     "fetch": fetch.command, "plan": plan.command, "tile": tile.command, "radiographs": radiographs.command,
     "images": images.command, "tables": tables.command, "embeddings": embeddings.command, "embed": embed.command,
-    "train": train.command, "sweep": sweep.command, "score": score.command,
+    "train": train.command, "sweep": sweep.command, "score": score.command, "combine": combine.command,
     "evaluate": evaluate.command, "report": report.command, "suggest": suggest.command, "figures": figures.command,
     "export": export.command, "verify": verify.command,
     "annotations": annotation_files.command,

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 STAGES = [
     "tile", "radiographs", "images", "tables", "train", "score", "evaluate", "report", "dicom", "synthetic", "run", "plan",
     "audit", "benchmark", "export", "verify", "sweep", "fetch", "figures", "suggest", "view", "annotations",
-    "embeddings", "embed",
+    "embeddings", "embed", "combine",
 ]  # fmt: skip
 FUNCTION_OF = {"run": "run_workflow", "annotations": "write_annotations"}
 """Stages whose function is not called as they are."""

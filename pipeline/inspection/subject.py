@@ -23,6 +23,7 @@ from esad.pipeline.scoring.open_scores import (
     read_scores_table,
     scores_folder,
 )
+from esad.pipeline.scoring.scores import MEMBERS
 from esad.pipeline.scoring.slides.slide_scores import slide_scores, suspicious
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.slides.outlines.frame import COLUMNS as FRAME
@@ -30,7 +31,9 @@ from esad.preprocessing.store.kinds import ROWS
 from esad.preprocessing.store.reading import read_table
 from esad.preprocessing.store.store import Store
 
-FIGURES = ("score", "percentile", "p_value", "threshold", "reconstruction", "norm", "eq9", "standardised")
+FIGURES = (
+    "score", "percentile", "p_value", "threshold", "reconstruction", "norm", "eq9", "standardised", *MEMBERS,
+)  # fmt: skip
 """What a run says of an item."""
 TEXTS = ("source", "group", "view", "finding", "class_name", "part")
 PLACES = ("x", "y", "width", "height")

@@ -49,10 +49,13 @@ def _axes(title: str, x: str, y: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def plots_of_run(run: Path, items: pd.DataFrame) -> list[dict[str, str]]:
-    """ROC curve, score histogram by label, training loss: title, picture and what is seen, of each that there is."""
+def plots_of_run(run: Path | None, items: pd.DataFrame) -> list[dict[str, str]]:
+    """ROC curve, score histogram by label, training loss: title, picture and what is seen, of each that there is.
+
+    `run` is None of combined scores, which no training of their own made.
+    """
     labels, scores = items["label"].to_numpy(dtype=int), items["score"].to_numpy(dtype=float)
-    found = [_roc(scores, labels), _histogram(scores, labels), _loss(read_history(run))]
+    found = [_roc(scores, labels), _histogram(scores, labels), _loss(read_history(run)) if run else None]
     return [plot for plot in found if plot]
 
 

@@ -22,6 +22,7 @@ from esad.pipeline.reporting.pictures import galleries, slide_maps, slides_with_
 from esad.pipeline.reporting.plots import froc_plot, plots_of_run
 from esad.pipeline.reporting.rows import row_heat
 from esad.pipeline.runs.run_files import (
+    COMBINED,
     read_assignments,
     read_config,
     read_heat_scales,
@@ -45,13 +46,13 @@ def section(path: Path, compared: bool = False) -> dict[str, Any]:
     items, _ = evaluated_items(scores)
     explanation, reconstruction = read_explanation(folder), provenance.get("reconstruction")
     panels = _panels(explanation, run)
-    store = config["store"]
+    store, combined = config["store"], config["method"] == COMBINED
     settings = {name: value for name, value in config.items() if name != "store"}
     return {
         "run": run.name, "store": Path(described["store"]).name, "method": config["method"], "metrics": metrics,
         "explained": explained_sentence(reconstruction) if reconstruction else "",
         "description": _description(config, provenance, parts, metrics, len(table)),
-        "plots": [*plots_of_run(run, items), *froc_plot(folder, metrics)],
+        "plots": [*plots_of_run(None if combined else run, items), *froc_plot(folder, metrics)],
         "galleries": galleries(folder, items if len(items) else table, panels),
         "classes": class_rows(metrics), "no_figures": no_figures(metrics).removesuffix("."),
         "slides": slide_maps(folder, table) if of_slides(described) else [], "slides_with_map": slides_with_map(folder),
@@ -73,6 +74,11 @@ def _description(
 ) -> str:
     """What was trained on what, in a sentence."""
     labelled = int((parts["semi_label"] == -1).sum())
+    if config["method"] == COMBINED:
+        return (
+            f"The scores of {len(config['members'])} runs on {config['store']['name']} as one; combined for {scored} items; evaluated on "
+            f"{metrics['items']} ({metrics['evaluated']})."
+        )
     return (
         f"{config['method'].upper()} trained on {int((parts['part'] == 'train').sum())} items ({labelled} labelled anomalies) of "
         f"{config['store']['name']} for {provenance['steps']} steps on {provenance['device']}, seed "

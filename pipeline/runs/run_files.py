@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+COMBINED = "combined"
+"""The `method` of a folder of combined scores (`esad combine`), which is a RUN for the stages after scoring and has no weights."""
 Entries = dict[str, type | tuple[type, ...]]
 
 CONFIG: Entries = {"store": dict, "method": str, "seed": int, "data": dict}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.runs.run_files import (
+    COMBINED,
     check_config,
     check_weights,
     read_assignments,
@@ -227,8 +228,13 @@ class Run:
 
 
 def open_run(root: Path) -> Run:
-    """Open a finished run; EsadError where training has not ended."""
+    """Open a finished run; EsadError where training has not ended, and for combined scores, which have no model."""
     config = read_config(root)
+    if config["method"] == COMBINED:
+        raise EsadError(
+            f"{root}: holds combined scores and no model. Name one of the runs that were combined; new items are scored by each of these "
+            "and then combined (esad combine)."
+        )
     check_config(root, config)
     store, path = config.pop("store"), root / "config.yaml"
     if not (root / "model.safetensors").is_file():

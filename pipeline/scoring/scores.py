@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from esad.pipeline.runs.run_files import COMBINED
 from esad.pipeline.scoring.batches import batch_size, each_batch
 from esad.pipeline.stage.progress import progress
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 TERMS = ("eq9", "reconstruction", "norm")
+MEMBERS = tuple(f"member_{number}" for number in range(1, 21))
+"""Columns of combined scores (`esad combine`): the standardised score of each member, of which the score is the mean."""
 
 
 def raw_scores(
@@ -93,9 +96,12 @@ def above_normals(percentile: float, normals: str = "normals") -> str:
 
 
 def score_formula(kind: str, normals: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """The score of `kind` as term -> (centre, scale): it is the sum of (term - centre) / scale."""
+    """The score of `kind`, or COMBINED, as term -> (centre, scale): it is the sum of (term - centre) / scale."""
     if kind == "eq9":
         return {"eq9": (0.0, 1.0)}
+    if kind == COMBINED:
+        own = [name for name in MEMBERS if name in normals]
+        return {name: (0.0, float(len(own))) for name in own}
     references = {name: normals[name].to_numpy(dtype=float) for name in ("reconstruction", "norm")}
     return {name: (float(np.median(values)), spread(values)) for name, values in references.items()}
 

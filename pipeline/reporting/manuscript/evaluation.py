@@ -108,3 +108,17 @@ def _of_intervals(metrics: Mapping[str, Any], cite: References) -> str:
         f"average precision from {DRAWS:,} bootstrap draws of whole groups; both are made on the scale of log odds with Student's t. Where "
         "an AUC is 0 or 1 the interval is Newcombe's."
     )
+
+
+def combined_sentences(config: Mapping[str, Any], marker: Mapping[str, Any], cite: References) -> list[str]:
+    """How one score was made of the scores of several runs; `config` is config.yaml of the combination, `marker` scores.json."""
+    members = config["members"]
+    runs = "; ".join(
+        f"({number}) {each['method']} with the {each['score']} score on {each['store']}, seed {each['seed']}"
+        for number, each in enumerate(members, 1)
+    )
+    return [
+        f"The score of an item is the mean of the scores of {counted(len(members), 'run')}, each less its median and over its median "
+        f"absolute deviation among the normal items that this run held out: {runs}. The methods of each run stand in its own report.",
+        *threshold_sentences(marker, cite),
+    ]

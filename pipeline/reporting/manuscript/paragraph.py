@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esad.pipeline.reporting.manuscript.citations import References
 from esad.pipeline.reporting.manuscript.data import archive_sentences, picture_sentences, split_sentences
 from esad.pipeline.reporting.manuscript.evaluation import (
+    combined_sentences,
     evaluation_sentences,
     score_sentences,
     threshold_sentences,
@@ -19,6 +20,7 @@ from esad.pipeline.reporting.manuscript.training import (
     network_sentences,
     training_sentences,
 )
+from esad.pipeline.runs.run_files import COMBINED
 from esad.pipeline.settings.config import RunSettings, resolve
 from esad.pipeline.stage.errors import EsadError
 
@@ -52,6 +54,8 @@ def methods_text(facts: Facts) -> dict[str, list[str]]:
     Of a run whose settings this version does not know, one paragraph that says so.
     """
     store = facts.config["store"]
+    if facts.config["method"] == COMBINED:
+        return _combined_text(facts)
     try:
         own = {name: value for name, value in facts.config.items() if name != "store"}
         settings = resolve(RunSettings, own)
@@ -82,6 +86,16 @@ def methods_text(facts: Facts) -> dict[str, list[str]]:
         ],
     ]
     return {"paragraphs": [" ".join(each) for each in paragraphs if each], "references": cite.cited}
+
+
+def _combined_text(facts: Facts) -> dict[str, list[str]]:
+    """The same of combined scores: how they were made is told, how their members were trained stands in the members' reports."""
+    cite = References()
+    paragraphs = [
+        combined_sentences(facts.config, facts.marker, cite),
+        evaluation_sentences(facts.metrics, cite),
+    ]
+    return {"paragraphs": [" ".join(each) for each in paragraphs], "references": cite.cited}
 
 
 def _other_store(facts: Facts) -> list[str]:

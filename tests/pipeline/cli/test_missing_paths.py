@@ -23,6 +23,7 @@ WORDS = {
     ("annotations", "archive"): "annotations tile-scores --archive ? --out new",
     ("audit", "path"): "audit ?",
     ("benchmark", "data"): "benchmark table3 --data ? --out new",
+    ("combine", "paths"): "combine ? radiographs-scores --out new",
     ("dicom", "scores"): "dicom ? --archive pictures --out new",
     ("dicom", "archive"): "dicom radiographs-scores --archive ? --out new",
     ("embed", "store"): "embed ? --encoder imagenet --out new",

@@ -1,0 +1,1 @@
+"""Scores of the same items by several runs to one score each: members, their mean, the folder. No model is looked at."""
