@@ -1,6 +1,6 @@
 """Pixels, frozen features, or both? ESAD on the pictures, on embeddings of them, and the sum of both scores.
 
-    python benchmarks/features.py --data DIR --out DIR [--only pcam ...] [--seeds 5] [--json FILE]
+    python benchmarks/features.py --data DIR --out DIR [--only pcam ...] [--seeds 5] [--members 3] [--json FILE]
     python benchmarks/features.py --smoke
 
 The pictures are of 64 pixels; the encoder is EfficientNet-Lite0 (`esad embed --encoder imagenet`), frozen. Five labelled anomalies to a
@@ -8,7 +8,8 @@ hundred training items. AUC in %, mean and spread over seeds, of the validation 
 
 pixels           ESAD on the pictures, as benchmarks/real_data.py trains it (`--preset cpu`)
 embeddings       ESAD on the embeddings, by the preset of embeddings
-both             the sum of these two scores, each less its median and over its spread among the normals held out
+both             the two scores as one (`esad combine`)
+N pixels, N embeddings, N of both   as one, the scores of N trainings with other weights on the same split (`--members`)
 supervised, deep_sad   on the embeddings, with the same labels
 linear           logistic regression on the embeddings, with the same labels: unlabelled items taken as normal
 every label      logistic regression on the embeddings, with the label of every training item: what the features hold
@@ -30,6 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from esad.pipeline.combine import combine
 from esad.pipeline.embed import embed
 from esad.pipeline.evaluation.measures.metrics import auc
 from esad.pipeline.images import images
@@ -81,24 +83,31 @@ def stores_of(name: str, data: Path, out: Path) -> dict[str, Path]:
     return stores
 
 
-def scored(line: str, name: str, seed: int, stores: dict[str, Path], out: Path, short: bool) -> pd.DataFrame:
-    """Scores of a trained run's held-out and tested items: columns part, label, score, by item_id."""
+def scored(
+    line: str, name: str, seed: int, stores: dict[str, Path], out: Path, short: bool, member: int = 0
+) -> Path:
+    """A trained and scored run on the split of `seed`; `member` 0 has its weights by the same seed, others by others."""
     kind, method = TRAINED[line]
     _, _, every, of_pictures = SETS[name]
-    own = {**RATIO, **every, **method, "seed": seed, **(of_pictures if kind == "pixels" else {})}
+    seeds = {"seed": seed + 1000 * member, "data.split_seed": seed}
+    own = {**RATIO, **every, **method, **seeds, **(of_pictures if kind == "pixels" else {})}
     if short:
         own |= {**SHORT, "network.width": NARROW if kind == "pixels" else 0.1}
-    run = out / f"{name}-{line}-{seed}"
+    run = out / f"{name}-{line}-{seed}{f'-{member}' if member else ''}"
     train(stores[kind], run, "cpu" if kind == "pixels" else None, [own])
     score(run, overlays="none")
-    return open_scores(run / "scores" / stores[kind].name).table.set_index("item_id")
+    return run
 
 
-def standardised(table: pd.DataFrame) -> pd.Series:
-    """Each score less the median of the normals held out, and over their median distance from it."""
-    normals = table.loc[(table["part"] == "validation") & (table["label"] == 0), "score"]
-    middle = normals.median()
-    return (table["score"] - middle) / (normals - middle).abs().median()
+def table_of(run: Path) -> pd.DataFrame:
+    """Columns part, label, score of all items by item_id."""
+    return open_scores(run).table.set_index("item_id")
+
+
+def combined(runs: list[Path], out: Path) -> pd.Series:
+    """The scores of `runs` as one, by item_id."""
+    combine(runs, out)
+    return table_of(out)["score"]
 
 
 def linear(run: Path, store: Path, every_label: bool) -> pd.Series:
@@ -138,14 +147,31 @@ def areas(found: dict[str, pd.Series], table: pd.DataFrame) -> dict[str, dict[st
     return areas
 
 
-def measure(name: str, data: Path, out: Path, seeds: int, short: bool) -> Lines:
+def of_members(
+    name: str, seed: int, stores: dict[str, Path], out: Path, members: int, short: bool
+) -> dict[str, pd.Series]:
+    """The combined scores of `members` trainings on pixels, on embeddings, and on both."""
+    runs = {
+        line: [scored(line, name, seed, stores, out, short, member) for member in range(members)]
+        for line in ("pixels", "embeddings")
+    }
+    sides = {**runs, "of both": [run for pair in zip(*runs.values(), strict=True) for run in pair]}
+    return {
+        f"{members} {line}": combined(chosen, out / f"{name}-{members}-{line.replace(' ', '-')}-{seed}")
+        for line, chosen in sides.items()
+    }
+
+
+def measure(name: str, data: Path, out: Path, seeds: int, members: int, short: bool) -> Lines:
     """A line for each way to score a data set, printed at the end."""
     stores = stores_of(name, data, out)
     every: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
-        tables = {line: scored(line, name, seed, stores, out, short) for line in TRAINED}
+        runs = {line: scored(line, name, seed, stores, out, short) for line in TRAINED}
+        tables = {line: table_of(run) for line, run in runs.items()}
         found = {line: table["score"] for line, table in tables.items()}
-        found["both"] = standardised(tables["pixels"]) + standardised(tables["embeddings"])
+        found["both"] = combined([runs["pixels"], runs["embeddings"]], out / f"{name}-both-{seed}")
+        found |= of_members(name, seed, stores, out, members, short) if members > 1 else {}
         run = out / f"{name}-embeddings-{seed}"
         found["linear"] = linear(run, stores["embeddings"], every_label=False)
         found["every label"] = linear(run, stores["embeddings"], every_label=True)
@@ -169,14 +195,15 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="folder of stores and runs")
     options.add_argument("--only", action="append", choices=list(SETS))
     options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--members", type=int, default=1, help="trainings of each kind on each split")
     given = parsed(options)
     with tempfile.TemporaryDirectory() as folder:
-        data, out, seeds = given.data, given.out or Path(folder), given.seeds
+        data, out, seeds, members = given.data, given.out or Path(folder), given.seeds, given.members
         if given.smoke:
-            data, seeds = Path(folder) / "data", 1
+            data, seeds, members = Path(folder) / "data", 1, 2
             write_made_up(data)
         names = given.only or list(SETS)[: 1 if given.smoke else None]
-        lines = [line for name in names for line in measure(name, data, out, seeds, given.smoke)]
+        lines = [line for name in names for line in measure(name, data, out, seeds, members, given.smoke)]
         write_json(given.json, lines)
 
 
