@@ -38,19 +38,21 @@ def suggest(
 ) -> Outcome:
     """Write item_id, label (empty), why, source, place, score and p_value of `count` items without a label that the run has not seen.
 
+    `made_from` says what the items are now, so that labels are refused for others of their names; it is there where the store is as scored.
     A third of them score highest, a third lie nearest to the threshold, a third are drawn at random, one of each slide or patient
     before a second one. Raises EsadError where there are no scores, UsageError for a way that is none, and where the file at `out` has
     labels that were filled in.
     """
     import shlex
 
-    from esad.pipeline.evaluation.counted_items import labelled_in_training, unlabelled
+    from esad.pipeline.evaluation.counted_items import labelled_in_training, made_from_now, unlabelled
     from esad.pipeline.evaluation.item_figures import group_codes
     from esad.pipeline.scoring.open_scores import open_scores
     from esad.pipeline.scoring.scores_folder import SUGGESTIONS, check_not_filled_in
     from esad.pipeline.stage.lock import writing_to
     from esad.pipeline.thresholds.worth_labelling import WAYS, suggestions
     from esad.preprocessing.splits.labels import read_labels
+    from esad.preprocessing.store.contents import MADE_FROM
     from esad.preprocessing.store.writing import write_csv
 
     wrong = [way for way in ways or [] if way not in WAYS]
@@ -64,6 +66,9 @@ def suggest(
     table = found[["item_id"]].assign(
         label="", why=found["why"], **{name: found[name] for name in kept if name in found}
     )
+    known = made_from_now(scores, table["item_id"])
+    if known is not None:
+        table[MADE_FROM] = known
     target = out or scores.root / SUGGESTIONS
     check_not_filled_in(target)
     with writing_to(target, inside=False):

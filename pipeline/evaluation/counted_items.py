@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esad.pipeline.runs.run_files import read_assignments, read_config
@@ -61,6 +62,22 @@ def unlabelled(scores: Scores, labels: pd.DataFrame | None = None) -> pd.DataFra
         key = "item_id" if "item_id" in labels else "source"
         open_ &= ~table[key].astype("string").isin(labels[key]).fillna(False)
     return table[open_].reset_index(drop=True)
+
+
+def made_from_now(scores: Scores, names: pd.Series) -> list[str] | None:
+    """What the items `names` are made from (`contents.made_from`); None where the store is gone, or another one than was scored."""
+    from esad.preprocessing.store.contents import made_from
+    from esad.preprocessing.store.store import Store
+
+    try:
+        store = Store(Path(scores.marker["store"]))
+    except EsadError:
+        return None
+    items = store.manifest[store.manifest["item_id"].isin(names)]
+    if scores.marker.get("inputs") != store.description["inputs"] or len(items) != len(names):
+        return None
+    items = items.set_index("item_id", drop=False).loc[names]
+    return made_from(items, store.sources, store.shard)
 
 
 def labelled_in_training(scores: Scores) -> list[str]:

@@ -23,14 +23,9 @@ def give_labels(store: Store, path: Path) -> str:
     Which items validate and test is drawn as without them (LABEL_BEFORE), but for rows that state a split.
 
     The file is as for the ingest stages (`read_labels`), which raises UsageError. Labels that match no item are said; UsageError
-    where none does, or where the file states groups or sites, which are the store's own.
+    where none does, or where the file states other groups or sites than the store's own.
     """
-    labels = read_labels(path)
-    own = next((name for name in ("group", "site") if name in labels), None)
-    if own:
-        raise UsageError(
-            f"{path}: a {own} is the store's own; give {own}s to the stage that makes the store (--labels, --force)."
-        )
+    labels = _without_own(store, read_labels(path), path)
     check_same_items(labels, store.manifest, store.sources, store.shard, str(path))
     before = store.manifest["label"]
     store.manifest, unmatched = apply_labels(store.manifest, labels, given=LABEL_GIVEN)
@@ -45,6 +40,27 @@ def give_labels(store: Store, path: Path) -> str:
     if unmatched:
         say(f"{path}: {len(unmatched)} of {len(labels)} labels match no item (first: {unmatched[0]}).")
     return hashlib.sha256(labels.to_csv(index=False).encode()).hexdigest()
+
+
+def _without_own(store: Store, labels: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """`labels` without group and site, which suggestions repeat of the store; UsageError where one is not the store's own."""
+    for name in ("group", "site"):
+        if name not in labels:
+            continue
+        if name not in store.manifest or "item_id" not in labels or _other_than(store, labels, name):
+            raise UsageError(
+                f"{path}: a {name} is the store's own; give {name}s to the stage that makes the store (--labels, --force)."
+            )
+        labels = labels.drop(columns=name)
+    return labels
+
+
+def _other_than(store: Store, labels: pd.DataFrame, name: str) -> bool:
+    """Whether a row of `labels`, by item_id, states another value of `name` than the store has of this item."""
+    own = store.manifest.set_index("item_id")[name].astype("string").fillna("")
+    here = labels[labels["item_id"].isin(own.index) & labels[name].notna()]
+    stated = here[name].astype("string").to_numpy(dtype=object)
+    return bool((stated != own.loc[here["item_id"]].to_numpy(dtype=object)).any())
 
 
 def say_use(store: Store, assignments: pd.DataFrame) -> None:

@@ -92,13 +92,13 @@ def test_marks_that_state_a_split_are_in_it(tmp_path, store):
     ("content", "told"),
     [
         ("item_id,label\nnobody,1\n", "none of its 1 labels is of an item in"),
-        ("item_id,label,group\nnobody,1,g\n", "a group is the store's own"),
-        ("item_id,label,site\nnobody,1,s\n", "a site is the store's own"),
+        ("item_id,label,group\n{item},1,g\n", "a group is the store's own"),
+        ("item_id,label,site\n{item},1,s\n", "a site is the store's own"),
         ("item_id,label\nnobody,2\n", "label '2' is none of 0, 1 or empty"),
     ],
 )
 def test_labels_that_cannot_be_meant(tmp_path, store, content, told, capsys):
-    (tmp_path / "marks.csv").write_text(content)
+    (tmp_path / "marks.csv").write_text(content.format(item=store["item_id"].iloc[0]))
     assert run(tmp_path, "run", "--labels", str(tmp_path / "marks.csv")) == 2
     assert told in capsys.readouterr().err
 

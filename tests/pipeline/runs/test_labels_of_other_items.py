@@ -29,12 +29,12 @@ def table(path, rows):
     return path
 
 
-def trained(tmp_path):
+def trained(tmp_path, name="run"):
     words = [
         "train",
         str(tmp_path / "store"),
         "--out",
-        str(tmp_path / "run"),
+        str(tmp_path / name),
         "--labels",
         str(tmp_path / "marks.csv"),
     ]
@@ -105,3 +105,25 @@ def test_a_tile_is_known_by_its_region(side):
     )
     sources = pd.DataFrame({"source": ["a.svs"], "items": [9], "fingerprint": ["f"]})
     assert made_from(items, sources, lambda _: np.zeros((1, 2))) == [f"tile 0,64,{side},{side}"]
+
+
+def test_filled_in_suggestions_know_their_items_too(tmp_path, capsys):
+    def store(rows):
+        lines = ["a,b", *(f"{row},{row / 7:.6f}" for row in rows)]
+        (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+        made("tables", tmp_path / "t.csv", "--out", tmp_path / "store")
+
+    store(range(60))
+    made("train", tmp_path / "store", "--out", tmp_path / "run", "--set", "method=isolation_forest")
+    made("score", tmp_path / "run", "--overlays", "none")
+    made("suggest", tmp_path / "run", "--count", 5, "--out", tmp_path / "next.csv")
+    asked = pd.read_csv(tmp_path / "next.csv")
+    assert asked["made_from"].str.fullmatch("item [0-9a-f]{32}").all()
+    asked.assign(label=1).to_csv(tmp_path / "marks.csv", index=False)
+    assert trained(tmp_path, "run2") == 0
+    store(range(59, -1, -1))
+    capsys.readouterr()
+    assert trained(tmp_path, "run2") == 2
+    assert "labels were given to items that are others now" in capsys.readouterr().err
+    made("suggest", tmp_path / "run", "--count", 5, "--out", tmp_path / "stale.csv")
+    assert "made_from" not in pd.read_csv(tmp_path / "stale.csv")
