@@ -13,7 +13,7 @@ from PIL import Image
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.pictures import Colour, Picture, decode
-from esad.preprocessing.splits.labels import SPLIT_WORDS, SPLITS
+from esad.preprocessing.splits.labels import BESIDE_SPLIT, split_of_folder
 from esad.preprocessing.splits.two_values import CLASS_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.tables.columns import Columns
 from esad.preprocessing.tables.items import describe_items, take_items
@@ -28,21 +28,32 @@ PICTURE_SUFFIXES = (
 def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray, pd.DataFrame]:
     """Pictures uint8 (N, H, W, C) of an npz file and what is known of each (see `tables.describe_items`).
 
-    `x` or `X` is uint8 (N, H, W) or (N, H, W, C); or `x_train`, `y_train`, `x_test`, `y_test`. InputError else.
+    `x` or `X` is uint8 (N, H, W) or (N, H, W, C); or `x_train`, `y_train`, `x_test`, `y_test`; other names by `npz.with_x`. InputError
+    else.
     """
     arrays = load_npz(path)
     columns.check(list(arrays), path)
     columns = columns.found_in(list(arrays), [name for name in arrays if name not in ("x", "X")], path)
     pictures, known = take_items(arrays, columns, path)
     if pictures.ndim not in (3, 4) or pictures.dtype != np.uint8:
+        scaled = (
+            " If its values are 0 to 1: (255 * x).round().astype('uint8')."
+            if pictures.dtype.kind == "f"
+            else ""
+        )
         raise InputError(
-            f"{path.name}: x is {pictures.dtype} {pictures.shape}; expected uint8 (N, H, W) or (N, H, W, C)."
+            f"{path.name}: x is {pictures.dtype} {pictures.shape}; expected uint8 (N, H, W) or (N, H, W, C).{scaled}"
         )
     if not len(pictures):
         raise InputError(f"{path.name}: holds no pictures.")
     pictures = pictures[..., None] if pictures.ndim == 3 else pictures
     if pictures.shape[-1] not in (1, 3):
-        raise InputError(f"{path.name}: {pictures.shape[-1]} channels; expected 1 (grey) or 3 (RGB).")
+        first = (
+            " They seem to stand first: move them last, x.transpose(0, 2, 3, 1)."
+            if pictures.shape[1] in (1, 3)
+            else ""
+        )
+        raise InputError(f"{path.name}: {pictures.shape[-1]} channels; expected 1 (grey) or 3 (RGB).{first}")
     if size is not None and pictures.shape[1:3] != (size, size):
         pictures = np.stack([resize(picture, size) for picture in pictures])
     table = pd.DataFrame(known, index=range(len(pictures)))
@@ -97,7 +108,8 @@ def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     called normal and in one that is called an anomaly: cancer/normal/a.png.
     """
     split, below = split_and_below(relative)
-    above = () if split is None else PurePosixPath(relative).parts[: -2 - len(below)]
+    folders = PurePosixPath(relative).parts[:-1]
+    above = folders[: next((place for place, name in enumerate(folders) if split_of_folder(name)), 0)]
     if not below or fold(below[0]) in CLASS_WORDS:  # else the first folder names a class of its own
         check_one_class(below or above)
     if below:
@@ -117,11 +129,19 @@ def check_one_class(folders: Sequence[str]) -> None:
 
 
 def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
-    """(the split that a folder of a picture's path names, if any, the folders below it, or all): the first of these is the class."""
+    """(the split that a folder of a picture's path names, if any, the folders below it, or all): the first of these is the class.
+
+    A folder of the same part in it (`train/train/cats`, as many zips unpack), or one that says that there are images in it, is no class.
+    """
     folders = PurePosixPath(relative).parts[:-1]
-    words = [SPLIT_WORDS.get(folder.lower(), folder.lower()) for folder in folders]
-    place = next((place for place, word in enumerate(words) if word in SPLITS), None)
-    return (None, folders) if place is None else (words[place], folders[place + 1 :])
+    words = [split_of_folder(folder) for folder in folders]
+    place = next((place for place, word in enumerate(words) if word is not None), None)
+    if place is None:
+        return None, folders
+    below = place + 1
+    while below < len(folders) and (words[below] == words[place] or folders[below].lower() in BESIDE_SPLIT):
+        below += 1
+    return words[place], folders[below:]
 
 
 def zip_members(path: Path) -> list[str]:
@@ -148,6 +168,6 @@ def inner_names(members: list[str]) -> dict[str, str]:
     if len(tops) != 1:
         return {name: name for name in members}
     (top,) = tops
-    word = SPLIT_WORDS.get(top.lower(), top.lower())
-    wrapped = word not in {*SPLITS, *CLASS_WORDS} and all("/" in name for name in members)
+    says = split_of_folder(top) is not None or top.lower() in CLASS_WORDS
+    wrapped = not says and all("/" in name for name in members)
     return {name: name[len(top) + 1 :] if wrapped else name for name in members}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from esad.preprocessing.errors import InputError
@@ -16,19 +17,23 @@ FAULTS = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, NotIm
 def file_names(path: Path) -> list[str]:
     """Names of the files in a zip, sorted and once each; hidden ones and what macOS adds are left out.
 
-    InputError where it cannot be read, or a name is absolute, holds `..`, a drive or a backslash: then the whole file is
-    refused.
+    Backslashes, which some programs of Windows write against the format (APPNOTE 4.4.17.1), are slashes. InputError where it cannot be
+    read, or a name is absolute, holds `..` or a drive, or two become one: then the whole file is refused.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            written = {entry.filename for entry in archive.infolist() if not entry.is_dir()}
     except FAULTS as error:
         raise InputError(f"{path.name}: not a readable zip ({error}).") from error
+    names = [name.replace("\\", "/") for name in sorted(written) if not name.endswith("\\")]
     for name in names:
         parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in name or name[1:2] == ":":
+        if parts.is_absolute() or ".." in parts.parts or name[1:2] == ":":
             raise InputError(f"{path.name}: member {name!r} points out of the archive.")
-    return sorted({name for name in names if not _hidden(name)})
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path.name}: holds {twice!r} twice, with slashes and with backslashes.")
+    return [name for name in sorted(names) if not _hidden(name)]
 
 
 def _hidden(name: str) -> bool:
@@ -38,6 +43,8 @@ def _hidden(name: str) -> bool:
 def read_member(archive: zipfile.ZipFile, name: str, count: int | None = None) -> bytes:
     """A member's content, or its first `count` bytes; InputError where it cannot be read or is larger than MOST_BYTES."""
     try:
+        if name not in archive.NameToInfo and name.replace("/", "\\") in archive.NameToInfo:
+            name = name.replace("/", "\\")
         size = archive.getinfo(name).file_size
         if size > MOST_BYTES:
             raise InputError(f"{name}: {size >> 20} MiB in the zip; at most {MOST_BYTES >> 20} MiB are read.")

@@ -7,9 +7,12 @@ anomaly).
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ import pandas as pd
 
 from esad.preprocessing.errors import UsageError
 from esad.preprocessing.splits.group_names import GROUP_NAMES
+from esad.preprocessing.splits.label_names import meant_sources
 from esad.preprocessing.splits.two_values import ANOMALY_WORDS, DOUBTFUL_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.store.contents import MADE_FROM
 from esad.preprocessing.store.csv_cells import plain_table
@@ -25,17 +29,37 @@ SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
 }  # fmt: skip
+BESIDE_SPLIT = frozenset(
+    {"set", "sets", "image", "images", "img", "imgs", "data", "dataset", "seg", "pictures"}
+)
+"""What stands beside the part in the name of a folder: `training_set`, `seg_train`, `Test Images`."""
 EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 """What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
+LABEL_WORDS = {
+    **dict.fromkeys(NORMAL_WORDS | {"no", "false"}, "0"),
+    **dict.fromkeys(ANOMALY_WORDS | {"yes", "true"}, "1"),
+}
+"""Words for 0 and 1 in the column `label` of a labels file, where yes means that there is an anomaly."""
 
 
+LABEL_TOLD = ": 1 is an anomaly, 0 normal, in words 'anomaly' and 'normal'"
 LABEL_STATED = "label_stated"
 """Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""
 LABEL_BEFORE = "label_before"
 """Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by."""
 LABEL_GIVEN = "label_given"
 """The same: whether the item was given a label."""
+
+
+def split_of_folder(name: str) -> str | None:
+    """The part that a folder is called after, `train` of `Training_Set`; None of any other folder."""
+    word = name.strip().lower()
+    bare = [part for part in re.split(r"[\s_-]+", word) if part and part not in BESIDE_SPLIT]
+    for one in (word, "_".join(bare)):
+        if (found := SPLIT_WORDS.get(one, one)) in SPLITS:
+            return found
+    return None
 
 
 def normalise_split(values: pd.Series, where: str) -> pd.Series:
@@ -55,9 +79,9 @@ def _whole_numbers(table: pd.DataFrame, name: str, allowed: tuple[int, ...], pat
     numbers = pd.to_numeric(table[name], errors="coerce")
     wrong = table.index[(numbers.isna() & table[name].notna()) | (numbers.notna() & ~numbers.isin(allowed))]
     if len(wrong):
-        line, value = int(wrong[0]) + 2, table[name][wrong[0]]
+        line, value, told = int(wrong[0]) + 2, table[name][wrong[0]], LABEL_TOLD if name == "label" else ""
         raise UsageError(
-            f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty."
+            f"{path}, line {line}: {name} {value!r} is none of {', '.join(map(str, allowed))} or empty{told}."
         )
     return numbers.astype("Int8")
 
@@ -75,20 +99,41 @@ def _check_names(table: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _check_rows(path: Path) -> None:
+def _text_of(path: Path) -> str:
+    """The text of a file in UTF-8, in UTF-16 with its mark, or in Windows-1252, as Excel writes CSV in western Europe."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
+
+
+def _separator(text: str) -> str:
+    """The comma, semicolon or tab that parts the most columns of ours in the first line; a comma where none does."""
+    first = text.lstrip().partition("\n")[0]
+
+    def columns(mark: str) -> int:
+        names = {name.strip().strip('"').lower() for name in first.split(mark)}
+        return len(names & {"item_id", "source", *LABEL_COLUMNS})
+
+    return max((",", ";", "\t"), key=columns)
+
+
+def _check_rows(path: Path, text: str, separator: str) -> None:
     """UsageError for a column that stands there twice, of which pandas renames the second, and for a row that is cut short."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, skipinitialspace=True)
-        names = next(rows, [])
-        twice = [name for name in names if name and names.count(name) > 1]
-        if twice:
-            raise UsageError(f"{path}: two of its columns are called {twice[0]!r}; rename or take out one.")
-        for row in rows:
-            if row and len(row) < len(names):
-                raise UsageError(
-                    f"{path}, line {rows.line_num}: {len(row)} of {len(names)} cells; the row is cut short. Write an empty cell as "
-                    "nothing between two commas."
-                )
+    rows = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    names = next(rows, [])
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise UsageError(f"{path}: two of its columns are called {twice[0]!r}; rename or take out one.")
+    for row in rows:
+        if row and len(row) < len(names):
+            raise UsageError(
+                f"{path}, line {rows.line_num}: {len(row)} of {len(names)} cells; the row is cut short. Write an empty cell as "
+                "nothing between two separators."
+            )
 
 
 def _check_alike(table: pd.DataFrame, name: str, called: Callable[[int], str]) -> None:
@@ -108,14 +153,25 @@ def _check_alike(table: pd.DataFrame, name: str, called: Callable[[int], str]) -
 def read_labels(path: Path) -> pd.DataFrame:
     """Read a labels file; UsageError names the line, the value and what was expected.
 
+    Commas, semicolons or tabs part its cells. A label is 0, 1 or a word for them (LABEL_WORDS).
+
     Texts that were copied from a CSV of ours are taken as they were before they were escaped (`csv_cells`).
 
     Returns the columns `source` or `item_id` (str) and those of LABEL_COLUMNS that the file has.
     """
     try:
-        raw = pd.read_csv(path, dtype="string", skipinitialspace=True, keep_default_na=False, na_values=[""])
+        text = _text_of(path)
+        separator = _separator(text)
+        raw = pd.read_csv(
+            StringIO(text),
+            sep=separator,
+            dtype="string",
+            skipinitialspace=True,
+            keep_default_na=False,
+            na_values=[""],
+        )
         table = plain_table(raw).astype("string")
-        _check_rows(path)
+        _check_rows(path, text, separator)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
     if (
@@ -124,6 +180,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UsageError(
             f"{path}: its rows have more cells than its header has names ({len(table.columns)})."
         )
+    table = table.dropna(how="all")  # spreadsheets write rows of separators alone
     _check_names(table, path)
     keys = [name for name in ("item_id", "source") if name in table]
     if not keys or "label" not in table:
@@ -134,6 +191,8 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path}, line {int(table.index[table[key].isna()][0]) + 2}: {key} is empty.")
     if table[key].duplicated().any():
         raise UsageError(f"{path}: {key} {table[key][table[key].duplicated()].iloc[0]!r} stands there twice.")
+    words = table["label"].str.strip().str.lower()
+    table["label"] = words.map(LABEL_WORDS).astype("string").fillna(table["label"])
     table["label"] = _whole_numbers(table, "label", (0, 1), path)
     if "semi_label" in table:
         table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
@@ -192,7 +251,7 @@ def apply_labels(
 ) -> tuple[pd.DataFrame, list[str]]:
     """`items` with the values that `labels` states, and the keys that match no item; UsageError for two of one item.
 
-    A key of `source` matches the whole relative path, or the file name where only one source has it; a label
+    A key of `source` matches the whole relative path, or what else means one source alone (`meant_sources`); a label
     for a source goes to all its items, but for a slide whose outlines enclose tumour: these say of each tile what it is.
     Empty cells leave what the item has. A column `given` says which items got a label or semi-label.
     UsageError, too, where a slide with such outlines is said to be normal.
@@ -201,10 +260,7 @@ def apply_labels(
     names = items[key].astype(str)
     rows = labels.set_index(labels[key].astype(str))
     if key == "source":
-        whole = pd.Series(names.unique())
-        bare = pd.Series(whole.to_numpy(), index=whole.str.rsplit("/", n=1).str[-1])
-        bare = bare[~bare.index.duplicated(keep=False)]
-        alias = {name: source for name, source in bare.items() if name != source}
+        alias = meant_sources(rows.index.tolist(), names.unique().tolist())
         rows.index = pd.Index([alias.get(name, name) for name in rows.index])
         twice = rows.index[rows.index.duplicated()]
         if len(twice):

@@ -33,12 +33,28 @@ NO_LABEL_WORDS = frozenset(
     {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure"}
 )
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
+PAIRS = (frozenset({"yes", "y", "no", "n"}), frozenset({"true", "t", "false", "f"}))
+"""Words that belong together: `N` beside `F` is no and no false, but may be normal and faulty."""
 NORMAL_COLUMN_WORDS = NORMAL_WORDS | {
     "valid", "passing", "genuine", "legit", "legitimate", "accept", "accepted", "acceptable", "unaffected", "survived", "alive", "success",
 }  # fmt: skip
 """Words in the name of a label column in which 1 or yes would say that a row is normal: `Is Normal`, `healthy?`."""
-TURNING_WORDS = frozenset({"not", "non", "un", "in", "ab"})
+TURNING_WORDS = frozenset({"not", "non", "un", "ab"})
 """Beside such a word they turn it round: `not_ok`."""
+HARMED_WORDS = frozenset(
+    {
+        "infected",
+        "affected",
+        "harmed",
+        "injured",
+        "spoiled",
+        "contaminated",
+        "compromised",
+        "altered",
+        "impaired",
+    }
+)
+"""Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
 """Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""
 # fmt: off
@@ -190,7 +206,7 @@ def _understood(
 ) -> dict[str, Meaning] | None:
     """Meanings that need no word from the person; None where the values stay classes."""
     words = set(counts)
-    if words <= {"0", "1"} or words <= YES | NO:
+    if words <= {"0", "1"} or _yes_and_no(words):
         if words and column is not None and _means_normal(column):
             _ask(counts, names, where, "by its name the higher value may mean normal")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
@@ -209,6 +225,12 @@ def _understood(
     return None
 
 
+def _yes_and_no(words: Set[str]) -> bool:
+    """Whether they are yes and no, or true and false, in one spelling or several; a lone letter may be anything's."""
+    lone_letter = len(words) == 1 and all(len(word) == 1 for word in words)
+    return not lone_letter and any(words <= pair for pair in PAIRS)
+
+
 def _means_normal(column: str) -> bool:
     """Whether the name of a label column says, or may say, what is normal rather than what is not."""
     words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
@@ -218,8 +240,11 @@ def _means_normal(column: str) -> bool:
 
 
 def _turned_by_non(words: Set[str]) -> bool:
-    """Whether one of them is a word for an anomaly behind non: `nonmalignant`."""
-    return any(word.removeprefix("non") in ANOMALY_WORDS - {word} for word in words)
+    """Whether one of them is a word for an anomaly behind non or un: `nonmalignant`, `undamaged`."""
+    bare = {
+        word.removeprefix(prefix) for word in words for prefix in ("non", "un") if word.startswith(prefix)
+    }
+    return bool(bare & (ANOMALY_WORDS | HARMED_WORDS))
 
 
 def _bare(word: str) -> str:

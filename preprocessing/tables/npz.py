@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
             arrays = {
                 entry.filename.removesuffix(".npy"): _array(archive, entry, path.name) for entry in members
             }
-    return join_halves({name: as_text(array) for name, array in arrays.items()}, path)
+    return join_halves({name: as_text(array) for name, array in with_x(arrays).items()}, path)
 
 
 def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -46,7 +46,7 @@ def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             if name.endswith(".npy"):
                 with archive.open(name) as member:
                     shapes[name.removesuffix(".npy")] = _header(member)[0]
-    return shapes
+    return with_x(shapes)
 
 
 def _check_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], path: Path) -> None:
@@ -101,6 +101,37 @@ PARTS = {
     "test": "test",
 }
 """How arrays are called after the part that they are of -> the split."""
+
+
+ITEMS = ("images", "imgs", "data")
+"""What some call the array of items, where there is no x."""
+Content = TypeVar("Content")
+
+
+def with_x(arrays: dict[str, Content]) -> dict[str, Content]:
+    """`arrays` by name with the one called as one of ITEMS as `x`, and the part behind the name: `train_images` is x_train,
+    `train_labels` labels_train, as MedMNIST has them. Those with an x, X or x_train stay as they are."""
+    parted = {name: _part_behind(name) for name in arrays}
+    stems = {name: found[0] for name, found in parted.items()}
+    if any(stem in ("x", "X") for stem in stems.values()):
+        return arrays
+    called = {stem for stem in stems.values() if stem.lower() in ITEMS}
+    if len(called) != 1:
+        return arrays
+    (items,) = called
+    return {
+        ("x" if stem == items else stem) + (f"_{part}" if part else ""): arrays[name]
+        for name, (stem, part) in parted.items()
+    }
+
+
+def _part_behind(name: str) -> tuple[str, str]:
+    """(`images`, `train`) of `train_images` and `images_train`; no part of other names."""
+    first, _, rest = name.partition("_")
+    stem, _, last = name.rpartition("_")
+    if rest and first.lower() in PARTS:
+        return rest, first.lower()
+    return (stem, last.lower()) if stem and last.lower() in PARTS else (name, "")
 
 
 def join_halves(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from esad.preprocessing.tables.delimited import load_text
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
-from esad.preprocessing.tables.npz import as_text, join_halves, load_npz
+from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -96,7 +96,7 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
                     raise InputError(
                         f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts."
                     )
-            return _from_arrays(join_halves(arrays, path), path, reading), {}, []
+            return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
             frame, unfit, notes = own_process().call(load_arrow, path.name, str(path), packed=packed)
             return _named(frame, path, reading), unfit, notes

@@ -176,3 +176,63 @@ def test_the_one_folder_around_all_is_no_class():
     }
     for kept in (["good/a.png"], ["train/good/a.png"], ["a/1.png", "b/1.png"], ["1.png"], []):
         assert inner_names(kept) == {name: name for name in kept}
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "class_name"),
+    [
+        ("train/train/cats/a.png", "train", "cats"),
+        ("training_set/training_set/cats/a.png", "train", "cats"),
+        ("seg_train/seg_train/sea/a.png", "train", "sea"),
+        ("Test Images/dogs/a.png", "test", "dogs"),
+        ("set/Train-Data/images/dogs/a.png", "train", "dogs"),
+        ("train/images/a.png", "train", None),
+        ("train/test_bench/a.png", "train", "test_bench"),
+        ("bad/train/train/a.png", "train", "bad"),
+        ("data/cats/a.png", None, "data"),
+    ],
+)
+def test_parts_that_are_nested_or_called_after_their_images_are_no_classes(path, split, class_name):
+    assert describe_path(path) == {"split": split, "class_name": class_name}
+
+
+def medmnist(folder):
+    """An npz as MedMNIST has it: the part before the name, labels (N, 1)."""
+    numbers = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 6), ("val", 2), ("test", 4)):
+        arrays[f"{part}_images"] = numbers.integers(0, 255, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count) % 2)[:, None]
+    np.savez(folder / "m.npz", **arrays)
+    return arrays
+
+
+def test_arrays_called_images_with_the_part_before_the_name_are_x(tmp_path):
+    arrays = medmnist(tmp_path)
+    pictures, known = read_npz(tmp_path / "m.npz", Columns(label="labels", named=frozenset({"labels"})), None)
+    expected = np.concatenate([arrays[f"{part}_images"] for part in ("train", "val", "test")])
+    np.testing.assert_array_equal(pictures[..., 0], expected)
+    assert known["split"].tolist() == ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    assert known["stated"].tolist() == ["0", "1"] * 6
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [(("images", "data"), "expected an array x"), (("things",), "expected an array x")]
+)
+def test_what_is_meant_by_x_is_not_guessed(tmp_path, names, told):
+    np.savez(tmp_path / "a.npz", **{name: np.zeros((2, 8, 8), np.uint8) for name in names})
+    with pytest.raises(InputError, match=told):
+        read_npz(tmp_path / "a.npz", Columns(), None)
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros((2, 3, 8, 8), np.uint8), r"move them last, x\.transpose"),
+        (np.zeros((2, 8, 8), np.float32), r"\(255 \* x\)\.round"),
+    ],
+)
+def test_how_arrays_of_other_forms_become_pictures_is_said(tmp_path, array, told):
+    np.savez(tmp_path / "a.npz", x=array)
+    with pytest.raises(InputError, match=told):
+        read_npz(tmp_path / "a.npz", Columns(), None)

@@ -23,12 +23,32 @@ def test_files_are_listed_without_hidden_ones(tmp_path):
     assert file_names(path) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["../a", "/etc/a", "x/../../a", "C:a", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["../a", "/etc/a", "x/../../a", "C:a", "..\\a", "\\a", "x\\..\\..\\a", "C:\\a"]
+)
 def test_one_name_that_leaves_refuses_the_whole_file(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("good", "1")
         archive.writestr(name, "2")
     with pytest.raises(InputError, match=r"a\.zip: member .* points out of the archive"):
+        file_names(tmp_path / "a.zip")
+
+
+def test_backslashes_of_windows_are_slashes(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("good\\", "")
+        archive.writestr("good\\a.png", "1")
+        archive.writestr("bad/b.png", "2")
+    assert file_names(tmp_path / "a.zip") == ["bad/b.png", "good/a.png"]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert [read_member(archive, name) for name in ("good/a.png", "bad/b.png")] == [b"1", b"2"]
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x\\a", "1")
+        archive.writestr("x/a", "2")
+    with pytest.raises(InputError, match="'x/a' twice"):
         file_names(tmp_path / "a.zip")
 
 
