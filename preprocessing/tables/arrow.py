@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,23 @@ import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
+from esad.preprocessing.tables.columns import fold_name
 
 MOST_COLUMNS_OF_A_VECTOR = 65536
 
 
-def load_arrow(path: str) -> list[Any]:
+def load_arrow(path: str, meant: Sequence[str] = ()) -> list[Any]:
     """[frame, reasons, notes]: columns as nullable integers, booleans, float64 or text; a reason for each column that can be
-    no feature, by its name; what was done on the way. Vectors of equal length become columns NAME_0, NAME_1, ….
+    no feature, by its name; what was done on the way. Vectors of equal length become columns NAME_0, NAME_1, …. What pandas wrote as
+    a frame's index is left out, unless it is called as one of `meant`, without regard to case.
 
     Whatever Arrow raises, and InputError for vectors of several lengths and for what `check_size` refuses.
     """
     place = Path(path)
     table = _parquet(place) if place.suffix.lower() == ".parquet" else pyarrow.feather.read_table(place)
     check_size(place.name, table.nbytes, place.stat().st_size)
-    index = _index_columns(table)
+    wanted = {name.casefold() for name in meant}
+    index = [name for name in _index_columns(table) if not {name.casefold(), fold_name(name)} & wanted]
     columns: dict[str, pd.Series] = {}
     reasons: dict[str, str] = {}
     notes = [f"index {name!r} left out" for name in index]

@@ -12,10 +12,12 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.tables.columns import TableReading
-from esad.preprocessing.tables.dialect import END, SIGN, Dialect, find_dialect, open_bytes
+from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
+from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers
 
-NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)*")
-"""No name, and what pandas wrote in its place the last time that it read and wrote the table."""
+NA_WORDS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
+            "None", "n/a", "nan", "null"]  # fmt: skip
+"""What stands for a missing number, as pandas has it; a label, a group or a category may be called so."""
 
 
 def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
@@ -32,14 +34,14 @@ def load_text(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:  # pandas would rename the second one
         raise InputError(f"{path.name}: has two columns named {twice!r}; rename or drop one.")
-    table = _read(path, dialect, names, reading)
+    table, points = _read(path, dialect, names, reading)
     called = {name.casefold() for name in reading.columns.known}
     is_header = width > len(names) or any(name.strip().casefold() in called for name in names)
     if not is_header and _are_values(names, table, dialect):
         raise InputError(f"{path.name}: the first line holds numbers; expected column names.")
     short = _check_ends(table, names, path, dialect, reading)
     table, unfit, notes = _without_counts(table, names, width, path)
-    return table, unfit, [*dialect.told, *short, *notes]
+    return table, points | unfit, [*dialect.told, *short, *notes]
 
 
 def _are_values(names: list[str], table: pd.DataFrame, dialect: Dialect) -> bool:
@@ -113,16 +115,21 @@ def _check_ends(
     return [f"{count} rows are shorter than the header; what they lack is missing"] if count else []
 
 
-def _read(path: Path, dialect: Dialect, names: list[str], reading: TableReading) -> pd.DataFrame:
-    """pandas' frame, names of items, groups and sites as they are written; InputError for a line with more cells than the header has
-    names, in our words."""
+def _read(
+    path: Path, dialect: Dialect, names: list[str], reading: TableReading
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """(pandas' frame, names of items, groups and sites as they are written; why columns of texts are no features by how their numbers are
+    written). InputError for a line with more cells than the header has names, in our words."""
     columns = reading.columns_in(names, [], path)
     as_written = {columns.group, columns.site, columns.id} & set(names)
+    words = as_written | ({columns.label, *reading.categories} & set(names))
+    missing = {name: [""] if name in words else NA_WORDS for name in names}
+    missing |= {f"Unnamed: {place}": NA_WORDS for place, name in enumerate(names) if not name}
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
             table = pd.read_csv(
                 text, sep=dialect.delimiter, decimal=dialect.decimal, low_memory=False, skipinitialspace=True,
-                skiprows=int(dialect.has_separator_line),
+                skiprows=int(dialect.has_separator_line), keep_default_na=False, na_values=missing,
                 dtype=dict.fromkeys(as_written, "string"),
             )  # fmt: skip
     except pd.errors.ParserError as error:
@@ -135,24 +142,13 @@ def _read(path: Path, dialect: Dialect, names: list[str], reading: TableReading)
         raise InputError(
             f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
         ) from error
-    for name in table if dialect.thousands else ():
-        if name not in as_written and pd.api.types.is_string_dtype(table[name].dtype):
-            table[name] = _without_groups(table[name], dialect)
-    return table
-
-
-def _without_groups(column: pd.Series, dialect: Dialect) -> pd.Series:
-    """Texts that are numbers of grouped thousands as plain ones; others stay.
-
-    Not pandas' `thousands`: that takes 1,5 for 15.
-    """
-    mark, point = re.escape(str(dialect.thousands)), re.escape(dialect.decimal)
-    number = rf"{SIGN}(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d*)(?:{point}\d+)?{END}"
-    fits = column.str.fullmatch(number).fillna(False).astype(bool)
-    plain = column.str.replace(str(dialect.thousands), "", regex=False).str.replace(
-        dialect.decimal, ".", regex=False
-    )
-    return column.where(~fits, plain)
+    thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
+    unfit: dict[str, str] = {}
+    for name in table if thousands or dialect.decimal != "." else ():
+        if name not in words and pd.api.types.is_string_dtype(table[name].dtype):
+            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands)
+            unfit |= {name: reason} if reason else {}
+    return table, unfit
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:

@@ -19,6 +19,7 @@ import numpy as np
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.gate.limits import ALWAYS, MOST_INFLATION, check_size
 from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.tables.written_numbers import END, SIGN
 
 SAMPLE = 1 << 20
 """Characters that delimiter and marks are found from; the encoding is found from the whole file."""
@@ -31,7 +32,6 @@ NAMED = {
 """Words for marks that are awkward to type."""
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATOR = re.compile(r'"?sep=(.)"?')
-SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
 GROUPED = re.compile(
     rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}"
@@ -136,10 +136,11 @@ def _encoding(path: Path, stated: str) -> str:
 def _stated_delimiter(stated: str) -> str | None:
     if stated == "auto":
         return None
-    return _mark("--delimiter", stated)
+    return stated_mark("--delimiter", stated)
 
 
-def _mark(option: str, stated: str) -> str:
+def stated_mark(option: str, stated: str) -> str:
+    """The character that a person `stated` for `option`, by itself or by its name; UsageError for what is neither."""
     mark = NAMED.get(stated.lower(), stated)
     if len(mark) != 1:
         raise UsageError(f"{option} {stated!r}: expected one character, or one of {', '.join(NAMED)}.")
@@ -227,7 +228,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
     decimal = _decimal(decimals, groups, either, delimiter, path, reading)
     thousands = None if reading.thousands == "none" else "auto"
     if reading.thousands not in ("auto", "none"):
-        thousands = _mark("--thousands", reading.thousands)
+        thousands = stated_mark("--thousands", reading.thousands)
     if thousands == "auto":
         found = (groups | set(either)) - {decimal} - decimals
         if len(found) > 1:

@@ -14,8 +14,11 @@ import pandas as pd
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading, check_present, split_names
 from esad.preprocessing.tables.items import as_words
+from esad.preprocessing.tables.written_numbers import counts_rows
 
-HOLES = ("?", "-", "\u2013", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!")
+HOLES = (
+    "?", "-", "\u2013", "--", ".", "*", "none", "missing", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!",
+)  # fmt: skip
 """Texts for a missing value, beside what pandas takes for one."""
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 FEWEST_STEPS = 256
@@ -52,8 +55,18 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
         raise UsageError(f"--columns {both[0]}: it is also {other}: give it one use.")
     rest = [name for name in present if name not in known and name not in dropped]
     if only is None:
+        counting = [
+            name
+            for place, name in enumerate(present)
+            if name in rest and counts_rows(frame.iloc[:, place], name, place)
+        ]
+        rest = [name for name in rest if name not in counting]
+        notes = [
+            f"column {name!r} left out: it numbers the rows (--columns takes it all the same)"
+            for name in counting
+        ]
         in_order = set(rest) == set(reading.order or ())
-        return (list(reading.order), []) if in_order and reading.order else (rest, [])
+        return (list(reading.order), notes) if in_order and reading.order else (rest, notes)
     others = [name for name in rest if name not in only]
     return list(only), [f"{len(others)} other columns left out"] if others else []
 

@@ -11,14 +11,17 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.gate.refusals import refusing
+from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.tables.arrow import load_arrow
-from esad.preprocessing.tables.columns import IGNORED, TableReading
+from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, TableReading
 from esad.preprocessing.tables.delimited import load_text
+from esad.preprocessing.tables.dialect import stated_mark
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
+from esad.preprocessing.tables.written_numbers import plain_numbers
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
@@ -98,13 +101,16 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
                     )
             return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
-            frame, unfit, notes = own_process().call(load_arrow, path.name, str(path), packed=packed)
-            return _named(frame, path, reading), unfit, notes
+            frame, unfit, notes = own_process().call(
+                load_arrow, path.name, str(path), [*meant_columns(reading)], packed=packed
+            )
+            frame, points = _as_written(_named(frame, path, reading), reading)
+            return frame, {**points, **unfit}, notes
         if name.endswith(".xlsx"):
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
             )
-            return _named(frame, path, reading), {}, notes
+            return *_as_written(_named(frame, path, reading), reading), notes
         if name.endswith(TEXT_SUFFIXES):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes
@@ -115,6 +121,28 @@ def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFra
     frame = frame.rename(columns=str)
     reading.columns.check(list(frame.columns), path)
     return frame
+
+
+def meant_columns(reading: TableReading) -> list[str]:
+    """What a reading takes for something else than a feature, and what it asks about: an index of such a name is a column."""
+    return [*reading.columns.known, *reading.categories, *(reading.only or ()), *GROUP_NAMES, *LABEL_NAMES]
+
+
+def _as_written(frame: pd.DataFrame, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str]]:
+    """(`frame` with its texts that are numbers in the stated writing as plain ones, why others are no features): --decimal and
+    --thousands of a format that has numbers of its own."""
+    if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
+        return frame, {}
+    decimal = "." if reading.decimal == "auto" else reading.decimal
+    thousands = "." if decimal == "," and reading.thousands == "auto" else None
+    if reading.thousands not in ("auto", "none"):
+        thousands = stated_mark("--thousands", reading.thousands)
+    unfit: dict[str, str] = {}
+    for name in frame:
+        if name not in reading.columns.known and pd.api.types.is_string_dtype(frame[name].dtype):
+            frame[name], reason = plain_numbers(frame[name], decimal, thousands)
+            unfit |= {name: reason} if reason else {}
+    return frame, unfit
 
 
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReading) -> pd.DataFrame:

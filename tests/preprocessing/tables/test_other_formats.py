@@ -9,11 +9,12 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
-from esad.preprocessing.errors import InputError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import Columns, TableReading
 from esad.preprocessing.tables.reading import read_table
 
@@ -66,11 +67,42 @@ def test_parquet_types_that_are_none_are_named_with_what_to_do(tmp_path, kind):
 
 
 def test_an_index_of_pandas_is_no_feature(tmp_path):
-    frame = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["p1", "p2"], name="patient"))
+    frame = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["p1", "p2"], name="name"))
     frame.to_parquet(tmp_path / "t.parquet")
     read = read_table(tmp_path / "t.parquet", TableReading())
     assert read.names == ["a"]
-    assert "index 'patient' left out" in read.notes
+    assert "index 'name' left out" in read.notes
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+@pytest.mark.parametrize(
+    ("index", "columns", "found"),
+    [
+        ("group", Columns(), "group"),
+        ("Group", Columns(), "group"),
+        ("y", Columns(), "stated"),
+        ("kind", Columns(label="kind", named=frozenset({"kind"})), "stated"),
+        ("patient_id", Columns(group="patient_id", named=frozenset({"patient_id"})), "group"),
+    ],
+)
+def test_an_index_that_is_called_as_a_column_is_one(tmp_path, ending, index, columns, found):
+    values = ["1", "0", "1"]
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=pd.Index(values, name=index))
+    path = tmp_path / f"t.{ending}"
+    frame.to_parquet(path) if ending == "parquet" else pyarrow.feather.write_feather(
+        pa.Table.from_pandas(frame), path
+    )
+    read = read_table(path, TableReading(columns=columns))
+    assert read.names == ["a"]
+    assert read.items[found].tolist() == values
+
+
+@pytest.mark.parametrize("index", ["patient_id", "diagnosis"])
+def test_an_index_that_says_whose_or_what_a_row_is_is_asked_about(tmp_path, index):
+    frame = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["p1", "p2"], name=index))
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match=f"one called '{index}'"):
+        read_table(tmp_path / "t.parquet", TableReading())
 
 
 def test_a_sheet_is_the_only_filled_one_or_named(tmp_path):

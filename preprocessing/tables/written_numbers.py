@@ -1,0 +1,52 @@
+"""Texts that are numbers in a person's writing (`1.234,5`) as plain ones, and columns that only count the rows."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from esad.preprocessing.tables.columns import fold_name
+
+SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
+NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)*")
+"""No name, and what pandas wrote in its place the last time that it read and wrote the table."""
+COUNTING = frozenset(
+    {"id", "index", "no", "nr", "row", "row_id", "rowid", "row_number", "level_0", "sample_id", "idx"}
+)
+"""What columns are called that may only number the rows, as `fold_name` writes it."""
+FEWEST_COUNTED = 3
+
+
+def plain_numbers(column: pd.Series, decimal: str, thousands: str | None) -> tuple[pd.Series, str | None]:
+    """(`column` of texts with its numbers written by `decimal` and `thousands` as plain ones, why it is no feature).
+
+    Not pandas' `thousands`, which takes 1,5 for 15. Texts that are no numbers stay. A reason is found where the decimal mark is a comma
+    and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote.
+    """
+    grouped = rf"\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
+    fits = column.str.fullmatch(rf"{SIGN}(?:{grouped}\d*)(?:{re.escape(decimal)}\d+)?{END}")
+    plain = column.str.replace(thousands, "", regex=False) if thousands else column
+    found = column.where(~fits.fillna(False).astype(bool), plain.str.replace(decimal, ".", regex=False))
+    if decimal == ".":
+        return found, None
+    pointed = column.str.fullmatch(rf"{SIGN}\d*\.\d+{END}").fillna(False).astype(bool) & (found == column)
+    if not pointed.any():
+        return found, None
+    row = int(pointed.to_numpy(dtype=bool).argmax())
+    return found, (
+        f"has {column.iloc[row]!r} in row {row + 1}, with a point, where decimals are written with {decimal!r}: say how numbers are "
+        "written with --decimal and --thousands"
+    )
+
+
+def counts_rows(column: pd.Series, name: str, place: int) -> bool:
+    """Whether a column, the `place`-th from 0, numbers the rows and says nothing of them: without a name, or called so, each its own
+    whole number. As a feature it would tell where a row stands, and anomalies often stand last."""
+    nameless = bool(NAMELESS.fullmatch(name)) and place == 0
+    if len(column) < FEWEST_COUNTED or not (nameless or fold_name(name) in COUNTING):
+        return False
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return False
+    values = column.dropna().astype(float)
+    return bool(len(values) == len(column) and values.is_unique and (values % 1 == 0).all())

@@ -1,0 +1,133 @@
+"""Numbers in a person's writing wherever they stand, words for nothing that are names, and columns that only count the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.tables.columns import Columns, TableReading
+from esad.preprocessing.tables.dialect import SAMPLE_ROWS
+from esad.preprocessing.tables.reading import read_table
+
+LATE = SAMPLE_ROWS + 10
+"""Beyond the rows from which marks are found."""
+
+
+def late(tmp_path, cell, first="900"):
+    """A table with decimal commas in which `cell` of column b stands beyond the sample."""
+    rows = [f"{n},5;{first}" for n in range(LATE)]
+    (tmp_path / "t.csv").write_text("a;b\n" + "\n".join([*rows, f"1,5;{cell}"]) + "\n")
+    return tmp_path / "t.csv"
+
+
+def test_thousands_that_stand_late_are_thousands(tmp_path):
+    read = read_table(late(tmp_path, "2.100"), TableReading())
+    assert read.values[-1].tolist() == [1.5, 2100]
+    assert read.values[0].tolist() == [0.5, 900]
+    read = read_table(late(tmp_path, "-1.002.100,25"), TableReading())
+    assert read.values[-1, 1] == np.float32(-1002100.25)
+
+
+@pytest.mark.parametrize("cell", ["2.10", "12345.678", ".5"])
+def test_a_point_among_decimal_commas_is_refused(tmp_path, cell):
+    with pytest.raises(
+        InputError,
+        match=f"column 'b' has '{cell}' in row {LATE + 1}, with a point.*--decimal and --thousands",
+    ):
+        read_table(late(tmp_path, cell), TableReading())
+
+
+def test_without_thousands_a_point_is_none(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1,5;1.000\n2,5;3\n")
+    with pytest.raises(InputError, match=r"has '1\.000' in row 1, with a point"):
+        read_table(tmp_path / "t.csv", TableReading(decimal=",", thousands="none"))
+    assert read_table(tmp_path / "t.csv", TableReading(decimal=",")).values[:, 1].tolist() == [1000, 3]
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "parquet"])
+def test_marks_count_for_texts_of_every_format(tmp_path, ending):
+    frame = pd.DataFrame({"a": ["1.000", "2.500"], "b": ["0,126", "1,5"], "c": [1.5, 2.5]})
+    path = tmp_path / f"t.{ending}"
+    frame.to_excel(path, index=False) if ending == "xlsx" else frame.to_parquet(path)
+    with pytest.raises(InputError, match="say how numbers are written with --decimal and --thousands"):
+        read_table(path, TableReading())
+    read = read_table(path, TableReading(decimal=","))
+    assert read.values.tolist() == [[1000, np.float32(0.126), 1.5], [2500, 1.5, 2.5]]
+    with pytest.raises(InputError, match=r"has '1\.000' in row 1, with a point"):
+        read_table(path, TableReading(decimal=",", thousands="none"))
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "ID", "Id", "index", "No", "row", "level_0", "sample_id", "Row Number"]
+)
+@pytest.mark.parametrize("values", [range(6), range(1, 7), [7, 3, 90, 12, 1, 5]])
+def test_columns_that_number_the_rows_are_no_features(tmp_path, name, values):
+    pd.DataFrame({"a": np.linspace(0, 1, 6), name: list(values)}).to_csv(tmp_path / "t.csv", index=False)
+    read = read_table(tmp_path / "t.csv", TableReading())
+    assert read.names == ["a"]
+    assert f"column {name!r} left out: it numbers the rows (--columns takes it all the same)" in read.notes
+    assert read_table(tmp_path / "t.csv", TableReading(only=("a", name))).names == ["a", name]
+    assert read_table(tmp_path / "t.csv", TableReading(drop=(name,))).names == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("id", [1, 1, 2]), ("row", [0.5, 1.5, 2.5]), ("age", [1, 2, 3]), ("valid", [3, 1, 2])],
+)
+def test_other_columns_of_numbers_are_features(tmp_path, name, values):
+    pd.DataFrame({"a": [0.1, 0.2, 0.3], name: values}).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv", TableReading()).names == ["a", name]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet", "feather"])
+def test_the_index_that_pandas_wrote_and_read_is_no_feature(tmp_path, ending):
+    frame = pd.DataFrame({"Unnamed: 0": range(5), "a": np.linspace(0, 1, 5)})
+    path = tmp_path / f"t.{ending}"
+    if ending == "xlsx":
+        frame[["a"]].to_excel(path)
+    else:
+        getattr(frame, {"csv": "to_csv", "parquet": "to_parquet", "feather": "to_feather"}[ending])(
+            path, **({"index": False} if ending == "csv" else {})
+        )
+    read = read_table(path, TableReading())
+    assert read.names == ["a"]
+    assert any("numbers the rows" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A"])
+def test_words_for_nothing_are_names_where_names_belong(tmp_path, word):
+    rows = [
+        f"{n / 7:.3f},{word if n % 2 else 'b'},{word if n % 3 else 'c'},{word if n % 2 else 'Tumor'}"
+        for n in range(8)
+    ]
+    (tmp_path / "t.csv").write_text("a,group,site,y\n" + "\n".join(rows) + "\n")
+    items = read_table(tmp_path / "t.csv", TableReading()).items
+    assert items["group"].tolist() == ["b", word] * 4
+    assert items["site"].tolist() == ["c", word, word, "c", word, word, "c", word]
+    assert items["stated"].tolist() == ["Tumor", word] * 4
+
+
+def test_categories_may_be_called_nothing(tmp_path):
+    (tmp_path / "t.csv").write_text("a,region\n1,NA\n2,EU\n3,\n4,None\n")
+    read = read_table(tmp_path / "t.csv", TableReading(categories={"region": ["EU", "NA", "None"]}))
+    assert read.values[:, 1:].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("word", ["NA", "", "nan", "NULL", ".", "--", "*", "none", "missing", "?"])
+def test_words_for_nothing_are_holes_among_numbers(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"a,b\n1,2\n{word},3\n5,6\n")
+    read = read_table(tmp_path / "t.csv", TableReading(missing="drop"))
+    assert read.values.tolist() == [[1, 2], [5, 6]]
+    assert "1 rows with missing values left out" in read.notes
+
+
+def test_a_label_may_be_called_none(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,None\n2,Tumor\n3,\n")
+    read = read_table(tmp_path / "t.csv", TableReading(columns=Columns()))
+    assert read.items["stated"].astype(object).where(read.items["stated"].notna(), None).tolist() == [
+        "None",
+        "Tumor",
+        None,
+    ]
