@@ -80,7 +80,7 @@ def process_vectors(task: VectorTask, root: Path, unit: Unit) -> None:
             where, thumbnail = _where(task, source, head)
             items = _items(task, source, head, where)
             _write_shard(root, unit.number, path, head, task.settings.precision)
-            more = _described(root, unit.number, where, thumbnail)
+            more = _described(root, unit.number, head, where, thumbnail)
     except InputError as error:
         empty = pd.DataFrame({"source": [], "place": []})
         row = {**refused_row(task.archive, source, error), **dict.fromkeys(OF_SLIDES)}
@@ -110,12 +110,31 @@ def _items(task: VectorTask, source: str, head: Head, where: Placed | None) -> p
     items.insert(0, "source", source)
     items.insert(1, "place", [str(row) for row in range(head.count)])
     if where is not None:
+        _check_one_slide(items, where.corners, path.name)
         if "group" not in items:
             items["group"] = path.with_suffix("").as_posix()
         items["x"], items["y"] = where.corners.T
         items["width"] = items["height"] = round(where.side)
         items["mpp"] = where.mpp
     return items
+
+
+def _check_one_slide(items: pd.DataFrame, corners: np.ndarray, name: str) -> None:
+    """InputError where vectors with places are of several groups, or two lie at one place: they are of several slides, which would be
+    laid over each other. `corners` (N, 2)."""
+    groups = items["group"].dropna().unique() if "group" in items else []
+    taken = pd.DataFrame(corners).duplicated()
+    if len(groups) < 2 and not taken.any():
+        return
+    why = (
+        f"{len(groups)} groups"
+        if len(groups) > 1
+        else f"two vectors at {tuple(corners[taken.to_numpy()][0].tolist())}"
+    )
+    raise InputError(
+        f"{name}: holds {why}, and vectors with places in one file are one slide. Write a file a slide, or leave the places out with "
+        "--coords none."
+    )
 
 
 def _write_shard(root: Path, number: int, path: Path, head: Head, precision: str) -> None:
@@ -127,13 +146,16 @@ def _write_shard(root: Path, number: int, path: Path, head: Head, precision: str
         shard.commit(np.ones(head.count, dtype=bool))
 
 
-def _described(root: Path, number: int, where: Placed | None, thumbnail: np.ndarray | None) -> dict[str, Any]:
+def _described(
+    root: Path, number: int, head: Head, where: Placed | None, thumbnail: np.ndarray | None
+) -> dict[str, Any]:
     """OF_SLIDES; the thumbnail is written."""
     from PIL import Image
 
     columns = dict.fromkeys(OF_SLIDES) | (where.columns if where else {})
-    if where is not None and where.notes:
-        columns["notes"] = "; ".join(where.notes)
+    notes = [*head.notes, *(where.notes if where else ())]
+    if notes:
+        columns["notes"] = "; ".join(notes)
     if where is not None and thumbnail is not None:
         name = f"thumbnails/{number:05d}.png"
         write_atomically(root / name, partial(Image.fromarray(thumbnail).save, compress_level=PNG_LEVEL))

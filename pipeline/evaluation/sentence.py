@@ -82,6 +82,12 @@ def _on_slides(slides: dict[str, Any] | None) -> str:
         )
     if slides["missing"]:
         text += f"Not here: {len(slides['missing'])} slides of the reference, {slides['missing'][0]} first. "
+    unscored = slides.get("unscored_outlines")
+    if unscored:
+        text += (
+            f"{len(unscored)} outline files are of no scored slide ({unscored[0]} first): a slide of this archive that gave no tile counts "
+            "in no figure. "
+        )
     found = slides["froc"]
     if found is None:
         return f"{text}No FROC: {slides['no_froc']}." if slides["no_froc"] else text

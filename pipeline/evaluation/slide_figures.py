@@ -55,6 +55,8 @@ class Truth:
     """where GeoJSON counts pixels from,"""
     without: str = "normal"
     """and what slides without a file are there: normal or unknown."""
+    unscored: tuple[str, ...] = ()
+    """Names of outline files that are of no scored slide: one of this archive gave no tile, and its lesions are in no figure."""
 
 
 def read_truth(
@@ -74,6 +76,7 @@ def read_truth(
     named = by_stem(sources)
     tumours = outlines = None
     missing: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
     if reference is not None:
         stated = read_reference(reference)
         tumours = {_only(named[stem], reference): stated[stem] for stem in stated if stem in named}
@@ -87,10 +90,11 @@ def read_truth(
             **(found.unread if found.files else {}),
         }  # these are refused where they are read
         outlines = {_only(named[stem], path): path for stem, path in files.items()}
+        unscored = tuple(sorted(path.name for path in found.others)) if found.files else ()
     told = labels or {}
     return Truth(
         tumours, outlines, missing, told.get("outline_classes"), told.get("geojson_origin"),
-        told.get("without_outlines", "normal"),
+        told.get("without_outlines", "normal"), unscored,
     )  # fmt: skip
 
 
@@ -131,7 +135,7 @@ def slide_figures(tiles: pd.DataFrame, root: Path, truth: Truth) -> SlideFigures
     table = table[table["label"].notna()].reset_index(drop=True)
     normal = set(table.loc[table["label"] == 0, "source"])
     summary = {**_slide_auc(table), **_highest_tiles(tiles, normal)}
-    summary["missing"] = list(truth.missing)
+    summary["missing"], summary["unscored_outlines"] = list(truth.missing), list(truth.unscored)
     by_outlines = "outlines" if outlines else "tiles"
     summary["labels"] = by_outlines if truth.tumours is None else "reference"
     if truth.outlines is None:

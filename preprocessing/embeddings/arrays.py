@@ -51,6 +51,8 @@ class Head:
     items: pd.DataFrame
     facts: Mapping[str, Any] = field(default_factory=dict)
     chunk: int = 1
+    notes: tuple[str, ...] = ()
+    """What a person should know of the file."""
 
 
 PLACE = ("place_x", "place_y")
@@ -68,18 +70,29 @@ def choose_features(shapes: Mapping[str, tuple[int, ...]], choice: Choice, file:
                 f"{file}: has no array {choice.features!r}; it has {told(shapes)}. Name the features with --features."
             )
         return choice.features
-    known = next((name for name in FEATURES if name in shapes and is_matrix(shapes[name])), None)
-    if known is not None:
-        return known
-    fit = [name for name, shape in shapes.items() if is_matrix(shape) and name not in COORDS]
+    matrices = [name for name, shape in shapes.items() if is_matrix(shape)]
+    for known in FEATURES:
+        called = [name for name in matrices if name == known] or [
+            name for name in matrices if _bare(name) == known
+        ]
+        if len(called) == 1:
+            return called[0]
+    fit = [name for name in matrices if _bare(name) not in COORDS]
     if len(fit) == 1:
         return fit[0]
     why = "which array holds the features is not plain" if fit else "no array of vectors is in it"
     raise InputError(f"{file}: {why}; it has {told(shapes)}. Name the features with --features.")
 
 
-def choose_coords(shapes: Mapping[str, tuple[int, ...]], choice: Choice, file: str) -> str | None:
-    """The name of the array of places, or None; InputError where the named one is not there."""
+def _bare(name: str) -> str:
+    """The name of an array without the groups that it is in: `features` of `data/features`."""
+    return name.rpartition("/")[2]
+
+
+def choose_coords(
+    shapes: Mapping[str, tuple[int, ...]], choice: Choice, file: str, features: str = ""
+) -> str | None:
+    """The name of the array of places, in the group of the `features` first, or None; InputError where the named one is not there."""
     if choice.coords == NONE:
         return None
     if choice.coords is not None:
@@ -88,7 +101,8 @@ def choose_coords(shapes: Mapping[str, tuple[int, ...]], choice: Choice, file: s
                 f"{file}: has no array {choice.coords!r}; it has {told(shapes)}. Name the places with --coords, or say --coords none."
             )
         return choice.coords
-    return next((name for name in COORDS if name in shapes), None)
+    group = features.removesuffix(_bare(features))
+    return next((name for called in COORDS for name in (group + called, called) if name in shapes), None)
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ def roles_of(
                 f"{file}: {name} has shape {list(each)}; expected one label for each of the {count} vectors."
             )
     single = [name for name, (each, _) in arrays.items() if each in ways and name != chosen]
-    return Roles(chosen, count, width, choose_coords(shapes, choice, file), single)
+    return Roles(chosen, count, width, choose_coords(shapes, choice, file, chosen), single)
 
 
 def native(rows: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def read_head(path: Path, choice: Choice) -> Head:
         raise InputError(f"{path.name}: an array called {taken[0]!r}, which is a name of ours; rename it.")
     return Head(
         str(found["name"]), int(found["count"]), int(found["width"]), str(found["dtype"]), found["items"],
-        facts_of(found["attributes"]), int(found["chunk"]),
+        facts_of(found["attributes"]), int(found["chunk"]), tuple(found.get("notes", ())),
     )  # fmt: skip
 
 

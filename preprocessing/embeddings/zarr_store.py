@@ -80,6 +80,8 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     headers = {key: (tuple(each.shape), each.dtype) for key, each in arrays.items()}
     roles = roles_of(headers, choice, name, packed)
     held, count = arrays[roles.features], roles.count
+    for each in filter(None, (roles.features, roles.coords)):
+        _check_whole(arrays[each], each, name)
     small = {key: arrays[key] for key in roles.single if arrays[key].dtype.kind in "biufSUT"}
     check_size(
         name,
@@ -95,8 +97,25 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     return {
         "name": roles.features, "count": count, "width": roles.width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
         "items": pd.DataFrame(columns, index=range(count)), "attributes": _plain(attributes),
-        "chunk": int(held.chunks[-2]),
+        "chunk": int(held.chunks[-2]), "notes": [told for key, each in small.items() if (told := _absent(each, key))],
     }  # fmt: skip
+
+
+def _absent(array: Any, name: str) -> str:
+    """That chunks of an array are not in the store; empty where all are. Zarr reads their values as 0, and does not write chunks of
+    nothing but 0 itself."""
+    lacking = array.nchunks - array.nchunks_initialized
+    return (
+        f"{name}: {lacking} of {array.nchunks} chunks are not stored, and read as {array.fill_value}"
+        if lacking
+        else ""
+    )
+
+
+def _check_whole(array: Any, key: str, name: str) -> None:
+    """InputError where chunks of features or places are not there: many vectors of 0, or tiles at one corner, nobody has."""
+    if array.nchunks_initialized < array.nchunks:
+        raise InputError(f"{name}: {_absent(array, key)}: the copy is not whole. Copy the store again.")
 
 
 def read_zarr(path: str, array: str, start: int, stop: int) -> np.ndarray:
