@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +42,15 @@ class PictureReader(ImageReader):
         name, content = img
         pixels = decode_apart(content, name, self.size, self.colour).pixels
         return pixels, {MetaKeys.SPATIAL_SHAPE: np.array(pixels.shape[:2]), MetaKeys.ORIGINAL_CHANNEL_DIM: -1}
+
+
+def metas_for_csv(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The meta data of a batch's pictures, their names as cells of CSV (RFC 4180): MONAI's saver writes them as they are, and a name may
+    hold a comma."""
+    metas = [dict(item["image"].meta) for item in batch]
+    for meta in metas:
+        name = str(meta["filename_or_obj"])
+        if any(mark in name for mark in ',"\r\n'):
+            name = '"' + name.replace('"', '""') + '"'
+        meta["filename_or_obj"] = name
+    return metas

@@ -270,7 +270,7 @@ def _loader(path: str) -> dict[str, Any]:
 def _saver() -> dict[str, Any]:
     return {
         "_target_": "ClassificationSaver", "output_dir": "@output_dir", "filename": SCORES, "overwrite": False,
-        "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
+        "batch_transform": {"_target_": f"{BUNDLE}.reader.metas_for_csv", "_mode_": "callable"},
         "output_transform": "$lambda output: [item['pred'] for item in output]",
     }  # fmt: skip
 

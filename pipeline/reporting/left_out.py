@@ -161,7 +161,9 @@ def _of_slides(scores: Scores, metrics: Mapping[str, Any]) -> list[str]:
     if slides.get("missing"):
         said.append(f"{len(slides['missing'])} slides of the reference have no scores.")
     if slides.get("unscored_outlines"):
-        said.append(f"{len(slides['unscored_outlines'])} outline files are of no scored slide, and their lesions in no figure.")
+        said.append(
+            f"{len(slides['unscored_outlines'])} outline files are of no scored slide, and their lesions in no figure."
+        )
     froc = slides.get("froc") or {}
     if froc.get("left_out"):
         said.append(

@@ -67,7 +67,9 @@ def test_monai_bundle_run_gives_our_score_of_a_picture(folder, bundle, tmp_path)
     """Run from the bundle's own folder, whose `models` must not hide the package of that name."""
     store = Store(folder / "images")
     position = np.array([17])
-    Image.fromarray(store.read(position)[0, ..., 0]).save(tmp_path / "picture.png")
+    name = 'a, "picture".png'  # which a reader of CSV has to find again
+    (tmp_path / "in").mkdir()
+    Image.fromarray(store.read(position)[0, ..., 0]).save(tmp_path / "in" / name)
     words = [
         "--config_file",
         "configs/inference.json",
@@ -76,8 +78,9 @@ def test_monai_bundle_run_gives_our_score_of_a_picture(folder, bundle, tmp_path)
         "--output_dir",
         tmp_path / "out",
     ]
-    monai_bundle("run", *words, "--dataset_dir", tmp_path / "picture.png", cwd=bundle)
+    monai_bundle("run", *words, "--dataset_dir", tmp_path / "in", cwd=bundle)
     found = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert found["file"].tolist() == [str(tmp_path / "in" / name)]
     own = checkpoint_scores(open_run(folder / "run"), store, position, "cpu")
     assert list(found.columns) == ["file", "score", "reconstruction", "norm"]
     for name in ("score", "reconstruction", "norm"):

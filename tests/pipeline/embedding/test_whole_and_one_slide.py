@@ -61,8 +61,20 @@ def test_tiles_of_several_slides_in_one_file_are_refused(tmp_path, capsys, group
     assert status == 1
     assert told in said
     assert "Write a file a slide" in said
-    words = ["embeddings", path, "--out", tmp_path / "store", "--coords", "none", "--group", group]
-    assert say(*words, "--force", capsys=capsys)[0] == 0
+    words = [
+        "embeddings",
+        path,
+        "--out",
+        tmp_path / "store",
+        "--coords",
+        "none",
+        "--group",
+        group,
+        "--label",
+        "none",
+    ]
+    status, said = say(*words, "--force", capsys=capsys)
+    assert (status, "48 embeddings" in said) == (0, True), said
 
 
 def test_one_slide_in_a_file_is_taken(tmp_path, capsys):

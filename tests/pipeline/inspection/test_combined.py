@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 
+from esad.pipeline.stage.errors import UsageError
 from tests.pipeline.commands import made as say
 from tests.pipeline.inspection.case import case_of
 
@@ -40,3 +42,14 @@ def test_the_viewer_says_why_there_are_no_panels(combined, made, tmp_path):
     answer = case.client.get("/picture/panel/0/0/reconstruction.png")
     assert answer.status_code == 410
     assert "combined scores" in answer.text
+
+
+def test_runs_of_other_stores_are_not_shown_side_by_side(made, runs, tmp_path):
+    shutil.copytree(runs[1], tmp_path / "run")
+    marker = next((tmp_path / "run" / "scores").iterdir()) / "scores.json"
+    for name in ("store", "inputs"):
+        content = json.loads(marker.read_text())
+        marker.write_text(json.dumps({**content, name: "another"}))
+        with pytest.raises(UsageError, match="scores of another store than"):
+            case_of([runs[0], tmp_path / "run"], tmp_path / "marks.sqlite", made / "slides")
+        marker.write_text(json.dumps(content))
