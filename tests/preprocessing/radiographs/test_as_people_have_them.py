@@ -1,0 +1,19 @@
+"""Radiographs as archives hold them, which the standard describes otherwise or not at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esad.preprocessing import pictures
+from esad.preprocessing.radiographs.reading import read_radiograph
+from tests.preprocessing.radiographs.dicom_files import RAMP
+
+
+@pytest.mark.parametrize(("bits", "noted"), [(12, True), (13, True), (14, True), (15, True), (16, False)])
+def test_a_sixteen_bit_png_of_fewer_bits_is_noted(tmp_path, bits, noted):
+    scaled = (RAMP / 4095 * (2**bits - 1)).astype(np.uint16)
+    Image.fromarray(scaled).save(tmp_path / "a.png")
+    picture = read_radiograph((tmp_path / "a.png").read_bytes(), "a.png").picture()
+    assert picture.notes == ((pictures.DIM,) if noted else ())
