@@ -48,9 +48,7 @@ TO_GREY, TO_RGB = "colour converted to grey", "grey converted to rgb"
 FROM_CMYK = "CMYK converted to RGB"
 OPAQUE = "transparency dropped"
 FIRST_FRAME = "first of several frames"
-DIM = (
-    f"16 bits that reach {WIDE_NOTE} at most, read by their full range (of 12 bits: multiply the values by 16, of 14: by 4)"
-)
+DIM = f"16 bits that reach {WIDE_NOTE} at most, read by their full range (of 12 bits: multiply the values by 16, of 14: by 4)"
 SHARES, LEVELS = "floating values of 0 to 1 brought to 0 to 255", "floating values taken as 0 to 255"
 NOTES = (TO_GREY, TO_RGB, TURNED, FROM_CMYK, OPAQUE, FIRST_FRAME, DIM, SHARES, LEVELS)
 """All that is noted, in the order in which it is told."""

@@ -8,7 +8,13 @@ from esad.pipeline.conversion.image_notes import count_notes
 from esad.pipeline.conversion.radiographs import BURNED_IN, LEFT_OUT, TURNED
 from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.pictures import NOTES
-from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_TABLE, BAD_WINDOW, OTHER_WINDOW
+from esad.preprocessing.radiographs.dicom_display import (
+    BAD_PADDING,
+    BAD_TABLE,
+    BAD_WINDOW,
+    HALF_RESCALE,
+    OTHER_WINDOW,
+)
 from esad.preprocessing.radiographs.dicom_pixels import BITS_ABOVE, FROM_PERCENTILES
 from esad.preprocessing.radiographs.dicom_views import CONTRADICTS, OTHER_PART, VIEW_UNKNOWN
 from esad.preprocessing.store.store import read_sources
@@ -22,6 +28,7 @@ ASSUMED = (
     OTHER_WINDOW,
     BAD_TABLE,
     BAD_PADDING,
+    HALF_RESCALE,
     FROM_PERCENTILES,
     BITS_ABOVE,
     *NOTES,

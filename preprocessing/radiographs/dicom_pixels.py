@@ -3,7 +3,7 @@
 From stored bits to grey, each step where the file has it:
 
     unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1); set ones above are noted
-    modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1)
+    modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1); of these a missing one is 1 or 0, and noted
     VOI            its first usable VOI LUT, else its first usable window, of any VOILUTFunction (PS3.3 C.11.2), in
                    which the picture has three grey levels, or as many as it has values
     8 bit          the ends of the VOI LUT's table, or of the range that a window maps onto (C.11.2.1.2), become 0 and
@@ -31,7 +31,7 @@ from esad.preprocessing.radiographs.dicom_display import (
     Window,
     padding_range,
     read_table,
-    rescaled,
+    rescaling,
     usable_table,
     usable_window,
 )
@@ -121,7 +121,8 @@ def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> tu
 def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, counts: Counts) -> GreyPicture:
     """uint8 of the shape of `values`, which `stored` stand for; padding becomes 0."""
     padding, notes = _padding(dataset, stored)
-    values, low, high = _by_modality(dataset, values)
+    values, low, high, half = _by_modality(dataset, values)
+    notes += half
     table, bad_tables = usable_table(dataset)
 
     def shows(window: Window) -> bool:
@@ -165,18 +166,19 @@ def _levels(values: np.ndarray) -> int:
     return 3 if between else 1 + int(greatest > least)
 
 
-def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """`values` by modality LUT or rescaling, and the ends of the range in which they then lie."""
+def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float, list[str]]:
+    """`values` by modality LUT or rescaling, the ends of the range in which they then lie, and what was assumed."""
     if dataset.get("ModalityLUTSequence"):
         item = dataset.ModalityLUTSequence[0]
-        return (
-            read_table(dataset, item, exact=False).apply(values),
-            0.0,
-            2.0 ** int(item.LUTDescriptor[2]) - 1,
-        )
+        table = read_table(dataset, item, exact=False)
+        return table.apply(values), 0.0, 2.0 ** int(item.LUTDescriptor[2]) - 1, []
     bits, signed = int(dataset.get("BitsStored", 16)), bool(dataset.get("PixelRepresentation", 0))
     whole = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
-    return rescaled(dataset, values), *_ends(rescaled(dataset, np.array(whole, dtype=np.float64)))
+    slope, intercept, notes = rescaling(dataset)
+    low, high = sorted(end * slope + intercept for end in whole)
+    if (slope, intercept) != (1, 0):
+        values = values.astype(np.float64) * slope + intercept
+    return values, low, high, notes
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
