@@ -13,6 +13,7 @@ from PIL import Image
 from pydicom.fileset import FileSet
 
 from esad.pipeline.cli.app import call
+from esad.pipeline.exporting.source_archive import SourceArchive
 from esad.pipeline.stage.errors import EsadError, ExitStatus
 from esad.preprocessing.radiographs import apart
 from esad.preprocessing.store.store import Store
@@ -294,3 +295,18 @@ def test_a_box_outside_its_picture_is_told_with_file_and_box(tmp_path):
         assert (
             Store(out).sources["notes"].tolist() == [f"box {shown} lies outside its picture: no region"]
         ) is told
+
+
+def test_a_file_without_its_preamble_is_read_as_the_whole_one_and_gives_its_header(folder, tmp_path):
+    whole = write_dicom(folder / "a.dcm", PIXELS, PatientID="7", StudyInstanceUID="1.2").read_bytes()
+    (folder / "b.dcm").write_bytes(whole[132:])
+    (folder / "without").write_bytes(whole[132:])
+    outcome = ingest(folder, tmp_path / "out")
+    store = Store(tmp_path / "out")
+    assert (outcome.refused, store.manifest["source"].tolist()) == (0, ["a.dcm", "b.dcm"])
+    pictures = store.read()
+    assert np.array_equal(pictures[0], pictures[1])
+    assert store.manifest["group"].nunique() == 1
+    header = SourceArchive(folder, {}).header("b.dcm")
+    assert header is not None
+    assert header.StudyInstanceUID == "1.2"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom import uid
@@ -11,8 +14,9 @@ from pydicom.encaps import encapsulate
 
 from esad.preprocessing import pictures
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.radiographs import dicom
 from esad.preprocessing.radiographs.dicom_display import HALF_RESCALE
-from esad.preprocessing.radiographs.reading import read_radiograph
+from esad.preprocessing.radiographs.reading import is_radiograph, read_radiograph
 from tests.preprocessing.radiographs.dicom_files import RAMP, content_of, make_dicom
 
 
@@ -93,3 +97,102 @@ def test_compressed_samples_that_the_encoder_brought_down_stay():
 def test_compressed_samples_whose_place_cannot_be_told_are_refused(pixels, bits):
     with pytest.raises(InputError, match=r"a\.dcm: .*BitsStored 12 and HighBit 15 do not fit"):
         compressed(uid.JPEG2000Lossless, jpeg_2000(pixels, bits), HighBit=15)
+
+
+def bare(syntax, meta, **elements):
+    """A file without preamble and mark; without file meta, too, if not `meta`."""
+    image = make_dicom(RAMP, PatientID="7", ViewPosition="PA", **elements)
+    image.file_meta.TransferSyntaxUID = syntax
+    whole = content_of(image)[132:]
+    if meta:
+        return whole
+    buffer = io.BytesIO()
+    plain = pydicom.Dataset(image)
+    pydicom.dcmwrite(
+        buffer, plain, implicit_vr=syntax.is_implicit_VR, little_endian=True, enforce_file_format=False
+    )
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("meta", [True, False], ids=["file meta", "data set alone"])
+@pytest.mark.parametrize(
+    "syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian], ids=lambda syntax: syntax.keyword
+)
+def test_dicom_without_its_preamble_is_read(syntax, meta):
+    content = bare(syntax, meta)
+    assert content[:2] == (b"\x02\0" if meta else b"\x08\0")
+    image = read_radiograph(content, "a.dcm")
+    assert (image.view, image.patient, image.unfit) == ("PA", "7", None)
+    assert np.array_equal(image.pixels(), read().pixels)
+
+
+def test_dicom_without_its_preamble_is_known_by_its_ending_alone(tmp_path):
+    for name in ("1.2.840", "a.dcm"):
+        (tmp_path / name).write_bytes(bare(uid.ImplicitVRLittleEndian, meta=True))
+    assert [path.name for path in sorted(tmp_path.iterdir()) if is_radiograph(path)] == ["a.dcm"]
+
+
+@pytest.mark.parametrize("lacking", ["SOPClassUID", "Rows", "Columns", "PixelData"])
+@pytest.mark.parametrize("meta", [True, False])
+def test_what_lacks_the_mark_and_what_a_radiograph_needs_is_refused(lacking, meta):
+    image = make_dicom(RAMP)
+    delattr(image, lacking)
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, image, enforce_file_format=False)
+    content = buffer.getvalue()[132:]
+    content = (
+        content
+        if meta
+        else content[content.index(b"\x08\0\x16\0" if lacking != "SOPClassUID" else b"\x08\0\x18\0") :]
+    )
+    with pytest.raises(InputError, match=r"a\.dcm: not readable as DICOM .no mark DICM at byte 128"):
+        read_radiograph(content, "a.dcm")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x08\0",
+        b"\x08\0\x05\0CS\x0a\0ISO_IR 100",
+        b"\x08\0\x05\0\xff\xff\xff\x7fISO_IR 100",
+        b"\x02\0\x00\0" + b"\0" * 4000,
+        b"\x08\0\x60\0CS\x02\0DX" * 300,
+        b"\0\x08\0\x16UI\0\x02" * 300,
+        b"PK\x03\x04" * 300,
+    ],
+)
+def test_bytes_that_only_begin_like_a_data_set_are_refused(content):
+    with pytest.raises(InputError, match=r"a\.dcm: not readable as DICOM"):
+        read_radiograph(content, "a.dcm")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_cut_file_without_a_preamble_is_refused(share, meta):
+    content = bare(uid.ExplicitVRLittleEndian, meta)
+    with pytest.raises(InputError, match=r"a\.dcm: "):
+        read_radiograph(content[: int(len(content) * share)], "a.dcm").pixels()
+
+
+def test_the_limits_hold_without_a_preamble(monkeypatch):
+    content = bare(uid.ImplicitVRLittleEndian, meta=False, Rows=60000, Columns=60000)
+    with pytest.raises(InputError, match="60000 x 60000 pixels; at most"):
+        read_radiograph(content, "a.dcm").pixels()
+    deflated = bare(uid.DeflatedExplicitVRLittleEndian, meta=True)
+    assert np.array_equal(read_radiograph(deflated, "a.dcm").pixels(), read().pixels)
+    monkeypatch.setattr(dicom, "MOST_BYTES", 5000)
+    with pytest.raises(InputError, match=r"a\.dcm: inflates to more than"):
+        read_radiograph(deflated, "a.dcm")
+
+
+def test_compressed_pixels_without_file_meta_are_refused_in_words():
+    image = make_dicom(RAMP)
+    image.PixelData = encapsulate([jpeg_2000(RAMP, 12)])
+    image["PixelData"].VR = "OB"
+    image.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
+    content = content_of(image)
+    whole = read_radiograph(content[132:], "a.dcm")
+    assert np.array_equal(whole.pixels(), read().pixels)
+    with pytest.raises(InputError, match=r"a\.dcm: compressed pixels, and no file meta"):
+        read_radiograph(content[content.index(b"\x08\0\x16\0") :], "a.dcm")
