@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate
@@ -16,7 +18,7 @@ from esad.preprocessing import pictures
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.radiographs import dicom
 from esad.preprocessing.radiographs.dicom_display import HALF_RESCALE
-from esad.preprocessing.radiographs.reading import is_radiograph, read_radiograph
+from esad.preprocessing.radiographs.reading import is_radiograph, read_radiograph, zip_radiographs
 from tests.preprocessing.radiographs.dicom_files import RAMP, content_of, make_dicom
 
 
@@ -196,3 +198,47 @@ def test_compressed_pixels_without_file_meta_are_refused_in_words():
     assert np.array_equal(whole.pixels(), read().pixels)
     with pytest.raises(InputError, match=r"a\.dcm: compressed pixels, and no file meta"):
         read_radiograph(content[content.index(b"\x08\0\x16\0") :], "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("ending", "bits"),
+    [("tif", 8), ("tif", 16), ("tiff", 16), ("jp2", 8), ("jp2", 16), ("bmp", 8), ("webp", 8)],
+)
+def test_pictures_of_other_endings_are_read_in_folders_and_zips_alike(tmp_path, ending, bits):
+    grey = (RAMP >> 4).astype(np.uint8)
+    path = tmp_path / f"a.{ending.upper()}"
+    options = {"lossless": True} if ending == "webp" else {"irreversible": False} if ending == "jp2" else {}
+    Image.fromarray(grey if bits == 8 else grey.astype(np.uint16) * 257).save(path, **options)
+    assert is_radiograph(path)
+    picture = read_radiograph(path.read_bytes(), path.name).picture()
+    assert np.array_equal(picture.pixels, grey)
+    assert set(picture.notes) <= {pictures.TO_GREY}  # WebP has no grey of its own
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, path.name)
+    assert zip_radiographs(tmp_path / "a.zip") == [path.name]
+    whole = path.read_bytes()
+    with pytest.raises(InputError, match=rf"{path.name}: not a readable picture"):
+        read_radiograph(whole[: len(whole) // 2], path.name).pixels()
+
+
+def test_a_jpeg_2000_of_twelve_bits_takes_its_own_range(tmp_path):
+    content = imagecodecs.jpeg2k_encode(RAMP, level=0, reversible=True, codecformat="jp2", bitspersample=12)
+    assert np.abs(read_radiograph(content, "a.jp2").pixels().astype(int) - RAMP / 4095 * 255).max() <= 1
+
+
+def test_a_tiff_keeps_its_sense_and_one_of_several_pages_is_refused():
+    grey = (RAMP >> 4).astype(np.uint8)
+    for photometric in ("minisblack", "miniswhite"):
+        file = io.BytesIO()
+        tifffile.imwrite(file, grey if photometric == "minisblack" else 255 - grey, photometric=photometric)
+        assert np.array_equal(read_radiograph(file.getvalue(), "a.tif").pixels(), grey)
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.stack([grey, grey]), photometric="minisblack")
+    with pytest.raises(InputError, match=r"a\.tif: 2 pages; expected one picture"):
+        read_radiograph(file.getvalue(), "a.tif").pixels()
+
+
+def test_dicom_that_a_tiff_viewer_reads_too_is_dicom():
+    """PS3.10 7.1: the preamble may make the file one of another format, such as TIFF."""
+    content = content_of(make_dicom(RAMP, ViewPosition="PA"))
+    assert read_radiograph(b"II*\0" + content[4:], "a.tif").view == "PA"
