@@ -76,8 +76,8 @@ def _say_nothing_held_out(
     of = "one group" if count == 1 else f"{count} groups, one for each label"
     say(
         f"{store.root}: no item is held out for {' or '.join(empty)}: the {len(train)} labelled items that train are of {of} (patient, "
-        "slide, or copies of one picture), and a group is never on both sides. If that is not so (all files say ANONYMOUS, say), make the "
-        "store again with the right groups, --labels FILE.csv (source, group), or with none; or state the parts (split)."
+        "slide, or copies of one picture), and a group is never on both sides. If that is not so (all files state the patient ANONYMOUS), "
+        "make the store again with the right groups, --labels FILE.csv (source, group), or with none; or state the parts (split)."
     )
 
 
