@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 from pydicom import uid
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import get_j2k_parameters
 
 if TYPE_CHECKING:
+    from pydicom import Dataset
     from pydicom.pixels.decoders.base import DecodeRunner
 
 NAME = "esad-imagecodecs"
@@ -21,6 +24,8 @@ JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 DECODER_DEPENDENCIES = {syntax: ("imagecodecs",) for syntax in (*JPEG, *JPEG_LS, *JPEG_2000)}
 """pydicom asks a plug-in for this, by transfer syntax."""
+FRAME_MARKERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""SOF of JPEG (ITU-T T.81, B.1.1.3) and of JPEG-LS (T.87, C.1.1)."""
 
 
 def is_available(syntax: str) -> bool:
@@ -56,3 +61,19 @@ def plug_in(syntax: uid.UID) -> str:
     if NAME not in decoder.available_plugins:
         decoder.add_plugin(NAME, (__name__, decode_frame.__name__))
     return NAME
+
+
+def stream_bits(dataset: Dataset) -> int | None:
+    """Bits a sample by the first compressed stream itself, not by the file's elements; None where it does not say.
+
+    SIZ of JPEG 2000 (ITU-T T.800, A.5.1), the frame header of JPEG and JPEG-LS (T.81, B.2.2).
+    """
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if dataset.file_meta.TransferSyntaxUID in JPEG_2000:
+        return get_j2k_parameters(stream).get("precision")
+    place = 2  # behind SOI
+    while stream[place : place + 1] == b"\xff" and place + 4 < len(stream):
+        if stream[place + 1] in FRAME_MARKERS:
+            return stream[place + 4]
+        place += 2 + int.from_bytes(stream[place + 2 : place + 4])
+    return None

@@ -34,8 +34,8 @@ MOST_PIXELS = 178_956_970
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 LUMA = (19595, 38470, 7471)
 """ITU-R BT.601 in 1/65536, as Pillow's convert("L")."""
-WIDE_NOTE = 4095
-"""Values of 16 bits that reach no more than this may be 8 or 12 bits that were stored without scaling."""
+WIDE_NOTE = 32767
+"""Values of 16 bits that reach no more than half of the range may be 8 to 15 bits that were stored without scaling."""
 DOWNSIZED = 1
 """Of TIFF's NewSubfileType: the page is a smaller copy of another one (TIFF 6.0, 254)."""
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -48,7 +48,7 @@ TO_GREY, TO_RGB = "colour converted to grey", "grey converted to rgb"
 FROM_CMYK = "CMYK converted to RGB"
 OPAQUE = "transparency dropped"
 FIRST_FRAME = "first of several frames"
-DIM = f"16 bits that reach {WIDE_NOTE} at most, read by their full range (of 12 bits: multiply the values by 16)"
+DIM = f"16 bits that reach {WIDE_NOTE} at most, read by their full range (of 12 bits: multiply the values by 16, of 14: by 4)"
 SHARES, LEVELS = "floating values of 0 to 1 brought to 0 to 255", "floating values taken as 0 to 255"
 NOTES = (TO_GREY, TO_RGB, TURNED, FROM_CMYK, OPAQUE, FIRST_FRAME, DIM, SHARES, LEVELS)
 """All that is noted, in the order in which it is told."""

@@ -8,9 +8,16 @@ from esad.pipeline.conversion.image_notes import count_notes
 from esad.pipeline.conversion.radiographs import BURNED_IN, LEFT_OUT, TURNED
 from esad.pipeline.stage.outcome import Outcome
 from esad.preprocessing.pictures import NOTES
-from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_TABLE, BAD_WINDOW, OTHER_WINDOW
+from esad.preprocessing.radiographs.dicom_display import (
+    BAD_PADDING,
+    BAD_TABLE,
+    BAD_WINDOW,
+    HALF_RESCALE,
+    OTHER_WINDOW,
+)
 from esad.preprocessing.radiographs.dicom_pixels import BITS_ABOVE, FROM_PERCENTILES
 from esad.preprocessing.radiographs.dicom_views import CONTRADICTS, OTHER_PART, VIEW_UNKNOWN
+from esad.preprocessing.radiographs.nih import NOT_SQUARE, OUTSIDE, SCALED
 from esad.preprocessing.store.store import read_sources
 
 STATED = {"burned_in": BURNED_IN, "turned": TURNED}
@@ -22,11 +29,15 @@ ASSUMED = (
     OTHER_WINDOW,
     BAD_TABLE,
     BAD_PADDING,
+    HALF_RESCALE,
     FROM_PERCENTILES,
     BITS_ABOVE,
     *NOTES,
+    SCALED,
+    NOT_SQUARE,
 )
-"""Notes on how a picture was read. All notes are of these closed lists: none holds a file's own words."""
+"""Notes on how a picture was read. All notes are of these closed lists but for the numbers of a box that is OUTSIDE: none holds a
+file's own words."""
 
 
 def with_left_out(outcome: Outcome) -> Outcome:
@@ -55,6 +66,7 @@ def with_radiograph_notes(outcome: Outcome) -> Outcome:
     assumed = [f"{found[note]} {note}" for note in ASSUMED if note in found]
     if assumed:
         message += f" Noted: {'; '.join(assumed)}."
+    message += _outside(outcome)
     return replace(outcome, message=message, summary={**outcome.summary, **counts})
 
 
@@ -67,3 +79,16 @@ def _without_group(outcome: Outcome) -> str:
     if not 0 < lacking < len(groups):
         return ""
     return f" {lacking} have no group: nothing keeps those of one patient on one side of a split."
+
+
+def _outside(outcome: Outcome) -> str:
+    """How many boxes lie outside their pictures, and the first of them; empty where none does."""
+    sources = read_sources(outcome.out)
+    if "notes" not in sources:  # a store that is older than notes
+        return ""
+    found = sources[sources["notes"].astype("string").str.contains(OUTSIDE, regex=False).fillna(False)]
+    if found.empty:
+        return ""
+    first = found.iloc[0]
+    note = next(each for each in str(first["notes"]).split("; ") if each.endswith(OUTSIDE))
+    return f" {len(found)} have a box that {OUTSIDE} (first: {first['source']}, {note.removesuffix(f' {OUTSIDE}')}); correct --metadata."

@@ -15,7 +15,7 @@ from esad.pipeline.ingest.units import refused_row, source_row
 from esad.pipeline.ingest.zip_sources import Member, ZipReader
 from esad.pipeline.settings.config import RadiographSettings
 from esad.pipeline.stage.errors import InputError
-from esad.preprocessing.radiographs.nih import NORMAL, REGION
+from esad.preprocessing.radiographs.nih import NIH_SIDE, NORMAL, REGION, box_in_source
 from esad.preprocessing.store.store import Unit, write_unit
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def table_digest(table: pd.DataFrame | None) -> str | None:
     """16 hex digits over the columns and values of a metadata table; None for none."""
     if table is None:
         return None
+    table = table.drop(columns=NIH_SIDE, errors="ignore")  # the same wherever there is a box of NIH's
     names = ",".join(table.columns).encode()
     return hashlib.sha256(names + pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()[:16]
 
@@ -127,6 +128,7 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
     how = Squaring(settings.resizing, settings.crop, settings.size, settings.equalise)
     picture, shape, said = square_apart(content if source in task.members else path, path.name, how)
     patient, finding = known.get("patient") or image.patient, known.get("finding")
+    region, told = _region(known, shape, how)
     shrunk = covered_square(shape, how)[2] / how.size
     row: dict[str, Any] = {
         "source": source, "place": "0", "split": known.get("split"), "view": view, "finding": finding,
@@ -134,11 +136,11 @@ def _one(task: RadiographTask, source: str, known: dict[str, Any], zips: ZipRead
         "semi_label": known.get("semi_label"),
         "group": group_hash(task.key, str(patient)) if patient else None,
         "pixel_spacing": image.spacing * shrunk if image.spacing else np.nan, "orientation": image.orientation,
-        **_region(known, shape, how),
+        **region,
     }  # fmt: skip
     turned = image.orientation not in (None, USUAL_ORIENTATION)
     notes = [note for note, stated in ((BURNED_IN, image.burned_in), (TURNED, turned)) if stated]
-    return _Taken(row, picture, notes="; ".join([*notes, *image.doubts, *said]) or None)
+    return _Taken(row, picture, notes="; ".join([*notes, *image.doubts, *said, *told]) or None)
 
 
 def _why_left_out(projection: str, view: str | None) -> str | None:
@@ -168,12 +170,12 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path.name}: cannot be read ({error.strerror}).") from error
 
 
-def _region(known: dict[str, Any], shape: tuple[int, ...], how: Squaring) -> dict[str, float | None]:
-    """REGION in pixels of the square, null where none is known or it lies outside."""
+def _region(
+    known: dict[str, Any], shape: tuple[int, ...], how: Squaring
+) -> tuple[dict[str, float | None], list[str]]:
+    """(REGION in pixels of the square, null where none is known or it lies outside; what a person should know of it)."""
     from esad.preprocessing.radiographs.squares import region_in_square
 
-    region = None
-    if known.get(REGION[0]) is not None:
-        box = tuple(float(known[name]) for name in REGION)
-        region = region_in_square(box, shape, how)  # type: ignore[arg-type]
-    return dict(zip(REGION, region or [None] * 4, strict=True))
+    box, notes = box_in_source(known, shape)
+    region = region_in_square(box, shape, how) if box else None
+    return dict(zip(REGION, region or [None] * 4, strict=True)), notes

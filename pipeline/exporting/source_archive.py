@@ -25,14 +25,14 @@ class SourceArchive:
         """What a source's DICOM file says, without its pixels; None for another picture; InputError where it is gone."""
         from pydicom import dcmread
 
-        from esad.preprocessing.radiographs.dicom import FAULTS, MARK, quiet
+        from esad.preprocessing.radiographs.dicom import FAULTS, is_dicom, quiet
 
         content = self._content(source)
-        if content[128:132] != MARK:
+        if not is_dicom(content):
             return None
         try:
             with quiet():
-                return dcmread(io.BytesIO(content), stop_before_pixels=True)
+                return dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
         except FAULTS as error:
             raise InputError(f"{source}: not readable as DICOM ({type(error).__name__}).") from error
 

@@ -35,6 +35,7 @@ def assignments_of(store: Store, settings: RunSettings) -> pd.DataFrame:
     assignments = assign_items(store, items, settings)
     if settings.data.split == "clean":
         _say_parted(items, store)
+        _say_nothing_held_out(items, assignments, settings, store)
     if settings.data.split == "leave-site-out":
         told = sides(items, settings.data.site, settings.data.validation_site).told()
         if told:
@@ -53,6 +54,31 @@ def _say_parted(items: pd.DataFrame, store: Store) -> None:
             f"{store.root}: the stated split parts {int(parted.sum())} of {len(parted)} groups, so that one patient or slide trains "
             "and measures: figures will flatter."
         )
+
+
+def _say_nothing_held_out(
+    items: pd.DataFrame, assignments: pd.DataFrame, settings: RunSettings, store: Store
+) -> None:
+    """Say that parts are empty, where the cause is that all labelled items, or all of a label, are of one group."""
+    data = settings.data
+    asked = {
+        "validation": data.validation_share,
+        "test": data.test_share if items["split"].isna().any() else 0,
+    }
+    empty = [name for name, share in asked.items() if share and not (assignments["part"] == name).any()]
+    train = assignments[(assignments["part"] == "train") & assignments["label"].notna()]
+    groups = train["item_id"].map(items.set_index("item_id")["group"]).dropna()
+    if not empty or len(train) < 2 or len(groups) < len(train):
+        return
+    if (groups.groupby(train["label"].to_numpy()).nunique() > 1).any():
+        return
+    count = groups.nunique()
+    of = "one group" if count == 1 else f"{count} groups, one for each label"
+    say(
+        f"{store.root}: no item is held out for {' or '.join(empty)}: the {len(train)} labelled items that train are of {of} (patient, "
+        "slide, or copies of one picture), and a group is never on both sides. If that is not so (all files state the patient ANONYMOUS), "
+        "make the store again with the right groups, --labels FILE.csv (source, group), or with none; or state the parts (split)."
+    )
 
 
 def selected(manifest: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pydicom
-from pydicom.uid import DeflatedExplicitVRLittleEndian, DigitalXRayImageStorageForProcessing
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    DigitalXRayImageStorageForProcessing,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import STANDARD_VR
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.pictures import MOST_PIXELS
@@ -27,7 +33,11 @@ from esad.preprocessing.radiographs.dicom_pixels import GreyPicture, grey_pictur
 from esad.preprocessing.radiographs.dicom_views import doubts_of, stated_view
 
 MARK = b"DICM"
-"""At byte 128 of every DICOM file (PS3.10 7.1)."""
+"""At byte 128 of every DICOM file (PS3.10 7.1); exports of old archives begin with their file meta or data set instead."""
+LAST_BEGINNINGS = {0x0002: 0x0010, 0x0008: 0x0016}
+"""Group -> the last element with which a radiograph without MARK can begin: TransferSyntaxUID, SOPClassUID; elements ascend (PS3.5 7.1)."""
+NEEDED = ("SOPClassUID", "Rows", "Columns", "PixelData")
+"""What a data set without MARK has, or the file is none."""
 OTHER_MODALITIES = {
     "AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CD", "CF", "CP", "CS", "CT", "DD", "DF", "DG", "DM", "DOC", "DS", "EC", "ECG",
     "EEG", "EMG", "EOG", "EPS", "ES", "FA", "FID", "FS", "GM", "HC", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN",
@@ -76,15 +86,54 @@ class DicomFile:
 
 
 def read_dicom(content: bytes, name: str) -> DicomFile:
-    """Read the header of a DICOM file's bytes; InputError, naming `name`, where it is none or damaged."""
-    if content[128:132] != MARK:
-        raise InputError(f"{name}: not readable as DICOM (no mark DICM at byte 128).")
+    """Read the header of a DICOM file's bytes; InputError, naming `name`, where it is none or damaged.
+
+    A file without MARK is one where it begins as a data set does, and holds what a radiograph needs.
+    """
+    if not is_dicom(content):
+        raise _no_mark(name)
     try:
         _check_inflated(content, name)
         with quiet():
-            return _described(pydicom.dcmread(io.BytesIO(content)), name)
+            dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+            if not _is_marked(content):
+                _check_unmarked(dataset, name)
+            return _described(dataset, name)
     except FAULTS as error:
         raise InputError(f"{name}: not readable as DICOM ({in_words(error)}).") from error
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether a file's bytes have MARK, or begin with an element as an export without it does, in little endian (PS3.5 7.1)."""
+    if _is_marked(content):
+        return True
+    group, element, length = (
+        int.from_bytes(content[at:end], "little") for at, end in ((0, 2), (2, 4), (4, 8))
+    )
+    explicit = content[4:6] in {representation.encode() for representation in STANDARD_VR}
+    return element <= LAST_BEGINNINGS.get(group, -1) and (explicit or 8 + length < len(content))
+
+
+def _is_marked(content: bytes) -> bool:
+    return content[128:132] == MARK
+
+
+def _no_mark(name: str) -> InputError:
+    return InputError(f"{name}: not readable as DICOM (no mark DICM at byte 128).")
+
+
+def _check_unmarked(dataset: pydicom.Dataset, name: str) -> None:
+    """State the transfer syntax of a data set without MARK, as it was read; InputError where it is none, or its compression unknown."""
+    implicit, little = dataset.original_encoding
+    if not little or any(keyword not in dataset for keyword in NEEDED):
+        raise _no_mark(name)
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    if dataset["PixelData"].is_undefined_length:
+        raise InputError(
+            f"{name}: compressed pixels, and no file meta that says how; export it again as a DICOM file, or convert it to PNG."
+        )
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
 @contextmanager
@@ -116,13 +165,13 @@ def _described(dataset: pydicom.Dataset, name: str) -> DicomFile:
 
 def _check_inflated(content: bytes, name: str) -> None:
     """InputError for a deflated file that grows beyond MOST_BYTES; pydicom would inflate it whole."""
-    if DeflatedExplicitVRLittleEndian.encode() not in content[132:1024]:
-        return
-    start = len(MARK) + 128
+    begin = start = len(MARK) + 128 if _is_marked(content) else 0
     while content[start : start + 2] == b"\x02\0":  # the file meta: explicit VR, little endian (PS3.10 7.1)
         long = content[start + 4 : start + 6] in (b"OB", b"UN")
         size = content[start + 8 : start + 12] if long else content[start + 6 : start + 8]
         start += (12 if long else 8) + int.from_bytes(size, "little")
+    if DeflatedExplicitVRLittleEndian.encode() not in content[begin : max(start, begin + 1024)]:
+        return
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflater.decompress(content[start:], MOST_BYTES)
     if inflater.unconsumed_tail:

@@ -21,6 +21,7 @@ BAD_WINDOW = "unusable window taken as absent"
 OTHER_WINDOW = "first usable of several windows"
 BAD_TABLE = "unusable VOI look-up table taken as absent"
 BAD_PADDING = "unusable padding value taken as absent"
+HALF_RESCALE = "rescale slope or intercept missing, taken as 1 or 0"
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -161,12 +162,16 @@ def read_table(dataset: pydicom.Dataset, item: pydicom.Dataset, exact: bool) -> 
     return Table(entries[:count], first)
 
 
-def rescaled(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
-    """`values` by slope and intercept, where the file has both (C.11.1); UnusablePixels where they are no numbers."""
+def rescaling(dataset: pydicom.Dataset) -> tuple[float, float, list[str]]:
+    """(slope, intercept, the note of one that is absent), 1 and 0 where the file has neither (PS3.3 C.11.1, which requires both or none).
+
+    UnusablePixels where they are no numbers, or the slope is 0.
+    """
     slope, intercept = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
     if slope is None or intercept is None or len(slope) > 1 or len(intercept) > 1 or slope == [0.0]:
         raise UnusablePixels("its rescale slope or intercept is no number, or the slope is 0")
-    return values.astype(np.float64) * slope[0] + intercept[0] if slope and intercept else values
+    notes = [HALF_RESCALE] if bool(slope) != bool(intercept) else []
+    return (slope or [1.0])[0], (intercept or [0.0])[0], notes
 
 
 def padding_range(dataset: pydicom.Dataset) -> tuple[tuple[int, int] | None, list[str]]:

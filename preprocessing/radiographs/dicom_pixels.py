@@ -2,8 +2,9 @@
 
 From stored bits to grey, each step where the file has it:
 
-    unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1); set ones above are noted
-    modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1)
+    unused bits    BitsStored up to HighBit count, signed ones with their sign (PS3.5 8.1.1); set ones above are noted. A
+                   compressed stream has samples of BitsStored, or of all bits up to HighBit, by what it says itself
+    modality       ModalityLUTSequence, or slope and intercept (PS3.3 C.11.1); of these a missing one is 1 or 0, and noted
     VOI            its first usable VOI LUT, else its first usable window, of any VOILUTFunction (PS3.3 C.11.2), in
                    which the picture has three grey levels, or as many as it has values
     8 bit          the ends of the VOI LUT's table, or of the range that a window maps onto (C.11.2.1.2), become 0 and
@@ -25,13 +26,13 @@ import numpy as np
 import pydicom
 from pydicom.uid import RLELossless
 
-from esad.preprocessing.dicom_codecs import plug_in
+from esad.preprocessing.dicom_codecs import plug_in, stream_bits
 from esad.preprocessing.radiographs.dicom_display import (
     OTHER_WINDOW,
     Window,
     padding_range,
     read_table,
-    rescaled,
+    rescaling,
     usable_table,
     usable_window,
 )
@@ -92,7 +93,8 @@ def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> GreyPicture:
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     patterns = stored.view(f"u{stored.dtype.itemsize}")
     every = np.arange(int(patterns.max()) + 1, dtype=patterns.dtype)
-    values, beyond = _meaning(dataset, every.astype(np.int32), signed=stored.dtype.kind == "i")
+    shift = _unused_below(dataset, stored)
+    values, beyond = _meaning(dataset, every.astype(np.int32), shift, signed=stored.dtype.kind == "i")
     found = np.zeros(len(every), dtype=bool)
     found[patterns.reshape(-1)] = True
     counts = Counts(lambda: found, lambda: np.bincount(centre_of(patterns).reshape(-1), minlength=len(every)))
@@ -101,14 +103,33 @@ def _by_table(dataset: pydicom.Dataset, stored: np.ndarray) -> GreyPicture:
     return GreyPicture(table.pixels.take(patterns), (*table.notes, *([BITS_ABOVE] if wrapped.any() else [])))
 
 
-def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(int32: the number that each pattern stands for, by BitsStored, HighBit and sign; bool: has it bits above these).
+def _unused_below(dataset: pydicom.Dataset, stored: np.ndarray) -> int:
+    """How many bits below the stored ones each sample has (PS3.5 8.1.1); UnusablePixels where that cannot be told."""
+    bits, syntax = int(dataset.BitsStored), dataset.file_meta.TransferSyntaxUID
+    top = int(dataset.get("HighBit", bits - 1)) + 1
+    below = max(top - bits, 0)
+    if not below or not syntax.is_encapsulated or syntax == RLELossless:
+        return below
+    own = stream_bits(dataset)
+    if own is not None and own <= bits:  # the encoder brought them down
+        return 0
+    ends = [int(stored.min()), int(stored.max())]
+    least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if stored.dtype.kind == "i" else (0, 2**bits)
+    if own != top or (least <= ends[0] and ends[1] < most):  # nothing in the upper bits: HighBit may be wrong
+        raise UnusablePixels(
+            f"BitsStored {bits} and HighBit {top - 1} do not fit the compressed samples; correct them, or convert it to PNG"
+        )
+    return below
+
+
+def _meaning(
+    dataset: pydicom.Dataset, patterns: np.ndarray, shift: int, signed: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(int32: the number that each pattern stands for, by BitsStored and sign, above `shift` bits; bool: has it bits above these).
 
     Those of a negative number that go on with its sign are none.
     """
-    bits, syntax = int(dataset.BitsStored), dataset.file_meta.TransferSyntaxUID
-    as_stored = not syntax.is_encapsulated or syntax == RLELossless  # others' decoders bring the bits down
-    shift = max(int(dataset.get("HighBit", bits - 1)) + 1 - bits, 0) if as_stored else 0
+    bits = int(dataset.BitsStored)
     values = (patterns >> shift) & (2**bits - 1)
     above = patterns >> (shift + bits)
     if not signed:
@@ -121,7 +142,8 @@ def _meaning(dataset: pydicom.Dataset, patterns: np.ndarray, signed: bool) -> tu
 def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, counts: Counts) -> GreyPicture:
     """uint8 of the shape of `values`, which `stored` stand for; padding becomes 0."""
     padding, notes = _padding(dataset, stored)
-    values, low, high = _by_modality(dataset, values)
+    values, low, high, half = _by_modality(dataset, values)
+    notes += half
     table, bad_tables = usable_table(dataset)
 
     def shows(window: Window) -> bool:
@@ -165,18 +187,19 @@ def _levels(values: np.ndarray) -> int:
     return 3 if between else 1 + int(greatest > least)
 
 
-def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """`values` by modality LUT or rescaling, and the ends of the range in which they then lie."""
+def _by_modality(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[np.ndarray, float, float, list[str]]:
+    """`values` by modality LUT or rescaling, the ends of the range in which they then lie, and what was assumed."""
     if dataset.get("ModalityLUTSequence"):
         item = dataset.ModalityLUTSequence[0]
-        return (
-            read_table(dataset, item, exact=False).apply(values),
-            0.0,
-            2.0 ** int(item.LUTDescriptor[2]) - 1,
-        )
+        table = read_table(dataset, item, exact=False)
+        return table.apply(values), 0.0, 2.0 ** int(item.LUTDescriptor[2]) - 1, []
     bits, signed = int(dataset.get("BitsStored", 16)), bool(dataset.get("PixelRepresentation", 0))
     whole = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
-    return rescaled(dataset, values), *_ends(rescaled(dataset, np.array(whole, dtype=np.float64)))
+    slope, intercept, notes = rescaling(dataset)
+    low, high = sorted(end * slope + intercept for end in whole)
+    if (slope, intercept) != (1, 0):
+        values = values.astype(np.float64) * slope + intercept
+    return values, low, high, notes
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

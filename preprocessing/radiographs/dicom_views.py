@@ -8,12 +8,15 @@ In this order, the first that tells a view counts:
     4. PatientOrientation (0020,0020): rows that run forwards or backwards through the body are those of a lateral
 
 A text tells a view where exactly one view is among its words ("AP SUPINE" is AP, "PA and LAT" tells nothing, "PAEDIATRIC"
-is not PA). Decubitus and oblique pictures are neither frontal nor lateral, whatever words stand beside.
+is not PA), in any case and with or without accents. Two initials count as their word ("p.-a.", "P/A", "p. a."), more of them as
+none ("S.p.A.", "P-A/A-P"); the number of a picture ("PA1") counts for nothing. Decubitus and oblique pictures are neither frontal
+nor lateral, whatever words stand beside.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache
 
 from pydicom import Dataset
@@ -31,6 +34,15 @@ WORDS = {
 }  # fmt: skip
 """Defined terms of ViewPosition (PS3.3 C.8.1.2.1) and what technicians write."""
 
+DASH = r"\-\u2010-\u2015"
+INITIALS = re.compile(rf"(?<![^\W_])(?<![^\W_]/)[A-Z](?:\s*[./{DASH}][\s./{DASH}]*[A-Z](?![^\W_]))+")
+"""Single letters with dots, hyphens or slashes between them, all that stand in a row; not the parts of `CHEST/A/P`."""
+SIDES = re.compile(
+    rf"(ANTER|POSTER)(?:O[^A-Z]*|(?:IOR|IEUR)[\s{DASH}]+)(ANTER|POSTER)I(?:ORE?|EURE?)(?![A-Z])"
+)
+"""`antero-posterior`, `posterior-anterior`, and as French and Italian write them; of `anterior, posterior` both are meant."""
+NUMBERED = re.compile(r"^(PA|AP)[1-9]$")
+
 VIEW_UNKNOWN = "state a view in words that are not understood"
 OTHER_PART = "state a body part other than the chest"
 CONTRADICTS = "state a presentation against their photometric interpretation"
@@ -45,7 +57,7 @@ CHEST_WORDS = frozenset({"CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "RIB", "RI
 
 def stated_view(dataset: Dataset) -> str | None:
     """PA, AP, lateral, oblique, decubitus, or None where the file does not tell."""
-    series = f"{dataset.get('SeriesDescription') or ''} {dataset.get('ProtocolName') or ''}"
+    series = f"{dataset.get('SeriesDescription') or ''} | {dataset.get('ProtocolName') or ''}"
     own = view_in_text(str(dataset.get("ViewPosition") or ""))
     return own or _view_by_code(dataset) or view_in_text(series) or _view_by_orientation(dataset)
 
@@ -60,7 +72,7 @@ def doubts_of(dataset: Dataset) -> tuple[str, ...]:
     """Notes on what the file says and a person may not expect; none holds the file's own words."""
     part = set(re.split(r"[^A-Z]+", str(dataset.get("BodyPartExamined") or "").upper()))
     words = set(_words(str(dataset.get("ViewPosition") or ""))) - {""}
-    unknown = words and not words & set(WORDS) and stated_view(dataset) is None
+    unknown = words and stated_view(dataset) is None
     thoracic = "SPINE" in part and part & {"T", "THORACIC"}
     other = part & OTHER_PARTS and not part & CHEST_WORDS and not thoracic
     shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()  # PS3.3 C.8.11.3.1.2
@@ -82,9 +94,17 @@ def view_in_text(text: str) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    """In upper case, `p.a.` and `antero-posterior` as one word each."""
-    upper = re.sub(r"(ANTERO|POSTERO)[^A-Z]+(ANTERIOR|POSTERIOR)", r"\1\2", text.upper().replace(".", ""))
-    return re.split(r"[^A-Z0-9]+", upper)
+    """In upper case without accents; `p.-a.`, `antero-posterior` and `PA1` as one word each."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    upper = INITIALS.sub(_joined, plain.upper()).replace(".", "")
+    upper = SIDES.sub(lambda found: f"{found[1]}O{found[2]}IOR", upper)
+    return [NUMBERED.sub(r"\1", word) for word in re.split(r"[^A-Z0-9]+", upper)]
+
+
+def _joined(found: re.Match[str]) -> str:
+    """`P.-A.` as PA; as it stands where its initials are of something else, or more than two."""
+    word = re.sub(r"[^A-Z]", "", found[0])
+    return word if word in FRONTAL else found[0]
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,14 @@ from esad.preprocessing.radiographs.dicom_views import view_in_text
 
 NORMAL = "No Finding"
 REGION = ("region_x", "region_y", "region_width", "region_height")
+NIH_SIDE = "region_of"
+"""Column beside REGION: the side in pixels of the square picture in which a box of NIH's list counts; null for boxes in source pixels."""
+SIDE = 1024
+"""Of NIH's PNGs, in which BBox_List_2017.csv counts (Wang et al. 2017)."""
+
+SCALED = f"have NIH's box, brought from {SIDE} x {SIDE} pixels to theirs"
+NOT_SQUARE = f"have NIH's box, which counts in {SIDE} x {SIDE} pixels, and are not square: no region"
+OUTSIDE = "lies outside its picture: no region"
 
 NOT_READ = ("label", "semi_label", "split", "group", "site", "finding")
 """Columns of a regions.csv that a person would expect to count."""
@@ -40,8 +50,8 @@ def read_metadata(path: Path) -> pd.DataFrame:
     regions.csv (source, x, y, width, height in source pixels), or a folder with one; in a folder with both, the
     regions of regions.csv come before NIH's boxes. Several boxes of an image: the first.
 
-    Columns, as far as the files have them: view, finding, patient, split (train, test or null), and REGION in
-    source pixels. Raises UsageError where no such file or a column is missing.
+    Columns, as far as the files have them: view, finding, patient, split (train, test or null), REGION in source
+    pixels, and NIH_SIDE (see `box_in_source`). Raises UsageError where no such file or a column is missing.
     """
     if path.is_file():
         return _read_regions(path) if _is_regions(path) else _read_entries(path)
@@ -50,7 +60,10 @@ def read_metadata(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path}: expected NIH's Data_Entry_2017*.csv[.gz] or a regions.csv there.")
     if entry is None or regions is None:
         return _read_entries(entry) if entry else _read_regions(path / "regions.csv")
-    return _read_regions(regions).combine_first(_read_entries(entry))
+    own, entries = _read_regions(regions), _read_entries(entry)
+    if NIH_SIDE in entries:
+        entries[NIH_SIDE] = entries[NIH_SIDE].mask(entries.index.isin(own.index))
+    return own.combine_first(entries)
 
 
 def _is_regions(path: Path) -> bool:
@@ -118,7 +131,7 @@ def _read_entries(entry: Path) -> pd.DataFrame:
     parts = [part_of.get(image) for image in out.index.tolist()]  # a second faster than isin on texts
     out["split"] = pd.Series(parts, index=out.index, dtype="string")
     boxes = _one(entry.parent, "BBox_List_2017*.csv*")
-    return out if boxes is None else out.join(read_boxes(boxes))
+    return out if boxes is None else out.join(read_boxes(boxes).assign(**{NIH_SIDE: SIDE}))
 
 
 def _findings(stated: pd.Series, entry: Path) -> pd.Series:
@@ -143,9 +156,34 @@ def _findings(stated: pd.Series, entry: Path) -> pd.Series:
 
 
 def read_boxes(path: Path) -> pd.DataFrame:
-    """REGION by image: the file's header has `Bbox [x,y,w,h]` over four columns, so places are read, not names."""
+    """REGION by image, in pixels of NIH's own pictures (SIDE).
+
+    The file's header has `Bbox [x,y,w,h]` over four columns, so places are read, not names.
+    """
     try:
         table = pd.read_csv(path, usecols=[0, 2, 3, 4, 5], header=0, names=["image", *REGION])
         return table.drop_duplicates("image").set_index("image").astype(float)
     except (ValueError, OSError) as error:
         raise UsageError(f"{path}: not NIH's list of boxes ({error}).") from error
+
+
+def box_in_source(
+    known: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[tuple[float, float, float, float] | None, list[str]]:
+    """(x, y, width, height in pixels of a picture (H, W), what a person should know) of what is `known` of it.
+
+    NIH's boxes are scaled to a square picture of another size than NIH's. No box where none is known, where NIH's meets a picture
+    that is not square, or where it lies outside the picture.
+    """
+    if known.get(REGION[0]) is None:
+        return None, []
+    x, y, width, height = (float(known[name]) for name in REGION)
+    (down, across), side, notes = shape[:2], known.get(NIH_SIDE), []
+    if side and (down, across) != (side, side):
+        if down != across:
+            return None, [NOT_SQUARE]
+        x, y, width, height = (value * across / side for value in (x, y, width, height))
+        notes = [SCALED]
+    if x >= across or y >= down or x + width <= 0 or y + height <= 0:
+        return None, [f"box {x:g}, {y:g}, {width:g}, {height:g} {OUTSIDE}"]
+    return (x, y, width, height), notes

@@ -1,6 +1,6 @@
-"""Radiographs from PNG, JPEG and DICOM: what a file says of itself, and one grey picture, bright where dense.
+"""Radiographs from DICOM and from pictures: what a file says of itself, and one grey picture, bright where dense.
 
-The stored picture is taken as it lies: nothing is rotated, mirrored or masked, but as the EXIF orientation of a PNG or JPEG
+The stored picture is taken as it lies: nothing is rotated, mirrored or masked, but as the EXIF orientation of a picture
 says, which every viewer follows. What PatientOrientation and
 BurnedInAnnotation state is passed on; FieldOfViewRotation and FieldOfViewHorizontalFlip tell how the picture lay on the
 detector, not how it is stored, and are not used. Collimation borders and burnt-in text fall away outside the central
@@ -24,13 +24,14 @@ from esad.preprocessing.radiographs.dicom_pixels import GreyPicture
 from esad.preprocessing.radiographs.dicomdir import DICOMDIR
 from esad.preprocessing.zips import file_names, read_member
 
-SUFFIXES = (".png", ".dcm", ".dicom", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+SUFFIXES = (*PICTURES, ".dcm", ".dicom")
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A PNG or JPEG file, not yet decoded; it says nothing of itself (the fields are those of `DicomFile`)."""
+    """A file of PICTURES, not yet decoded; it says nothing of itself (the fields are those of `DicomFile`)."""
 
     name: str
     _content: bytes = field(repr=False)
@@ -94,8 +95,7 @@ def read_radiograph(content: bytes, name: str) -> PictureFile | DicomFile:
 
     The content decides, and where it tells nothing the ending of the name.
     """
-    ending = name.lower().rsplit(".", 1)[-1]
-    if content.startswith((PNG, JPEG)) or (content[128:132] != MARK and ending in ("png", "jpg", "jpeg")):
+    if content.startswith((PNG, JPEG)) or (content[128:132] != MARK and name.lower().endswith(PICTURES)):
         return PictureFile(name, content)
     return read_dicom(content, name)
 

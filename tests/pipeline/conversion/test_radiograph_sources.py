@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.fileset import FileSet
 
 from esad.pipeline.cli.app import call
+from esad.pipeline.exporting.source_archive import SourceArchive
 from esad.pipeline.stage.errors import EsadError, ExitStatus
 from esad.preprocessing.radiographs import apart
 from esad.preprocessing.store.store import Store
@@ -235,3 +237,76 @@ def test_workers_and_restarts_do_not_change_a_bit(folder, tmp_path, monkeypatch)
     for path in (tmp_path / "one").rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def boxed(folder, sizes, box="200,200,100,100"):
+    """(archive, metadata): pictures by name and (width, height), each with the same box in NIH's list."""
+    archive, metadata = folder / "images", folder / "metadata"
+    archive.mkdir()
+    metadata.mkdir()
+    whole = np.random.default_rng(0).integers(0, 256, (1024, 1024), dtype=np.uint8)
+    for name, size in sizes.items():
+        Image.fromarray(whole).resize(size).save(archive / name)
+    rows = "\n".join(f"{name},Mass,{number},PA" for number, name in enumerate(sizes))
+    (metadata / "Data_Entry_2017.csv").write_text(
+        f"Image Index,Finding Labels,Patient ID,View Position\n{rows}\n"
+    )
+    boxes = "\n".join(f"{name},Mass,{box},,," for name in sizes)
+    (metadata / "BBox_List_2017.csv").write_text(f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n{boxes}\n")
+    return archive, metadata
+
+
+def regions(out):
+    table = Store(out).manifest.set_index("source")
+    return table[["region_x", "region_y", "region_width", "region_height"]].astype(float)
+
+
+def test_nihs_boxes_are_brought_to_pictures_of_another_size(tmp_path):
+    sizes = {"full.png": (1024, 1024), "less.png": (256, 256), "wide.png": (300, 256)}
+    archive, metadata = boxed(tmp_path, sizes)
+    outcome = ingest(archive, tmp_path / "out", metadata)
+    found = regions(tmp_path / "out")
+    assert np.allclose(found.loc["full.png"], [6, 6, 100 / 12, 100 / 12])
+    assert np.allclose(found.loc["less.png"], found.loc["full.png"])
+    assert found.loc["wide.png"].isna().all()
+    assert "1 have NIH's box, brought from 1024 x 1024 pixels to theirs" in outcome.message
+    assert (
+        "1 have NIH's box, which counts in 1024 x 1024 pixels, and are not square: no region"
+        in outcome.message
+    )
+    (metadata / "regions.csv").write_text("source,x,y,width,height\nless.png,50,50,25,25\n")
+    outcome = ingest(archive, tmp_path / "own", metadata)
+    assert np.allclose(regions(tmp_path / "own").loc["less.png"], found.loc["full.png"])
+    assert "brought from" not in outcome.message
+
+
+def test_a_box_outside_its_picture_is_told_with_file_and_box(tmp_path):
+    Image.new("L", (100, 100), 9).save(tmp_path / "a.png")
+    for box, told in (("200,20,10,10", True), ("-10,20,10,10", True), ("20,99.5,10,10", False)):
+        (tmp_path / "regions.csv").write_text(f"source,x,y,width,height\na.png,{box}\n")
+        out = tmp_path / box
+        outcome = ingest(tmp_path / "a.png", out, tmp_path / "regions.csv")
+        shown = box.replace(",", ", ")
+        assert (
+            f"1 have a box that lies outside its picture: no region (first: a.png, box {shown})"
+            in outcome.message
+        ) is told
+        assert regions(out).isna().all(axis=None)
+        assert (
+            Store(out).sources["notes"].tolist() == [f"box {shown} lies outside its picture: no region"]
+        ) is told
+
+
+def test_a_file_without_its_preamble_is_read_as_the_whole_one_and_gives_its_header(folder, tmp_path):
+    whole = write_dicom(folder / "a.dcm", PIXELS, PatientID="7", StudyInstanceUID="1.2").read_bytes()
+    (folder / "b.dcm").write_bytes(whole[132:])
+    (folder / "without").write_bytes(whole[132:])
+    outcome = ingest(folder, tmp_path / "out")
+    store = Store(tmp_path / "out")
+    assert (outcome.refused, store.manifest["source"].tolist()) == (0, ["a.dcm", "b.dcm"])
+    pictures = store.read()
+    assert np.array_equal(pictures[0], pictures[1])
+    assert store.manifest["group"].nunique() == 1
+    header = SourceArchive(folder, {}).header("b.dcm")
+    assert header is not None
+    assert header.StudyInstanceUID == "1.2"

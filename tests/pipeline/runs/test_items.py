@@ -54,3 +54,45 @@ def test_a_stated_split_that_parts_groups_is_said(tmp_path, capsys):
         == 0
     )
     assert "the stated split parts 10 of 10 groups" in capsys.readouterr().err
+
+
+def trained(tmp_path, group_of, capsys, head="a,y,group", more=lambda _: ""):
+    """What `esad train` says of 40 rows, every eighth an anomaly, row n of the group `group_of(n)`."""
+    rows = [f"{n / 40},{int(n % 8 == 0)},{group_of(n)}{more(n)}" for n in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join([head, *rows]))
+    store, run = str(tmp_path / "store"), str(tmp_path / "run")
+    assert call(["tables", str(tmp_path / "t.csv"), "--out", store]) == 0
+    assert call(["train", store, "--out", run, "--set", "method=isolation_forest"]) == 0
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("group_of", "told"),
+    [
+        (lambda _: "ANONYMOUS", "40 labelled items that train are of one group"),
+        (lambda n: "sick" if n % 8 == 0 else "well", "are of 2 groups, one for each label"),
+        (lambda n: f"p{n // 4}", None),
+        (lambda n: "" if n % 2 else "ANONYMOUS", None),
+        (lambda _: "", None),
+    ],
+)
+def test_groups_that_leave_nothing_to_hold_out_are_said_and_not_named(tmp_path, capsys, group_of, told):
+    said = trained(tmp_path, group_of, capsys)
+    if told is None:
+        assert "no item is held out" not in said
+        return
+    assert "no item is held out for validation or test: the" in said
+    assert told in said
+    assert "--labels FILE.csv (source, group)" in said
+    assert said.count("ANONYMOUS") == 1  # of our own sentence
+
+
+def test_a_train_part_of_one_group_leaves_validation_empty_alone(tmp_path, capsys):
+    said = trained(
+        tmp_path,
+        lambda n: "b" if n > 30 else "a",
+        capsys,
+        "a,y,group,split",
+        lambda n: ",test" if n > 30 else ",train",
+    )
+    assert "no item is held out for validation: the 31 labelled items" in said

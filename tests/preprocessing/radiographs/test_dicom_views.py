@@ -76,12 +76,56 @@ def test_the_view_is_stated_coded_one_word_or_a_lateral_by_its_rows(elements, vi
         ({"BodyPartExamined": "HAND"}, (OTHER_PART,)),
         ({"BodyPartExamined": "CHEST_ABDOMEN"}, ()),
         ({"BodyPartExamined": "T-SPINE"}, ()),
-        ({"ViewPosition": "PA and LAT"}, ()),
+        ({"ViewPosition": "PA and LAT"}, (VIEW_UNKNOWN,)),
         ({"BodyPartExamined": "Lower LEG", "ViewPosition": "XX"}, (VIEW_UNKNOWN, OTHER_PART)),
     ],
 )
 def test_what_is_not_understood_or_no_chest_is_noted(elements, doubts):
     assert doubts_of(dataset_of(elements)) == doubts
+
+
+@pytest.mark.parametrize("name", ["ViewPosition", "SeriesDescription", "ProtocolName"])
+@pytest.mark.parametrize(
+    ("text", "view"),
+    [
+        ("Thorax p.-a.", "PA"),
+        ("a.-p.", "AP"),
+        ("P-A", "PA"),
+        ("P/A", "PA"),
+        ("p. a.", "PA"),
+        ("A \u2013 P", "AP"),
+        ("p.a. 2 m", "PA"),
+        ("CHEST_P-A_1", "PA"),
+        ("Posterior-Anterior", "PA"),
+        ("anterior posterior", "AP"),
+        ("P\u00d3STERO-ANTERIOR", "PA"),
+        ("ant\u00e9ro-post\u00e9rieure", "AP"),
+        ("postero anteriore", "PA"),
+        ("PA1", "PA"),
+        ("AP2 bed", "AP"),
+        ("lat\u00e9ral", "lateral"),
+        ("Thorax p.-a./lat.", None),
+        ("P-A/A-P", None),
+        ("PA1 AP2", None),
+        ("Posterior-Anterior, lateral", None),
+        ("anterior, posterior", None),
+        ("S.p.A.", None),
+        ("SPA-1", None),
+        ("T-P-A", None),
+        ("M. P. A. 3", None),
+        ("CHEST/A/P", None),
+        ("C/A/P", None),
+        ("P A", None),
+        ("PA12", None),
+        ("PA0", None),
+        ("SPA1", None),
+        ("R/L", None),
+    ],
+)
+def test_views_are_known_as_people_write_them_and_nothing_else_is(name, text, view):
+    dataset = dataset_of({name: text})
+    assert stated_view(dataset) == view
+    assert doubts_of(dataset) == ((VIEW_UNKNOWN,) if name == "ViewPosition" and view is None else ())
 
 
 @pytest.mark.parametrize(
