@@ -1,4 +1,4 @@
-"""`esad radiographs`: PNG and DICOM chest radiographs to a store of small grey squares, by projection."""
+"""`esad radiographs`: DICOM and picture files of chest radiographs to a store of small grey squares, by projection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(
         Path | None, typer.Option(help="Published lists of nih-subset: .tar.gz or folder.")
     ] = None,
 ) -> Outcome:
-    """Make small grey squares of PNG and DICOM radiographs."""
+    """Make small grey squares of radiographs: DICOM, PNG, JPEG, TIFF."""
 
     def stage() -> Outcome:
         settings = request.settings(RadiographSettings, "radiographs", given)
