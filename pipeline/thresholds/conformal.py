@@ -95,9 +95,12 @@ def alarms_expected_of(
     return float(low / total), float(high / total)
 
 
-def colour_ends(level: float, normals: int) -> tuple[float, float]:
-    """The p-values at which a slide's colours begin and end: at the threshold for `level`, and above all of `normals`."""
-    return level_reached(level, normals), 1 / (normals + 1)
+def colour_ends(level: float, *normals: int) -> tuple[float, float]:
+    """The p-values at which a slide's colours begin and end: at the threshold for `level`, and above all of so many `normals` > 0.
+
+    Of several sets, that of the thresholds which is crossed most often, and the rarest score that any set can tell: one scale for all.
+    """
+    return max(level_reached(level, each) for each in normals), 1 / (max(normals) + 1)
 
 
 def discoveries(p: np.ndarray, rate: float) -> np.ndarray:

@@ -137,6 +137,7 @@ def test_bounds_and_colours_by_hand():
     low, high = rate_bounds(9, 0.2)
     assert (low, high) == pytest.approx((beta.ppf(0.025, 2, 8), beta.ppf(0.975, 2, 8)))
     assert colour_ends(0.2, 9) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert colour_ends(0.01, 200, 3, 99) == (0.25, 1 / 201)  # of several sets
 
 
 def test_the_alarms_of_several_sets_are_a_sum_of_independent_ones():
