@@ -127,10 +127,8 @@ class ScoredSlides:
 
         With `least`, which is a percentile among all reference normals, they begin there.
         """
-        told, normals = (
-            self.scores.marker.get("thresholds"),
-            int(self.scores.marker.get("normals", OLDER_NORMALS)),
-        )
+        told = self.scores.marker.get("thresholds")
+        normals = int(self.scores.marker.get("normals", OLDER_NORMALS))
         if self.least is not None or not told:
             begin, end = colour_ends(LEVEL, max(1, normals))
             begin = begin if self.least is None else 1 - self.least
