@@ -123,15 +123,17 @@ class ScoredSlides:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Shares of normals as high where colours begin and end, as on slide maps: at the threshold, and above all normals."""
-        normals = max(1, int(self.scores.marker.get("normals", OLDER_NORMALS)))
+        """Shares of normals as high where colours begin and end, as on slide maps: at the threshold, and above all normals.
+
+        With `least`, which is a percentile among all reference normals, they begin there.
+        """
         told = self.scores.marker.get("thresholds")
-        stated = told.get("level") if isinstance(told, dict) else None
-        level = stated if isinstance(stated, float) and 0 < stated < 1 else LEVEL
-        begin, end = colour_ends(level, normals)
-        if self.least is not None:
-            begin = 1 - self.least
-        return begin, min(begin, end)
+        normals = int(self.scores.marker.get("normals", OLDER_NORMALS))
+        if self.least is not None or not told:
+            begin, end = colour_ends(LEVEL, max(1, normals))
+            begin = begin if self.least is None else 1 - self.least
+            return begin, min(begin, end)
+        return colour_ends(told["level"], *(max(1, each["normals"]) for each in told["sets"]))
 
     def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """(source, its tiles), by source."""

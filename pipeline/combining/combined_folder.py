@@ -94,7 +94,7 @@ def write_combination(
     write_table(out / "normals.parquet", normals)
     write_table(out / "assignments.parquet", assignments)
     parts = (table.iloc[start : start + PART] for start in range(0, len(table), PART))
-    write_tables(folder, Store(Path(first.scores.marker["store"])), parts, sets.most, sets.rule.level)
+    write_tables(folder, Store(Path(first.scores.marker["store"])), parts, sets.colour_ends)
     write_log(folder, "combine", began, run=str(out.resolve()))
     write_json(folder / "scores.json", dict(marker))
 

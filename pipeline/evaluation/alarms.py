@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.counted_items import unseen
@@ -30,17 +31,17 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     `of_test`: the items are the test part of the run's own split, so that reference normals and theirs may be shuffled.
     """
     rule = scores.marker.get("thresholds")
-    level = max([float(each["level"]) for each in rule["sets"]], default=LEVEL) if rule else LEVEL
-    fewest = min([int(each["normals"]) for each in rule["sets"]], default=0) if rule else 0
+    level = float(rule["level"]) if rule else LEVEL
+    references = {str(each["name"]): int(each["normals"]) for each in rule["sets"]} if rule else {}
     per_group = bool(rule and rule["per_group"])
     by = rule["by"] if rule else None
     counted = _highest_of_groups(items, by) if per_group else items
     return {
         "rule": rule,
-        "achieved": _achieved(counted, fewest or int(scores.marker.get("normals", 99)), level),
+        "achieved": _achieved(counted, references or {"": int(scores.marker.get("normals", 99))}, level, by),
         "by": _by_columns(items, per_group),
         "splits": _over_splits(scores, items, level, of_test, per_group),
-        "likeness": likeness(scores, rule["by"] if rule else None),
+        "likeness": likeness(scores, by),
     }
 
 
@@ -56,8 +57,11 @@ def _highest_of_groups(items: pd.DataFrame, by: str | None) -> pd.DataFrame:
     return order.drop_duplicates(kept).drop(columns="code").sort_index()
 
 
-def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, Any] | None:
-    if items.empty:
+def _achieved(
+    items: pd.DataFrame, references: Mapping[str, int], level: float, by: str | None = None
+) -> dict[str, Any] | None:
+    """`achieved` of these items, each beside the set of its value of `by`; a set without normals gave no threshold."""
+    if items.empty or (by and by not in items):
         return None
     labels = items["label"].to_numpy(dtype="int8")
     return achieved(
@@ -65,8 +69,9 @@ def _achieved(items: pd.DataFrame, references: int, level: float) -> dict[str, A
         suspicious(items),
         labels,
         group_codes(items),
-        references,
+        {name: normals for name, normals in references.items() if normals},
         level,
+        items[by].astype("string").fillna("").to_numpy(dtype=object) if by else None,
     )
 
 
@@ -200,7 +205,9 @@ def alarm_notes(content: dict[str, Any]) -> list[str]:
             "The reference normals are training items: new normals score higher, so the promised rates do not hold."
         )
     if found and not found["kept"]:
-        said.append("There are more false alarms than promised: new normals are not like those held out.")
+        broken = f" for {rule['by']} {', '.join(found['broken'])}" if rule and found.get("broken") else ""
+        known = "those held out" if rule and rule["held_out"] else "the reference normals"
+        said.append(f"There are more false alarms than promised{broken}: new normals are not like {known}.")
     if alike and alike["alike"] is False:
         pairs = _pairs(alike, alike["terms"]["score"], alike["of"])
         said.append(

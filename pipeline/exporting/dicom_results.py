@@ -71,6 +71,7 @@ def write_dicom_overlays(
         for row in table.to_dict("records")
         if (scores.root / "overlays" / f"{row['item_id']}.png").is_file()
     ]
+    held_out = (scores.marker.get("thresholds") or {}).get("held_out")
     numbers: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     refused: list[tuple[str, str]] = []
@@ -83,7 +84,7 @@ def write_dicom_overlays(
                 numbers[study] = numbers.get(study, 0) + 1
                 overlay = Overlay(
                     _strip(scores.root / "overlays" / f"{item}.png"), item, _placeholder(row), float(row["score"]),
-                    float(row["percentile"]), numbers[study],
+                    float(row["percentile"]), numbers[study], held_out,
                 )  # fmt: skip
                 with quiet():
                     image = secondary_capture(overlay, header, str(scores.marker["model"]), with_patient)

@@ -36,11 +36,14 @@ class Overlay:
     percentile: float
     number: int
     """Of the picture within its series."""
+    held_out: bool | None
+    """Whether the percentile is among normals held out of training, or among those that trained; None where the scores do not say."""
 
     @property
     def words(self) -> str:
         """What the picture's comment says."""
-        share = above_normals(self.percentile, "held-out normal radiographs")
+        whose = {True: "held-out ", False: "training ", None: ""}[self.held_out]
+        share = above_normals(self.percentile, f"{whose}normal radiographs")
         return f"Anomaly score {self.score:.5g}, {share}. {PANELS} Research use, no diagnosis."
 
 

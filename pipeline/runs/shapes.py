@@ -181,6 +181,7 @@ class Achieved(Shape):
     achieved: float | None
     promised: float
     kept: bool
+    broken: list[str] = Field(default_factory=list)
     normals: Count
     interval: Ends | None = None
     expected: Ends | None = None

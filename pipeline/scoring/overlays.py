@@ -209,14 +209,14 @@ def slide_heat_map(
 ) -> np.ndarray:
     """The thumbnail with each tile above its threshold tinted by how rare its score is among normals, and a colour bar at the right.
 
-    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `p` (N,) p-values, NaN or above `ends[0]`
-    where a tile is not painted; `ends` the p-value at the threshold and the lowest that there can be; `downsample` level-0 pixels a
-    thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
+    `thumbnail` uint8 (h, w, 3); `boxes` (N, 4) x, y, width, height in level-0 pixels; `p` (N,) p-values, NaN where a tile is not
+    painted; `ends` the p-value at the threshold (of several, the highest) and the lowest that there can be; `downsample` level-0 pixels
+    a thumbnail pixel; `outlines` polygons (M, 2) x, y in level-0 pixels, drawn as lines. Overlapping tiles show the highest value.
     Returns uint8 (h, w + GAP + bar + text, 3).
     """
     heat, (low, high) = np.full(thumbnail.shape[:2], -1.0), rarity(np.array(ends)).tolist()
     corners = np.round(np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / downsample).astype(int)
-    alarms = np.flatnonzero(p <= ends[0] * (1 + 1e-6))
+    alarms = np.flatnonzero(~np.isnan(p))
     for (left, top, right, bottom), value in zip(corners[alarms].clip(min=0), rarity(p[alarms]), strict=True):
         area = heat[top : max(bottom, top + 1), left : max(right, left + 1)]
         np.maximum(area, value, out=area)
@@ -262,6 +262,10 @@ def _rarity_bar(height: int, width: int, scale: tuple[float, float]) -> np.ndarr
             (4, height // 2), f"1 in {10 ** ((low + high) / 2):.0f}", fill="black", font=font, anchor="lm"
         )
     pen.multiline_text(
-        (4, height - 2), f"threshold:\n1 in {10**low:.0f}", fill="black", font=font, anchor="ld"
+        (4, height - 2),
+        f"above its\nthreshold,\nfrom 1 in {10**low:.0f}",
+        fill="black",
+        font=font,
+        anchor="ld",
     )
     return np.concatenate([gap, heat_colours(shares, (0, 1)), np.asarray(text)], axis=1)

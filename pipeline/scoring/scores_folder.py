@@ -31,7 +31,7 @@ from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
-from esad.pipeline.thresholds.reference_sets import LEVEL, ReferenceSets, Rule
+from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
 from esad.preprocessing.store.durable import empty_folder, is_empty, take_name
 from esad.preprocessing.store.reading import read_table
 
@@ -65,10 +65,9 @@ def check_not_filled_in(path: Path) -> None:
 
 
 def write_tables(
-    folder: Path, store: Store, parts: Iterable[pd.DataFrame], normals: int, level: float = LEVEL
+    folder: Path, store: Store, parts: Iterable[pd.DataFrame], ends: tuple[float, float]
 ) -> None:
-    """scores.parquet, and of slides' tiles slides/, slides.parquet and candidates.parquet; `normals` scores were referred to, and the
-    thresholds promise `level`.
+    """scores.parquet, and of slides' tiles slides/, slides.parquet and candidates.parquet; `ends` are those of slide maps' colours.
 
     The `parts` of the scores table become row groups.
     """
@@ -78,7 +77,7 @@ def write_tables(
     _write_scores(path, parts)
     if store.of_slides:
         table = read_table(path, SCORE_AGAIN, OF_SLIDES, ("tumour_fraction",)).astype({"source": "category"})
-        places = write_slide_maps(store, table, folder / "slides", normals, level)
+        places = write_slide_maps(store, table, folder / "slides", ends)
         slides = slide_scores(table).merge(places, on="source", how="left")
         write_table(folder / "slides.parquet", slides)
         write_table(folder / "candidates.parquet", candidates(table))
@@ -105,7 +104,7 @@ def renew(folder: Path, run: Run, store: Store, sets: ReferenceSets) -> bool:
     if all(table[name].equals(before[name]) for name in ("p_value", "threshold")):
         _write_labels(folder, store, table, parts)  # slide maps show no label
     else:
-        write_tables(folder, store, parts, sets.most, sets.rule.level)
+        write_tables(folder, store, parts, sets.colour_ends)
     return True
 
 
@@ -262,7 +261,7 @@ def begin_scores(
     take_name(folder / "scores.json")  # of a store that was smaller
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)
-    write_tables(folder, store, scores_table(opened, scored, sets), sets.most, sets.rule.level)
+    write_tables(folder, store, scores_table(opened, scored, sets), sets.colour_ends)
     write_json(folder / BEGUN, {**_begun(marker), "shards": scored_shards(store, device)})
 
 

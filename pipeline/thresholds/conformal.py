@@ -8,6 +8,7 @@ exchangeable: from the same place, in no order.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,16 +70,37 @@ def alarms_expected(
 
     The number of alarms has a beta-binomial law, with the parameters of `rate_bounds`.
     """
+    return alarms_expected_of([(normals, new)], level, confidence)
+
+
+def alarms_expected_of(
+    sets: Sequence[tuple[int, int]], level: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """`alarms_expected` among the new normals of several sets together, each (reference normals > 0, new normals > 0).
+
+    Sets share no references, so the numbers of alarms are independent, and the law of their sum is the convolution of their laws.
+    """
+    from scipy.signal import fftconvolve
     from scipy.stats import betabinom
 
-    rank, tail = rank_of(level, normals), (1 - confidence) / 2
-    low, high = betabinom.ppf([tail, 1 - tail], new, rank, normals + 1 - rank)
-    return float(low / new), float(high / new)
+    laws = []
+    for normals, new in sets:
+        rank = rank_of(level, normals)
+        laws.append(betabinom.pmf(np.arange(new + 1), new, rank, normals + 1 - rank))
+    while len(laws) > 1:  # in pairs: short with short, long with long
+        pairs = [fftconvolve(*laws[at : at + 2]) for at in range(0, len(laws) - 1, 2)]
+        laws = pairs + laws[2 * len(pairs) :]
+    total, tail = sum(new for _, new in sets), (1 - confidence) / 2
+    low, high = np.searchsorted(np.cumsum(laws[0]), np.array([tail, 1 - tail]) - _ROUNDING)
+    return float(low / total), float(high / total)
 
 
-def colour_ends(level: float, normals: int) -> tuple[float, float]:
-    """The p-values at which a slide's colours begin and end: at the threshold for `level`, and above all of `normals`."""
-    return level_reached(level, normals), 1 / (normals + 1)
+def colour_ends(level: float, *normals: int) -> tuple[float, float]:
+    """The p-values at which a slide's colours begin and end: at the threshold for `level`, and above all of so many `normals` > 0.
+
+    Of several sets, that of the thresholds which is crossed most often, and the rarest score that any set can tell: one scale for all.
+    """
+    return max(level_reached(level, each) for each in normals), 1 / (max(normals) + 1)
 
 
 def discoveries(p: np.ndarray, rate: float) -> np.ndarray:

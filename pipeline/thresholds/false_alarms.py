@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from esad.pipeline.thresholds.conformal import alarms_expected, discoveries, level_reached, p_values
+from esad.pipeline.thresholds.conformal import (
+    CONFIDENCE,
+    alarms_expected,
+    alarms_expected_of,
+    discoveries,
+    level_reached,
+    p_values,
+)
 from esad.pipeline.thresholds.shares import share_limits
 
 SPLITS = 100
@@ -44,33 +52,69 @@ def share_interval(chosen: np.ndarray, groups: np.ndarray) -> tuple[float, float
 
 
 def achieved(
-    p: np.ndarray, alarm: np.ndarray, labels: np.ndarray, groups: np.ndarray, references: int, level: float
+    p: np.ndarray,
+    alarm: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    references: Mapping[str, int],
+    level: float,
+    own: np.ndarray | None = None,
 ) -> dict[str, Any] | None:
     """Promised and achieved rates of labelled items (N,): `p` with NaN where there is none, `alarm` bool, `labels` 0 or 1, `groups` codes.
 
-    `references` are the reference scores of the smallest set. None where no normal item has a p-value.
+    `references` are how many reference scores each set has, by name, and `level` is what was asked for; `own` (N,) names the set of each
+    item, of which one that `references` lacks does not count. Without `own` all are of the only set. None where no normal item counts.
 
-    `expected` are the shares of false alarms that a kept promise gives in 95 of 100 cases, if items were drawn one by one;
-    `interval` is `share_interval` of the achieved rate. `kept` is False where all of it lies above the promise.
+    `promised` is the mean of what the sets of the normals promise. `expected` are the shares of false alarms that a kept promise gives in
+    95 of 100 cases, if items were drawn one by one; `interval` is `share_interval` of the achieved rate. `kept` is False where all of it
+    lies above the promise, of all normals or of a set alone; `broken` names such sets.
     """
-    known = ~np.isnan(p)
+    names = list(references)
+    places = {name: place for place, name in enumerate(names)}
+    code = np.zeros(len(p), int) if own is None else np.array([places.get(name, -1) for name in own], int)
+    known = ~np.isnan(p) & (code >= 0) & bool(names)
     normal, anomaly = known & (labels == 0), known & (labels == 1)
     if not normal.any():
         return None
-    rate = float(alarm[normal].mean())
-    interval = share_interval(alarm[normal], groups[normal])
-    expected = alarms_expected(references, level, int(normal.sum()))
-    lowest = interval[0] if interval else rate
+    counts = np.bincount(code[normal], minlength=len(names)).tolist()
+    sets = [(references[name], count) for name, count in zip(names, counts, strict=True) if count]
+    promised = sum(count * level_reached(level, size) for size, count in sets) / sum(counts)
+    rate, interval = float(alarm[normal].mean()), share_interval(alarm[normal], groups[normal])
+    expected = alarms_expected_of(sets, level)
+    broken = [
+        name
+        for place, name in enumerate(names)
+        if own is not None
+        and counts[place]
+        and _breaks(normal & (code == place), alarm, groups, references[name], level, len(sets))
+    ]
     named = discoveries(np.where(known, p, np.nan), DISCOVERY_RATE)
     return {
-        "promised": level, "achieved": rate, "interval": list(interval) if interval else None, "expected": list(expected),
-        "normals": int(normal.sum()), "kept": bool(rate <= expected[1] or lowest <= level),
-        "anomalies_found": float(alarm[anomaly].mean()) if anomaly.any() else None,
+        "promised": promised, "achieved": rate, "interval": list(interval) if interval else None, "expected": list(expected),
+        "normals": int(normal.sum()),
+        "kept": not broken and bool(rate <= expected[1] or (interval[0] if interval else rate) <= promised),
+        "broken": broken, "anomalies_found": float(alarm[anomaly].mean()) if anomaly.any() else None,
         "discoveries": {
             "rate": DISCOVERY_RATE, "items": int(named.sum()),
             "false": float((labels[named] == 0).mean()) if named.any() else None,
         },
     }  # fmt: skip
+
+
+def _breaks(
+    normal: np.ndarray, alarm: np.ndarray, groups: np.ndarray, references: int, level: float, sets: int
+) -> bool:
+    """Whether the `normal` items (N,) bool of a set have more alarms than its own `references` promise.
+
+    It is one of so many `sets` that are looked at, hence the wider range (Bonferroni). Too few groups tell nothing: items of one hang
+    together, and the sum over all sets counts them.
+    """
+    interval = share_interval(alarm[normal], groups[normal])
+    if interval is None:
+        return False
+    confidence = 1 - (1 - CONFIDENCE) / sets
+    _, most = alarms_expected(references, level, int(normal.sum()), confidence)
+    return bool(alarm[normal].mean() > most and interval[0] > level_reached(level, references))
 
 
 def over_splits(

@@ -10,6 +10,7 @@ import numpy as np
 
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.thresholds.conformal import (
+    colour_ends,
     fewest_normals,
     level_reached,
     p_values,
@@ -120,16 +121,25 @@ class ReferenceSets:
         """Reference scores of the largest set."""
         return max(map(len, self.scores.values()))
 
+    @property
+    def colour_ends(self) -> tuple[float, float]:
+        """The p-values at which the colours of slide maps begin and end, for all sets together."""
+        return colour_ends(self.rule.level, *map(len, self.scores.values()))
+
     def promise(self) -> str:
-        """`1 % of normals, promised by 250 held out`, for the middle of a sentence."""
-        level, counts = self.rule.level, [len(reference) for reference in self.scores.values()]
-        which = (
-            f"{min(counts)} held out"
-            if len(counts) == 1
-            else f"{min(counts)} to {max(counts)} by {self.rule.by}"
-        )
-        what = " groups" if self.rule.per_group else ""
-        return f"{100 * max(level_reached(level, count) for count in counts):.3g} % of normals, promised by {which}{what}"
+        """`1 % of normals, promised by 250 held out`, for the middle of a sentence; of several sets the ranges of both.
+
+        Of reference normals that trained, or of which the run does not say it, nothing is said to be held out.
+        """
+        counts = [len(reference) for reference in self.scores.values()]
+        levels = sorted(level_reached(self.rule.level, count) for count in counts)
+        many = len(counts) > 1
+        span = f"{min(counts)} to {max(counts)}" if many else f"{counts[0]}"
+        whose = " training" if self.held_out is False else " held out" if self.held_out and not many else ""
+        what = " groups" if self.rule.per_group else " items" if self.held_out is False else ""
+        rates = list(dict.fromkeys(f"{100 * level:.3g} %" for level in (levels[0], levels[-1])))
+        by = f" by {self.rule.by}" if many else ""
+        return f"{' to '.join(rates)} of normals, promised by {span}{whose}{what}{by}"
 
     def warnings(self, without: int = 0) -> list[str]:
         """What makes the promise weaker than it looks, a sentence each; `without` items had no reference set."""
@@ -139,8 +149,9 @@ class ReferenceSets:
             name = min(few, key=lambda name: few[name])
             of = f" for {self.rule.by} {name}" if self.rule.by else ""
             what = "groups with normals" if self.rule.per_group else "normal items"
+            are = "were held out" if self.held_out else "are references"
             said.append(
-                f"Only {few[name]} {what} were held out{of}, and {100 * level:.3g} % needs {fewest_normals(level)}: hold out more "
+                f"Only {few[name]} {what} {are}{of}, and {100 * level:.3g} % needs {fewest_normals(level)}: hold out more "
                 "(data.validation_share), or take a higher --false-alarms."
             )
         if self.held_out is False:

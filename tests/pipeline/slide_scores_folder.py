@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from esad.pipeline.scoring.scores_folder import write_tables
+from esad.pipeline.thresholds.conformal import colour_ends
 from tests.pipeline.test_report import complete
 
 TILE = 128
@@ -60,5 +61,5 @@ def scores_folder(folder, *tables, **settings):
     store = SimpleNamespace(
         kind="tiles", of_slides=True, root=folder / "store", sources=sources, settings=settings
     )
-    write_tables(run / "scores" / "store", store, [table], 999)
+    write_tables(run / "scores" / "store", store, [table], colour_ends(0.01, 999))
     return run

@@ -14,6 +14,7 @@ from PIL import Image
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from esad.pipeline.cli.app import call
+from esad.pipeline.exporting.secondary_capture import Overlay
 from esad.pipeline.synthesis.radiographs import make_radiographs
 from esad.preprocessing.store.store import Store
 from tests.dicom_standard import attributes_of, check_attributes, check_by_validator
@@ -295,6 +296,19 @@ def test_required_attributes_are_those_of_the_standards_tables(plain):
         path, keyword = attribute["path"], attribute["keyword"]
         if path in (["SourceImageSequence"], ["ReferencedSeriesSequence"]) and attribute["type"] == "1":
             assert keyword in image[path[0]].value[0], (path, keyword)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "told"),
+    [
+        (True, "above 16.3 % of held-out normal radiographs."),
+        (False, "above 16.3 % of training normal radiographs."),
+        (None, "above 16.3 % of normal radiographs."),
+    ],
+)
+def test_what_is_compared_with_is_said_as_the_scores_say_it(held_out, told):
+    overlay = Overlay(np.zeros((8, 8, 3), np.uint8), "i", "p", 1.0, 0.1635, 1, held_out)
+    assert told in overlay.words
 
 
 @pytest.mark.slow

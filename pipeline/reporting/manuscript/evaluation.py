@@ -39,20 +39,25 @@ def threshold_sentences(marker: Mapping[str, Any], cite: References) -> list[str
     normals = [int(each["normals"]) for each in rule["sets"]]
     what = "group with normals" if rule["per_group"] else "normal item"
     plural = "groups with normals" if rule["per_group"] else "normal items"
-    of = "of the training part" if rule["held_out"] is False else "held out of training"
+    of = {True: " held out of training", False: " of the training part", None: ""}[rule["held_out"]]
     each = f", apart for each {SETS.get(rule['by'], rule['by'])}" if rule["by"] else ""
     count = ""
     if len(normals) == 1:
-        count = f"{counted(normals[0], what, plural)} {of}"
+        count = f"{counted(normals[0], what, plural)}{of}"
     elif normals:
-        count = f"{min(normals):,} to {max(normals):,} {plural} {of}"
+        count = f"{min(normals):,} to {max(normals):,} {plural}{of}"
     highest = " (the highest score of each group)" if rule["per_group"] else ""
     sentences = [
         f"Thresholds follow from conformal p-values{cite('conformal')} among {count or plural}{highest}{each}: a score is an alarm where "
         f"its p-value is at most {percent(rule['level'])}, which is the promised rate of false alarms."
     ]
-    promised = max((float(one["level"]) for one in rule["sets"]), default=rule["level"])
-    if promised > rule["level"]:
+    levels = sorted(float(one["level"]) for one in rule["sets"]) or [rule["level"]]
+    promised = levels[-1]
+    if percent(levels[0]) != percent(promised):
+        sentences.append(
+            f"By how many normals each has, that is a rate of {percent(levels[0])} to {percent(promised)}."
+        )
+    elif promised > rule["level"]:
         sentences.append(f"So few normals allow a promise of {percent(promised)} at best.")
     elif normals and promised < rule["level"] * 0.995:
         sentences.append(f"With so many normals that is a rate of {percent(promised)}.")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from esad.pipeline.thresholds.conformal import colour_ends
-from esad.pipeline.thresholds.reference_sets import LEVEL
+from esad.pipeline.scoring.slides.slide_scores import suspicious
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -49,7 +48,10 @@ class SlideMap:
 
 
 def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float) -> SlideMap:
-    """The map of tiles with top left `corners` (N, 2) x, y and `values` (N,), N > 0; all lengths in level-0 pixels."""
+    """The map of tiles with top left `corners` (N, 2) x, y and `values` (N,), N > 0; all lengths in level-0 pixels.
+
+    A tile of value -inf is on the grid and has no value.
+    """
     corners = np.asarray(corners, dtype=float)
     x, y = corners.min(0)
     column, row = np.rint((corners - (x, y)) / step).astype(int).T
@@ -60,11 +62,11 @@ def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float)
 
 
 def write_slide_maps(
-    store: Store, table: pd.DataFrame, folder: Path, normals: int, level: float = LEVEL
+    store: Store, table: pd.DataFrame, folder: Path, ends: tuple[float, float]
 ) -> pd.DataFrame:
     """Write NAME.npy (the map of the scores) and NAME.png (that of the p-values, on the thumbnail) of each slide.
 
-    Colours begin at the threshold, which promises `level`, and end at what none of `normals` reference scores reaches.
+    Painted is each tile above its own threshold; `ends` are the p-values at which colours begin and end (`colour_ends`).
 
     Returns a row a slide: source, PLACE (`map` is NAME), SLIDE, the frame's COLUMNS, and `whole`: all its tissue was tiled, not tiles of a
     list or a protocol. A slide without thumbnail has the array only.
@@ -79,16 +81,15 @@ def write_slide_maps(
     names = slide_names(store.sources["source"].astype(str))
     slides = store.sources.set_index("source")
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
-    ends = colour_ends(level, normals)
     rows = []
-    needed = ["source", "x", "y", "score", "p_value"]
+    needed = ["source", "x", "y", "score", "p_value", "threshold"]
     for source, tiles in table[needed].groupby("source", sort=True):
         slide, name = slides.loc[source], names[str(source)]
         corners = tiles[["x", "y"]].to_numpy()
         step, tile = _grid(slide, store.settings)
+        painted = np.where(suspicious(tiles), -tiles["p_value"].to_numpy(dtype=float), -np.inf)
         scores, rare = (
-            slide_map(corners, values, step, tile)
-            for values in (tiles["score"].to_numpy(), -tiles["p_value"].fillna(1).to_numpy(dtype=float))
+            slide_map(corners, values, step, tile) for values in (tiles["score"].to_numpy(), painted)
         )
         write_array(folder / f"{name}.npy", scores.values)
         rows.append(
@@ -136,7 +137,7 @@ def _thumbnail(store: Store, slide: pd.Series) -> np.ndarray | None:
 def _picture(
     thumbnail: np.ndarray, rare: SlideMap, slide_width: float, ends: tuple[float, float]
 ) -> np.ndarray:
-    """`rare` has p-values with a minus, so that of overlapping tiles the rarest is kept."""
+    """`rare` has p-values of painted tiles with a minus, so that of several in one cell the rarest is kept."""
     from esad.pipeline.scoring.overlays import slide_heat_map
 
     boxes, values = rare.boxes()

@@ -10,6 +10,7 @@ import pandas as pd
 import tifffile
 
 from esad.pipeline.scoring.scores_folder import write_tables
+from esad.pipeline.thresholds.conformal import colour_ends
 from esad.preprocessing.slides.tiling import tile_grid
 
 TILE_SIZE = 32
@@ -52,7 +53,7 @@ def write_scores_folder(folder, slides, downsample=3.1372, step=None):
     store = SimpleNamespace(
         kind="tiles", of_slides=True, root=folder / "store", sources=sources, settings=settings
     )
-    write_tables(folder, store, [table], NORMALS)
+    write_tables(folder, store, [table], colour_ends(0.01, NORMALS))
     marker = {"kind": "tiles", "run": "../run", "store": "store", "normals": NORMALS, "model": "0" * 16}
     (folder / "scores.json").write_text(json.dumps(marker))
     return folder

@@ -15,6 +15,7 @@ from esad.pipeline.evaluation.measures.intervals import separated_interval
 from esad.pipeline.report import report
 from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.synthesis.slides import write_outline
+from esad.pipeline.thresholds.conformal import colour_ends
 from esad.preprocessing.slides.outlines.frame import SlideFrame
 from esad.preprocessing.store.store import Store
 from tests.pipeline.slide_scores_folder import SIDE, TILE, box, scores_folder, tiles_of, write_boxes
@@ -131,7 +132,12 @@ def test_slides_go_through_the_command_line_to_heat_maps_and_froc(tmp_path, caps
     table["percentile"] = np.where(inside | far, 0.999, 0.5)
     table["p_value"], table["threshold"] = 1 - table["percentile"], 1.0
     run = complete(tmp_path, "tiles")
-    write_tables(run / "scores/store", store, [table.assign(norm=table["score"], reconstruction=0.0)], 999)
+    write_tables(
+        run / "scores/store",
+        store,
+        [table.assign(norm=table["score"], reconstruction=0.0)],
+        colour_ends(0.01, 999),
+    )
     content, _ = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
     found = content["slides"]["froc"]
     assert (found["lesions"], found["itc"], found["slides"], found["score"]) == (1, 0, 2, 1.0)

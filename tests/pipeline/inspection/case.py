@@ -19,7 +19,7 @@ from esad.pipeline.inspection.server import viewer
 from esad.pipeline.inspection.subject import Subject
 from esad.pipeline.scoring.scores_folder import write_tables
 from esad.pipeline.settings.config import TileSettings
-from esad.pipeline.thresholds.conformal import threshold
+from esad.pipeline.thresholds.conformal import colour_ends, threshold
 from esad.pipeline.tile import tile
 from esad.preprocessing.store.store import Store
 from tests.pipeline.test_report import complete
@@ -79,7 +79,7 @@ def score_store(folder: Path, store: Store, name: str = "run", seed: int = 0, **
     table["part"] = pd.array((["train", "test", None] * len(table))[: len(table)], dtype="string")
     table = table.assign(**columns)
     scores = run / "scores" / "store"
-    write_tables(scores, store, [table], NORMALS)
+    write_tables(scores, store, [table], colour_ends(0.01, NORMALS))
     marker = json.loads((scores / "scores.json").read_text())
     marker |= {"kind": store.kind, "store": str(store.root), "normals": NORMALS, "items": len(table)}
     (scores / "scores.json").write_text(json.dumps(marker))

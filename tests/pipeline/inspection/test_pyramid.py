@@ -6,12 +6,14 @@ import io
 
 import numpy as np
 import openslide
+import pandas as pd
 import pytest
 from PIL import Image
 
 from esad.pipeline.inspection.layers import LEAST_BOX, coloured, highest, palette
 from esad.pipeline.inspection.pyramid import LAYER_SIDE, SlidePyramid, StoredPyramid, level_count, window
-from tests.pipeline.inspection.case import ODD, case_of
+from esad.preprocessing.store.store import Store
+from tests.pipeline.inspection.case import ODD, case_of, score_store
 
 SIZE = (ODD[1], ODD[0])
 LAST = level_count(SIZE) - 1
@@ -104,6 +106,33 @@ def test_below_the_threshold_there_is_no_colour(case):
     assert 0 < coloured_there.sum() < len(rows)
     other = whole_layer(case, "heat", 1, LAST, run=1)
     assert not np.array_equal(other, heat)
+
+
+def test_with_several_thresholds_heat_shows_what_slide_maps_paint(made, tmp_path):
+    """A slide whose tiles all lie above their threshold, one where few do, and one without: in the viewer and in the written maps."""
+    store = Store(made / "store")
+    sources = store.manifest["source"].astype(str)
+    at = sources.map(dict(zip(sorted(sources.unique()), (-99.0, 3.0, np.nan), strict=True))).to_numpy()
+    case = case_of([score_store(tmp_path, store, threshold=at)], tmp_path / "marks.sqlite", made / "slides")
+    run = case.subject.runs[0]
+    names = pd.read_parquet(run.root / "slides.parquet").set_index("source")["map"]
+    shares = []
+    for slide, source in enumerate(case.subject.slides["source"]):
+        boxes, rows = case.subject.boxes(slide), case.subject.rows_of_slide(slide)
+        middles = boxes[:, :2] + boxes[:, 2:] / 2
+        x, y = middles.astype(int).T
+        in_viewer = whole_layer(case, "heat", slide, LAST)[y, x, 3] > 0
+        plain = np.asarray(
+            Image.open(store.root / store.sources.set_index("source").loc[source, "thumbnail"])
+        )
+        drawn = np.asarray(Image.open(run.root / "slides" / f"{names[source]}.png"))[:, : plain.shape[1]]
+        column, line = (middles * plain.shape[1] / SIZE[0]).astype(int).T
+        in_map = (drawn != plain[..., :3])[line, column].any(1)
+        assert in_viewer.tolist() == in_map.tolist() == run.stands_out[rows].tolist()
+        shares.append(in_map.mean())
+    assert sorted(shares)[0] == 0
+    assert 0 < sorted(shares)[1] < 1
+    assert sorted(shares)[2] == 1
 
 
 def test_where_tiles_overlap_the_highest_shows_and_far_out_every_tile_has_a_pixel():

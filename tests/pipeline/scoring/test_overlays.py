@@ -92,7 +92,7 @@ def test_tiles_are_painted_where_they_lie_and_the_highest_wins():
     thumbnail = np.full((100, 120, 3), 200, np.uint8)
     boxes = np.array([[0, 0, 400, 400], [200, 200, 400, 400]], float)
     boxes = np.vstack([boxes, [[700, 0, 200, 200]]])
-    picture = slide_heat_map(thumbnail, boxes, np.array([0.1, 0.01, 0.11]), 10.0, (0.1, 0.01))
+    picture = slide_heat_map(thumbnail, boxes, np.array([0.1, 0.01, np.nan]), 10.0, (0.1, 0.01))
     low, high = (
         np.round(0.45 * 200 + 0.55 * heat_colours(np.array([[v]]), (0, 1))[0, 0]) for v in (FIRST_COLOUR, 1)
     )

@@ -12,6 +12,7 @@ from scipy.stats import beta
 
 from esad.pipeline.thresholds.conformal import (
     alarms_expected,
+    alarms_expected_of,
     colour_ends,
     discoveries,
     fewest_normals,
@@ -136,3 +137,20 @@ def test_bounds_and_colours_by_hand():
     low, high = rate_bounds(9, 0.2)
     assert (low, high) == pytest.approx((beta.ppf(0.025, 2, 8), beta.ppf(0.975, 2, 8)))
     assert colour_ends(0.2, 9) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert colour_ends(0.01, 200, 3, 99) == (0.25, 1 / 201)  # of several sets
+
+
+def test_the_alarms_of_several_sets_are_a_sum_of_independent_ones():
+    """By hand: one normal of one each, whose rate is uniform, so that 0 and 1 alarms are as likely; and drawn, of three sizes."""
+    assert alarms_expected_of([(1, 1), (1, 1)], 0.5, confidence=0.4) == (
+        0.5,
+        0.5,
+    )  # 0, 1, 2 alarms at 1/4, 1/2, 1/4
+    assert alarms_expected_of([(99, 50)], 0.1) == alarms_expected(99, 0.1, 50)
+    sets, numbers = [(3, 20), (99, 300), (30, 45)], np.random.default_rng(4)
+    drawn = np.zeros(20_000)
+    for normals, new in sets:
+        rank = rank_of(0.05, normals)
+        drawn += numbers.binomial(new, numbers.beta(rank, normals + 1 - rank, len(drawn)))
+    low, high = alarms_expected_of(sets, 0.05)
+    assert (365 * low, 365 * high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1)

@@ -7,14 +7,14 @@ import pytest
 from scipy.special import logit
 from scipy.stats import t as student
 
-from esad.pipeline.thresholds.conformal import alarms_expected, p_values, threshold
+from esad.pipeline.thresholds.conformal import alarms_expected, level_reached, p_values, threshold
 from esad.pipeline.thresholds.false_alarms import SPLITS, achieved, over_splits, share_interval
 
 
 def measured(new, labels, reference, level, groups=None):
     groups = np.arange(len(new)) if groups is None else groups
     p = p_values(new, reference)
-    return achieved(p, new > threshold(reference, level), labels, groups, len(reference), level)
+    return achieved(p, new > threshold(reference, level), labels, groups, {"": len(reference)}, level)
 
 
 def test_rates_by_hand():
@@ -41,7 +41,7 @@ def test_kept_and_broken_promises():
 
 def test_without_normals_or_p_values_there_is_no_rate():
     nothing = np.full(3, np.nan)
-    assert achieved(nothing, np.zeros(3, bool), np.zeros(3, int), np.arange(3), 99, 0.1) is None
+    assert achieved(nothing, np.zeros(3, bool), np.zeros(3, int), np.arange(3), {"": 99}, 0.1) is None
     assert measured(np.array([5.0]), np.array([1]), np.arange(9.0), 0.1) is None
 
 
@@ -106,10 +106,12 @@ def test_everything_that_is_said_of_achieved_rates_by_hand():
     labels = np.array([0, 0, 0, 0, 0, 1, 1])
     p = p_values(new, reference)
     p[3] = np.nan
-    found = achieved(p, new > threshold(reference, 0.02), labels, np.array([0, 0, 1, 2, 3, 4, 5]), 99, 0.02)
+    found = achieved(
+        p, new > threshold(reference, 0.02), labels, np.array([0, 0, 1, 2, 3, 4, 5]), {"": 99}, 0.02
+    )
     expected = alarms_expected(99, 0.02, 4)
     assert found == {
-        "promised": 0.02, "achieved": 0.5, "interval": None, "expected": list(expected), "normals": 4, "kept": False,
+        "promised": 0.02, "achieved": 0.5, "interval": None, "expected": list(expected), "normals": 4, "kept": False, "broken": [],
         "anomalies_found": 0.5, "discoveries": {"rate": 0.1, "items": 3, "false": pytest.approx(2 / 3)},
     }  # fmt: skip
     assert p[[1, 2, 5]].tolist() == [0.02, 0.01, 0.01]
@@ -159,3 +161,58 @@ def test_groups_that_all_agree_do_not_make_a_share_certain():
     odds, error = np.log(3 / 7), np.sqrt(0.3 * 0.7 / 60) / (0.3 * 0.7)
     assert low == pytest.approx(1 / (1 + np.exp(-(odds - student.ppf(0.975, 5) * error))))
     assert high == pytest.approx(1 / (1 + np.exp(-(odds + student.ppf(0.975, 5) * error))))
+
+
+def two_sites(new, references, level=0.01):
+    """`achieved` of normals, each beside the references of its own site; both name -> scores."""
+    p = np.concatenate([p_values(new[name], references[name]) for name in new])
+    alarm = np.concatenate([new[name] > threshold(references[name], level) for name in new])
+    own = np.repeat(list(new), [len(each) for each in new.values()])
+    counts = {name: len(each) for name, each in references.items()}
+    return achieved(p, alarm, np.zeros(len(p), int), np.arange(len(p)), counts, level, own)
+
+
+def test_a_site_is_held_against_its_own_promise():
+    """A: 200 references promise 1 %; B: 3 references promise 25 %. What A breaks, B does not hide."""
+    numbers = np.random.default_rng(5)
+    references = {"A": numbers.normal(size=200), "B": numbers.normal(size=3)}
+    new = {"A": numbers.normal(1.3, 1, 500), "B": numbers.normal(size=20)}
+    found = two_sites(new, references)
+    assert found["promised"] == pytest.approx((500 * level_reached(0.01, 200) + 20 * 0.25) / 520)
+    assert found["expected"][1] < 0.1 < found["achieved"]
+    assert not found["kept"]
+    assert found["broken"] == ["A"]
+    calm = two_sites({**new, "A": numbers.normal(size=500)}, references)
+    assert calm["kept"]
+    assert calm["broken"] == []
+
+
+def test_a_small_site_that_breaks_its_promise_is_named_though_the_sum_is_kept():
+    numbers = np.random.default_rng(1)
+    references = {name: numbers.normal(size=999) for name in "AB"}
+    found = two_sites({"A": numbers.normal(size=5000), "B": numbers.normal(2, 1, 40)}, references, 0.05)
+    assert found["achieved"] <= found["expected"][1]
+    assert found["broken"] == ["B"]
+    assert not found["kept"]
+
+
+def test_among_many_sites_that_keep_their_promise_seldom_one_is_named():
+    """Each is judged as one of so many: else of 40 sites one would break a kept promise by chance."""
+    numbers, named = np.random.default_rng(2), 0
+    for _ in range(40):
+        references = {f"s{n}": numbers.normal(size=99) for n in range(40)}
+        new = {name: numbers.normal(size=50) for name in references}
+        named += bool(two_sites(new, references, 0.05)["broken"])
+    assert named <= 5
+
+
+def test_items_without_a_set_do_not_count_and_few_groups_do_not_break_a_set():
+    """Items of a group hang together: four groups of 25 do not tell a broken promise from a strange patient."""
+    numbers = np.random.default_rng(3)
+    reference = numbers.normal(size=99)
+    new = np.r_[numbers.normal(3, 1, 25), numbers.normal(size=75), numbers.normal(9, 1, 10)]
+    p, alarm = p_values(new, reference), new > threshold(reference, 0.05)
+    own = np.repeat(["A", "A", "A", "A", "C"], [25, 25, 25, 25, 10])
+    found = achieved(p, alarm, np.zeros(110, int), np.arange(110) // 25, {"A": 99, "B": 99}, 0.05, own)
+    assert found["normals"] == 100
+    assert found["broken"] == []

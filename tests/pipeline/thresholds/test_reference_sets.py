@@ -96,3 +96,24 @@ def test_what_makes_the_promise_weaker_is_said():
 def test_what_the_normals_do_not_say_is_wrong_use(rule, told):
     with pytest.raises(UsageError, match=told):
         ReferenceSets.of(normals(group=None), rule, "run")
+
+
+def test_the_promise_says_its_range_and_whose_normals_give_it():
+    view = np.where(np.arange(116) < 17, "AP", "PA")
+    by_view = ReferenceSets.of(normals(116, view=view), Rule(by="view"), "run")
+    assert by_view.colour_ends == (1 / 18, 1 / 100)
+    assert by_view.promise() == "1 % to 5.56 % of normals, promised by 17 to 99 by view"
+    trained = normals(116, view=view, part="train")
+    assert ReferenceSets.of(trained, Rule(), "run").promise().endswith("promised by 116 training items")
+    assert (
+        ReferenceSets.of(trained, Rule(by="view"), "run")
+        .promise()
+        .endswith("17 to 99 training items by view")
+    )
+    assert ReferenceSets.of(trained, Rule(per_group=True), "run").promise().endswith("29 training groups")
+    unsaid = normals(30).drop(columns="part")
+    assert ReferenceSets.of(unsaid, Rule(), "run").promise() == "3.23 % of normals, promised by 30"
+    for few in (unsaid, trained.head(30)):
+        assert "held out" not in " ".join(ReferenceSets.of(few, Rule(), "run").warnings()).replace(
+            "hold out", ""
+        )

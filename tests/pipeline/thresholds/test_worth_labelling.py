@@ -27,6 +27,25 @@ def test_the_highest_and_those_at_the_threshold_come_first():
     assert ranked(below, "uncertain").tolist() == [2, 1, 0]
 
 
+def test_each_item_is_as_near_as_it_is_to_its_own_threshold():
+    """Site A has 50 items around its threshold, B 10 far below or around another one, C none."""
+    sites = [
+        table(np.linspace(0, 20, 50), 10.0),
+        table(np.linspace(15, 200, 10), 100.0),
+        table(np.full(5, 9.9), np.nan),
+    ]
+    found = pd.concat(sites, ignore_index=True)
+    alone = ranked(sites[0], "uncertain").tolist()
+    order = ranked(found, "uncertain").tolist()
+    assert sorted(order) == list(range(60))  # nothing of C
+    assert [place for place in order if place < 50] == alone
+    assert order[:8] == alone[:8]  # the nearest of B is one of five on its side: no nearer than those
+    assert set(order[8:14]) & {54, 55} == {54, 55}  # B's scores 97 and 118
+    far = found.assign(threshold=found["threshold"].replace(100.0, 1000.0))
+    assert ranked(far, "uncertain")[:6].tolist() == alone[:6]
+    assert suggestions(found.tail(5), np.arange(5), 3, ["uncertain"]).empty
+
+
 def test_each_group_has_its_turn():
     groups = np.array(["a", "a", "b", "a", "c"])
     assert spread([0, 1, 2, 3, 4], groups, 4) == [0, 2, 4, 1]

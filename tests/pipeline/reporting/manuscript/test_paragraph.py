@@ -204,6 +204,15 @@ def test_thresholds_say_their_rule_and_how_many_normals_they_are_from():
     text = text_of(marker={"thresholds": few, "inputs": "same"})
     assert "40 normal items of the training part" in text
     assert "So few normals allow a promise of 2.44 % at best." in text
+    sets = [
+        {**RULE["sets"][0], "name": name, "normals": normals, "level": 1 / (normals + 1)}
+        for name, normals in (("A", 199), ("B", 3))
+    ]
+    text = text_of(
+        marker={"thresholds": {**RULE, "by": "site", "sets": sets, "held_out": None}, "inputs": "same"}
+    )
+    assert "among 3 to 199 normal items, apart for each site" in text
+    assert "By how many normals each has, that is a rate of 0.5 % to 25 %." in text
     sets = [{**RULE["sets"][0], "name": name, "normals": count} for name, count in (("AP", 120), ("PA", 300))]
     text = text_of(
         marker={"thresholds": {**RULE, "by": "view", "per_group": True, "sets": sets}, "inputs": "same"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esad.pipeline.scoring.slides.slide_maps import slide_map, write_slide_maps
-from esad.pipeline.thresholds.conformal import p_values, rate_bounds, threshold
+from esad.pipeline.thresholds.conformal import colour_ends, p_values, rate_bounds, threshold
 from esad.preprocessing.slides.tiling import tile_grid
 
 
@@ -69,13 +69,16 @@ def tiles_of(corners, scores):
     table = pd.DataFrame(np.asarray(corners), columns=["x", "y"]).assign(
         source="a/s.svs", width=100, height=100
     )
-    return table.assign(score=scores, p_value=np.linspace(0.5, 0.01, len(table)))
+    return table.assign(score=scores, p_value=np.linspace(0.5, 0.01, len(table)), threshold=2.0)
+
+
+ENDS = colour_ends(0.01, 99)
 
 
 def test_arrays_and_pictures_of_a_store(tmp_path):
     store = fake_store(tmp_path / "store")
     table = tiles_of([[100, 200], [400, 300], [200, 200]], [1.5, -2.0, 7.0])
-    places = write_slide_maps(store, table, tmp_path / "slides", 99)
+    places = write_slide_maps(store, table, tmp_path / "slides", ENDS)
     (place,) = places.to_dict("records")
     assert (place["map"], place["map_x"], place["map_y"], place["whole"]) == ("a__s", 100, 200, True)
     assert (place["map_step"], place["map_tile"]) == pytest.approx((100, 100))
@@ -99,8 +102,10 @@ def test_slides_of_normals_stay_dark(tmp_path):
     painted, boxes = [], np.column_stack([100 * columns, 100 * rows])[:72]
     for start in range(0, 720, 72):
         scores = new[start : start + 72]
-        table = tiles_of(boxes, scores).assign(p_value=p_values(scores, reference))
-        write_slide_maps(store, table, tmp_path / "slides", 499, 0.05)
+        table = tiles_of(boxes, scores).assign(
+            p_value=p_values(scores, reference), threshold=threshold(reference, 0.05)
+        )
+        write_slide_maps(store, table, tmp_path / "slides", colour_ends(0.05, 499))
         picture = np.asarray(Image.open(tmp_path / "slides" / "a__s.png"))[:60, :120]
         painted.append((picture != 255).any(2).mean())
     assert np.mean(painted) == pytest.approx((new[:720] > threshold(reference, 0.05)).mean())
@@ -109,11 +114,25 @@ def test_slides_of_normals_stay_dark(tmp_path):
 
 def test_listed_tiles_are_not_whole_slides(tmp_path):
     store = fake_store(tmp_path / "store", tile_list="1a")
-    assert not write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", 99)["whole"].any()
+    assert not write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", ENDS)["whole"].any()
 
 
 @pytest.mark.parametrize("thumbnail", ["../outside.png", None, "thumbnails/gone.png"])
 def test_no_picture_from_outside_the_store(thumbnail, tmp_path):
     store = fake_store(tmp_path / "store", thumbnail)
-    write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", 99)
+    write_slide_maps(store, tiles_of([[0, 0]], [1.0]), tmp_path / "slides", ENDS)
     assert [path.name for path in (tmp_path / "slides").iterdir()] == ["a__s.npy"]
+
+
+def test_with_several_thresholds_each_tile_above_its_own_is_painted(tmp_path):
+    """At 1 %, 99 references promise it and 3 promise 1 in 4. Between both levels lie a tile that is above its threshold, and one that
+    is not; a tile without a threshold is never painted."""
+    store = fake_store(tmp_path / "store")
+    table = tiles_of([[0, 0], [200, 0], [400, 0], [600, 0]], [3.0, 3.0, 9.0, 9.0]).assign(
+        p_value=[0.25, 0.05, 0.01, np.nan], threshold=[2.0, 5.0, 5.0, np.nan]
+    )
+    write_slide_maps(store, table, tmp_path / "slides", colour_ends(0.01, 3, 99))
+    picture = np.asarray(Image.open(tmp_path / "slides" / "a__s.png"))[:, :128].astype(int)
+    tinted = (picture[5, [5, 25, 45, 65]] != 255).any(1)
+    assert tinted.tolist() == [True, False, True, False]
+    assert picture[5, 5].sum() < picture[5, 45].sum()  # the rarer is the brighter
