@@ -80,7 +80,7 @@ def write_tables(
         places = write_slide_maps(store, table, folder / "slides", ends)
         slides = slide_scores(table).merge(places, on="source", how="left")
         write_table(folder / "slides.parquet", slides)
-        write_table(folder / "candidates.parquet", candidates(table))
+        write_table(folder / "candidates.parquet", candidates(table, slides))
 
 
 def _write_scores(path: Path, parts: Iterable[pd.DataFrame]) -> None:

@@ -163,7 +163,8 @@ function standing(run) {
   const width = 320, height = 90, foot = 16, low = bars.edges[0], high = bars.edges.at(-1), most = Math.max(...bars.counts, 1);
   const x = (value) => Math.min(Math.max(((value - low) / (high - low || 1)) * width, 1), width - 1);
   const beyond = run.score > high ? " (beyond the right end, where the red line stands)" : "";
-  const text = `Histogram of ${told.normals} held-out normals; this item's score ${number(run.score)} is above ${number(100 * run.percentile, 3)} % of them${beyond}`;
+  const normals = told.thresholds?.held_out === false ? "normals of training" : "held-out normals";
+  const text = `Histogram of ${told.normals} ${normals}; this item's score ${number(run.score)} is above ${number(100 * run.percentile, 3)} % of them${beyond}`;
   const drawing = s("svg", { viewBox: `0 0 ${width} ${height}`, class: "histogram", role: "img", "aria-label": text });
   bars.counts.forEach((count, place) => {
     const left = x(bars.edges[place]), tall = (count / most) * (height - foot - 4);
@@ -173,7 +174,7 @@ function standing(run) {
   drawing.append(s("line", { class: "here", x1: x(run.score), x2: x(run.score), y1: 0, y2: height - foot }));
   const label = (at, anchor, value) => s("text", { x: at, y: height - 3, "text-anchor": anchor }, value);
   drawing.append(label(0, "start", number(low, 3)), label(width, "end", `${number(high, 3)} and above`));
-  return [h("h3", {}, "Among the held-out normals"), drawing, h("p", { class: "quiet" }, `${text}. Red: this item; dashed: the threshold.`)];
+  return [h("h3", {}, `Among the ${normals}`), drawing, h("p", { class: "quiet" }, `${text}. Red: this item; dashed: the threshold.`)];
 }
 
 function contributions(run) {

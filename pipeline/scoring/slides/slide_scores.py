@@ -50,11 +50,12 @@ def slide_scores(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"source": "string", "label": "Int8"})
 
 
-def candidates(table: pd.DataFrame) -> pd.DataFrame:
+def candidates(table: pd.DataFrame, slides: pd.DataFrame | None = None) -> pd.DataFrame:
     """Groups of tiles above their threshold that touch by side or corner, highest first in each slide.
 
     Columns: source, x, y (level-0 pixels, the middle of the group's highest tile), score, percentile and p_value of that tile,
-    tiles (how many), left, top, right, bottom (the group's box in level-0 pixels).
+    tiles (how many), left, top, right, bottom (the group's box in level-0 pixels). What of a tile lies beyond its slide does not count,
+    where `slides` has its source, width and height.
     """
     columns = [
         "source",
@@ -72,7 +73,8 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for source, tiles in table[suspicious(table)].groupby("source", sort=True):
         group = _touching(tiles[["x", "y", "width", "height"]].to_numpy(dtype=float))
-        found = [_candidate(str(source), tiles[group == number]) for number in range(group.max() + 1)]
+        inside = _clipped(tiles, slides)
+        found = [_candidate(str(source), inside[group == number]) for number in range(group.max() + 1)]
         rows += sorted(found, key=lambda row: row["score"], reverse=True)
     return pd.DataFrame(rows, columns=columns).astype({"source": "string", "tiles": "int32"})
 
@@ -87,6 +89,18 @@ def _touching(boxes: np.ndarray) -> np.ndarray:
     pairs = cKDTree(scaled).query_pairs(1.01, p=np.inf, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(boxes), len(boxes)))
     return connected_components(links, directed=False)[1]
+
+
+def _clipped(tiles: pd.DataFrame, slides: pd.DataFrame | None) -> pd.DataFrame:
+    """The `tiles` of one slide without what lies beyond its right and lower edge; as they are where its size is not known."""
+    known = None if slides is None else slides[slides["source"] == tiles["source"].iloc[0]]
+    if known is None or not len(known) or known[["width", "height"]].isna().any(axis=None):
+        return tiles
+    width, height = known[["width", "height"]].iloc[0]
+    return tiles.assign(
+        width=np.clip(tiles["width"], 1, np.maximum(width - tiles["x"], 1)).astype(tiles["width"].dtype),
+        height=np.clip(tiles["height"], 1, np.maximum(height - tiles["y"], 1)).astype(tiles["height"].dtype),
+    )
 
 
 def _candidate(source: str, tiles: pd.DataFrame) -> dict[str, Any]:

@@ -71,3 +71,14 @@ def test_no_suspicious_tile_gives_no_candidate():
 def test_overlapping_and_adjacent_tiles_connect_along_a_line(step):
     table = tiles("a", [(step * n, 0) for n in range(20)], np.arange(20.0))
     assert candidates(table)["tiles"].tolist() == [20]
+
+
+def test_what_lies_beyond_the_slide_is_no_part_of_a_candidate():
+    table = tiles("a", [(0, 0), (1, 0)], [1.0, 2.0])
+    side = int(table["width"].iloc[0])
+    slides = pd.DataFrame({"source": ["a"], "width": [side + side // 4], "height": [side // 2]})
+    (found,) = candidates(table, slides).to_dict("records")
+    assert (found["right"], found["bottom"]) == (side + side // 4, side // 2)
+    assert (found["x"], found["y"]) == (side + side // 8, side // 4)
+    unknown = slides.assign(width=float("nan"))
+    assert candidates(table, unknown).equals(candidates(table))
