@@ -144,9 +144,10 @@ def _read(
         ) from error
     thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
     unfit: dict[str, str] = {}
+    stated = reading.thousands != "auto"
     for name in table if thousands or dialect.decimal != "." else ():
         if name not in words and pd.api.types.is_string_dtype(table[name].dtype):
-            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands)
+            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands, stated)
             unfit |= {name: reason} if reason else {}
     return table, unfit
 

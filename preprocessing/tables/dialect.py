@@ -8,6 +8,8 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +34,7 @@ NAMED = {
 """Words for marks that are awkward to type."""
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATOR = re.compile(r'"?sep=(.)"?')
+MARKED = re.compile(r"[.,]\d")
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
 GROUPED = re.compile(
     rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}"
@@ -78,7 +81,8 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
         text = file.read(SAMPLE).decode(encoding, "ignore")
     whole = len(text.encode(encoding, "ignore")) < SAMPLE - 16
     lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
-    lines = (lines if whole else lines[:-1])[:SAMPLE_ROWS]
+    lines = lines if whole else lines[:-1]
+    whole, lines = whole and len(lines) <= SAMPLE_ROWS, lines[:SAMPLE_ROWS]
     said = SEPARATOR.fullmatch(lines[0].strip()) if lines else None
     if said:  # a first line for Excel
         lines = lines[1:]
@@ -89,7 +93,12 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
     delimiter = _stated_delimiter(reading.delimiter) or (
         said[1] if said else _find_delimiter(lines, path, reading)
     )
-    dialect = _find_marks(_cells(lines, delimiter), delimiter, path, reading)
+    cells = _cells(lines, delimiter)[1:]
+    if not whole and delimiter == ";" and reading.decimal == "auto":
+        cells = (
+            cells if any(_has_mark(cell) for row in cells for cell in row) else _late_cells(path, encoding)
+        )
+    dialect = _find_marks(cells, delimiter, path, reading)
     return replace(dialect, encoding=encoding, has_separator_line=bool(said))
 
 
@@ -209,12 +218,27 @@ def _is_number(cell: str) -> bool:
     )
 
 
+def _has_mark(cell: str) -> bool:
+    return bool(UNGROUPED.fullmatch(cell.strip()) or GROUPED.fullmatch(cell.strip()))
+
+
+def _late_cells(path: Path, encoding: str) -> list[list[str]]:
+    """Cells of the first lines with semicolons in which a number has a mark, wherever these stand: with whole numbers before them, 2.100
+    may be of thousands or of decimals."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding, errors="ignore") as text:
+        rows = csv.reader(
+            (line for line in text if MARKED.search(line)), delimiter=";", skipinitialspace=True
+        )
+        marked = ([cell for cell in row if _has_mark(cell)] for row in rows)
+        return list(itertools.islice(filter(None, marked), SAMPLE_ROWS))
+
+
 def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: TableReading) -> Dialect:
-    """Decimal and thousands marks of the cells below the header; what is stated is taken as it is."""
+    """Decimal and thousands marks of cells, without the header's; what is stated is taken as it is."""
     decimals: set[str] = set()
     groups: set[str] = set()
     either: dict[str, str] = {}
-    for row in rows[1:]:
+    for row in rows:
         for cell in row:
             text = cell.strip()
             grouped, plain = GROUPED.fullmatch(text), UNGROUPED.fullmatch(text)

@@ -140,7 +140,7 @@ def _as_written(frame: pd.DataFrame, reading: TableReading) -> tuple[pd.DataFram
     unfit: dict[str, str] = {}
     for name in frame:
         if name not in reading.columns.known and pd.api.types.is_string_dtype(frame[name].dtype):
-            frame[name], reason = plain_numbers(frame[name], decimal, thousands)
+            frame[name], reason = plain_numbers(frame[name], decimal, thousands, reading.thousands != "auto")
             unfit |= {name: reason} if reason else {}
     return frame, unfit
 

@@ -18,26 +18,41 @@ COUNTING = frozenset(
 FEWEST_COUNTED = 3
 
 
-def plain_numbers(column: pd.Series, decimal: str, thousands: str | None) -> tuple[pd.Series, str | None]:
+def plain_numbers(
+    column: pd.Series, decimal: str, thousands: str | None, stated: bool
+) -> tuple[pd.Series, str | None]:
     """(`column` of texts with its numbers written by `decimal` and `thousands` as plain ones, why it is no feature).
 
     Not pandas' `thousands`, which takes 1,5 for 15. Texts that are no numbers stay. A reason is found where the decimal mark is a comma
-    and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote.
+    and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote. So is one
+    where some thousands are grouped by points and others not, unless a person `stated` the mark: 2.100 beside 2500 may be 2.1.
     """
-    grouped = rf"\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
+    grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
     fits = column.str.fullmatch(rf"{SIGN}(?:{grouped}\d*)(?:{re.escape(decimal)}\d+)?{END}")
     plain = column.str.replace(thousands, "", regex=False) if thousands else column
     found = column.where(~fits.fillna(False).astype(bool), plain.str.replace(decimal, ".", regex=False))
     if decimal == ".":
         return found, None
-    pointed = column.str.fullmatch(rf"{SIGN}\d*\.\d+{END}").fillna(False).astype(bool) & (found == column)
-    if not pointed.any():
+    pointed = _first(column, rf"{SIGN}\d*\.\d+{END}", found == column)
+    if pointed is not None:
+        return found, (
+            f"has {column.iloc[pointed]!r} in row {pointed + 1}, with a point, where decimals are written with {decimal!r}: say how "
+            "numbers are written with --decimal and --thousands"
+        )
+    with_mark = _first(column, rf"{SIGN}\d+\..*", fits) if thousands == "." and not stated else None
+    without = None if with_mark is None else _first(column, rf"{SIGN}\d{{4,}}(?:,\d+)?{END}", fits)
+    if with_mark is None or without is None:
         return found, None
-    row = int(pointed.to_numpy(dtype=bool).argmax())
     return found, (
-        f"has {column.iloc[row]!r} in row {row + 1}, with a point, where decimals are written with {decimal!r}: say how numbers are "
-        "written with --decimal and --thousands"
+        f"has {column.iloc[with_mark]!r} in row {with_mark + 1}, with a point, and {column.iloc[without]!r} in row {without + 1}, "
+        "without: say --thousands . if points group thousands, --decimal . if they part decimals"
     )
+
+
+def _first(column: pd.Series, pattern: str, among: pd.Series) -> int | None:
+    """The first place of a text that matches, where `among` is true."""
+    matches = column.str.fullmatch(pattern).fillna(False).astype(bool) & among.fillna(False).astype(bool)
+    return int(matches.to_numpy(dtype=bool).argmax()) if matches.any() else None
 
 
 def counts_rows(column: pd.Series, name: str, place: int) -> bool:

@@ -1,0 +1,56 @@
+"""Marks that stand late, words for nothing, row numbers and indexes in every format, and lines that are no rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from esad.preprocessing.errors import InputError
+from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.tables.dialect import SAMPLE_ROWS
+from esad.preprocessing.tables.reading import read_table
+
+LATE = SAMPLE_ROWS + 10
+"""Beyond the rows from which marks are found."""
+
+
+def late(tmp_path, *cells, first="{n},5"):
+    """A table with semicolons in which `cells` of column b stand beyond the sample, where it holds whole numbers."""
+    rows = [f"{first.format(n=n)};900" for n in range(LATE)]
+    (tmp_path / "t.csv").write_text("a;b\n" + "\n".join([*rows, *(f"1;{cell}" for cell in cells)]) + "\n")
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize("cell", ["0.126", "012.345", "00.100"])
+@pytest.mark.parametrize("decimal", ["auto", ","])
+def test_no_group_of_thousands_begins_with_nought(tmp_path, cell, decimal):
+    with pytest.raises(InputError, match=f"has '{cell}' in row {LATE + 1}, with a point"):
+        read_table(late(tmp_path, cell), TableReading(decimal=decimal))
+
+
+def test_thousands_are_grouped_in_the_whole_column_or_stated(tmp_path):
+    path = late(tmp_path, "2.100", "2500")
+    with pytest.raises(
+        InputError, match=rf"'2\.100' in row {LATE + 1}.* '2500' in row {LATE + 2}.*--thousands \."
+    ):
+        read_table(path, TableReading())
+    read = read_table(path, TableReading(thousands="."))
+    assert read.values[-2:, 1].tolist() == [2100, 2500]
+    read = read_table(late(tmp_path, "2.100", "999,5", "12.000,25"), TableReading())
+    assert read.values[-3:, 1].tolist() == [2100, 999.5, 12000.25]
+
+
+@pytest.mark.parametrize("delimiter", ["semicolon", "auto"])
+def test_marks_that_may_be_either_are_asked_about_behind_the_sample_too(tmp_path, delimiter):
+    path = late(tmp_path, "2.100", first="{n}")
+    with pytest.raises(InputError, match=r"2\.100 may be a number of thousands or one of three decimals"):
+        read_table(path, TableReading(delimiter=delimiter))
+    assert read_table(path, TableReading(decimal=".")).values[-1, 1] == np.float32(2.1)
+    assert read_table(path, TableReading(decimal=",")).values[-1, 1] == 2100
+
+
+def test_marks_that_are_plain_behind_the_sample_are_found(tmp_path):
+    path = late(tmp_path, "2,25", "1.000,5", first="{n}")
+    assert read_table(path, TableReading()).values[-2:, 1].tolist() == [2.25, 1000.5]
+    path = late(tmp_path, "2.25", first="{n}")
+    assert read_table(path, TableReading()).values[-1, 1] == 2.25
