@@ -145,10 +145,26 @@ def _encoding(path: Path, stated: str) -> str:
 def _stated_delimiter(stated: str) -> str | None:
     if stated == "auto":
         return None
-    return stated_mark("--delimiter", stated)
+    return _stated_mark("--delimiter", stated)
 
 
-def stated_mark(option: str, stated: str) -> str:
+def stated_marks(reading: TableReading) -> tuple[str, str | None]:
+    """(decimal mark, thousands mark or None) of texts in a format that has numbers of its own: what a person stated, and points of
+    thousands where decimals are stated to have commas. UsageError for what is no mark, and for one that is both."""
+    decimal = "." if reading.decimal == "auto" else reading.decimal
+    thousands = "." if decimal == "," and reading.thousands == "auto" else None
+    if reading.thousands not in ("auto", "none"):
+        thousands = _stated_mark("--thousands", reading.thousands)
+    _check_differ(decimal, thousands)
+    return decimal, thousands
+
+
+def _check_differ(decimal: str, thousands: str | None) -> None:
+    if thousands == decimal:
+        raise UsageError(f"--decimal and --thousands are both {decimal!r}: they must differ.")
+
+
+def _stated_mark(option: str, stated: str) -> str:
     """The character that a person `stated` for `option`, by itself or by its name; UsageError for what is neither."""
     mark = NAMED.get(stated.lower(), stated)
     if len(mark) != 1:
@@ -252,7 +268,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
     decimal = _decimal(decimals, groups, either, delimiter, path, reading)
     thousands = None if reading.thousands == "none" else "auto"
     if reading.thousands not in ("auto", "none"):
-        thousands = stated_mark("--thousands", reading.thousands)
+        thousands = _stated_mark("--thousands", reading.thousands)
     if thousands == "auto":
         found = (groups | set(either)) - {decimal} - decimals
         if len(found) > 1:
@@ -260,8 +276,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
                 f"{path.name}: numbers are grouped by {' and by '.join(map(repr, sorted(found)))}; say which with --thousands."
             )
         thousands = found.pop() if found else None
-    if thousands == decimal:
-        raise UsageError(f"--decimal and --thousands are both {decimal!r}: they must differ.")
+    _check_differ(decimal, thousands)
     return Dialect("utf-8", delimiter, decimal, thousands)
 
 

@@ -15,7 +15,7 @@ from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.tables.arrow import load_arrow
 from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, TableReading
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.dialect import stated_mark
+from esad.preprocessing.tables.dialect import stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
 from esad.preprocessing.tables.mat import load_mat
@@ -104,13 +104,13 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
             frame, unfit, notes = own_process().call(
                 load_arrow, path.name, str(path), [*meant_columns(reading)], packed=packed
             )
-            frame, points = _as_written(_named(frame, path, reading), reading)
+            frame, points = _as_written(_named(frame, path, reading), reading, path)
             return frame, {**points, **unfit}, notes
         if name.endswith(".xlsx"):
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
             )
-            return *_as_written(_named(frame, path, reading), reading), notes
+            return *_as_written(_named(frame, path, reading), reading, path), notes
         if name.endswith(TEXT_SUFFIXES):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes
@@ -128,19 +128,20 @@ def meant_columns(reading: TableReading) -> list[str]:
     return [*reading.columns.known, *reading.categories, *(reading.only or ()), *GROUP_NAMES, *LABEL_NAMES]
 
 
-def _as_written(frame: pd.DataFrame, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str]]:
+def _as_written(
+    frame: pd.DataFrame, reading: TableReading, path: Path
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """(`frame` with its texts that are numbers in the stated writing as plain ones, why others are no features): --decimal and
-    --thousands of a format that has numbers of its own."""
+    --thousands of a format that has numbers of its own. Names, labels and categories stay as they are."""
     if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
         return frame, {}
-    decimal = "." if reading.decimal == "auto" else reading.decimal
-    thousands = "." if decimal == "," and reading.thousands == "auto" else None
-    if reading.thousands not in ("auto", "none"):
-        thousands = stated_mark("--thousands", reading.thousands)
+    decimal, thousands = stated_marks(reading)
+    words = {*reading.columns_in(list(frame), [], path).known, *reading.categories}
     unfit: dict[str, str] = {}
     for name in frame:
-        if name not in reading.columns.known and pd.api.types.is_string_dtype(frame[name].dtype):
-            frame[name], reason = plain_numbers(frame[name], decimal, thousands, reading.thousands != "auto")
+        if name not in words and pd.api.types.is_string_dtype(frame[name].dtype):
+            stated = reading.thousands != "auto"
+            frame[name], reason = plain_numbers(frame[name], decimal, thousands, stated)
             unfit |= {name: reason} if reason else {}
     return frame, unfit
 

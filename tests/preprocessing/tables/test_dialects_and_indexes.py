@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from esad.preprocessing.errors import InputError
-from esad.preprocessing.tables.columns import TableReading
+from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.tables.columns import Columns, TableReading
 from esad.preprocessing.tables.dialect import SAMPLE_ROWS
 from esad.preprocessing.tables.reading import read_table
 
@@ -54,3 +55,35 @@ def test_marks_that_are_plain_behind_the_sample_are_found(tmp_path):
     assert read_table(path, TableReading()).values[-2:, 1].tolist() == [2.25, 1000.5]
     path = late(tmp_path, "2.25", first="{n}")
     assert read_table(path, TableReading()).values[-1, 1] == 2.25
+
+
+def written(frame, tmp_path, ending):
+    """`frame` as a file of that ending."""
+    path = tmp_path / f"t.{ending}"
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    elif ending == "xlsx":
+        frame.to_excel(path, index=False)
+    else:
+        getattr(frame, f"to_{ending}")(path)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "parquet", "feather"])
+def test_stated_marks_leave_names_labels_and_categories_alone(tmp_path, ending):
+    texts = ["1.000", "2.500", "1.000"]
+    frame = pd.DataFrame({"a": texts, "Group": texts, "y": texts, "kind": texts, "code": texts})
+    columns = Columns(id="code", named=frozenset({"code"}))
+    reading = TableReading(columns=columns, decimal=",", categories={"kind": ["1.000", "2.500"]})
+    path = written(frame, tmp_path, ending)
+    read = read_table(path, reading)
+    assert read.values[:, 0].tolist() == [1000, 2500, 1000]
+    assert read.items["group"].tolist() == texts
+    assert read.items["id"].tolist() == texts
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet"])
+def test_one_mark_is_not_two_things_in_any_format(tmp_path, ending):
+    path = written(pd.DataFrame({"a": ["1;0", "2"]}), tmp_path, ending)
+    with pytest.raises(UsageError, match="--decimal and --thousands are both ','"):
+        read_table(path, TableReading(decimal=",", thousands="comma", delimiter=";"))
