@@ -13,7 +13,7 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
-from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers
+from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers, without_names
 
 NA_WORDS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
             "None", "n/a", "nan", "null"]  # fmt: skip
@@ -169,20 +169,14 @@ def _without_counts(
     if width > len(names):
         table, note = _without_index(table, names, path)
         notes.append(note)
-    dropped, unfit = [], {}
-    for place, name in enumerate(names):
-        if not NAMELESS.fullmatch(name):
-            continue
-        column, called = table.iloc[:, place], str(table.columns[place])
-        if column.isna().all() and place == len(names) - 1:
-            dropped.append(called)
-            notes.append("empty last column left out")
-        elif place == 0 and pd.api.types.is_integer_dtype(column.dtype) and column.is_unique:
-            dropped.append(called)
-            notes.append("first column left out: it has no name and numbers the rows")
-        else:
-            unfit[called] = "has no name; name it"
-    return table.drop(columns=dropped), unfit, notes
+    if NAMELESS.fullmatch(names[-1]) and table.iloc[:, -1].isna().all():
+        table = table.iloc[:, :-1]
+        notes.append("empty last column left out")
+    nameless = [name for name in table if NAMELESS.fullmatch(str(name))]
+    unfit = without_names(table)
+    counting = [name for name in nameless if name not in unfit]
+    notes += ["column left out: it has no name and numbers the rows"] * len(counting)
+    return table.drop(columns=counting), unfit, notes
 
 
 def _without_index(table: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, str]:

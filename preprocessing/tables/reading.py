@@ -21,7 +21,7 @@ from esad.preprocessing.tables.items import STATED, as_words, describe_items, ta
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
-from esad.preprocessing.tables.written_numbers import plain_numbers
+from esad.preprocessing.tables.written_numbers import plain_numbers, without_names
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
@@ -105,12 +105,13 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
                 load_arrow, path.name, str(path), [*meant_columns(reading)], packed=packed
             )
             frame, points = _as_written(_named(frame, path, reading), reading, path)
-            return frame, {**points, **unfit}, notes
+            return frame, {**points, **without_names(frame), **unfit}, notes
         if name.endswith(".xlsx"):
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
             )
-            return *_as_written(_named(frame, path, reading), reading, path), notes
+            frame, points = _as_written(_named(frame, path, reading), reading, path)
+            return frame, {**points, **without_names(frame)}, notes
         if name.endswith(TEXT_SUFFIXES):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes

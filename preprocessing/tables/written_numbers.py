@@ -56,12 +56,24 @@ def _first(column: pd.Series, pattern: str, among: pd.Series) -> int | None:
 
 
 def counts_rows(column: pd.Series, name: str, place: int) -> bool:
-    """Whether a column, the `place`-th from 0, numbers the rows and says nothing of them: without a name, or called so, each its own
-    whole number. As a feature it would tell where a row stands, and anomalies often stand last."""
-    nameless = bool(NAMELESS.fullmatch(name)) and place == 0
-    if len(column) < FEWEST_COUNTED or not (nameless or fold_name(name) in COUNTING):
+    """Whether a column, the `place`-th from 0, numbers the rows and says nothing of them: called so, or first and without a name, each
+    its own whole number; or without a name and elsewhere, one more in each row. As a feature it would tell where a row stands, and
+    anomalies often stand last. Texts that are numbers count as such, and cells without a value as none."""
+    nameless = bool(NAMELESS.fullmatch(name))
+    if not (nameless or fold_name(name) in COUNTING) or pd.api.types.is_bool_dtype(column.dtype):
         return False
-    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+    filled = column.dropna()
+    values = pd.to_numeric(filled, errors="coerce").astype(float)
+    fewest = 1 if nameless and place == 0 else FEWEST_COUNTED
+    if len(values) < fewest or not values.is_unique or not (values % 1 == 0).all():
         return False
-    values = column.dropna().astype(float)
-    return bool(len(values) == len(column) and values.is_unique and (values % 1 == 0).all())
+    return not nameless or place == 0 or bool((values.diff().dropna() == 1).all())
+
+
+def without_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Why columns without a name are no features; those that number the rows are left out elsewhere."""
+    return {
+        str(name): "has no name; name it"
+        for place, name in enumerate(frame.columns)
+        if NAMELESS.fullmatch(str(name)) and not counts_rows(frame.iloc[:, place], str(name), place)
+    }

@@ -87,3 +87,34 @@ def test_one_mark_is_not_two_things_in_any_format(tmp_path, ending):
     path = written(pd.DataFrame({"a": ["1;0", "2"]}), tmp_path, ending)
     with pytest.raises(UsageError, match="--decimal and --thousands are both ','"):
         read_table(path, TableReading(decimal=",", thousands="comma", delimiter=";"))
+
+
+FORMATS = ["csv", "xlsx", "parquet", "feather"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("values", [["1", "2", "3"], [1, 2, 3], [4.0, 5.0, None]])
+def test_row_numbers_are_left_out_as_texts_and_beside_holes_too(tmp_path, ending, values):
+    values = [*values, 7 if isinstance(values[0], float) else "7" if isinstance(values[0], str) else 7]
+    path = written(pd.DataFrame({"a": [0.1, 0.2, 0.3, 0.5], "ID": values}), tmp_path, ending)
+    read = read_table(path, TableReading(missing="median"))
+    assert read.names == ["a"]
+    assert "column 'ID' left out: it numbers the rows (--columns takes it all the same)" in read.notes
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_column_without_a_name_is_no_feature_in_any_format(tmp_path, ending):
+    frame = pd.DataFrame({"a": [0.1, 0.2, 0.3], "Unnamed: 1": [0.4, 0.6, 0.5]})
+    path = written(frame, tmp_path, ending)
+    with pytest.raises(
+        InputError, match="column 'Unnamed: 1' has no name; name it, or leave it out with --drop"
+    ):
+        read_table(path, TableReading())
+    assert read_table(path, TableReading(drop=("Unnamed: 1",))).names == ["a"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_two_indexes_of_pandas_are_left_out(tmp_path, ending):
+    frame = pd.DataFrame({"Unnamed: 0.1": range(4), "Unnamed: 0": range(4), "a": [0.1, 0.2, 0.4, 0.3]})
+    read = read_table(written(frame, tmp_path, ending), TableReading())
+    assert read.names == ["a"]
