@@ -11,9 +11,8 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.gate.refusals import refusing
-from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.tables.arrow import load_arrow
-from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, TableReading
+from esad.preprocessing.tables.columns import IGNORED, TableReading, split_names
 from esad.preprocessing.tables.delimited import load_text
 from esad.preprocessing.tables.dialect import stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
@@ -101,11 +100,10 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
                     )
             return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
-            frame, unfit, notes = own_process().call(
-                load_arrow, path.name, str(path), [*meant_columns(reading)], packed=packed
-            )
+            frame, unfit, notes, index = own_process().call(load_arrow, path.name, str(path), packed=packed)
+            frame, left_out = _without_index(frame, index, path, reading)
             frame, points = _as_written(_named(frame, path, reading), reading, path)
-            return frame, {**points, **without_names(frame), **unfit}, notes
+            return frame, {**points, **without_names(frame), **unfit}, [*left_out, *notes]
         if name.endswith(".xlsx"):
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
@@ -124,9 +122,19 @@ def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFra
     return frame
 
 
-def meant_columns(reading: TableReading) -> list[str]:
-    """What a reading takes for something else than a feature, and what it asks about: an index of such a name is a column."""
-    return [*reading.columns.known, *reading.categories, *(reading.only or ()), *GROUP_NAMES, *LABEL_NAMES]
+def _without_index(
+    frame: pd.DataFrame, index: list[str], path: Path, reading: TableReading
+) -> tuple[pd.DataFrame, list[str]]:
+    """(`frame` without the columns of an `index` of pandas that nobody asked for, notes): they were no features there.
+
+    Kept is what is called as the label, group, split, site or names, and what an option names. UsageError where there is no label or
+    group, and such a column is called as labels or patients are.
+    """
+    present = [str(name) for name in frame.columns]
+    named = {*split_names((*reading.drop, *(reading.only or ())), present), *reading.categories}
+    found = reading.columns_in(present, [name for name in index if name not in named], path)
+    out = [name for name in index if name not in named and name not in found.known]
+    return frame.drop(columns=out), [f"index {name!r} left out" for name in out]
 
 
 def _as_written(

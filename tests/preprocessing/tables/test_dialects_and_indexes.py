@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
 import pytest
 
 from esad.preprocessing.errors import InputError, UsageError
@@ -118,3 +120,58 @@ def test_two_indexes_of_pandas_are_left_out(tmp_path, ending):
     frame = pd.DataFrame({"Unnamed: 0.1": range(4), "Unnamed: 0": range(4), "a": [0.1, 0.2, 0.4, 0.3]})
     read = read_table(written(frame, tmp_path, ending), TableReading())
     assert read.names == ["a"]
+
+
+def indexed(tmp_path, name, ending="parquet", **columns):
+    """A table of pandas with an index of that name, beside a and `columns`."""
+    frame = pd.DataFrame({"a": [0.1, 0.2, 0.3], **columns}, index=pd.Index([11, 12, 13], name=name))
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        frame.to_parquet(path)
+    else:
+        pyarrow.feather.write_feather(pa.Table.from_pandas(frame), path)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("patient_id", {"group": ["p", "q", "r"]}),
+        ("diagnosis", {"y": [0, 1, 0]}),
+        ("outcome", {"y": [0, 1, 0]}),
+        ("name", {}),
+        (None, {}),
+    ],
+)
+def test_an_index_that_is_nothing_that_was_asked_for_is_left_out(tmp_path, ending, name, columns):
+    read = read_table(indexed(tmp_path, name, ending, **columns), TableReading())
+    assert read.names == ["a"]
+    assert f"index {name or '__index_level_0__'!r} left out" in read.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("patient_id", "--group"), ("outcome", "--label"), ("target", "--label")]
+)
+def test_an_index_may_be_dropped_kept_or_said_to_be_nothing(tmp_path, name, option):
+    path = indexed(tmp_path, name)
+    with pytest.raises(UsageError, match=f"{option} {name}.*--drop {name}.*{option} none"):
+        read_table(path, TableReading())
+    assert read_table(path, TableReading(drop=(name,))).names == ["a"]
+    none = Columns(label="none", group="none", named=frozenset({"none"}))
+    assert read_table(path, TableReading(columns=none, only=("a", name))).names == ["a", name]
+    assert read_table(path, TableReading(columns=none)).names == ["a"]
+
+
+def test_levels_of_an_index_are_read_each_by_its_name(tmp_path):
+    frame = pd.DataFrame({
+        "a": [0.1, 0.2], "y": [0, 1], "Group": ["p", "q"], "site": ["NA", "x"], "split": ["train", "test"], "run": [1, 2],
+    })  # fmt: skip
+    path = tmp_path / "t.parquet"
+    frame.set_index(["y", "Group", "site", "split", "run"]).to_parquet(path)
+    read = read_table(path, TableReading())
+    assert read.names == ["a"]
+    assert read.items.to_dict("list") == {
+        "stated": ["0", "1"], "group": ["p", "q"], "site": ["NA", "x"], "split": ["train", "test"],
+    }  # fmt: skip
+    assert "index 'run' left out" in read.notes
