@@ -15,8 +15,21 @@ from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
 from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers, without_names
 
-NA_WORDS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
-            "None", "n/a", "nan", "null"]  # fmt: skip
+OF_PROGRAMS = [
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+]
+"""What programs alone write for a missing value."""
+NA_WORDS = [*OF_PROGRAMS, "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for a missing number, as pandas has it; a label, a group or a category may be called so."""
 
 
@@ -124,6 +137,7 @@ def _read(
     as_written = {columns.group, columns.site, columns.id} & set(names)
     words = as_written | ({columns.label, *reading.categories} & set(names))
     missing = {name: [""] if name in words else NA_WORDS for name in names}
+    missing |= {columns.label: OF_PROGRAMS} if columns.label in names else {}
     missing |= {f"Unnamed: {place}": NA_WORDS for place, name in enumerate(names) if not name}
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:

@@ -16,7 +16,7 @@ from esad.preprocessing.tables.columns import IGNORED, TableReading, split_names
 from esad.preprocessing.tables.delimited import load_text
 from esad.preprocessing.tables.dialect import stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
-from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
+from esad.preprocessing.tables.items import STATED, as_words, describe_items, note_words, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
@@ -64,6 +64,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     features = make_features(frame, unfit, reading, path)
     known = [name for name in reading.columns.known if name in frame]
     items = describe_items(frame[known], reading.columns, path)
+    notes = [*notes, *note_words(items)]
     items = items.iloc[features.rows].reset_index(drop=True)
     if reading.only is None and STATED in items:
         check_no_label_again(features, items[STATED], path)

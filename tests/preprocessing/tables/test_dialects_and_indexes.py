@@ -175,3 +175,19 @@ def test_levels_of_an_index_are_read_each_by_its_name(tmp_path):
         "stated": ["0", "1"], "group": ["p", "q"], "site": ["NA", "x"], "split": ["train", "test"],
     }  # fmt: skip
     assert "index 'run' left out" in read.notes
+
+
+def test_what_only_programs_write_is_no_label(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n3,#N/A\n4,<NA>\n5,-nan\n6,\n7,NA\n")
+    stated = read_table(tmp_path / "t.csv", TableReading()).items["stated"]
+    assert stated.fillna("").tolist() == ["0", "1", "", "", "", "", "NA"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_group_or_site_that_may_be_a_missing_value_is_noted(tmp_path, ending):
+    frame = pd.DataFrame({"a": range(4), "group": ["NA", "p", "NA", "q"], "site": ["x", "None", "", "x"]})
+    notes = read_table(written(frame, tmp_path, ending), TableReading()).notes
+    assert (
+        "2 rows are of the group 'NA', 1 rows are of the site 'None': empty cells are missing, these words are names"
+        in notes
+    )
