@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pandas as pd
 
@@ -15,6 +16,11 @@ COUNTING = frozenset(
     {"id", "index", "no", "nr", "row", "row_id", "rowid", "row_number", "level_0", "sample_id", "idx"}
 )
 """What columns are called that may only number the rows, as `fold_name` writes it."""
+HOLES = frozenset({
+    "?", "-", "\u2013", "\u2014", "--", ".", "*", "none", "missing", "na", "n/a", "n.a.", "nan", "null", "#na", "<na>",
+    "#div/0!", "#n/a", "#num!", "#ref!", "#value!",
+})  # fmt: skip
+"""Texts for a missing number, in lower case."""
 FEWEST_COUNTED = 3
 
 
@@ -53,6 +59,15 @@ def _first(column: pd.Series, pattern: str, among: pd.Series) -> int | None:
     """The first place of a text that matches, where `among` is true."""
     matches = column.str.fullmatch(pattern).fillna(False).astype(bool) & among.fillna(False).astype(bool)
     return int(matches.to_numpy(dtype=bool).argmax()) if matches.any() else None
+
+
+def without_holes(column: pd.Series) -> tuple[pd.Series, Counter[str]]:
+    """(`column` of texts without the words for a missing value, how often each stood there): as it is where no cell is a number."""
+    words = column.str.strip()
+    holes = words.str.casefold().isin(HOLES)
+    if not holes.any() or pd.to_numeric(words[~holes], errors="coerce").isna().all():
+        return column, Counter()
+    return column.mask(holes), Counter(words[holes].tolist())
 
 
 def counts_rows(column: pd.Series, name: str, place: int) -> bool:

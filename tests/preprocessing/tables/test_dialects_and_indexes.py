@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -191,3 +193,35 @@ def test_a_group_or_site_that_may_be_a_missing_value_is_noted(tmp_path, ending):
         "2 rows are of the group 'NA', 1 rows are of the site 'None': empty cells are missing, these words are names"
         in notes
     )
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize(
+    "word",
+    [".", "-", "--", "*", "?", "none", "None", "Missing", "N/A", "n/a", "NA", "null", "NaN", " . ", "N.A."],
+)
+def test_words_for_a_missing_number_are_holes_in_every_format(tmp_path, ending, word):
+    frame = pd.DataFrame({"a": ["1", word, "3", "4"], "b": [0.5, 1.5, 2.5, 3.5]})
+    path = written(frame, tmp_path, ending)
+    with pytest.raises(InputError, match=r"column 'a', row 2: .*missing.*--missing drop"):
+        read_table(path, TableReading())
+    read = read_table(path, TableReading(missing="drop"))
+    assert read.values.tolist() == [[1, 0.5], [3, 2.5], [4, 3.5]]
+
+
+def test_words_for_a_missing_number_are_told_with_counts(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\n1,.,1\n2,*,?\n3,.,3\n4,5,?\n")
+    notes = read_table(tmp_path / "t.csv", TableReading(missing="median")).notes
+    assert "2 cells '.', 1 cells '*', 2 cells '?' taken as missing" in notes
+    assert "5 missing values" in notes
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop", "median"])
+@pytest.mark.parametrize(
+    ("cells", "row", "value"),
+    [(["none", "none", "*"], 1, "none"), (["none", "high", "1"], 2, "high"), ([".", "", "*"], 1, ".")],
+)
+def test_a_column_that_is_not_of_numbers_has_no_holes(tmp_path, missing, cells, row, value):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells)))
+    with pytest.raises(InputError, match=rf"column 'b', row {row}: '{re.escape(value)}' is text"):
+        read_table(tmp_path / "t.csv", TableReading(missing=missing))
