@@ -154,7 +154,8 @@ def _read(
             else in_words(error)
         )
         raise InputError(
-            f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
+            f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes, and delete lines above the names, "
+            "such as a title."
         ) from error
     thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
     unfit: dict[str, str] = {}
@@ -203,6 +204,7 @@ def _without_index(table: pd.DataFrame, names: list[str], path: Path) -> tuple[p
         return whole.set_axis(names, axis=1), "empty last column left out"
     if table.index.nlevels > 1 or not table.index.is_unique:
         raise InputError(
-            f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column."
+            f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column, and delete lines "
+            "above the names, such as a title."
         )
     return table.reset_index(drop=True), "row names without a heading left out"

@@ -20,7 +20,7 @@ from esad.preprocessing.tables.written_numbers import counts_rows, without_holes
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 FEWEST_STEPS = 256
 MOST_STRAY = 2
-"""Texts in a column of more numbers that may be of rows which are no items."""
+"""Texts in a column of as many numbers that may be of rows which are no items."""
 FEWEST_ALIKE = 20
 """In fewer rows a feature may tell two labels apart by chance."""
 AS_0_AND_1 = "{column}={value}"
@@ -207,8 +207,13 @@ def _refuse_text(column: pd.Series, text: np.ndarray, path: Path) -> None:
     advice = ""
     if LIKE_NUMBER.fullmatch(value):
         advice = "say how numbers are written with --decimal and --thousands, "
-    elif text.sum() <= MOST_STRAY < numbers:
-        advice = f"the other {numbers} are numbers: delete row {row + 1} from the file if it is no item but a title, units or a total, "
+    elif text.sum() <= min(numbers, MOST_STRAY):
+        what = (
+            "it holds units, delete lines above the names if it holds these"
+            if row == 0
+            else "it is a total or a remark"
+        )
+        advice = f"the other {numbers} are numbers: delete row {row + 1} from the file if {what}, "
     raise InputError(
         f"{path.name}: column {column.name!r}, row {row + 1}: {value!r} is text; {advice}leave the column out with "
         f"--drop {named}, or turn its values into columns of 0 and 1 with --categorical {named}."

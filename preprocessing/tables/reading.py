@@ -20,7 +20,7 @@ from esad.preprocessing.tables.items import STATED, as_words, describe_items, no
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
-from esad.preprocessing.tables.written_numbers import plain_numbers, without_names
+from esad.preprocessing.tables.written_numbers import check_title, plain_numbers, without_names
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
@@ -119,6 +119,7 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
 
 def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:
     frame = frame.rename(columns=str)
+    check_title(frame, path)
     reading.columns.check(list(frame.columns), path)
     return frame
 

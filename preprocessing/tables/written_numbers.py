@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
+from esad.preprocessing.errors import InputError
 from esad.preprocessing.tables.columns import fold_name
 
 SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
@@ -92,3 +94,16 @@ def without_names(frame: pd.DataFrame) -> dict[str, str]:
         for place, name in enumerate(frame.columns)
         if NAMELESS.fullmatch(str(name)) and not counts_rows(frame.iloc[:, place], str(name), place)
     }
+
+
+def check_title(frame: pd.DataFrame, path: Path) -> None:
+    """InputError where the first line names the first column alone, and texts stand below the others: it is a title, not the names."""
+    first, *others = map(str, frame.columns)
+    if NAMELESS.fullmatch(first) or not others or not all(map(NAMELESS.fullmatch, others)) or not len(frame):
+        return
+    cells = frame.iloc[0, 1:].dropna()
+    if len(cells) and pd.to_numeric(cells.astype(str), errors="coerce").isna().all():
+        raise InputError(
+            f"{path.name}: the first line holds {first!r} alone, and row 1 {str(frame.iloc[0, 0])!r} and {str(cells.iloc[0])!r}; expected "
+            "names of columns first: delete the lines above the names."
+        )

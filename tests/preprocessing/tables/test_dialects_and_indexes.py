@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
@@ -225,3 +226,47 @@ def test_a_column_that_is_not_of_numbers_has_no_holes(tmp_path, missing, cells, 
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells)))
     with pytest.raises(InputError, match=rf"column 'b', row {row}: '{re.escape(value)}' is text"):
         read_table(tmp_path / "t.csv", TableReading(missing=missing))
+
+
+@pytest.mark.parametrize(
+    ("rows", "row", "word"),
+    [
+        (["mm,kg,", "1,2,0", "3,4,1", "5,6,0"], 1, "mm"),
+        (["1,2,0", "3,4,1", "5,6,0", "Total,12,"], 4, "Total"),
+    ],
+)
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_way_out_of_units_and_totals_is_told(tmp_path, rows, row, word, ending):
+    frame = pd.DataFrame([line.split(",") for line in rows], columns=["a", "b", "y"])
+    told = rf"row {row}: '{word}' is text; the other 3 are numbers: delete row {row} from the file if it"
+    with pytest.raises(InputError, match=told):
+        read_table(written(frame, tmp_path, ending), TableReading())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My study,,\na,b,y\n1,2,0\n3,4,1\n",
+        "My study\na,b,y\n1,2,0\n3,4,1\n",
+        "My study\n\na;b;y\n1,5;2;0\n3;4;1\n",
+        "My study\na;b;y\n1,5;2,5;0\n3;4;1\n",
+        "My study;;\na;b;y\n1;2;0\n3;4;1\n",
+        "My study\t\na\tb\n1\t2\n3\t4\n",
+        "My study, 2020\na,b,y\n1,2,0\n3,4,1\n",
+        "My study,\na,b\n1,2\n3,4\n",
+    ],
+)
+def test_a_title_above_the_names_is_no_header(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"t\.csv: .*delete (the )?lines above the names"):
+        read_table(tmp_path / "t.csv", TableReading())
+
+
+@pytest.mark.parametrize("title", [["My study"], ["My study", "2020"]])
+def test_a_title_above_the_names_of_a_sheet_is_no_header(tmp_path, title):
+    book = openpyxl.Workbook()
+    for row in [title, [], ["a", "b", "y"], [1, 2, 0], [3, 4, 1]]:
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match=r"t\.xlsx: .*delete (the )?lines above the names"):
+        read_table(tmp_path / "t.xlsx", TableReading())
