@@ -1,4 +1,4 @@
-"""Text tables: csv, tsv, and either of them packed by gzip."""
+"""Text tables: csv, tsv and others like them, also packed by gzip, bzip2 or zip."""
 
 from __future__ import annotations
 

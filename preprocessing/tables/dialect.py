@@ -5,12 +5,14 @@ Only what every line of the sample bears out is taken; where two readings are po
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
 import gzip
 import io
 import itertools
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from esad.preprocessing.tables.written_numbers import END, SIGN
 SAMPLE = 1 << 20
 """Characters that delimiter and marks are found from; the encoding is found from the whole file."""
 SAMPLE_ROWS = 2000
+PACKED = (".gz", ".bz2", ".zip")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NAMED = {
     "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " ", "point": ".",
@@ -71,7 +74,7 @@ class Dialect:
 
 
 def find_dialect(path: Path, reading: TableReading) -> Dialect:
-    """The dialect of a text table, gzip-packed where it ends in .gz; what `reading` states is taken as it is.
+    """The dialect of a text table, packed where its name says so (`open_bytes`); what `reading` states is taken as it is.
 
     Raises InputError where it is no text, grows beyond what it can hold, or two readings are possible; UsageError for an
     encoding or mark that is none.
@@ -103,14 +106,35 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The file's content, unpacked where its name ends in .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    """The file's content, unpacked where its name ends in .gz, .bz2 or .zip; InputError for a zip that does not hold one file."""
+    match path.suffix.lower():
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        case ".bz2":
+            return cast(BinaryIO, bz2.open(path, "rb"))
+        case ".zip":
+            return _open_zip(path)
+        case _:
+            return path.open("rb")
+
+
+def _open_zip(path: Path) -> BinaryIO:
+    archive = zipfile.ZipFile(path)
+    names = [
+        entry.filename
+        for entry in archive.infolist()
+        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
+    ]
+    if len(names) != 1:
+        archive.close()
+        raise InputError(f"{path.name}: holds {len(names)} files; expected one table: unpack it.")
+    return cast(BinaryIO, archive.open(names[0]))
 
 
 def _encoding(path: Path, stated: str) -> str:
     """The stated encoding, else by byte order mark, UTF-8 where all of the file is, else Windows-1252 or Latin-1."""
     packed = path.stat().st_size
-    if path.suffix.lower() != ".gz":
+    if path.suffix.lower() not in PACKED:
         check_size(path.name, packed, packed)
     if stated != "auto":
         try:
@@ -199,7 +223,22 @@ def _find_delimiter(lines: Sequence[str], path: Path, reading: TableReading) -> 
     first = lines[0] if lines else ""
     if not any(mark in first for mark in DELIMITERS) and any("," in line for line in lines[1:]):
         return ";" if reading.decimal == "," else _of_one_column(lines, path)
-    return "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _in_header(lines)
+    _check_spaces(lines, path)
+    bare = path.name.lower().removesuffix(path.suffix.lower() if path.suffix.lower() in PACKED else "")
+    return "\t" if bare.endswith((".tsv", ".tab")) else _in_header(lines)
+
+
+def _check_spaces(lines: Sequence[str], path: Path) -> None:
+    """InputError where only spaces part the lines, each into as many numbers as the first into names: 1 234 would be one number."""
+    counts = {len(line.split()) for line in lines}
+    marked = any(mark in line for line in lines for mark in DELIMITERS)
+    if marked or len(lines) < 2 or len(counts) > 1 or counts == {1}:
+        return
+    if all(map(_is_number, " ".join(lines[1:200]).split())):
+        raise InputError(
+            f"{path.name}: spaces part its lines into {counts.pop()} numbers each; say --delimiter space, or --delimiter , if each line is "
+            "one cell."
+        )
 
 
 def _of_one_column(lines: Sequence[str], path: Path) -> str:

@@ -14,7 +14,7 @@ from esad.preprocessing.gate.refusals import refusing
 from esad.preprocessing.tables.arrow import load_arrow
 from esad.preprocessing.tables.columns import IGNORED, TableReading, split_names
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.dialect import stated_marks
+from esad.preprocessing.tables.dialect import PACKED, stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, note_words, take_items
 from esad.preprocessing.tables.mat import load_mat
@@ -22,7 +22,11 @@ from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
 from esad.preprocessing.tables.written_numbers import check_title, plain_numbers, without_names
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TEXT_SUFFIXES = tuple(f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".csv", ".tsv"))
+NAMED_SUFFIXES = tuple(
+    f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".txt", ".tab", ".data")
+)
+"""Of delimited text where a person names the file: in a folder such files are anything."""
 SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
 NUMBERED = "0"
 """Feature columns of npz and mat files are called by their numbers, from this."""
@@ -40,7 +44,7 @@ class Table:
 
 
 def is_table(path: Path) -> bool:
-    """By its ending."""
+    """By its ending, among the files of a folder."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -111,7 +115,7 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
             )
             frame, points = _as_written(_named(frame, path, reading), reading, path)
             return frame, {**points, **without_names(frame)}, notes
-        if name.endswith(TEXT_SUFFIXES):
+        if name.endswith((*TEXT_SUFFIXES, *NAMED_SUFFIXES)):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes
     raise InputError(f"{path.name}: expected a table, one of {', '.join(SUFFIXES)}.")

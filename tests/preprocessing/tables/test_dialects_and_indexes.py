@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import re
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -12,9 +16,11 @@ import pyarrow.feather
 import pytest
 
 from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.gate import limits
+from esad.preprocessing.tables import dialect
 from esad.preprocessing.tables.columns import Columns, TableReading
 from esad.preprocessing.tables.dialect import SAMPLE_ROWS
-from esad.preprocessing.tables.reading import read_table
+from esad.preprocessing.tables.reading import is_table, read_table
 
 LATE = SAMPLE_ROWS + 10
 """Beyond the rows from which marks are found."""
@@ -270,3 +276,72 @@ def test_a_title_above_the_names_of_a_sheet_is_no_header(tmp_path, title):
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match=r"t\.xlsx: .*delete (the )?lines above the names"):
         read_table(tmp_path / "t.xlsx", TableReading())
+
+
+PACK = {"gz": gzip.compress, "bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("ending", ["txt", "tab", "data", "TXT"])
+@pytest.mark.parametrize("packed", [None, "gz", "bz2", "zip"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_delimited_text_of_other_endings_is_read_where_it_is_named(tmp_path, ending, packed, mark):
+    text = f"a{mark}y\n1.5{mark}0\n2.5{mark}1\n".encode()
+    path = tmp_path / (f"t.{ending}.{packed}" if packed else f"t.{ending}")
+    if packed == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("t.txt", text)
+            archive.writestr("__MACOSX/._t.txt", b"\0")
+    else:
+        path.write_bytes(PACK[packed](text) if packed else text)
+    read = read_table(path, TableReading())
+    assert read.values.tolist() == [[1.5], [2.5]]
+    assert read.items["stated"].tolist() == ["0", "1"]
+    assert not is_table(path)
+
+
+@pytest.mark.parametrize("ending", ["csv.bz2", "csv.zip", "tsv.zip"])
+def test_packed_tables_are_found_in_folders(ending):
+    assert is_table(Path(f"t.{ending}"))
+
+
+@pytest.mark.parametrize("names", [[], ["a.csv", "b.csv"]])
+def test_a_zip_of_none_or_several_tables_is_refused(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "t.csv.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "a,y\n1,0\n")
+    with pytest.raises(InputError, match=rf"t\.csv\.zip: holds {len(names)} files.*expected one table"):
+        read_table(tmp_path / "t.csv.zip", TableReading())
+
+
+@pytest.mark.parametrize("packed", ["bz2", "zip"])
+def test_a_bomb_of_text_is_refused_before_it_fills_the_memory(tmp_path, packed, monkeypatch):
+    for module in (dialect, limits):
+        monkeypatch.setattr(module, "ALWAYS", 1 << 20)
+    text = b"a,y\n" + b"1,0\n" * (1 << 20)
+    path = tmp_path / f"t.csv.{packed}"
+    if packed == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("t.csv", text)
+    else:
+        path.write_bytes(bz2.compress(text))
+    with pytest.raises(InputError, match="at most 100 times the file"):
+        read_table(path, TableReading())
+
+
+@pytest.mark.parametrize("ending", ["txt", "data", "csv"])
+def test_spaces_that_part_a_table_are_asked_about(tmp_path, ending):
+    path = tmp_path / f"t.{ending}"
+    path.write_text("a  b y\n 1  234.5 0\n-2  3 1\n")
+    with pytest.raises(InputError, match=r"spaces part its lines.*--delimiter space"):
+        read_table(path, TableReading())
+    assert read_table(path, TableReading(delimiter="space")).values.tolist() == [[1, 234.5], [-2, 3]]
+
+
+@pytest.mark.parametrize("text", ["a b\n1 2\n", "a b\n1 234\n2 345\n"])
+def test_a_space_may_group_thousands_or_part_columns(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"spaces part its lines into 2 numbers each; say --delimiter space"):
+        read_table(tmp_path / "t.csv", TableReading())
+    (tmp_path / "t.csv").write_text(text.replace("a b", "a"))
+    if "1 234" in text:
+        assert read_table(tmp_path / "t.csv", TableReading()).values.tolist() == [[1234], [2345]]
