@@ -20,7 +20,12 @@ from esad.preprocessing.tables.items import STATED, as_words, describe_items, no
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
-from esad.preprocessing.tables.written_numbers import check_title, plain_numbers, without_names
+from esad.preprocessing.tables.written_numbers import (
+    check_title,
+    may_be_thousands,
+    plain_numbers,
+    without_names,
+)
 
 TEXT_SUFFIXES = tuple(f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".csv", ".tsv"))
 NAMED_SUFFIXES = tuple(
@@ -118,7 +123,10 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         if name.endswith((*TEXT_SUFFIXES, *NAMED_SUFFIXES)):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes
-    raise InputError(f"{path.name}: expected a table, one of {', '.join(SUFFIXES)}.")
+    raise InputError(
+        f"{path.name}: expected a table: .csv, .tsv, .txt, .tab or .data (also packed: {', '.join(PACKED)}), .xlsx, .parquet, .feather, "
+        ".npz or .mat."
+    )
 
 
 def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:
@@ -148,16 +156,18 @@ def _as_written(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """(`frame` with its texts that are numbers in the stated writing as plain ones, why others are no features): --decimal and
     --thousands of a format that has numbers of its own. Names, labels and categories stay as they are."""
-    if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
-        return frame, {}
-    decimal, thousands = stated_marks(reading)
     words = {*reading.columns_in(list(frame), [], path).known, *reading.categories}
+    texts = [name for name in frame if name not in words and pd.api.types.is_string_dtype(frame[name].dtype)]
     unfit: dict[str, str] = {}
-    for name in frame:
-        if name not in words and pd.api.types.is_string_dtype(frame[name].dtype):
-            stated = reading.thousands != "auto"
-            frame[name], reason = plain_numbers(frame[name], decimal, thousands, stated)
+    if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
+        for name in texts if reading.thousands == "auto" else ():
+            reason = may_be_thousands(frame[name])
             unfit |= {name: reason} if reason else {}
+        return frame, unfit
+    decimal, thousands = stated_marks(reading)
+    for name in texts:
+        frame[name], reason = plain_numbers(frame[name], decimal, thousands, reading.thousands != "auto")
+        unfit |= {name: reason} if reason else {}
     return frame, unfit
 
 

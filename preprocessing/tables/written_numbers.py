@@ -63,6 +63,20 @@ def _first(column: pd.Series, pattern: str, among: pd.Series) -> int | None:
     return int(matches.to_numpy(dtype=bool).argmax()) if matches.any() else None
 
 
+def may_be_thousands(column: pd.Series) -> str | None:
+    """Why a column of texts is no feature before a person says how its numbers are written: where each is whole or has three places
+    behind a point, 2.100 may be 2100."""
+    texts = column.str.strip()
+    first = _first(texts, rf"{SIGN}[1-9]\d{{0,2}}(?:\.\d{{3}})+", texts.notna())
+    filled = texts[texts.notna() & ~texts.str.casefold().isin(HOLES)]
+    if first is None or not filled.str.fullmatch(rf"{SIGN}(?:0|[1-9]\d{{0,2}}(?:\.\d{{3}})*)").all():
+        return None
+    return (
+        f"has {texts.iloc[first]!r} in row {first + 1}, a text that may be a number of thousands or one of three decimals: say how "
+        "numbers are written with --decimal and --thousands (--decimal , reads thousands here, --decimal . decimals)"
+    )
+
+
 def without_holes(column: pd.Series) -> tuple[pd.Series, Counter[str]]:
     """(`column` of texts without the words for a missing value, how often each stood there): as it is where no cell is a number."""
     words = column.str.strip()

@@ -345,3 +345,24 @@ def test_a_space_may_group_thousands_or_part_columns(tmp_path, text):
     (tmp_path / "t.csv").write_text(text.replace("a b", "a"))
     if "1 234" in text:
         assert read_table(tmp_path / "t.csv", TableReading()).values.tolist() == [[1234], [2345]]
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "parquet", "feather"])
+def test_texts_that_may_be_thousands_or_decimals_are_asked_about_in_every_format(tmp_path, ending):
+    frame = pd.DataFrame({"a": ["900", "2.100", "-1.005", None], "b": ["0.126", "2.100", "3.250", "1.000"]})
+    path = written(frame, tmp_path, ending)
+    with pytest.raises(InputError, match=r"column 'a' has '2\.100' in row 2, .*--decimal , reads thousands"):
+        read_table(path, TableReading(missing="drop"))
+    for reading in (
+        TableReading(decimal=".", missing="drop"),
+        TableReading(thousands="none", missing="drop"),
+    ):
+        assert np.allclose(read_table(path, reading).values[:, 0], [900, 2.1, -1.005])
+    with_comma = TableReading(decimal=",", missing="drop", drop=("b",))
+    assert read_table(path, with_comma).values[:, 0].tolist() == [900, 2100, -1005]
+    assert read_table(path, TableReading(drop=("a",))).values[:, 0].tolist() == [
+        np.float32(0.126),
+        np.float32(2.1),
+        3.25,
+        1,
+    ]
