@@ -203,17 +203,19 @@ def _refuse_text(column: pd.Series, text: np.ndarray, path: Path) -> None:
     """InputError that names the first cell that is text, and what helps: a few among numbers may be of a row that is no item."""
     row = int(np.flatnonzero(text)[0])
     value, named = str(column.iloc[row]), shlex.quote(str(column.name))
-    numbers = int(column.notna().sum() - text.sum())
+    texts, numbers = int(text.sum()), int(column.notna().sum() - text.sum())
     advice = ""
     if LIKE_NUMBER.fullmatch(value):
         advice = "say how numbers are written with --decimal and --thousands, "
-    elif text.sum() <= min(numbers, MOST_STRAY):
+    elif texts <= numbers:
         what = (
             "it holds units, delete lines above the names if it holds these"
             if row == 0
             else "it is a total or a remark"
         )
-        advice = f"the other {numbers} are numbers: delete row {row + 1} from the file if {what}, "
+        stray = f"the other {numbers} are numbers: delete row {row + 1} from the file if {what}, "
+        advice = stray if texts <= MOST_STRAY else f"{texts} cells are texts and {numbers} are numbers: "
+        advice += "write a missing value as an empty cell, "
     raise InputError(
         f"{path.name}: column {column.name!r}, row {row + 1}: {value!r} is text; {advice}leave the column out with "
         f"--drop {named}, or turn its values into columns of 0 and 1 with --categorical {named}."

@@ -366,3 +366,11 @@ def test_texts_that_may_be_thousands_or_decimals_are_asked_about_in_every_format
         3.25,
         1,
     ]
+
+
+def test_words_that_are_not_known_as_holes_are_refused_with_a_way_out(tmp_path):
+    cells = ["<5", "n.d.", "unter 3", "n.d.", *map(str, range(8))]
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells)))
+    told = r"column 'b', row 1: '<5' is text; 4 cells are texts and 8 are numbers: write a missing value as an empty cell, "
+    with pytest.raises(InputError, match=told):
+        read_table(tmp_path / "t.csv", TableReading())
