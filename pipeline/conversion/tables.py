@@ -55,7 +55,7 @@ def with_categories(archive: Path, sources: Sequence[str], settings: TableSettin
     if not wanted:
         return settings
     found: dict[str, set[str]] = {}
-    reading = replace(reading_of(settings), categories={})
+    reading = replace(reading_of(settings), categories={name: [] for name in wanted})
     for source in sources:
         try:
             for name, values in categories_of(archive / source, tuple(wanted), reading).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,23 @@ import pyarrow.parquet as pq
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
-from esad.preprocessing.tables.columns import fold_name
 
 MOST_COLUMNS_OF_A_VECTOR = 65536
 
 
-def load_arrow(path: str, meant: Sequence[str] = ()) -> list[Any]:
-    """[frame, reasons, notes]: columns as nullable integers, booleans, float64 or text; a reason for each column that can be
-    no feature, by its name; what was done on the way. Vectors of equal length become columns NAME_0, NAME_1, …. What pandas wrote as
-    a frame's index is left out, unless it is called as one of `meant`, without regard to case.
+def load_arrow(path: str) -> list[Any]:
+    """[frame, reasons, notes, index]: columns as nullable integers, booleans, float64 or text; a reason for each column that can be
+    no feature, by its name; what was done on the way; the names of those that pandas wrote as a frame's index. Vectors of equal length
+    become columns NAME_0, NAME_1, ….
 
     Whatever Arrow raises, and InputError for vectors of several lengths and for what `check_size` refuses.
     """
     place = Path(path)
     table = _parquet(place) if place.suffix.lower() == ".parquet" else pyarrow.feather.read_table(place)
     check_size(place.name, table.nbytes, place.stat().st_size)
-    wanted = {name.casefold() for name in meant}
-    index = [name for name in _index_columns(table) if not {name.casefold(), fold_name(name)} & wanted]
     columns: dict[str, pd.Series] = {}
     reasons: dict[str, str] = {}
-    notes = [f"index {name!r} left out" for name in index]
-    names = [name for name in table.column_names if name not in index]
+    notes, names = [], table.column_names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(f"{place.name}: has two columns named {twice!r}; rename or drop one.")
@@ -44,7 +39,8 @@ def load_arrow(path: str, meant: Sequence[str] = ()) -> list[Any]:
         reasons |= {each: reason for each, (_, reason) in spread.items() if reason}
         if list(spread) != [name]:
             notes.append(f"{name!r} spread into {len(spread)} columns")
-    return [pd.DataFrame(columns, index=range(table.num_rows)), reasons, notes]
+    index = [name for name in _index_columns(table) if name in columns]
+    return [pd.DataFrame(columns, index=range(table.num_rows)), reasons, notes, index]
 
 
 def _parquet(path: Path) -> pa.Table:
@@ -59,7 +55,7 @@ def _parquet(path: Path) -> pa.Table:
 
 
 def _index_columns(table: pa.Table) -> list[str]:
-    """Columns that pandas wrote as a frame's index: no features, as they were none in the frame."""
+    """Columns that pandas wrote as a frame's index."""
     stated = (table.schema.metadata or {}).get(b"pandas")
     try:
         listed = json.loads(stated).get("index_columns", []) if stated else []

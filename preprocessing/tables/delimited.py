@@ -1,4 +1,4 @@
-"""Text tables: csv, tsv, and either of them packed by gzip."""
+"""Text tables: csv, tsv and others like them, also packed by gzip, bzip2 or zip."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
-from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers
+from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers, without_names
 
-NA_WORDS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
-            "None", "n/a", "nan", "null"]  # fmt: skip
+OF_PROGRAMS = [
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+]
+"""What programs alone write for a missing value."""
+NA_WORDS = [*OF_PROGRAMS, "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for a missing number, as pandas has it; a label, a group or a category may be called so."""
 
 
@@ -124,6 +137,7 @@ def _read(
     as_written = {columns.group, columns.site, columns.id} & set(names)
     words = as_written | ({columns.label, *reading.categories} & set(names))
     missing = {name: [""] if name in words else NA_WORDS for name in names}
+    missing |= {columns.label: OF_PROGRAMS} if columns.label in names else {}
     missing |= {f"Unnamed: {place}": NA_WORDS for place, name in enumerate(names) if not name}
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
@@ -140,13 +154,15 @@ def _read(
             else in_words(error)
         )
         raise InputError(
-            f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes."
+            f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes, and delete lines above the names, "
+            "such as a title."
         ) from error
     thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
     unfit: dict[str, str] = {}
+    stated = reading.thousands != "auto"
     for name in table if thousands or dialect.decimal != "." else ():
         if name not in words and pd.api.types.is_string_dtype(table[name].dtype):
-            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands)
+            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands, stated)
             unfit |= {name: reason} if reason else {}
     return table, unfit
 
@@ -168,20 +184,14 @@ def _without_counts(
     if width > len(names):
         table, note = _without_index(table, names, path)
         notes.append(note)
-    dropped, unfit = [], {}
-    for place, name in enumerate(names):
-        if not NAMELESS.fullmatch(name):
-            continue
-        column, called = table.iloc[:, place], str(table.columns[place])
-        if column.isna().all() and place == len(names) - 1:
-            dropped.append(called)
-            notes.append("empty last column left out")
-        elif place == 0 and pd.api.types.is_integer_dtype(column.dtype) and column.is_unique:
-            dropped.append(called)
-            notes.append("first column left out: it has no name and numbers the rows")
-        else:
-            unfit[called] = "has no name; name it"
-    return table.drop(columns=dropped), unfit, notes
+    if NAMELESS.fullmatch(names[-1]) and table.iloc[:, -1].isna().all():
+        table = table.iloc[:, :-1]
+        notes.append("empty last column left out")
+    nameless = [name for name in table if NAMELESS.fullmatch(str(name))]
+    unfit = without_names(table)
+    counting = [name for name in nameless if name not in unfit]
+    notes += ["column left out: it has no name and numbers the rows"] * len(counting)
+    return table.drop(columns=counting), unfit, notes
 
 
 def _without_index(table: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, str]:
@@ -194,6 +204,7 @@ def _without_index(table: pd.DataFrame, names: list[str], path: Path) -> tuple[p
         return whole.set_axis(names, axis=1), "empty last column left out"
     if table.index.nlevels > 1 or not table.index.is_unique:
         raise InputError(
-            f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column."
+            f"{path.name}: its rows have more cells than its header has names ({len(names)}); name every column, and delete lines "
+            "above the names, such as a title."
         )
     return table.reset_index(drop=True), "row names without a heading left out"

@@ -5,10 +5,14 @@ Only what every line of the sample bears out is taken; where two readings are po
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
 import gzip
+import io
+import itertools
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +28,7 @@ from esad.preprocessing.tables.written_numbers import END, SIGN
 SAMPLE = 1 << 20
 """Characters that delimiter and marks are found from; the encoding is found from the whole file."""
 SAMPLE_ROWS = 2000
+PACKED = (".gz", ".bz2", ".zip")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NAMED = {
     "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " ", "point": ".",
@@ -32,6 +37,7 @@ NAMED = {
 """Words for marks that are awkward to type."""
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATOR = re.compile(r'"?sep=(.)"?')
+MARKED = re.compile(r"[.,]\d")
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
 GROUPED = re.compile(
     rf"{SIGN}\d{{1,3}}(?:([., '\u00a0\u202f\u2019])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?{END}"
@@ -68,7 +74,7 @@ class Dialect:
 
 
 def find_dialect(path: Path, reading: TableReading) -> Dialect:
-    """The dialect of a text table, gzip-packed where it ends in .gz; what `reading` states is taken as it is.
+    """The dialect of a text table, packed where its name says so (`open_bytes`); what `reading` states is taken as it is.
 
     Raises InputError where it is no text, grows beyond what it can hold, or two readings are possible; UsageError for an
     encoding or mark that is none.
@@ -78,7 +84,8 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
         text = file.read(SAMPLE).decode(encoding, "ignore")
     whole = len(text.encode(encoding, "ignore")) < SAMPLE - 16
     lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
-    lines = (lines if whole else lines[:-1])[:SAMPLE_ROWS]
+    lines = lines if whole else lines[:-1]
+    whole, lines = whole and len(lines) <= SAMPLE_ROWS, lines[:SAMPLE_ROWS]
     said = SEPARATOR.fullmatch(lines[0].strip()) if lines else None
     if said:  # a first line for Excel
         lines = lines[1:]
@@ -89,19 +96,45 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
     delimiter = _stated_delimiter(reading.delimiter) or (
         said[1] if said else _find_delimiter(lines, path, reading)
     )
-    dialect = _find_marks(_cells(lines, delimiter), delimiter, path, reading)
+    cells = _cells(lines, delimiter)[1:]
+    if not whole and delimiter == ";" and reading.decimal == "auto":
+        cells = (
+            cells if any(_has_mark(cell) for row in cells for cell in row) else _late_cells(path, encoding)
+        )
+    dialect = _find_marks(cells, delimiter, path, reading)
     return replace(dialect, encoding=encoding, has_separator_line=bool(said))
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The file's content, unpacked where its name ends in .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    """The file's content, unpacked where its name ends in .gz, .bz2 or .zip; InputError for a zip that does not hold one file."""
+    match path.suffix.lower():
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        case ".bz2":
+            return cast(BinaryIO, bz2.open(path, "rb"))
+        case ".zip":
+            return _open_zip(path)
+        case _:
+            return path.open("rb")
+
+
+def _open_zip(path: Path) -> BinaryIO:
+    archive = zipfile.ZipFile(path)
+    names = [
+        entry.filename
+        for entry in archive.infolist()
+        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
+    ]
+    if len(names) != 1:
+        archive.close()
+        raise InputError(f"{path.name}: holds {len(names)} files; expected one table: unpack it.")
+    return cast(BinaryIO, archive.open(names[0]))
 
 
 def _encoding(path: Path, stated: str) -> str:
     """The stated encoding, else by byte order mark, UTF-8 where all of the file is, else Windows-1252 or Latin-1."""
     packed = path.stat().st_size
-    if path.suffix.lower() != ".gz":
+    if path.suffix.lower() not in PACKED:
         check_size(path.name, packed, packed)
     if stated != "auto":
         try:
@@ -136,10 +169,26 @@ def _encoding(path: Path, stated: str) -> str:
 def _stated_delimiter(stated: str) -> str | None:
     if stated == "auto":
         return None
-    return stated_mark("--delimiter", stated)
+    return _stated_mark("--delimiter", stated)
 
 
-def stated_mark(option: str, stated: str) -> str:
+def stated_marks(reading: TableReading) -> tuple[str, str | None]:
+    """(decimal mark, thousands mark or None) of texts in a format that has numbers of its own: what a person stated, and points of
+    thousands where decimals are stated to have commas. UsageError for what is no mark, and for one that is both."""
+    decimal = "." if reading.decimal == "auto" else reading.decimal
+    thousands = "." if decimal == "," and reading.thousands == "auto" else None
+    if reading.thousands not in ("auto", "none"):
+        thousands = _stated_mark("--thousands", reading.thousands)
+    _check_differ(decimal, thousands)
+    return decimal, thousands
+
+
+def _check_differ(decimal: str, thousands: str | None) -> None:
+    if thousands == decimal:
+        raise UsageError(f"--decimal and --thousands are both {decimal!r}: they must differ.")
+
+
+def _stated_mark(option: str, stated: str) -> str:
     """The character that a person `stated` for `option`, by itself or by its name; UsageError for what is neither."""
     mark = NAMED.get(stated.lower(), stated)
     if len(mark) != 1:
@@ -174,7 +223,22 @@ def _find_delimiter(lines: Sequence[str], path: Path, reading: TableReading) -> 
     first = lines[0] if lines else ""
     if not any(mark in first for mark in DELIMITERS) and any("," in line for line in lines[1:]):
         return ";" if reading.decimal == "," else _of_one_column(lines, path)
-    return "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _in_header(lines)
+    _check_spaces(lines, path)
+    bare = path.name.lower().removesuffix(path.suffix.lower() if path.suffix.lower() in PACKED else "")
+    return "\t" if bare.endswith((".tsv", ".tab")) else _in_header(lines)
+
+
+def _check_spaces(lines: Sequence[str], path: Path) -> None:
+    """InputError where only spaces part the lines, each into as many numbers as the first into names: 1 234 would be one number."""
+    counts = {len(line.split()) for line in lines}
+    marked = any(mark in line for line in lines for mark in DELIMITERS)
+    if marked or len(lines) < 2 or len(counts) > 1 or counts == {1}:
+        return
+    if all(map(_is_number, " ".join(lines[1:200]).split())):
+        raise InputError(
+            f"{path.name}: spaces part its lines into {counts.pop()} numbers each; say --delimiter space, or --delimiter , if each line is "
+            "one cell."
+        )
 
 
 def _of_one_column(lines: Sequence[str], path: Path) -> str:
@@ -209,12 +273,27 @@ def _is_number(cell: str) -> bool:
     )
 
 
+def _has_mark(cell: str) -> bool:
+    return bool(UNGROUPED.fullmatch(cell.strip()) or GROUPED.fullmatch(cell.strip()))
+
+
+def _late_cells(path: Path, encoding: str) -> list[list[str]]:
+    """Cells of the first lines with semicolons in which a number has a mark, wherever these stand: with whole numbers before them, 2.100
+    may be of thousands or of decimals."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding, errors="ignore") as text:
+        rows = csv.reader(
+            (line for line in text if MARKED.search(line)), delimiter=";", skipinitialspace=True
+        )
+        marked = ([cell for cell in row if _has_mark(cell)] for row in rows)
+        return list(itertools.islice(filter(None, marked), SAMPLE_ROWS))
+
+
 def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: TableReading) -> Dialect:
-    """Decimal and thousands marks of the cells below the header; what is stated is taken as it is."""
+    """Decimal and thousands marks of cells, without the header's; what is stated is taken as it is."""
     decimals: set[str] = set()
     groups: set[str] = set()
     either: dict[str, str] = {}
-    for row in rows[1:]:
+    for row in rows:
         for cell in row:
             text = cell.strip()
             grouped, plain = GROUPED.fullmatch(text), UNGROUPED.fullmatch(text)
@@ -228,7 +307,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
     decimal = _decimal(decimals, groups, either, delimiter, path, reading)
     thousands = None if reading.thousands == "none" else "auto"
     if reading.thousands not in ("auto", "none"):
-        thousands = stated_mark("--thousands", reading.thousands)
+        thousands = _stated_mark("--thousands", reading.thousands)
     if thousands == "auto":
         found = (groups | set(either)) - {decimal} - decimals
         if len(found) > 1:
@@ -236,8 +315,7 @@ def _find_marks(rows: list[list[str]], delimiter: str, path: Path, reading: Tabl
                 f"{path.name}: numbers are grouped by {' and by '.join(map(repr, sorted(found)))}; say which with --thousands."
             )
         thousands = found.pop() if found else None
-    if thousands == decimal:
-        raise UsageError(f"--decimal and --thousands are both {decimal!r}: they must differ.")
+    _check_differ(decimal, thousands)
     return Dialect("utf-8", delimiter, decimal, thousands)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,12 @@ import pandas as pd
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading, check_present, split_names
 from esad.preprocessing.tables.items import as_words
-from esad.preprocessing.tables.written_numbers import counts_rows
+from esad.preprocessing.tables.written_numbers import counts_rows, without_holes
 
-HOLES = (
-    "?", "-", "\u2013", "--", ".", "*", "none", "missing", "#DIV/0!", "#N/A", "#NUM!", "#REF!", "#VALUE!",
-)  # fmt: skip
-"""Texts for a missing value, beside what pandas takes for one."""
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 FEWEST_STEPS = 256
+MOST_STRAY = 2
+"""Texts in a column of as many numbers that may be of rows which are no items."""
 FEWEST_ALIKE = 20
 """In fewer rows a feature may tell two labels apart by chance."""
 AS_0_AND_1 = "{column}={value}"
@@ -82,6 +81,7 @@ def make_features(
     """
     names, notes = choose(frame, reading, path)
     columns: dict[str, np.ndarray] = {}
+    words: Counter[str] = Counter()
     for name in names:
         if name in reading.categories:
             made, said = _zeros_and_ones(frame[name], name, reading.categories[name])
@@ -92,26 +92,41 @@ def make_features(
                 f"{path.name}: column {name!r} {unfit[name]}, or leave it out with --drop {shlex.quote(name)}."
             )
         else:
-            columns[name], rounded = _numbers(frame[name], path)
+            columns[name], rounded = _numbers(frame[name], path, words)
             notes += [f"{rounded} values of {name!r} rounded to float32"] if rounded else []
     if not columns or not len(frame):
         raise InputError(f"{path.name}: has no rows or no feature columns.")
+    told = ", ".join(f"{count} cells {word!r}" for word, count in words.items())
+    notes += [f"{told} taken as missing"] if told else []
     values = np.empty((len(frame), len(columns)), dtype=np.float32)
     for place, column in enumerate(columns.values()):
         values[:, place] = column
     holes = ~np.isfinite(values)
-    if holes.any() and reading.missing == "refuse":
-        _refuse(frame, list(columns), holes, path)
-    rows = np.arange(len(frame))
-    if holes.any() and reading.missing == "drop":
-        rows = np.flatnonzero(~holes.any(1))
-        notes.append(f"{len(frame) - len(rows)} rows with missing values left out")
-        if not len(rows):
-            raise InputError(f"{path.name}: every row has a missing value; fill them with --missing median.")
-    elif holes.any():
-        notes.append(f"{int(holes.sum())} missing values")
+    if not holes.any():
+        return Features(values, list(columns), np.arange(len(frame)), notes)
+    return _with_holes(values, holes, list(columns), frame, notes, reading, path)
+
+
+def _with_holes(
+    values: np.ndarray,
+    holes: np.ndarray,
+    names: list[str],
+    frame: pd.DataFrame,
+    notes: list[str],
+    reading: TableReading,
+    path: Path,
+) -> Features:
+    """The features where some cells are missing: what becomes of them, by `reading.missing`."""
+    if reading.missing == "refuse":
+        _refuse(frame, names, holes, path)
+    if reading.missing == "median":
         values[holes] = np.nan
-    return Features(values[rows], list(columns), rows, notes)
+        return Features(values, names, np.arange(len(frame)), [*notes, f"{int(holes.sum())} missing values"])
+    rows = np.flatnonzero(~holes.any(1))
+    if not len(rows):
+        raise InputError(f"{path.name}: every row has a missing value; fill them with --missing median.")
+    notes = [*notes, f"{len(frame) - len(rows)} rows with missing values left out"]
+    return Features(values[rows], names, rows, notes)
 
 
 def check_no_label_again(features: Features, labels: pd.Series, path: Path) -> None:
@@ -149,15 +164,17 @@ def _zeros_and_ones(
     return made, notes
 
 
-def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
-    """float32 (N,), not finite where the cell is missing or infinite, and how many whole numbers float32 does not hold.
+def _numbers(column: pd.Series, path: Path, words: Counter[str]) -> tuple[np.ndarray, int]:
+    """float32 (N,), not finite where the cell is missing or infinite, and how many whole numbers float32 does not hold. What stands for
+    a missing one in words is counted in `words`.
 
     InputError naming the first cell that is no number.
     """
     if column.dtype == object and column.dropna().map(lambda value: isinstance(value, bool | np.bool_)).all():
         column = column.astype("boolean")
     if pd.api.types.is_string_dtype(column.dtype):
-        column = column.mask(column.isin(HOLES)).str.replace("\u2212", "-", regex=False)
+        column, holes = without_holes(column.str.replace("\u2212", "-", regex=False))
+        words.update(holes)
     if column.dtype.kind in "mMc":
         raise InputError(
             f"{path.name}: column {column.name!r}, row 1: {str(column.iloc[0])!r} is of type {column.dtype}; "
@@ -168,17 +185,7 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
         narrow = numbers.astype(np.float32)
     text = np.isnan(numbers) & column.notna().to_numpy()
     if text.any():
-        row = int(np.flatnonzero(text)[0])
-        value, named = str(column.iloc[row]), shlex.quote(str(column.name))
-        marks = (
-            "say how numbers are written with --decimal and --thousands, "
-            if LIKE_NUMBER.fullmatch(value)
-            else ""
-        )
-        raise InputError(
-            f"{path.name}: column {column.name!r}, row {row + 1}: {column.iloc[row]!r} is text; {marks}leave the column out with "
-            f"--drop {named}, or turn its values into columns of 0 and 1 with --categorical {named}."
-        )
+        _refuse_text(column, text, path)
     too_large = np.isfinite(numbers) & ~np.isfinite(narrow)
     if too_large.any():
         row = int(np.flatnonzero(too_large)[0])
@@ -190,6 +197,29 @@ def _numbers(column: pd.Series, path: Path) -> tuple[np.ndarray, int]:
     whole = pd.api.types.is_integer_dtype(column.dtype)
     rounded = int((narrow[~np.isnan(narrow)] != numbers[~np.isnan(narrow)]).sum()) if whole else 0
     return narrow, rounded
+
+
+def _refuse_text(column: pd.Series, text: np.ndarray, path: Path) -> None:
+    """InputError that names the first cell that is text, and what helps: a few among numbers may be of a row that is no item."""
+    row = int(np.flatnonzero(text)[0])
+    value, named = str(column.iloc[row]), shlex.quote(str(column.name))
+    texts, numbers = int(text.sum()), int(column.notna().sum() - text.sum())
+    advice = ""
+    if LIKE_NUMBER.fullmatch(value):
+        advice = "say how numbers are written with --decimal and --thousands, "
+    elif texts <= numbers:
+        what = (
+            "it holds units, delete lines above the names if it holds these"
+            if row == 0
+            else "it is a total or a remark"
+        )
+        stray = f"the other {numbers} are numbers: delete row {row + 1} from the file if {what}, "
+        advice = stray if texts <= MOST_STRAY else f"{texts} cells are texts and {numbers} are numbers: "
+        advice += "write a missing value as an empty cell, "
+    raise InputError(
+        f"{path.name}: column {column.name!r}, row {row + 1}: {value!r} is text; {advice}leave the column out with "
+        f"--drop {named}, or turn its values into columns of 0 and 1 with --categorical {named}."
+    )
 
 
 def _check_steps(numbers: np.ndarray, name: str, path: Path) -> None:
@@ -211,7 +241,7 @@ def _refuse(frame: pd.DataFrame, names: list[str], holes: np.ndarray, path: Path
     place = int(np.flatnonzero(holes.any(0))[0])
     row = int(np.flatnonzero(holes[:, place])[0])
     value = _plain(frame[names[place]].iloc[row]) if names[place] in frame else float("nan")
-    fault = "missing" if pd.isna(value) else "not finite as float32"
+    fault = "missing" if pd.isna(pd.to_numeric(str(value), errors="coerce")) else "not finite as float32"
     value = float("nan") if pd.isna(value) else value
     counts = f"{int(holes.sum())} such cells in {int(holes.any(1).sum())} of {len(frame)} rows"
     raise InputError(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.privacy import site_hash
-from esad.preprocessing.splits.labels import normalise_split
+from esad.preprocessing.splits.labels import EMPTY_WORDS, normalise_split
 from esad.preprocessing.tables.columns import IGNORED, RESERVED, Columns
 
 STATED = "stated"
@@ -71,6 +71,16 @@ def describe_items(values: pd.DataFrame, columns: Columns, path: Path) -> pd.Dat
         if name not in taken and name not in out:
             out[str(name)] = values[name].astype("string") if values[name].dtype == object else values[name]
     return out
+
+
+def note_words(items: pd.DataFrame) -> list[str]:
+    """A note where groups or sites are called as missing values are elsewhere: their rows belong together."""
+    told = []
+    for what in ("group", "site"):
+        words = items[what].dropna() if what in items else pd.Series([], dtype="string")
+        counts = words[words.str.lower().isin(EMPTY_WORDS)].value_counts()
+        told += [f"{count} rows are of the {what} {word!r}" for word, count in counts.items()]
+    return [f"{', '.join(told)}: empty cells are missing, these words are names"] if told else []
 
 
 def as_names(values: pd.Series) -> pd.Series:

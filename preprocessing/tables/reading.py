@@ -11,19 +11,27 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.gate.refusals import refusing
-from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.tables.arrow import load_arrow
-from esad.preprocessing.tables.columns import IGNORED, LABEL_NAMES, TableReading
+from esad.preprocessing.tables.columns import IGNORED, TableReading, split_names
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.dialect import stated_mark
+from esad.preprocessing.tables.dialect import PACKED, stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
-from esad.preprocessing.tables.items import STATED, as_words, describe_items, take_items
+from esad.preprocessing.tables.items import STATED, as_words, describe_items, note_words, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import load_workbook
-from esad.preprocessing.tables.written_numbers import plain_numbers
+from esad.preprocessing.tables.written_numbers import (
+    check_title,
+    may_be_thousands,
+    plain_numbers,
+    without_names,
+)
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TEXT_SUFFIXES = tuple(f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".csv", ".tsv"))
+NAMED_SUFFIXES = tuple(
+    f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".txt", ".tab", ".data")
+)
+"""Of delimited text where a person names the file: in a folder such files are anything."""
 SUFFIXES = (".npz", ".mat", *TEXT_SUFFIXES, ".parquet", ".feather", ".xlsx")
 NUMBERED = "0"
 """Feature columns of npz and mat files are called by their numbers, from this."""
@@ -41,7 +49,7 @@ class Table:
 
 
 def is_table(path: Path) -> bool:
-    """By its ending."""
+    """By its ending, among the files of a folder."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -65,6 +73,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     features = make_features(frame, unfit, reading, path)
     known = [name for name in reading.columns.known if name in frame]
     items = describe_items(frame[known], reading.columns, path)
+    notes = [*notes, *note_words(items)]
     items = items.iloc[features.rows].reset_index(drop=True)
     if reading.only is None and STATED in items:
         check_no_label_again(features, items[STATED], path)
@@ -101,47 +110,64 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
                     )
             return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
-            frame, unfit, notes = own_process().call(
-                load_arrow, path.name, str(path), [*meant_columns(reading)], packed=packed
-            )
-            frame, points = _as_written(_named(frame, path, reading), reading)
-            return frame, {**points, **unfit}, notes
+            frame, unfit, notes, index = own_process().call(load_arrow, path.name, str(path), packed=packed)
+            frame, left_out = _without_index(frame, index, path, reading)
+            frame, points = _as_written(_named(frame, path, reading), reading, path)
+            return frame, {**points, **without_names(frame), **unfit}, [*left_out, *notes]
         if name.endswith(".xlsx"):
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
             )
-            return *_as_written(_named(frame, path, reading), reading), notes
-        if name.endswith(TEXT_SUFFIXES):
+            frame, points = _as_written(_named(frame, path, reading), reading, path)
+            return frame, {**points, **without_names(frame)}, notes
+        if name.endswith((*TEXT_SUFFIXES, *NAMED_SUFFIXES)):
             frame, unfit, notes = load_text(path, reading)
             return _named(frame, path, reading), unfit, notes
-    raise InputError(f"{path.name}: expected a table, one of {', '.join(SUFFIXES)}.")
+    raise InputError(
+        f"{path.name}: expected a table: .csv, .tsv, .txt, .tab or .data (also packed: {', '.join(PACKED)}), .xlsx, .parquet, .feather, "
+        ".npz or .mat."
+    )
 
 
 def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:
     frame = frame.rename(columns=str)
+    check_title(frame, path)
     reading.columns.check(list(frame.columns), path)
     return frame
 
 
-def meant_columns(reading: TableReading) -> list[str]:
-    """What a reading takes for something else than a feature, and what it asks about: an index of such a name is a column."""
-    return [*reading.columns.known, *reading.categories, *(reading.only or ()), *GROUP_NAMES, *LABEL_NAMES]
+def _without_index(
+    frame: pd.DataFrame, index: list[str], path: Path, reading: TableReading
+) -> tuple[pd.DataFrame, list[str]]:
+    """(`frame` without the columns of an `index` of pandas that nobody asked for, notes): they were no features there.
+
+    Kept is what is called as the label, group, split, site or names, and what an option names. UsageError where there is no label or
+    group, and such a column is called as labels or patients are.
+    """
+    present = [str(name) for name in frame.columns]
+    named = {*split_names((*reading.drop, *(reading.only or ())), present), *reading.categories}
+    found = reading.columns_in(present, [name for name in index if name not in named], path)
+    out = [name for name in index if name not in named and name not in found.known]
+    return frame.drop(columns=out), [f"index {name!r} left out" for name in out]
 
 
-def _as_written(frame: pd.DataFrame, reading: TableReading) -> tuple[pd.DataFrame, dict[str, str]]:
+def _as_written(
+    frame: pd.DataFrame, reading: TableReading, path: Path
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """(`frame` with its texts that are numbers in the stated writing as plain ones, why others are no features): --decimal and
-    --thousands of a format that has numbers of its own."""
-    if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
-        return frame, {}
-    decimal = "." if reading.decimal == "auto" else reading.decimal
-    thousands = "." if decimal == "," and reading.thousands == "auto" else None
-    if reading.thousands not in ("auto", "none"):
-        thousands = stated_mark("--thousands", reading.thousands)
+    --thousands of a format that has numbers of its own. Names, labels and categories stay as they are."""
+    words = {*reading.columns_in(list(frame), [], path).known, *reading.categories}
+    texts = [name for name in frame if name not in words and pd.api.types.is_string_dtype(frame[name].dtype)]
     unfit: dict[str, str] = {}
-    for name in frame:
-        if name not in reading.columns.known and pd.api.types.is_string_dtype(frame[name].dtype):
-            frame[name], reason = plain_numbers(frame[name], decimal, thousands)
+    if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
+        for name in texts if reading.thousands == "auto" else ():
+            reason = may_be_thousands(frame[name])
             unfit |= {name: reason} if reason else {}
+        return frame, unfit
+    decimal, thousands = stated_marks(reading)
+    for name in texts:
+        frame[name], reason = plain_numbers(frame[name], decimal, thousands, reading.thousands != "auto")
+        unfit |= {name: reason} if reason else {}
     return frame, unfit
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
+from esad.preprocessing.errors import InputError
 from esad.preprocessing.tables.columns import fold_name
 
 SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
@@ -15,38 +18,106 @@ COUNTING = frozenset(
     {"id", "index", "no", "nr", "row", "row_id", "rowid", "row_number", "level_0", "sample_id", "idx"}
 )
 """What columns are called that may only number the rows, as `fold_name` writes it."""
+HOLES = frozenset({
+    "?", "-", "\u2013", "\u2014", "--", ".", "*", "none", "missing", "na", "n/a", "n.a.", "nan", "null", "#na", "<na>",
+    "#div/0!", "#n/a", "#num!", "#ref!", "#value!",
+})  # fmt: skip
+"""Texts for a missing number, in lower case."""
 FEWEST_COUNTED = 3
 
 
-def plain_numbers(column: pd.Series, decimal: str, thousands: str | None) -> tuple[pd.Series, str | None]:
+def plain_numbers(
+    column: pd.Series, decimal: str, thousands: str | None, stated: bool
+) -> tuple[pd.Series, str | None]:
     """(`column` of texts with its numbers written by `decimal` and `thousands` as plain ones, why it is no feature).
 
     Not pandas' `thousands`, which takes 1,5 for 15. Texts that are no numbers stay. A reason is found where the decimal mark is a comma
-    and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote.
+    and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote. So is one
+    where some thousands are grouped by points and others not, unless a person `stated` the mark: 2.100 beside 2500 may be 2.1.
     """
-    grouped = rf"\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
+    grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
     fits = column.str.fullmatch(rf"{SIGN}(?:{grouped}\d*)(?:{re.escape(decimal)}\d+)?{END}")
     plain = column.str.replace(thousands, "", regex=False) if thousands else column
     found = column.where(~fits.fillna(False).astype(bool), plain.str.replace(decimal, ".", regex=False))
     if decimal == ".":
         return found, None
-    pointed = column.str.fullmatch(rf"{SIGN}\d*\.\d+{END}").fillna(False).astype(bool) & (found == column)
-    if not pointed.any():
+    pointed = _first(column, rf"{SIGN}\d*\.\d+{END}", found == column)
+    if pointed is not None:
+        return found, (
+            f"has {column.iloc[pointed]!r} in row {pointed + 1}, with a point, where decimals are written with {decimal!r}: say how "
+            "numbers are written with --decimal and --thousands"
+        )
+    with_mark = _first(column, rf"{SIGN}\d+\..*", fits) if thousands == "." and not stated else None
+    without = None if with_mark is None else _first(column, rf"{SIGN}\d{{4,}}(?:,\d+)?{END}", fits)
+    if with_mark is None or without is None:
         return found, None
-    row = int(pointed.to_numpy(dtype=bool).argmax())
     return found, (
-        f"has {column.iloc[row]!r} in row {row + 1}, with a point, where decimals are written with {decimal!r}: say how numbers are "
-        "written with --decimal and --thousands"
+        f"has {column.iloc[with_mark]!r} in row {with_mark + 1}, with a point, and {column.iloc[without]!r} in row {without + 1}, "
+        "without: say --thousands . if points group thousands, --decimal . if they part decimals"
     )
 
 
+def _first(column: pd.Series, pattern: str, among: pd.Series) -> int | None:
+    """The first place of a text that matches, where `among` is true."""
+    matches = column.str.fullmatch(pattern).fillna(False).astype(bool) & among.fillna(False).astype(bool)
+    return int(matches.to_numpy(dtype=bool).argmax()) if matches.any() else None
+
+
+def may_be_thousands(column: pd.Series) -> str | None:
+    """Why a column of texts is no feature before a person says how its numbers are written: where each is whole or has three places
+    behind a point, 2.100 may be 2100."""
+    texts = column.str.strip()
+    first = _first(texts, rf"{SIGN}[1-9]\d{{0,2}}(?:\.\d{{3}})+", texts.notna())
+    filled = texts[texts.notna() & ~texts.str.casefold().isin(HOLES)]
+    if first is None or not filled.str.fullmatch(rf"{SIGN}(?:0|[1-9]\d{{0,2}}(?:\.\d{{3}})*)").all():
+        return None
+    return (
+        f"has {texts.iloc[first]!r} in row {first + 1}, a text that may be a number of thousands or one of three decimals: say how "
+        "numbers are written with --decimal and --thousands (--decimal , reads thousands here, --decimal . decimals)"
+    )
+
+
+def without_holes(column: pd.Series) -> tuple[pd.Series, Counter[str]]:
+    """(`column` of texts without the words for a missing value, how often each stood there): as it is where no cell is a number."""
+    words = column.str.strip()
+    holes = words.str.casefold().isin(HOLES)
+    if not holes.any() or pd.to_numeric(words[~holes], errors="coerce").isna().all():
+        return column, Counter()
+    return column.mask(holes), Counter(words[holes].tolist())
+
+
 def counts_rows(column: pd.Series, name: str, place: int) -> bool:
-    """Whether a column, the `place`-th from 0, numbers the rows and says nothing of them: without a name, or called so, each its own
-    whole number. As a feature it would tell where a row stands, and anomalies often stand last."""
-    nameless = bool(NAMELESS.fullmatch(name)) and place == 0
-    if len(column) < FEWEST_COUNTED or not (nameless or fold_name(name) in COUNTING):
+    """Whether a column, the `place`-th from 0, numbers the rows and says nothing of them: called so, or first and without a name, each
+    its own whole number; or without a name and elsewhere, one more in each row. As a feature it would tell where a row stands, and
+    anomalies often stand last. Texts that are numbers count as such, and cells without a value as none."""
+    nameless = bool(NAMELESS.fullmatch(name))
+    if not (nameless or fold_name(name) in COUNTING) or pd.api.types.is_bool_dtype(column.dtype):
         return False
-    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+    filled = column.dropna()
+    values = pd.to_numeric(filled, errors="coerce").astype(float)
+    fewest = 1 if nameless and place == 0 else FEWEST_COUNTED
+    if len(values) < fewest or not values.is_unique or not (values % 1 == 0).all():
         return False
-    values = column.dropna().astype(float)
-    return bool(len(values) == len(column) and values.is_unique and (values % 1 == 0).all())
+    return not nameless or place == 0 or bool((values.diff().dropna() == 1).all())
+
+
+def without_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Why columns without a name are no features; those that number the rows are left out elsewhere."""
+    return {
+        str(name): "has no name; name it"
+        for place, name in enumerate(frame.columns)
+        if NAMELESS.fullmatch(str(name)) and not counts_rows(frame.iloc[:, place], str(name), place)
+    }
+
+
+def check_title(frame: pd.DataFrame, path: Path) -> None:
+    """InputError where the first line names the first column alone, and texts stand below the others: it is a title, not the names."""
+    first, *others = map(str, frame.columns)
+    if NAMELESS.fullmatch(first) or not others or not all(map(NAMELESS.fullmatch, others)) or not len(frame):
+        return
+    cells = frame.iloc[0, 1:].dropna()
+    if len(cells) and pd.to_numeric(cells.astype(str), errors="coerce").isna().all():
+        raise InputError(
+            f"{path.name}: the first line holds {first!r} alone, and row 1 {str(frame.iloc[0, 0])!r} and {str(cells.iloc[0])!r}; expected "
+            "names of columns first: delete the lines above the names."
+        )

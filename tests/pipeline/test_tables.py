@@ -163,3 +163,33 @@ def test_real_tables(data, tmp_path, name):
     store, content = Store(tmp_path / "out"), np.load(path)
     assert np.array_equal(store.read(), content["X"].astype(np.float32))
     assert np.array_equal(store.manifest["label"], content["y"])
+
+
+@pytest.mark.parametrize("words", [("NA", "EU", "None"), ("nan", "b", ""), ("1.000", "2.500", "null")])
+@pytest.mark.parametrize("ending", ["csv", "xlsx", "parquet"])
+def test_categories_that_are_called_nothing_or_like_numbers_are_categories(tmp_path, words, ending):
+    frame = pd.DataFrame({"a": np.linspace(0, 1, 6), "kind": [*words, *words]}).replace("", None)
+    path = tmp_path / f"t.{ending}"
+    getattr(frame, {"csv": "to_csv", "xlsx": "to_excel", "parquet": "to_parquet"}[ending])(path, index=False)
+    settings = TableSettings(categorical=["kind"], decimal="auto" if ending == "csv" else ",")
+    tables([path], settings, IngestOptions(tmp_path / "out"))
+    named = [word for word in words if word]
+    values = Store(tmp_path / "out").read()
+    assert values.shape == (6, 1 + len(named))
+    assert values[:, 1:].sum(0).tolist() == [2] * len(named)
+
+
+@pytest.mark.parametrize(
+    ("argv", "labels"),
+    [
+        (["--class", "None=normal", "--class", "*=anomaly"], [0, 0, 0, 1]),
+        (["--normal-value", "None"], [0, 0, 0, 1]),
+        ([], [None, None, None, 1]),
+    ],
+)
+def test_a_label_that_is_called_none_can_be_named(tmp_path, argv, labels, capsys):
+    write(tmp_path, t="a,b,y\n1,2,None\n3,4,None\n2,2,None\n5,1,Tumor\n")
+    assert call(["tables", str(tmp_path / "t.csv"), *argv, "--out", str(tmp_path / "out")]) == 0
+    stated = Store(tmp_path / "out").manifest["label"]
+    assert [None if pd.isna(label) else int(label) for label in stated] == labels
+    assert ("None (3) as normal" if argv else "3 without a value") in capsys.readouterr().err
