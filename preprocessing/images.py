@@ -13,7 +13,7 @@ from PIL import Image
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.own_process import own_process
 from esad.preprocessing.pictures import Colour, Picture, decode
-from esad.preprocessing.splits.labels import BESIDE_SPLIT, split_of_folder
+from esad.preprocessing.splits.labels import split_of_folder
 from esad.preprocessing.splits.two_values import CLASS_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.tables.columns import Columns
 from esad.preprocessing.tables.items import describe_items, take_items
@@ -131,7 +131,7 @@ def check_one_class(folders: Sequence[str]) -> None:
 def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
     """(the split that a folder of a picture's path names, if any, the folders below it, or all): the first of these is the class.
 
-    A folder of the same part in it (`train/train/cats`, as many zips unpack), or one that says that there are images in it, is no class.
+    A folder of the same part in it (`train/train/cats`, as many zips unpack) is no class.
     """
     folders = PurePosixPath(relative).parts[:-1]
     words = [split_of_folder(folder) for folder in folders]
@@ -139,7 +139,7 @@ def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
     if place is None:
         return None, folders
     below = place + 1
-    while below < len(folders) and (words[below] == words[place] or folders[below].lower() in BESIDE_SPLIT):
+    while below < len(folders) and words[below] == words[place]:
         below += 1
     return words[place], folders[below:]
 

@@ -43,8 +43,8 @@ def _hidden(name: str) -> bool:
 def read_member(archive: zipfile.ZipFile, name: str, count: int | None = None) -> bytes:
     """A member's content, or its first `count` bytes; InputError where it cannot be read or is larger than MOST_BYTES."""
     try:
-        if name not in archive.NameToInfo and name.replace("/", "\\") in archive.NameToInfo:
-            name = name.replace("/", "\\")
+        if name not in archive.NameToInfo:  # listed with slashes, and written otherwise
+            name = next((each for each in archive.NameToInfo if each.replace("\\", "/") == name), name)
         size = archive.getinfo(name).file_size
         if size > MOST_BYTES:
             raise InputError(f"{name}: {size >> 20} MiB in the zip; at most {MOST_BYTES >> 20} MiB are read.")

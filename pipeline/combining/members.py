@@ -86,6 +86,11 @@ def _opened(path: Path, first: Member | None) -> Member:
 
 def _in_order_of(first: Member, scores: Scores) -> pd.DataFrame:
     """The rows of `scores` in the order of the first member's, whose items and labels they must have."""
+    if scores.marker.get("inputs") != first.scores.marker.get("inputs"):
+        raise EsadError(
+            f"{scores.root}: scores of another archive than {first.scores.root}, or of what its store held before: score one store with "
+            "every run, and embeddings that esad embed made of it."
+        )
     ours, theirs = first.table, scores.table
     places = places_among(ours["item_id"], theirs["item_id"])
     if len(theirs) != len(ours) or (places < 0).any():

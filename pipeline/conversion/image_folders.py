@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.images import split_and_below
+from esad.preprocessing.splits.labels import bare_folder
 from esad.preprocessing.splits.two_values import CLASS_WORDS, fold
 
 MASKS = ("ground_truth", "ground-truth", "ground truth", "groundtruth")
@@ -18,7 +19,7 @@ MASKS_OF_CLASS = ("gt", "mask", "masks", "seg", "segmentation", "segmentations")
 """Folders of masks where they lie within a class, as in MVTec 3D (`test/hole/gt`); above, they may be a class themselves."""
 MASK_OF_PICTURE = re.compile(r"(.+)[_-]masks?(?:[_-]\d+)?", re.IGNORECASE)
 """`benign (1)_mask.png` beside `benign (1).png`, as in BUSI."""
-CLASS_OR_SPLIT, ITS_OPPOSITE = "valid", ("invalid", "not_valid", "not valid", "non-valid", "nonvalid")
+CLASS_OR_SPLIT, ITS_OPPOSITE = "valid", ("invalid", "not_valid", "non_valid", "nonvalid")
 """A folder `valid` is the validation part, but beside one of these it is a class."""
 MOST_NAMED = 4
 
@@ -52,7 +53,9 @@ def check_folders(sources: Sequence[str], named: bool) -> list[str]:
     UsageError where a folder `valid` may be a class as well as a part.
     """
     folders = {PurePosixPath(source).parent for source in sources}
-    everywhere = {(parent.parent, parent.name.lower()) for one in folders for parent in (one, *one.parents)}
+    everywhere = {
+        (parent.parent, bare_folder(parent.name)) for one in folders for parent in (one, *one.parents)
+    }
     for above, name in everywhere:
         if name == CLASS_OR_SPLIT and any((above, opposite) in everywhere for opposite in ITS_OPPOSITE):
             raise UsageError(

@@ -42,10 +42,11 @@ def with_members(
                 out.append(source)
                 continue
             with zipfile.ZipFile(archive / source) as opened:
+                entries = {entry.filename.replace("\\", "/"): entry for entry in opened.infolist()}
                 for name in names:
-                    entry = opened.getinfo(name)
+                    entry = entries[name]
                     stamp = f"{entry.CRC:08x}{entry.file_size:08x}"
-                    members[f"{source}/{name}"] = Member(source, name, entry.file_size, stamp)
+                    members[f"{source}/{name}"] = Member(source, entry.filename, entry.file_size, stamp)
         out += [f"{source}/{name}" for name in names] or [source]
     return out, members
 

@@ -97,8 +97,12 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     return {
         "name": roles.features, "count": count, "width": roles.width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
         "items": pd.DataFrame(columns, index=range(count)), "attributes": _plain(attributes),
-        "chunk": int(held.chunks[-2]), "notes": [told for key, each in small.items() if (told := _absent(each, key))],
+        "chunk": int(held.chunks[-2]), "notes": _notes({**small, **{key: arrays[key] for key in (roles.features, roles.coords) if key}}),
     }  # fmt: skip
+
+
+def _notes(arrays: dict[str, Any]) -> list[str]:
+    return [told for name, array in arrays.items() if (told := _absent(array, name))]
 
 
 def _absent(array: Any, name: str) -> str:
@@ -113,9 +117,16 @@ def _absent(array: Any, name: str) -> str:
 
 
 def _check_whole(array: Any, key: str, name: str) -> None:
-    """InputError where chunks of features or places are not there: many vectors of 0, or tiles at one corner, nobody has."""
-    if array.nchunks_initialized < array.nchunks:
-        raise InputError(f"{name}: {_absent(array, key)}: the copy is not whole. Copy the store again.")
+    """InputError where chunks of whole rows of features or places are not there: vectors of 0, or tiles at one corner, nobody has.
+
+    A chunk of some columns, or of one row, may be nothing but 0.
+    """
+    rows_alone = array.chunks[-1] >= array.shape[-1] and array.chunks[-2] > 1
+    if rows_alone and array.nchunks_initialized < array.nchunks:
+        raise InputError(
+            f"{name}: {_absent(array, key)}: the copy is not whole. Copy the store again, or write it with write_empty_chunks=True if "
+            "these are its values."
+        )
 
 
 def read_zarr(path: str, array: str, start: int, stop: int) -> np.ndarray:

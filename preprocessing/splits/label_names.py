@@ -21,7 +21,8 @@ def _file(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(_file(name)).stem
+    path = PurePosixPath(_file(name))
+    return path.stem if path.suffix[1:2].isalpha() else path.name  # 1.2.840.5 has no ending
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def meant_sources(stated: Sequence[str], sources: Sequence[str]) -> dict[str, st
     if not open_:
         return found
     taken = set(stated)
+    closed: set[str] = set()  # what two sources may be meant by is not settled by a later way
     free = [name for name in names if name not in taken]
     for way in WAYS:
         seen: dict[str, str | None] = {}
@@ -73,13 +75,28 @@ def meant_sources(stated: Sequence[str], sources: Sequence[str]) -> dict[str, st
             key = way.of_source(source)
             seen[key] = None if key in seen else source
         for name in open_:
-            meant = None if name in found else seen.get(way.of_stated(name) or "")
-            if meant is not None:
+            key = way.of_stated(name)
+            if name in found or name in closed or key is None or key not in seen:
+                continue
+            meant = seen[key]
+            if meant is None:
+                closed.add(name)
+            else:
                 found[name] = meant
-    for name in open_:
+    return found | _by_whole_path([name for name in open_ if name not in found], names)
+
+
+def _by_whole_path(stated: Sequence[str], sources: Sequence[str]) -> dict[str, str]:
+    """Those of `stated` that are paths from a root and end as a source: the longest. None where they are from several roots, since one
+    archive's files have the names of another's."""
+    found: dict[str, str] = {}
+    roots = set()
+    for name in stated:
         plain = plain_name(name)
-        if name not in found and (plain.startswith("/") or plain[1:3] == ":/"):
-            ends = [source for source in names if plain.endswith("/" + plain_name(source))]
-            if len(ends) == 1:
-                found[name] = ends[0]
-    return found
+        if not (plain.startswith("/") or plain[1:3] == ":/"):
+            continue
+        ends = [source for source in sources if plain.endswith("/" + plain_name(source))]
+        if ends:
+            found[name] = max(ends, key=len)
+            roots.add(plain.removesuffix(plain_name(found[name])))
+    return found if len(roots) == 1 else {}

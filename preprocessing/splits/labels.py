@@ -52,11 +52,15 @@ LABEL_GIVEN = "label_given"
 """The same: whether the item was given a label."""
 
 
+def bare_folder(name: str) -> str:
+    """The name of a folder in lower case, without words that stand beside parts: `training` of `Training_Set`."""
+    words = [part for part in re.split(r"[\s_-]+", name.strip().lower()) if part]
+    return "_".join(part for part in words if part not in BESIDE_SPLIT)
+
+
 def split_of_folder(name: str) -> str | None:
     """The part that a folder is called after, `train` of `Training_Set`; None of any other folder."""
-    word = name.strip().lower()
-    bare = [part for part in re.split(r"[\s_-]+", word) if part and part not in BESIDE_SPLIT]
-    for one in (word, "_".join(bare)):
+    for one in (name.strip().lower(), bare_folder(name)):
         if (found := SPLIT_WORDS.get(one, one)) in SPLITS:
             return found
     return None

@@ -30,7 +30,27 @@ ANOMALY_WORDS = frozenset({
 CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
 """Values, and names of folders, that say what is in them, be they alone."""
 NO_LABEL_WORDS = frozenset(
-    {"unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure"}
+    {
+        "unknown",
+        "unlabelled",
+        "unlabeled",
+        "?",
+        "na",
+        "n/a",
+        "nan",
+        "none",
+        "null",
+        "unsure",
+        "#n/a",
+        "#na",
+        "<na>",
+        "#n/a n/a",
+        "-nan",
+        "1.#ind",
+        "-1.#ind",
+        "1.#qnan",
+        "-1.#qnan",
+    }
 )
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
 PAIRS = (frozenset({"yes", "y", "no", "n"}), frozenset({"true", "t", "false", "f"}))

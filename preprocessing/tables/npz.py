@@ -119,10 +119,14 @@ def with_x(arrays: dict[str, Content]) -> dict[str, Content]:
     if len(called) != 1:
         return arrays
     (items,) = called
-    return {
-        ("x" if stem == items else stem) + (f"_{part}" if part else ""): arrays[name]
+    parts = {part for stem, part in parted.values() if stem == items}
+    renamed = {
+        name: ("x" if stem == items else stem) + (f"_{part}" if part else "") if part in parts else name
         for name, (stem, part) in parted.items()
     }
+    if len(set(renamed.values())) < len(renamed):  # train_images beside images_train
+        return arrays
+    return {renamed[name]: array for name, array in arrays.items()}
 
 
 def _part_behind(name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from esad.preprocessing.tables.features import check_no_label_again, choose, mak
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, note_words, take_items
 from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
-from esad.preprocessing.tables.workbook import load_workbook
+from esad.preprocessing.tables.workbook import A_NUMBER, load_workbook
 from esad.preprocessing.tables.written_numbers import (
     check_title,
     may_be_thousands,
@@ -118,7 +119,8 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
             frame, notes = own_process().call(
                 load_workbook, path.name, str(path), reading.sheet, packed=packed
             )
-            frame, points = _as_written(_named(frame, path, reading), reading, path)
+            frame, numbers = _unmarked(frame)
+            frame, points = _as_written(_named(frame, path, reading), reading, path, numbers)
             return frame, {**points, **without_names(frame)}, notes
         if name.endswith((*TEXT_SUFFIXES, *NAMED_SUFFIXES)):
             frame, unfit, notes = load_text(path, reading)
@@ -151,11 +153,19 @@ def _without_index(
     return frame.drop(columns=out), [f"index {name!r} left out" for name in out]
 
 
+def _unmarked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
+    """(`frame` without A_NUMBER, which cells of a column of texts had it)."""
+    texts = [name for name in frame if pd.api.types.is_string_dtype(frame[name].dtype)]
+    numbers = {str(name): frame[name].str.startswith(A_NUMBER).fillna(False).astype(bool) for name in texts}
+    return frame.assign(**{name: frame[name].str.removeprefix(A_NUMBER) for name in texts}), numbers
+
+
 def _as_written(
-    frame: pd.DataFrame, reading: TableReading, path: Path
+    frame: pd.DataFrame, reading: TableReading, path: Path, numbers: Mapping[str, pd.Series] | None = None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """(`frame` with its texts that are numbers in the stated writing as plain ones, why others are no features): --decimal and
-    --thousands of a format that has numbers of its own. Names, labels and categories stay as they are."""
+    --thousands of a format that has numbers of its own, which stay: `numbers` says where they stand among texts. So do names, labels and
+    categories."""
     words = {*reading.columns_in(list(frame), [], path).known, *reading.categories}
     texts = [name for name in frame if name not in words and pd.api.types.is_string_dtype(frame[name].dtype)]
     unfit: dict[str, str] = {}
@@ -166,7 +176,9 @@ def _as_written(
         return frame, unfit
     decimal, thousands = stated_marks(reading)
     for name in texts:
-        frame[name], reason = plain_numbers(frame[name], decimal, thousands, reading.thousands != "auto")
+        own = (numbers or {}).get(name, pd.Series(False, frame.index))
+        plain, reason = plain_numbers(frame[name].mask(own), decimal, thousands, reading.thousands != "auto")
+        frame[name] = plain.where(~own, frame[name])
         unfit |= {name: reason} if reason else {}
     return frame, unfit
 

@@ -11,9 +11,13 @@ import pandas as pd
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
 
+A_NUMBER = "\ue000"
+"""Before a number among texts: it is no text that somebody wrote with marks of their own. Taken off where the sheet is read."""
+
 
 def load_workbook(path: str, sheet: str | None) -> list[Any]:
-    """[frame, notes] of a sheet whose first row holds names; numbers as float64, all else as text.
+    """[frame, notes] of a sheet whose first row holds names; numbers as float64, all else as text; numbers in a column with texts are
+    texts behind A_NUMBER.
 
     Raises InputError where openpyxl is not installed, for a `sheet` that is not there, and where several sheets are filled
     and none was named; and what openpyxl raises.
@@ -81,4 +85,10 @@ def _column(values: list[Any]) -> pd.Series:
     numeric = all(value is None or isinstance(value, (int, float)) for value in values)
     if numeric:
         return pd.Series([float("nan") if value is None else float(value) for value in values])
-    return pd.Series([None if value is None else str(value) for value in values], dtype="string")
+    return pd.Series([None if value is None else _text(value) for value in values], dtype="string")
+
+
+def _text(value: Any) -> str:
+    """A cell of a column with texts: a number behind A_NUMBER."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{A_NUMBER}{value}" if number else str(value)

@@ -35,8 +35,9 @@ def plain_numbers(
     and a text is a number by the point alone: it would be read as a thousandth of 2.100, or as something that nobody wrote. So is one
     where some thousands are grouped by points and others not, unless a person `stated` the mark: 2.100 beside 2500 may be 2.1.
     """
-    grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
-    fits = column.str.fullmatch(rf"{SIGN}(?:{grouped}\d*)(?:{re.escape(decimal)}\d+)?{END}")
+    point = rf"(?:{re.escape(decimal)}\d+)?"
+    grouped = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+{point}|" if thousands else ""
+    fits = column.str.fullmatch(rf"{SIGN}(?:{grouped}\d*{point}{END})")
     plain = column.str.replace(thousands, "", regex=False) if thousands else column
     found = column.where(~fits.fillna(False).astype(bool), plain.str.replace(decimal, ".", regex=False))
     if decimal == ".":
@@ -95,7 +96,7 @@ def counts_rows(column: pd.Series, name: str, place: int) -> bool:
         return False
     filled = column.dropna()
     values = pd.to_numeric(filled, errors="coerce").astype(float)
-    fewest = 1 if nameless and place == 0 else FEWEST_COUNTED
+    fewest = FEWEST_COUNTED if nameless and place > 0 else 1
     if len(values) < fewest or not values.is_unique or not (values % 1 == 0).all():
         return False
     return not nameless or place == 0 or bool((values.diff().dropna() == 1).all())

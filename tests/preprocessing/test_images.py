@@ -185,8 +185,9 @@ def test_the_one_folder_around_all_is_no_class():
         ("training_set/training_set/cats/a.png", "train", "cats"),
         ("seg_train/seg_train/sea/a.png", "train", "sea"),
         ("Test Images/dogs/a.png", "test", "dogs"),
-        ("set/Train-Data/images/dogs/a.png", "train", "dogs"),
-        ("train/images/a.png", "train", None),
+        ("set/Train-Data/dogs/a.png", "train", "dogs"),
+        ("train/images/a.png", "train", "images"),
+        ("train/pictures/a.png", "train", "pictures"),
         ("train/test_bench/a.png", "train", "test_bench"),
         ("bad/train/train/a.png", "train", "bad"),
         ("data/cats/a.png", None, "data"),
@@ -236,3 +237,25 @@ def test_how_arrays_of_other_forms_become_pictures_is_said(tmp_path, array, told
     np.savez(tmp_path / "a.npz", x=array)
     with pytest.raises(InputError, match=told):
         read_npz(tmp_path / "a.npz", Columns(), None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_images", "images_train", "test_images"),
+        ("train_images", "test_images", "train_labels", "labels_train"),
+    ],
+)
+def test_two_names_of_one_array_are_not_settled(tmp_path, names):
+    np.savez(tmp_path / "a.npz", **{name: np.zeros((2, 8, 8), np.uint8) for name in names})
+    with pytest.raises(InputError, match="expected an array x"):
+        read_npz(tmp_path / "a.npz", Columns(), None)
+
+
+def test_arrays_of_no_part_keep_their_names(tmp_path):
+    np.savez(
+        tmp_path / "a.npz", images=np.zeros((2, 8, 8), np.uint8), test_result=[0, 1], val_group=["a", "b"]
+    )
+    columns = Columns(label="test_result", group="val_group", named=frozenset({"test_result", "val_group"}))
+    known = read_npz(tmp_path / "a.npz", columns, None)[1]
+    assert (known["stated"].tolist(), known["group"].tolist()) == (["0", "1"], ["a", "b"])

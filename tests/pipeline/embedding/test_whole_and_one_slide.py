@@ -153,3 +153,17 @@ def test_features_in_two_groups_are_asked_about(tmp_path):
         file["high/features"] = np.ones((5, 8), "float32")
     with pytest.raises(InputError, match="which array holds the features is not plain"):
         read_head(tmp_path / "a.h5", Choice())
+
+
+def test_chunks_of_some_columns_may_be_nothing_but_0(tmp_path):
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w", zarr_format=2)
+    vectors = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
+    vectors[:, 4:] = 0
+    group.create_array("features", shape=(8, 8), dtype="float32", chunks=(4, 4))[:] = vectors
+    corners = np.array([[0, 256 * n] for n in range(8)])
+    group.create_array("coords", shape=(8, 2), dtype="int64", chunks=(8, 1))[:] = corners
+    head = read_head(tmp_path / "s.zarr", Choice())
+    assert head.items[["place_x", "place_y"]].to_numpy().tolist() == corners.tolist()
+    assert head.notes == (
+        "features: 2 of 4 chunks are not stored, and read as 0.0", "coords: 1 of 2 chunks are not stored, and read as 0",
+    )  # fmt: skip

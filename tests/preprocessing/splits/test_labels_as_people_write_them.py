@@ -100,3 +100,18 @@ def test_labels_reach_their_items():
     found, unmatched = apply_labels(items, labels)
     assert found["label"].tolist() == [1, 1, 0]
     assert unmatched == ["S3"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "sources", "found"),
+    [
+        (["/a/1.png", "/b/2.png"], ["1.png", "2.png"], {}),  # of two archives
+        (["/a/1.png", "/a/2.png"], ["1.png", "2.png"], {"/a/1.png": "1.png", "/a/2.png": "2.png"}),
+        (["/data/x/a.png"], ["a.png", "x/a.png"], {"/data/x/a.png": "x/a.png"}),
+        (["1.2.840.5"], ["1.2.840.5.1"], {}),  # a study is not its file
+        (["a.png"], ["x/a.png", "y/a.png", "z/a.png.tif"], {}),
+        (["a.png"], ["x/a.png", "y/a.png", "z/A.png"], {}),
+    ],
+)
+def test_names_that_lead_astray(stated, sources, found):
+    assert meant_sources(stated, sources) == found

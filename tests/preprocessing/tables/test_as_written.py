@@ -131,3 +131,26 @@ def test_a_label_may_be_called_none(tmp_path):
         "Tumor",
         None,
     ]
+
+
+def test_numbers_of_a_sheet_stay_what_they_are_beside_texts(tmp_path):
+    frame = pd.DataFrame({"a": [1.125, 2.375, 3, "2,5", "1.234,5"], "y": [0, 1, 0, 1, 0]})
+    frame.to_excel(tmp_path / "t.xlsx", index=False)
+    read = read_table(tmp_path / "t.xlsx", TableReading(decimal=","))
+    assert read.values[:, 0].tolist() == [1.125, 2.375, 3, 2.5, 1234.5]
+    assert read.items["stated"].tolist() == ["0", "1", "0", "1", "0"]
+
+
+@pytest.mark.parametrize("cell", ["0.512", "1.234E+05"])
+def test_what_is_no_group_of_thousands_is_refused_among_decimal_commas(tmp_path, cell):
+    with pytest.raises(InputError, match="with a point"):
+        read_table(late(tmp_path, cell), TableReading())
+
+
+@pytest.mark.parametrize("word", ["#N/A", "<NA>", "#NA", "-nan"])
+def test_excels_word_for_nothing_is_no_label(tmp_path, word):
+    from esad.preprocessing.splits.two_values import Stated, read_values
+
+    (tmp_path / "t.csv").write_text(f"a,y\n1,0\n2,1\n3,{word}\n")
+    stated = read_table(tmp_path / "t.csv", TableReading()).items["stated"]
+    assert read_values(stated, "y", Stated()).labels.tolist() == [0, 1, pd.NA]
