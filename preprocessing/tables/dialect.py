@@ -229,14 +229,17 @@ def _find_delimiter(lines: Sequence[str], path: Path, reading: TableReading) -> 
 
 
 def _check_spaces(lines: Sequence[str], path: Path) -> None:
-    """InputError where only spaces part the lines, each into as many numbers as the first into names: 1 234 would be one number."""
-    counts = {len(line.split()) for line in lines}
+    """InputError where only spaces part the lines, each into as many cells as the first into names, or one more, as R writes them, and
+    half of these are numbers: 1 234 would be one number."""
+    names, *rows = [line.split() for line in lines] or [[]]
+    counts = {len(row) for row in rows}
     marked = any(mark in line for line in lines for mark in DELIMITERS)
-    if marked or len(lines) < 2 or len(counts) > 1 or counts == {1}:
+    if marked or not rows or len(names) < 2 or not counts <= {len(names), len(names) + 1}:
         return
-    if all(map(_is_number, " ".join(lines[1:200]).split())):
+    cells = [cell for row in rows[:200] for cell in row]
+    if 2 * sum(map(_is_number, cells)) >= len(cells):
         raise InputError(
-            f"{path.name}: spaces part its lines into {counts.pop()} numbers each; say --delimiter space, or --delimiter , if each line is "
+            f"{path.name}: spaces part its lines into {max(counts)} cells each; say --delimiter space, or --delimiter , if each line is "
             "one cell."
         )
 

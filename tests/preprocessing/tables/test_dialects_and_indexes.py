@@ -331,16 +331,21 @@ def test_a_bomb_of_text_is_refused_before_it_fills_the_memory(tmp_path, packed, 
 @pytest.mark.parametrize("ending", ["txt", "data", "csv"])
 def test_spaces_that_part_a_table_are_asked_about(tmp_path, ending):
     path = tmp_path / f"t.{ending}"
-    path.write_text("a  b y\n 1  234.5 0\n-2  3 1\n")
+    path.write_text("a  b y\n 1  234.5 normal\n-2  NA odd\n 3 4 normal\n")
     with pytest.raises(InputError, match=r"spaces part its lines.*--delimiter space"):
         read_table(path, TableReading())
-    assert read_table(path, TableReading(delimiter="space")).values.tolist() == [[1, 234.5], [-2, 3]]
+    read = read_table(path, TableReading(delimiter="space", missing="drop"))
+    assert read.values.tolist() == [[1, 234.5], [3, 4]]
+    path.write_text('"a" "b"\n"r1" 1 234\n"r2" 3 4\n')
+    with pytest.raises(InputError, match=r"spaces part its lines.*--delimiter space"):
+        read_table(path, TableReading())
+    assert read_table(path, TableReading(delimiter="space")).values.tolist() == [[1, 234], [3, 4]]
 
 
 @pytest.mark.parametrize("text", ["a b\n1 2\n", "a b\n1 234\n2 345\n"])
 def test_a_space_may_group_thousands_or_part_columns(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(InputError, match=r"spaces part its lines into 2 numbers each; say --delimiter space"):
+    with pytest.raises(InputError, match=r"spaces part its lines into 2 cells each; say --delimiter space"):
         read_table(tmp_path / "t.csv", TableReading())
     (tmp_path / "t.csv").write_text(text.replace("a b", "a"))
     if "1 234" in text:
