@@ -75,10 +75,10 @@ def meant_sources(stated: Sequence[str], sources: Sequence[str]) -> dict[str, st
             key = way.of_source(source)
             seen[key] = None if key in seen else source
         for name in open_:
-            key = way.of_stated(name)
-            if name in found or name in closed or key is None or key not in seen:
+            asked = way.of_stated(name)
+            if name in found or name in closed or asked is None or asked not in seen:
                 continue
-            meant = seen[key]
+            meant = seen[asked]
             if meant is None:
                 closed.add(name)
             else:

@@ -154,6 +154,14 @@ def test_what_does_not_belong_together_is_refused(folder, capsys):
     assert not out.exists()
 
 
+def test_scores_of_another_archive_are_refused(folder, capsys):
+    """Item ids come from names of files, which another archive may have, too."""
+    path = folder / "two/scores/store/scores.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": "another"}))
+    status, said = refused(capsys, ["combine", folder / "one", folder / "two", "--out", folder / "new"])
+    assert (status, "scores of another archive than" in said) == (1, True)
+
+
 def test_runs_without_a_common_normal_are_refused(folder, capsys):
     path = folder / "two/normals.parquet"
     normals = pd.read_parquet(path)

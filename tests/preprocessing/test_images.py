@@ -243,7 +243,7 @@ def test_how_arrays_of_other_forms_become_pictures_is_said(tmp_path, array, told
     "names",
     [
         ("train_images", "images_train", "test_images"),
-        ("train_images", "test_images", "train_labels", "labels_train"),
+        ("train_images", "test_images", "train_view", "view_train"),
     ],
 )
 def test_two_names_of_one_array_are_not_settled(tmp_path, names):

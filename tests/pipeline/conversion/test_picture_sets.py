@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from esad.pipeline.cli.app import call
 from esad.preprocessing.natural.sets import UNLABELLED, UNNAMED
@@ -291,3 +294,15 @@ def test_fashion_mnist_as_it_is_published(tmp_path, data):
         for number in range(10)
     }
     shutil.rmtree(store.root)
+
+
+def test_a_zip_of_windows_is_read_as_its_folder(tmp_path):
+    """Backslashes in names, which some programs write against the format, and both marks in one name."""
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture, "PNG")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("data\\normal\\0.png", "data/normal\\1.png", "data/tumor/2.png"):
+            archive.writestr(name, picture.getvalue())
+    items = made(tmp_path, tmp_path / "a.zip").manifest
+    assert sorted(items["class_name"]) == ["normal", "normal", "tumor"]
+    assert sorted(items["label"]) == [0, 0, 1]
