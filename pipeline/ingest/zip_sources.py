@@ -46,7 +46,7 @@ def with_members(
                 for name in names:
                     entry = entries[name]
                     stamp = f"{entry.CRC:08x}{entry.file_size:08x}"
-                    members[f"{source}/{name}"] = Member(source, entry.filename, entry.file_size, stamp)
+                    members[f"{source}/{name}"] = Member(source, name, entry.file_size, stamp)
         out += [f"{source}/{name}" for name in names] or [source]
     return out, members
 
