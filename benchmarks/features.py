@@ -1,6 +1,6 @@
 """Pixels, frozen features, or both? ESAD on the pictures, on embeddings of them, and the sum of both scores.
 
-    python benchmarks/features.py --data DIR --out DIR [--only pcam ...] [--seeds 5] [--members 3] [--json FILE]
+    python benchmarks/features.py --data DIR --out DIR [--only pcam ...] [--seeds 5] [--members 3] [--second] [--json FILE]
     python benchmarks/features.py --smoke
 
 The pictures are of 64 pixels; the encoder is EfficientNet-Lite0 (`esad embed --encoder imagenet`), frozen. Five labelled anomalies to a
@@ -14,12 +14,15 @@ supervised, deep_sad   on the embeddings, with the same labels
 linear           logistic regression on the embeddings, with the same labels: unlabelled items taken as normal
 every label      logistic regression on the embeddings, with the label of every training item: what the features hold
 
+With `--second` NIH's runs are measured on its second sample alone, whose patients none has seen: nothing was chosen by it.
+
 What is there is left alone, so that the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import numpy as np
 import pandas as pd
 from command import parsed, parser, write_json
 from real_data import NARROW, NIH, RADIOGRAPHS, RATIO, SHORT, STEPS, write_made_up
+from second_sample import SECOND, write_second
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -71,9 +75,10 @@ SETS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 Lines = list[dict[str, Any]]
 
 
-def stores_of(name: str, data: Path, out: Path) -> dict[str, Path]:
-    """The store of a data set's pictures, and that of their embeddings."""
+def stores_of(name: str, data: Path, out: Path, second: bool = False) -> dict[str, Path]:
+    """The store of a data set's pictures, or of NIH's second sample, and that of their embeddings."""
     source, ingest, _, _ = SETS[name]
+    source = SECOND if second else source
     stores = {
         "pixels": out / f"{Path(source).stem}-pixels",
         "embeddings": out / f"{Path(source).stem}-embeddings",
@@ -162,6 +167,38 @@ def of_members(
     }
 
 
+def second_sample(name: str, data: Path, out: Path, seeds: int, members: int, short: bool) -> Lines:
+    """The same runs on NIH's second sample: AUC in % of the images of their view, a line for each way to score."""
+    trained_on, stores = stores_of(name, data, out), stores_of(name, data, out, second=True)
+    view, every = name.rpartition("-")[2].upper(), dict[str, list[float]]()
+    for seed in range(seeds):
+        scores: dict[str, list[Path]] = {"pixels": [], "embeddings": []}
+        for line, member in product(scores, range(members)):
+            run = scored(line, name, seed, trained_on, out, short, member)
+            score(run, stores[line], overlays="none")
+            scores[line].append(run / "scores" / stores[line].name)
+        firsts = {line: each[:1] for line, each in scores.items()}
+        sides = {**firsts, "both": [each[0] for each in scores.values()]}
+        if members > 1:
+            sides |= {f"{members} {line}": each for line, each in scores.items()}
+            sides[f"{members} of both"] = [*scores["pixels"], *scores["embeddings"]]
+        for line, chosen in sides.items():
+            folder = out / f"{name}-second-{line.replace(' ', '-')}-{seed}"
+            table = table_of(chosen[0])
+            found = table["score"] if len(chosen) == 1 else combined(chosen, folder)
+            rows = table[(table["view"] == view) & table["label"].notna()]
+            area = auc(found.reindex(rows.index).to_numpy(dtype=float), rows["label"].to_numpy(dtype="int8"))
+            every.setdefault(line, []).append(float("nan") if area is None else 100 * area)
+    for line, areas in every.items():
+        print(
+            f"| {name}, second sample | {line} | {np.mean(areas):.1f} ± {np.std(areas, ddof=min(1, seeds - 1)):.1f} |"
+        )
+    return [
+        {"data": name, "sample": "second", "score": line, "seeds": seeds, "test": areas}
+        for line, areas in every.items()
+    ]
+
+
 def measure(name: str, data: Path, out: Path, seeds: int, members: int, short: bool) -> Lines:
     """A line for each way to score a data set, printed at the end."""
     stores = stores_of(name, data, out)
@@ -196,14 +233,24 @@ def main() -> None:
     options.add_argument("--only", action="append", choices=list(SETS))
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--members", type=int, default=1, help="trainings of each kind on each split")
+    options.add_argument("--second", action="store_true", help="NIH's runs on its second sample")
     given = parsed(options)
     with tempfile.TemporaryDirectory() as folder:
         data, out, seeds, members = given.data, given.out or Path(folder), given.seeds, given.members
         if given.smoke:
             data, seeds, members = Path(folder) / "data", 1, 2
             write_made_up(data)
+            write_second(data)
         names = given.only or list(SETS)[: 1 if given.smoke else None]
-        lines = [line for name in names for line in measure(name, data, out, seeds, members, given.smoke)]
+        lines = (
+            []
+            if given.second
+            else [line for name in names for line in measure(name, data, out, seeds, members, given.smoke)]
+        )
+        for name in names if given.second else ["nih-ap"] if given.smoke else []:
+            lines += (
+                second_sample(name, data, out, seeds, members, given.smoke) if name.startswith("nih") else []
+            )
         write_json(given.json, lines)
 
 
