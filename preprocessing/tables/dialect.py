@@ -69,7 +69,7 @@ class Dialect:
         if self.decimal != ".":
             words.append("decimal commas")
         if self.thousands:
-            words.append(f"thousands by {marks.get(self.thousands, self.thousands)}")
+            words.append(f"thousands by {marks.get(self.thousands, repr(self.thousands))}")
         return [f"read as {', '.join(words)}"] if words else []
 
 
