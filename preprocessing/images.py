@@ -25,6 +25,10 @@ PICTURE_SUFFIXES = (
 )  # fmt: skip
 
 
+OF_IMAGES = ("images", "image", "imgs", "img", "data", "pictures")
+"""Folders that say that there are images in them."""
+
+
 def read_npz(path: Path, columns: Columns, size: int | None) -> tuple[np.ndarray, pd.DataFrame]:
     """Pictures uint8 (N, H, W, C) of an npz file and what is known of each (see `tables.describe_items`).
 
@@ -131,7 +135,8 @@ def check_one_class(folders: Sequence[str]) -> None:
 def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
     """(the split that a folder of a picture's path names, if any, the folders below it, or all): the first of these is the class.
 
-    A folder of the same part in it (`train/train/cats`, as many zips unpack) is no class.
+    A folder of the same part in it (`train/train/cats`, as many zips unpack) is no class, nor is one of OF_IMAGES above one that is
+    called as classes are (`train/images/normal`).
     """
     folders = PurePosixPath(relative).parts[:-1]
     words = [split_of_folder(folder) for folder in folders]
@@ -140,6 +145,12 @@ def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
         return None, folders
     below = place + 1
     while below < len(folders) and words[below] == words[place]:
+        below += 1
+    if (
+        below + 1 < len(folders)
+        and folders[below].lower() in OF_IMAGES
+        and fold(folders[below + 1]) in CLASS_WORDS
+    ):
         below += 1
     return words[place], folders[below:]
 

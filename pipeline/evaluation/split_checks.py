@@ -153,7 +153,8 @@ def scaling_on_training(
         scaler.fit_at(0, positions, lambda some: torch.from_numpy(read(some)))
     same = np.ones(len(columns), dtype=bool)
     for values, wanted in zip(stored, (scaler.minimum, scaler.range, scaler.median), strict=False):
-        same &= np.isclose(values, wanted.reshape(-1).numpy(), rtol=1e-6, atol=0.0)
+        fits = np.shape(values) == same.shape
+        same &= np.isclose(values, wanted.reshape(-1).numpy(), rtol=1e-6, atol=0.0) if fits else False
     return check(
         "scaling_on_training",
         np.array(columns, dtype=object)[~same],

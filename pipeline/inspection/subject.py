@@ -260,7 +260,8 @@ def _figures(each: Scores, first: Scores, items: pd.DataFrame) -> pd.DataFrame:
         raise UsageError(
             f"{each.root}: scores of {each.marker['kind']}; {first.root} has {first.marker['kind']}."
         )
-    if any(each.marker.get(name) != first.marker.get(name) for name in ("store", "inputs")):
+    compared = ("inputs",) if first.marker["kind"] in ROWS else ("inputs", "store")
+    if any(each.marker.get(name) != first.marker.get(name) for name in compared):
         raise UsageError(
             f"{each.root}: scores of another store than {first.root}, or of what it held before: their pictures are not the same ones. "
             "Score one store with each run (what has grown is scored on), or view this one alone."

@@ -53,12 +53,9 @@ def _seen(row: Any, panels: Sequence[str]) -> str:
         if pd.isna(row.threshold)
         else f", {'above' if row.score > row.threshold else 'not above'} its threshold"
     )
-    place = getattr(row, "hot_x", None)
-    hot = (
-        ""
-        if place is None or pd.isna(place)
-        else f"; the largest contribution is at x {row.hot_x:.0f}, y {row.hot_y:.0f}"
-    )
+    place = [getattr(row, name, None) for name in ("hot_x", "hot_y")]
+    known = not any(value is None or pd.isna(value) for value in place)
+    hot = f"; the largest contribution is at x {place[0]:.0f}, y {place[1]:.0f}" if known else ""
     names = [panel.partition(" (")[0] for panel in panels]
     return f"{'Panels' if len(names) > 1 else 'Picture'} of {label}{alarm}: {', '.join(names)}{hot}."
 

@@ -109,12 +109,18 @@ def _checked_normals(run: Path, normals: pd.DataFrame, needed: Sequence[str]) ->
         raise damaged(path, "is damaged (it has no row)", remedy)
     check_finite_numbers(path, normals, TERMS, remedy)
     check_finite_numbers(path, normals, needed, remedy, missing=False)
+    check_texts(path, normals, ("item_id", "group", "view", "site", "source", "part"), remedy)
     return normals
 
 
 def read_run_sources(run: Path) -> pd.DataFrame:
     """RUN/sources.parquet: source, fingerprint; EsadError where it is missing or damaged."""
-    return read_table(run / "sources.parquet", train_again(run), ("source", "fingerprint"))
+    path, remedy = run / "sources.parquet", train_again(run)
+    table = read_table(path, remedy, ("source", "fingerprint"))
+    check_texts(path, table, ("source", "fingerprint"), remedy)
+    if table["source"].isna().any():
+        raise damaged(path, "is damaged (column 'source' has a row without a value)", remedy)
+    return table
 
 
 def read_history(run: Path) -> pd.DataFrame:

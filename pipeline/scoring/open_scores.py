@@ -104,6 +104,8 @@ def read_scores_table(folder: Path, also: Sequence[str] | None = None) -> pd.Dat
     if "p_value" in table and not table["p_value"].dropna().between(0, 1).all():
         raise damaged(path, "is damaged (a p_value is not between 0 and 1)", SCORE_AGAIN)
     check_finite_numbers(path, table, TERMS, SCORE_AGAIN)
+    if "threshold" in table and "p_value" not in table and (also is None or "p_value" in also):
+        raise damaged(path, "column 'p_value' is missing", SCORE_AGAIN)
     return table if "threshold" in table else _with_thresholds(table)
 
 

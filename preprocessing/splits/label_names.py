@@ -98,5 +98,6 @@ def _by_whole_path(stated: Sequence[str], sources: Sequence[str]) -> dict[str, s
         ends = [source for source in sources if plain.endswith("/" + plain_name(source))]
         if ends:
             found[name] = max(ends, key=len)
-            roots.add(plain.removesuffix(plain_name(found[name])))
+            root = plain.removesuffix(plain_name(found[name]))
+            roots.add(root[:1].casefold() + root[1:] if root[1:3] == ":/" else root)
     return found if len(roots) == 1 else {}

@@ -157,6 +157,7 @@ def _read(
             f"{path.name}: not a readable csv: {told}; put texts that hold the delimiter in quotes, and delete lines above the names, "
             "such as a title."
         ) from error
+    _settle_words(table, columns.label, reading, dialect)
     thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
     unfit: dict[str, str] = {}
     stated = reading.thousands != "auto"
@@ -165,6 +166,18 @@ def _read(
             table[name], reason = plain_numbers(table[name], dialect.decimal, thousands, stated)
             unfit |= {name: reason} if reason else {}
     return table, unfit
+
+
+def _settle_words(table: pd.DataFrame, label: str, reading: TableReading, dialect: Dialect) -> None:
+    """In place, where words for nothing were kept as texts: `1,0` among labels is 1, and NA among numbers that are categories is a hole."""
+    if label in table and dialect.decimal != "." and pd.api.types.is_string_dtype(table[label].dtype):
+        whole = rf"^([+-]?\d+){re.escape(dialect.decimal)}0+$"
+        table[label] = table[label].str.replace(whole, r"\1", regex=True)
+    for name in reading.categories:
+        if name in table and pd.api.types.is_string_dtype(table[name].dtype):
+            holes = table[name].isin(NA_WORDS)
+            if pd.to_numeric(table[name][~holes].dropna(), errors="coerce").notna().all():
+                table[name] = table[name].mask(holes)
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:

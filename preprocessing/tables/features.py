@@ -15,7 +15,7 @@ import pandas as pd
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading, check_present, split_names
 from esad.preprocessing.tables.items import as_words
-from esad.preprocessing.tables.written_numbers import counts_rows, without_holes
+from esad.preprocessing.tables.written_numbers import counts_rows, may_count_rows, without_holes
 
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 FEWEST_STEPS = 256
@@ -57,7 +57,7 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
         counting = [
             name
             for place, name in enumerate(present)
-            if name in rest and counts_rows(frame.iloc[:, place], name, place)
+            if name in rest and _counts(frame.iloc[:, place], name, place, reading)
         ]
         rest = [name for name in rest if name not in counting]
         notes = [
@@ -68,6 +68,13 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
         return (list(reading.order), notes) if in_order and reading.order else (rest, notes)
     others = [name for name in rest if name not in only]
     return list(only), [f"{len(others)} other columns left out"] if others else []
+
+
+def _counts(column: pd.Series, name: str, place: int, reading: TableReading) -> bool:
+    """Whether a column numbers the rows; the first table of a store decides for all, since a short one may look otherwise."""
+    if reading.order is not None:
+        return may_count_rows(name) and name not in reading.order
+    return counts_rows(column, name, place)
 
 
 def make_features(

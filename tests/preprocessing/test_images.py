@@ -188,6 +188,8 @@ def test_the_one_folder_around_all_is_no_class():
         ("set/Train-Data/dogs/a.png", "train", "dogs"),
         ("train/images/a.png", "train", "images"),
         ("train/pictures/a.png", "train", "pictures"),
+        ("train/images/normal/a.png", "train", "normal"),
+        ("train/images/cats/a.png", "train", "images"),
         ("train/test_bench/a.png", "train", "test_bench"),
         ("bad/train/train/a.png", "train", "bad"),
         ("data/cats/a.png", None, "data"),

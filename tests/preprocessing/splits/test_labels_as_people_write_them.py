@@ -115,3 +115,7 @@ def test_labels_reach_their_items():
 )
 def test_names_that_lead_astray(stated, sources, found):
     assert meant_sources(stated, sources) == found
+
+
+def test_the_case_of_a_drive_is_no_other_root():
+    assert len(meant_sources(["C:\\d\\1.png", "c:/d/2.png"], ["1.png", "2.png"])) == 2

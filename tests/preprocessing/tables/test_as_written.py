@@ -9,7 +9,7 @@ import pytest
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.tables.columns import Columns, TableReading
 from esad.preprocessing.tables.dialect import SAMPLE_ROWS
-from esad.preprocessing.tables.reading import read_table
+from esad.preprocessing.tables.reading import feature_columns, read_table
 
 LATE = SAMPLE_ROWS + 10
 """Beyond the rows from which marks are found."""
@@ -64,6 +64,8 @@ def test_marks_count_for_texts_of_every_format(tmp_path, ending):
 )
 @pytest.mark.parametrize("values", [range(6), range(1, 7), [7, 3, 90, 12, 1, 5]])
 def test_columns_that_number_the_rows_are_no_features(tmp_path, name, values):
+    if values == [7, 3, 90, 12, 1, 5]:
+        name = {"No": "row_id", "index": "rowid"}.get(name, "sample_id")  # others may be measured
     pd.DataFrame({"a": np.linspace(0, 1, 6), name: list(values)}).to_csv(tmp_path / "t.csv", index=False)
     read = read_table(tmp_path / "t.csv", TableReading())
     assert read.names == ["a"]
@@ -154,3 +156,39 @@ def test_excels_word_for_nothing_is_no_label(tmp_path, word):
     (tmp_path / "t.csv").write_text(f"a,y\n1,0\n2,1\n3,{word}\n")
     stated = read_table(tmp_path / "t.csv", TableReading()).items["stated"]
     assert read_values(stated, "y", Stated()).labels.tolist() == [0, 1, pd.NA]
+
+
+@pytest.mark.parametrize("rows", ["1000,5|1.234,5", "2000|1.234,50", "1005|1.234.567"])
+def test_thousands_that_can_be_nothing_else_are_read(tmp_path, rows):
+    cells = rows.split("|")
+    (tmp_path / "t.csv").write_text("a;b\n" + "".join(f"{n},5;{cell}\n" for n, cell in enumerate(cells)))
+    expected = [float(cell.replace(".", "").replace(",", ".")) for cell in cells]
+    assert read_table(tmp_path / "t.csv", TableReading()).values[:, 1].tolist() == pytest.approx(expected)
+
+
+def test_labels_with_decimal_commas_beside_a_word_for_nothing(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n1,5;0,0\n2,5;1,0\n3,5;NA\n")
+    stated = read_table(tmp_path / "t.csv", TableReading()).items["stated"]
+    assert stated.tolist()[:2] == ["0", "1"]
+
+
+def test_a_hole_among_categories_that_are_numbers_is_none(tmp_path):
+    (tmp_path / "t.csv").write_text("a,c\n1,1\n2,2\n3,NA\n4,\n")
+    read = read_table(tmp_path / "t.csv", TableReading(categories={"c": ["1", "2"]}))
+    assert read.values[:, 1:].tolist() == [[1, 0], [0, 1], [0, 0], [0, 0]]
+    assert "2 rows without a value of 'c'" in read.notes
+
+
+@pytest.mark.parametrize("name", ["NO", "index", "row"])
+def test_what_is_measured_stays_although_each_is_its_own_whole_number(tmp_path, name):
+    pd.DataFrame({name: [12, 7, 90], "a": [0.1, 0.2, 0.3]}).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv", TableReading()).names == [name, "a"]
+
+
+def test_the_first_table_decides_what_numbers_the_rows(tmp_path):
+    pd.DataFrame({"NO": [3, 3, 5], "CO": [1, 2, 4]}).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame({"NO": [1, 2, 3], "CO": [1, 5, 4]}).to_csv(tmp_path / "b.csv", index=False)
+    for first, names in (("a.csv", ("NO", "CO")), ("b.csv", ("CO",))):
+        assert feature_columns(tmp_path / first, TableReading()) == names
+        for other in ("a.csv", "b.csv"):
+            assert read_table(tmp_path / other, TableReading(order=names)).names == list(names)
