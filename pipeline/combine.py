@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from esad.pipeline.stage.command import given_only, run_script, run_stage
-from esad.pipeline.stage.options import Force, Json
+from esad.pipeline.stage.options import By, FalseAlarms, Force, Json, PerGroup
 from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -18,19 +18,9 @@ if TYPE_CHECKING:
 def command(
     paths: Annotated[list[Path], typer.Argument(help="RUN or SCORES folders, two or more.")],
     out: Annotated[Path, typer.Option(help="Folder to write: evaluate, report and view take it as a RUN.")],
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(min=1e-6, max=0.5, help="Share of normal items above the threshold (default 0.01)."),
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Thresholds by view, site or source: each has its own normals.")
-    ] = None,
-    per_group: Annotated[
-        bool | None,
-        typer.Option(
-            "--per-group/--per-item", help="One reference score per group (patient, slide): its highest."
-        ),
-    ] = None,
+    false_alarms: FalseAlarms = None,
+    by: By = None,
+    per_group: PerGroup = None,
     force: Force = False,
     as_json: Json = False,
 ) -> Outcome:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from esad.pipeline.stage.command import given_only, run_script, run_stage
-from esad.pipeline.stage.options import Device, Force, Json, Scheduler
+from esad.pipeline.stage.options import By, Device, FalseAlarms, Force, Json, PerGroup, Scheduler
 from esad.pipeline.stage.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -29,19 +29,9 @@ def command(
             help="Which overlays to draw: none, worst:N or all (default worst:50, of embeddings none)."
         ),
     ] = None,
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(min=1e-6, max=0.5, help="Share of normal items above the threshold (default 0.01)."),
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Thresholds by view, site or source: each has its own normals.")
-    ] = None,
-    per_group: Annotated[
-        bool | None,
-        typer.Option(
-            "--per-group/--per-item", help="One reference score per group (patient, slide): its highest."
-        ),
-    ] = None,
+    false_alarms: FalseAlarms = None,
+    by: By = None,
+    per_group: PerGroup = None,
     device: Device = None,
     scheduler: Scheduler = None,
     force: Force = False,

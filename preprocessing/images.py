@@ -113,7 +113,7 @@ def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     """
     split, below = split_and_below(relative)
     folders = PurePosixPath(relative).parts[:-1]
-    above = folders[: next((place for place, name in enumerate(folders) if split_of_folder(name)), 0)]
+    above = folders[: _first_part(folders) or 0]
     if not below or fold(below[0]) in CLASS_WORDS:  # else the first folder names a class of its own
         check_one_class(below or above)
     if below:
@@ -139,12 +139,11 @@ def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
     called as classes are (`train/images/normal`).
     """
     folders = PurePosixPath(relative).parts[:-1]
-    words = [split_of_folder(folder) for folder in folders]
-    place = next((place for place, word in enumerate(words) if word is not None), None)
+    place = _first_part(folders)
     if place is None:
         return None, folders
-    below = place + 1
-    while below < len(folders) and words[below] == words[place]:
+    split, below = split_of_folder(folders[place]), place + 1
+    while below < len(folders) and split_of_folder(folders[below]) == split:
         below += 1
     if (
         below + 1 < len(folders)
@@ -152,7 +151,12 @@ def split_and_below(relative: str) -> tuple[str | None, tuple[str, ...]]:
         and fold(folders[below + 1]) in CLASS_WORDS
     ):
         below += 1
-    return words[place], folders[below:]
+    return split, folders[below:]
+
+
+def _first_part(folders: Sequence[str]) -> int | None:
+    """Which of the `folders` is the first that is called after a part."""
+    return next((place for place, name in enumerate(folders) if split_of_folder(name)), None)
 
 
 def zip_members(path: Path) -> list[str]:

@@ -40,7 +40,7 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
-def _as_written(archive: zipfile.ZipFile, name: str) -> str:
+def as_written(archive: zipfile.ZipFile, name: str) -> str:
     """The name in the archive of what `file_names` lists with slashes."""
     known = archive.NameToInfo
     if name in known:
@@ -54,7 +54,7 @@ def _as_written(archive: zipfile.ZipFile, name: str) -> str:
 def read_member(archive: zipfile.ZipFile, name: str, count: int | None = None) -> bytes:
     """A member's content, or its first `count` bytes; InputError where it cannot be read or is larger than MOST_BYTES."""
     try:
-        name = _as_written(archive, name)
+        name = as_written(archive, name)
         size = archive.getinfo(name).file_size
         if size > MOST_BYTES:
             raise InputError(f"{name}: {size >> 20} MiB in the zip; at most {MOST_BYTES >> 20} MiB are read.")

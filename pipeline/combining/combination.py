@@ -10,7 +10,7 @@ import pandas as pd
 
 from esad.pipeline.combining.members import Member
 from esad.pipeline.runs.run_files import TERMS
-from esad.pipeline.scoring.scores import MEMBERS, spread
+from esad.pipeline.scoring.scores import MEMBERS, percentiles, spread
 from esad.pipeline.scoring.scores_table import CARRIED
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.thresholds.reference_sets import OF_NORMALS
@@ -31,19 +31,11 @@ def _means(members: Sequence[Member], tables: Sequence[pd.DataFrame]) -> pd.Data
         name: _standardised(member, table, "score")
         for name, member, table in zip(MEMBERS, members, tables, strict=False)
     }
-    terms = [
-        name
-        for name in TERMS
-        if all(
-            name in member.normals and name in table for member, table in zip(members, tables, strict=True)
-        )
-    ]
+    pairs = list(zip(members, tables, strict=True))
     means = {
-        name: np.mean(
-            [_standardised(member, table, name) for member, table in zip(members, tables, strict=True)],
-            axis=0,
-        )
-        for name in terms
+        name: np.mean([_standardised(member, table, name) for member, table in pairs], axis=0)
+        for name in TERMS
+        if all(name in member.normals and name in table for member, table in pairs)
     }
     return pd.DataFrame({"score": np.mean(list(own.values()), axis=0), **means, **own})
 
@@ -80,10 +72,7 @@ def combined_table(members: Sequence[Member], normals: pd.DataFrame) -> pd.DataF
     """scores.parquet of the combination but for p-values and thresholds, a row an item; places of heat stay with the members."""
     first = members[0].table
     found = pd.concat([first[["item_id"]], _means(members, [each.table for each in members])], axis=1)
-    ordered = np.sort(normals["score"].to_numpy(dtype=float))
-    percentile = np.searchsorted(ordered, found["score"].to_numpy(dtype=float), side="left") / (
-        len(ordered) + 1
-    )
+    percentile = percentiles(found["score"], normals["score"])
     found.insert(found.columns.get_loc("norm") + 1, "percentile", percentile)  # type: ignore[arg-type]
     for name in (*CARRIED, "label"):
         if name in first:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from esad.pipeline.stage.errors import InputError
-from esad.preprocessing.zips import read_member
+from esad.preprocessing.zips import as_written, read_member
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,8 @@ def with_members(
                 out.append(source)
                 continue
             with zipfile.ZipFile(archive / source) as opened:
-                entries = {entry.filename.replace("\\", "/"): entry for entry in opened.infolist()}
                 for name in names:
-                    entry = entries[name]
+                    entry = opened.getinfo(as_written(opened, name))
                     stamp = f"{entry.CRC:08x}{entry.file_size:08x}"
                     members[f"{source}/{name}"] = Member(source, name, entry.file_size, stamp)
         out += [f"{source}/{name}" for name in names] or [source]

@@ -83,11 +83,15 @@ def final_scores(raw: pd.DataFrame, normals: pd.DataFrame, kind: str) -> pd.Data
     table["standardised"] = score_of("standardised", table, normals)
     table["score"] = table[kind]
     reference = normals["score"] if "score" in normals else table["score"]
-    ordered = np.sort(reference.to_numpy(dtype=float))
-    lower = np.searchsorted(ordered, table["score"].to_numpy(dtype=float), side="left")
-    table["percentile"] = lower / (len(ordered) + 1)
+    table["percentile"] = percentiles(table["score"], reference)
     first = ["item_id", "score", "reconstruction", "norm", "percentile", "eq9", "standardised"]
     return table[[*first, *(name for name in table if name not in first)]]
+
+
+def percentiles(scores: pd.Series, reference: pd.Series) -> np.ndarray:
+    """`final_scores`' percentile of each of `scores` (N,) among `reference` scores of normals (n,): float64 in [0, 1)."""
+    ordered = np.sort(reference.to_numpy(dtype=float))
+    return np.searchsorted(ordered, scores.to_numpy(dtype=float), side="left") / (len(ordered) + 1)
 
 
 def above_normals(percentile: float, normals: str = "normals") -> str:

@@ -41,6 +41,22 @@ Site = Annotated[
     ),
 ]
 Like = Annotated[Path | None, _common("--like", "Take the settings that shape the items from this RUN.")]
+FalseAlarms = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarms", min=1e-6, max=0.5, help="Share of normal items above the threshold (default 0.01)."
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="Thresholds by view, site or source: each has its own normals."),
+]
+PerGroup = Annotated[
+    bool | None,
+    typer.Option(
+        "--per-group/--per-item", help="One reference score per group (patient, slide): its highest."
+    ),
+]
 Force = Annotated[bool, _common("--force", "Replace what is there.")]
 Resume = Annotated[
     bool, _common("--resume", "Continue where it was left. This is the default; the option only says so.")

@@ -80,9 +80,10 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     headers = {key: (tuple(each.shape), each.dtype) for key, each in arrays.items()}
     roles = roles_of(headers, choice, name, packed)
     held, count = arrays[roles.features], roles.count
-    for each in filter(None, (roles.features, roles.coords)):
-        _check_whole(arrays[each], each, name)
     small = {key: arrays[key] for key in roles.single if arrays[key].dtype.kind in "biufSUT"}
+    absent = {key: _absent(arrays[key], key) for key in (*small, roles.features, roles.coords) if key}
+    for key in filter(None, (roles.features, roles.coords)):
+        _check_whole(arrays[key], absent[key], name)
     check_size(
         name,
         sum(math.prod(each.shape) * (each.dtype.itemsize or 64) for each in small.values()) + 16 * count,
@@ -97,12 +98,8 @@ def describe_zarr(path: str, features: str | None, coords: str | None) -> dict[s
     return {
         "name": roles.features, "count": count, "width": roles.width, "dtype": np.dtype(held.dtype).newbyteorder("=").name,
         "items": pd.DataFrame(columns, index=range(count)), "attributes": _plain(attributes),
-        "chunk": int(held.chunks[-2]), "notes": _notes({**small, **{key: arrays[key] for key in (roles.features, roles.coords) if key}}),
+        "chunk": int(held.chunks[-2]), "notes": [told for told in absent.values() if told],
     }  # fmt: skip
-
-
-def _notes(arrays: dict[str, Any]) -> list[str]:
-    return [told for name, array in arrays.items() if (told := _absent(array, name))]
 
 
 def _absent(array: Any, name: str) -> str:
@@ -116,15 +113,15 @@ def _absent(array: Any, name: str) -> str:
     )
 
 
-def _check_whole(array: Any, key: str, name: str) -> None:
+def _check_whole(array: Any, absent: str, name: str) -> None:
     """InputError where chunks of whole rows of features or places are not there: vectors of 0, or tiles at one corner, nobody has.
 
     A chunk of some columns, or of one row, may be nothing but 0.
     """
     rows_alone = array.chunks[-1] >= array.shape[-1] and array.chunks[-2] > 1
-    if rows_alone and array.nchunks_initialized < array.nchunks:
+    if rows_alone and absent:
         raise InputError(
-            f"{name}: {_absent(array, key)}: the copy is not whole. Copy the store again, or write it with write_empty_chunks=True if "
+            f"{name}: {absent}: the copy is not whole. Copy the store again, or write it with write_empty_chunks=True if "
             "these are its values."
         )
 

@@ -29,29 +29,13 @@ ANOMALY_WORDS = frozenset({
 # fmt: on
 CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
 """Values, and names of folders, that say what is in them, be they alone."""
-NO_LABEL_WORDS = frozenset(
-    {
-        "unknown",
-        "unlabelled",
-        "unlabeled",
-        "?",
-        "na",
-        "n/a",
-        "nan",
-        "none",
-        "null",
-        "unsure",
-        "#n/a",
-        "#na",
-        "<na>",
-        "#n/a n/a",
-        "-nan",
-        "1.#ind",
-        "-1.#ind",
-        "1.#qnan",
-        "-1.#qnan",
-    }
-)
+OF_PROGRAMS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+)  # fmt: skip
+"""What programs alone write for a missing value."""
+NO_LABEL_WORDS = frozenset({
+    "unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure", *map(str.casefold, filter(None, OF_PROGRAMS)),
+})  # fmt: skip
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
 PAIRS = (frozenset({"yes", "y", "no", "n"}), frozenset({"true", "t", "false", "f"}))
 """Words that belong together: `N` beside `F` is no and no false, but may be normal and faulty."""
@@ -61,19 +45,9 @@ NORMAL_COLUMN_WORDS = NORMAL_WORDS | {
 """Words in the name of a label column in which 1 or yes would say that a row is normal: `Is Normal`, `healthy?`."""
 TURNING_WORDS = frozenset({"not", "non", "un", "ab"})
 """Beside such a word they turn it round: `not_ok`."""
-HARMED_WORDS = frozenset(
-    {
-        "infected",
-        "affected",
-        "harmed",
-        "injured",
-        "spoiled",
-        "contaminated",
-        "compromised",
-        "altered",
-        "impaired",
-    }
-)
+HARMED_WORDS = frozenset({
+    "infected", "affected", "harmed", "injured", "spoiled", "contaminated", "compromised", "altered", "impaired",
+})  # fmt: skip
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
 """Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""

@@ -11,24 +11,11 @@ import pandas as pd
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
+from esad.preprocessing.splits.two_values import OF_PROGRAMS
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
-from esad.preprocessing.tables.written_numbers import NAMELESS, plain_numbers, without_names
+from esad.preprocessing.tables.written_numbers import NAMELESS, plain_columns, without_names
 
-OF_PROGRAMS = [
-    "",
-    "#N/A",
-    "#N/A N/A",
-    "#NA",
-    "-1.#IND",
-    "-1.#QNAN",
-    "-NaN",
-    "-nan",
-    "1.#IND",
-    "1.#QNAN",
-    "<NA>",
-]
-"""What programs alone write for a missing value."""
 NA_WORDS = [*OF_PROGRAMS, "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for a missing number, as pandas has it; a label, a group or a category may be called so."""
 
@@ -137,7 +124,7 @@ def _read(
     as_written = {columns.group, columns.site, columns.id} & set(names)
     words = as_written | ({columns.label, *reading.categories} & set(names))
     missing = {name: [""] if name in words else NA_WORDS for name in names}
-    missing |= {columns.label: OF_PROGRAMS} if columns.label in names else {}
+    missing |= {columns.label: [*OF_PROGRAMS]} if columns.label in names else {}
     missing |= {f"Unnamed: {place}": NA_WORDS for place, name in enumerate(names) if not name}
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, dialect.encoding, newline="") as text:
@@ -159,13 +146,10 @@ def _read(
         ) from error
     _settle_words(table, columns.label, reading, dialect)
     thousands = dialect.thousands or ("." if dialect.decimal == "," and reading.thousands == "auto" else None)
-    unfit: dict[str, str] = {}
-    stated = reading.thousands != "auto"
-    for name in table if thousands or dialect.decimal != "." else ():
-        if name not in words and pd.api.types.is_string_dtype(table[name].dtype):
-            table[name], reason = plain_numbers(table[name], dialect.decimal, thousands, stated)
-            unfit |= {name: reason} if reason else {}
-    return table, unfit
+    if not thousands and dialect.decimal == ".":
+        return table, {}
+    texts = [name for name in table if name not in words and pd.api.types.is_string_dtype(table[name].dtype)]
+    return table, plain_columns(table, texts, dialect.decimal, thousands, reading.thousands != "auto")
 
 
 def _settle_words(table: pd.DataFrame, label: str, reading: TableReading, dialect: Dialect) -> None:

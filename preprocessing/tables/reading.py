@@ -24,7 +24,7 @@ from esad.preprocessing.tables.workbook import A_NUMBER, load_workbook
 from esad.preprocessing.tables.written_numbers import (
     check_title,
     may_be_thousands,
-    plain_numbers,
+    plain_columns,
     without_names,
 )
 
@@ -168,19 +168,11 @@ def _as_written(
     categories."""
     words = {*reading.columns_in(list(frame), [], path).known, *reading.categories}
     texts = [name for name in frame if name not in words and pd.api.types.is_string_dtype(frame[name].dtype)]
-    unfit: dict[str, str] = {}
     if reading.decimal == "auto" and reading.thousands in ("auto", "none"):
-        for name in texts if reading.thousands == "auto" else ():
-            reason = may_be_thousands(frame[name])
-            unfit |= {name: reason} if reason else {}
-        return frame, unfit
+        asked = {name: may_be_thousands(frame[name]) for name in texts if reading.thousands == "auto"}
+        return frame, {name: reason for name, reason in asked.items() if reason}
     decimal, thousands = stated_marks(reading)
-    for name in texts:
-        own = (numbers or {}).get(name, pd.Series(False, frame.index))
-        plain, reason = plain_numbers(frame[name].mask(own), decimal, thousands, reading.thousands != "auto")
-        frame[name] = plain.where(~own, frame[name])
-        unfit |= {name: reason} if reason else {}
-    return frame, unfit
+    return frame, plain_columns(frame, texts, decimal, thousands, reading.thousands != "auto", numbers)
 
 
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path, reading: TableReading) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,25 @@ HOLES = frozenset({
 })  # fmt: skip
 """Texts for a missing number, in lower case."""
 FEWEST_COUNTED = 3
+
+
+def plain_columns(
+    frame: pd.DataFrame,
+    texts: Sequence[str],
+    decimal: str,
+    thousands: str | None,
+    stated: bool,
+    numbers: Mapping[str, pd.Series] | None = None,
+) -> dict[str, str]:
+    """`plain_numbers` of the columns `texts` of `frame`, in place: why some are no features. Cells that `numbers` marks stay."""
+    unfit = {}
+    for name in texts:
+        own = (numbers or {}).get(name, pd.Series(False, frame.index))
+        plain, reason = plain_numbers(frame[name].mask(own), decimal, thousands, stated)
+        frame[name] = plain.where(~own, frame[name])
+        if reason:
+            unfit[name] = reason
+    return unfit
 
 
 def plain_numbers(

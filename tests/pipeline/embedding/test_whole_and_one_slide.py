@@ -38,26 +38,18 @@ def say(*words, capsys):
     return status, capsys.readouterr().err
 
 
+def placed(path, store, group):
+    """Words that read the file as the tiles of one slide."""
+    sides = ("--coords", "x,y", "--tile-side", 256, "--slide-mpp", 0.5)
+    return ("embeddings", path, "--out", store, *sides, "--group", group)
+
+
 @pytest.mark.parametrize(
     ("group", "told"), [("slide_id", "holds 3 groups"), ("none", r"holds two vectors at (0, 0)")]
 )
 def test_tiles_of_several_slides_in_one_file_are_refused(tmp_path, capsys, group, told):
     path = parquet(tmp_path / "all.parquet", ["A", "B", "C"])
-    words = [
-        "embeddings",
-        path,
-        "--out",
-        tmp_path / "store",
-        "--coords",
-        "x,y",
-        "--tile-side",
-        256,
-        "--slide-mpp",
-        0.5,
-        "--group",
-        group,
-    ]
-    status, said = say(*words, capsys=capsys)
+    status, said = say(*placed(path, tmp_path / "store", group), capsys=capsys)
     assert status == 1
     assert told in said
     assert "Write a file a slide" in said
@@ -79,19 +71,7 @@ def test_tiles_of_several_slides_in_one_file_are_refused(tmp_path, capsys, group
 
 def test_one_slide_in_a_file_is_taken(tmp_path, capsys):
     path = parquet(tmp_path / "a.parquet", ["A"])
-    words = [
-        "embeddings",
-        path,
-        "--out",
-        tmp_path / "store",
-        "--coords",
-        "x,y",
-        "--tile-side",
-        256,
-        "--slide-mpp",
-        0.5,
-    ]
-    assert say(*words, "--group", "slide_id", capsys=capsys)[0] == 0
+    assert say(*placed(path, tmp_path / "store", "slide_id"), capsys=capsys)[0] == 0
     assert pd.read_parquet(tmp_path / "store/manifest.parquet")["group"].tolist() == ["A"] * 16
 
 
