@@ -191,15 +191,9 @@ def _compared_parts(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -
     return found
 
 
-def likeness_in(content: dict[str, Any]) -> dict[str, Any] | None:
-    """The likeness in a metrics.json's `alarms`; None of one by an earlier version, which measured it in another way."""
-    found = content["likeness"]
-    return found if found and "terms" in found else None
-
-
 def alarm_notes(content: dict[str, Any]) -> list[str]:
     """What of `alarms` makes thresholds say less than they promise, a sentence or two each."""
-    found, alike, rule, said = content["achieved"], likeness_in(content), content["rule"], []
+    found, alike, rule, said = content["achieved"], content["likeness"], content["rule"], []
     if rule and rule["held_out"] is False:
         said.append(
             "The reference normals are training items: new normals score higher, so the promised rates do not hold."
@@ -250,7 +244,7 @@ def _part_notes(alike: dict[str, Any]) -> list[str]:
 
 def alarm_sentences(content: dict[str, Any]) -> str:
     """`alarms` in words; empty where nothing was measured."""
-    found, alike, words = content["achieved"], likeness_in(content), []
+    found, alike, words = content["achieved"], content["likeness"], []
     if found:
         interval = found["interval"]
         within = f" [{100 * interval[0]:.3g}, {100 * interval[1]:.3g}]" if interval else ""

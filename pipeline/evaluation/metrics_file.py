@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esad.pipeline.evaluation.alarms import alarms, likeness_in
+from esad.pipeline.evaluation.alarms import alarms
 from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
 from esad.pipeline.evaluation.item_figures import (
     DIVIDED_BY,
@@ -17,9 +17,10 @@ from esad.pipeline.evaluation.item_figures import (
     figures,
     localisation,
 )
+from esad.pipeline.evaluation.metrics_shape import Metrics
 from esad.pipeline.evaluation.sentence import reading_note
 from esad.pipeline.runs.run_files import read_config, read_provenance
-from esad.pipeline.runs.shapes import Metrics, check_shape
+from esad.pipeline.runs.shapes import check_shape
 from esad.pipeline.runs.split_overlap import split_overlap
 from esad.pipeline.scoring.open_scores import Scores, label_settings, of_slides
 from esad.pipeline.stage.errors import UsageError
@@ -161,7 +162,7 @@ def parts_table(content: dict[str, Any]) -> pd.DataFrame | None:
     """figures_by.csv: a row for each projection and each site of `content`, that of metrics.json; None where there is neither."""
     import pandas as pd
 
-    alike, reached = (likeness_in(content["alarms"]) or {}).get("by", {}), content["alarms"]["by"]
+    alike, reached = (content["alarms"]["likeness"] or {}).get("by", {}), content["alarms"]["by"]
     rows = []
     for name in DIVIDED_BY:
         figured, shifted = content["by"].get(name, {}), alike.get(name, {})

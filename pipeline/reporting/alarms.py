@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esad.pipeline.evaluation.alarms import alarm_notes, counted_as, likeness_in
+from esad.pipeline.evaluation.alarms import alarm_notes, counted_as
 from esad.pipeline.evaluation.item_figures import DIVIDED_BY
 
 SHOWN = 40
@@ -12,13 +12,13 @@ SHOWN = 40
 
 
 def alarm_rows(metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """The sets of scores.json, what was reached, and what to mind, of a metrics.json; None of one by an earlier version."""
-    found = metrics.get("alarms")
-    if not found or not (found["rule"] or found["achieved"]):
+    """The sets of scores.json, what was reached, and what to mind, of a metrics.json; None where there are none."""
+    found = metrics["alarms"]
+    if not (found["rule"] or found["achieved"]):
         return None
     rule = found["rule"] or {"sets": [], "by": None, "per_group": False}
     return {
         "sets": rule["sets"][:SHOWN], "by": rule["by"], "per_group": rule["per_group"], "achieved": found["achieved"],
         "parts": [(name, found["by"][name]) for name in DIVIDED_BY if name in found["by"]], "splits": found["splits"],
-        "notes": alarm_notes(found), "counted": counted_as(found), "likeness": likeness_in(found),
+        "notes": alarm_notes(found), "counted": counted_as(found), "likeness": found["likeness"],
     }  # fmt: skip

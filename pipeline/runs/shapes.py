@@ -21,7 +21,7 @@ Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
 class Shape(BaseModel):
     """An object, whose entries are of the stated types and not turned into them."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
 class ReferenceSet(Shape):
@@ -31,7 +31,7 @@ class ReferenceSet(Shape):
     normals: Count
     threshold: float
     level: Share
-    rate_bounds: Ends | None = None
+    rate_bounds: Ends
 
 
 class Thresholds(Shape):
@@ -122,108 +122,9 @@ class Explanation(Shape):
     """overlays/explanation.json of a table: a median a column."""
 
     columns: list[str] | None = None
-    medians: list[float | None] | None = None
+    medians: list[float] | None = None
     contributions: str | None = None
     rows: Count | None = None
-
-
-class Figures(Shape):
-    """AUC and average precision of some items."""
-
-    items: Count | None = None
-    normal: Count | None = None
-    anomaly: Count | None = None
-    groups: Count | None = None
-    auc: Share | None = None
-    auc_interval: Ends | None = None
-    average_precision: Share | None = None
-    average_precision_interval: Ends | None = None
-
-
-class Counted(Figures):
-    """The same, with how many items they are of."""
-
-    normal: Count
-    anomaly: Count
-
-
-class Compared(Shape):
-    """How items' scores lie beside those of reference normals."""
-
-    superiority: float | None = None
-    interval: Ends | None = None
-    p: float | None = None
-    alike: bool | None = None
-
-
-class Likeness(Shape):
-    """Whether the items are like the reference normals; without `terms` one of an earlier version."""
-
-    alike: bool | None = None
-    terms: dict[str, Compared] | None = None
-    by: dict[str, dict[str, Compared]] = Field(default_factory=dict)
-    items: Count | None = None
-    normals: Count | None = None
-    of: str | None = None
-
-
-class Discoveries(Shape):
-    """Of the items that are called anomalies at a rate of false discoveries, how many are normal."""
-
-    items: Count
-    rate: float | None
-    false: float | None
-
-
-class Achieved(Shape):
-    """The share of normals above their threshold, and what was promised."""
-
-    achieved: float | None
-    promised: float
-    kept: bool
-    broken: list[str] = Field(default_factory=list)
-    normals: Count
-    interval: Ends | None = None
-    expected: Ends | None = None
-    anomalies_found: float | None = None
-    discoveries: Discoveries | None = None
-
-
-class Reached(Shape):
-    """The share of one projection's or site's normals above the threshold."""
-
-    normals: Count
-    achieved: float | None
-
-
-class Alarms(Shape):
-    """metrics.json's `alarms`."""
-
-    rule: Thresholds | None
-    achieved: Achieved | None
-    by: dict[str, dict[str, Reached]]
-    splits: dict[str, float | None] | None = None
-    likeness: Likeness | None
-
-
-class Term(Shape):
-    """AUC of a term of the score alone."""
-
-    auc: Share | None
-
-
-class Metrics(Counted):
-    """metrics.json."""
-
-    kind: str
-    evaluated: str
-    items: Count
-    by: dict[str, dict[str, Counted]]
-    scores: dict[str, Term]
-    alarms: Alarms | None = None
-    without_meaning: list[str] | None = None
-    slides: dict[str, Any] | None = None
-    note: str | None = None
 
 
 def check_shape(path: Path, content: Any, shape: type[Shape], remedy: str) -> None:

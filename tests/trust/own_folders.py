@@ -25,7 +25,7 @@ QUICK = {
 WORDS = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
 PROGRAM = get_command(app)
 """Made once: making it takes as long as a small command."""
-ROWS, PICTURES = "rows", "pictures"
+ROWS, PICTURES, SLIDES = "rows", "pictures", "slides"
 TREES = {
     ".json": (mutants.json_mutant,),
     ".yaml": (mutants.yaml_mutant,),
@@ -65,6 +65,27 @@ def prepare(good: Path) -> None:
             ignore=shutil.ignore_patterns("scores", "model.safetensors", "normals.parquet", "heat.json"),
         )
     _prepare_marks(good / ROWS)
+    _prepare_slides(good / SLIDES)
+
+
+def _prepare_slides(folder: Path) -> None:
+    """Slides with a lesion, so that candidates, whole slides and a FROC are among the figures."""
+    archive = folder / "archive"
+    made("synthetic", "--out", archive, "--slides", 4, "--radiographs", 0, "--size", 3072)
+    tiling = ("--tile-size", 16, "--mpp", 4, "--step", 32, "--stain", "none", "--workers", 1)
+    made(
+        "tile",
+        archive / "slides",
+        "--annotations",
+        archive / "annotations",
+        "--out",
+        folder / "store",
+        *tiling,
+    )
+    shutil.rmtree(archive / "slides")
+    made("train", folder / "store", "--out", folder / "run", *WORDS)
+    made("score", folder / "run", "--overlays", "worst:1", "--false-alarms", 0.1)
+    made("evaluate", folder / "run", "--annotations", archive / "annotations")
 
 
 def _prepare_marks(folder: Path) -> None:
@@ -96,15 +117,22 @@ def run_drive(copy: Path, seed: int, stages: tuple[str, ...] = ()) -> int:
     every = {
         "score": ["score", run, store, "--out", new, "--overlays", "worst:1"],
         "evaluate": ["evaluate", run],
+        "outlines": ["evaluate", run, "--annotations", copy / "archive" / "annotations"],
         "report": ["report", run, "--out", new / "report.html"],
+        "annotations": ["annotations", run, "--out", new, "--format", "qupath", "--format", "asap"],
         "audit": ["audit", run],
         "suggest": ["suggest", run, "--out", new / "suggestions.csv"],
         "train": ["train", store, "--out", run, *WORDS],
         "renew": ["score", run, store, "--overlays", "worst:2"],
         "like": ["train", store, "--out", new, "--like", run, *WORDS],
     }
-    chosen = stages or tuple(every)
+    chosen = stages or OF_RUNS
     return call(every[chosen[seed % len(chosen)]])
+
+
+OF_RUNS = ("score", "evaluate", "report", "audit", "suggest", "train", "renew", "like")
+OF_SCORES = ("evaluate", "report", "suggest", "renew")
+OF_SLIDES = ("outlines", "report", "annotations", "evaluate", "renew", "suggest")
 
 
 def resume_drive(copy: Path, seed: int) -> int:
@@ -135,7 +163,7 @@ def marks_drive(copy: Path, seed: int) -> int:
 def subjects(good: Path) -> list[Subject]:
     """One for each file that a stage of ours wrote and another reads."""
     found = []
-    for kind in (ROWS, PICTURES):
+    for kind in (ROWS, PICTURES, SLIDES):
         folder = good / kind
 
         def add(name: str, file: str, drive, writes, kind: str = kind, folder: Path = folder) -> None:
@@ -155,7 +183,7 @@ def subjects(good: Path) -> list[Subject]:
         for path in sorted(scores.rglob("*")):
             name = path.relative_to(scores).as_posix()
             if path.is_file() and path.suffix != ".png":
-                drive = partial(run_drive, stages=("evaluate", "report", "suggest", "renew"))
+                drive = partial(run_drive, stages=OF_SLIDES if kind == SLIDES else OF_SCORES)
                 add(f"scores/{name}", f"run/scores/store/{name}", drive, ("new", "run/scores"))
         for path in sorted((folder / "half" / "checkpoints").glob("*")):
             add("checkpoints", f"half/checkpoints/{path.name}", resume_drive, ("half",))

@@ -21,6 +21,17 @@ def test_a_thousand_mutants_of_every_kind_end_in_a_result_or_in_words():
     assert end.returncode == 0, end.stdout[-8000:] + end.stderr[-2000:]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["scores/metrics.json-slides", "scores/scores.json-slides", "scores/overlays/explanation.json-rows"],
+)
+def test_every_eighth_damaged_entry_ends_in_a_result_or_in_words(name):
+    words = [sys.executable, "-m", "tests.trust.entries", "--only", name, "--part", "3/8"]
+    end = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert end.returncode == 0, end.stdout[-8000:] + end.stderr[-2000:]
+
+
 @pytest.mark.parametrize("name", outlines.TEXTS)
 def test_some_mutants_of_outlines(tmp_path, name):
     outlines.prepare(tmp_path / "good")

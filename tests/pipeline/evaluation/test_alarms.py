@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.evaluate import evaluate
-from esad.pipeline.evaluation.alarms import _achieved, _by_columns, _highest_of_groups, alarm_sentences
+from esad.pipeline.evaluation.alarms import _achieved, _by_columns, _highest_of_groups
 from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.evaluation.measures.intervals import superiority
 from esad.pipeline.thresholds.false_alarms import over_splits
@@ -210,11 +210,6 @@ def test_without_views_and_sites_there_is_no_such_csv(tmp_path):
     table.drop(columns="site").to_parquet(run / "scores" / "store" / "scores.parquet")
     evaluate(run)
     assert not (run / "scores" / "store" / "figures_by.csv").exists()
-
-
-def test_a_likeness_of_an_earlier_version_is_left_unsaid():
-    older = {"above_median": 0.9, "interval": [0.8, 0.95], "items": 70, "alike": False}
-    assert alarm_sentences({"achieved": None, "rule": None, "likeness": older}) == ""
 
 
 def test_a_promise_about_groups_is_held_against_groups():
