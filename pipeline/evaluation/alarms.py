@@ -28,7 +28,7 @@ UNLABELLED, NORMAL = "items without a label", "normal items"
 def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]:
     """`rule` and its sets, promised and achieved rates over the labelled `items` that count, over splits, and `likeness`.
 
-    `of_test`: the items are the test part of the run's own split, so that reference normals and theirs may be shuffled.
+    `of_test`: the items are the test part of the run's own split, so that their normals and those held out may be shuffled.
     """
     rule = scores.marker.get("thresholds")
     level = float(rule["level"]) if rule else LEVEL
@@ -36,11 +36,12 @@ def alarms(scores: Scores, items: pd.DataFrame, of_test: bool) -> dict[str, Any]
     per_group = bool(rule and rule["per_group"])
     by = rule["by"] if rule else None
     counted = _highest_of_groups(items, by) if per_group else items
+    alike = of_test and (rule or {}).get("held_out") is not False  # scores of items that trained are lower
     return {
         "rule": rule,
         "achieved": _achieved(counted, references or {"": int(scores.marker.get("normals", 99))}, level, by),
         "by": _by_columns(items, per_group),
-        "splits": _over_splits(scores, items, level, of_test, per_group),
+        "splits": _over_splits(scores, items, level, alike, per_group),
         "likeness": likeness(scores, by),
     }
 
@@ -99,7 +100,7 @@ def _by_columns(items: pd.DataFrame, per_group: bool) -> dict[str, Any]:
 
 
 def _over_splits(
-    scores: Scores, items: pd.DataFrame, level: float, of_test: bool, per_group: bool
+    scores: Scores, items: pd.DataFrame, level: float, with_references: bool, per_group: bool
 ) -> dict[str, Any] | None:
     import pandas as pd
 
@@ -107,7 +108,7 @@ def _over_splits(
     normals = (
         items.loc[items["label"] == 0, [name for name in kept if name in items]] if len(items) else items
     )
-    if of_test and (scores.run / "normals.parquet").is_file():
+    if with_references and (scores.run / "normals.parquet").is_file():
         references = read_references(scores.run)
         references = references[[name for name in kept if name in references]]
         normals = pd.concat([normals, references], ignore_index=True) if len(normals) else references
@@ -191,6 +192,12 @@ def _compared_parts(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -
     return found
 
 
+def known_normals(content: dict[str, Any]) -> str:
+    """What the reference normals of `alarms` are called: held out, of training where none was, or neither where the run does not say."""
+    held_out = (content["rule"] or {}).get("held_out")
+    return {True: "held-out normals", False: "normals of training"}.get(held_out, "reference normals")
+
+
 def alarm_notes(content: dict[str, Any]) -> list[str]:
     """What of `alarms` makes thresholds say less than they promise, a sentence or two each."""
     found, alike, rule, said = content["achieved"], content["likeness"], content["rule"], []
@@ -202,16 +209,17 @@ def alarm_notes(content: dict[str, Any]) -> list[str]:
         broken = f" for {rule['by']} {', '.join(found['broken'])}" if rule and found.get("broken") else ""
         known = "those held out" if rule and rule["held_out"] else "the reference normals"
         said.append(f"There are more false alarms than promised{broken}: new normals are not like {known}.")
+    known = known_normals(content)
     if alike and alike["alike"] is False:
-        pairs = _pairs(alike, alike["terms"]["score"], alike["of"])
+        pairs = _pairs(alike, alike["terms"]["score"], alike["of"], known)
         said.append(
             f"These items are not like the normals of training: {pairs} (50 % would). Thresholds, p-values and percentiles do not hold "
             "for them: train with normals from where they come from."
         )
-    return said + (_part_notes(alike) if alike else [])
+    return said + (_part_notes(alike, known) if alike else [])
 
 
-def _pairs(told: dict[str, Any], found: dict[str, Any], of: str) -> str:
+def _pairs(told: dict[str, Any], found: dict[str, Any], of: str, known: str) -> str:
     """`in 84 % [75, 91] of pairs one of 75 items without a label scores higher than one of 57 held-out normals`."""
     higher = found["superiority"] >= 0.5
     share = found["superiority"] if higher else 1 - found["superiority"]
@@ -219,16 +227,16 @@ def _pairs(told: dict[str, Any], found: dict[str, Any], of: str) -> str:
     within = f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if ends else ""
     return (
         f"in {100 * share:.0f} %{within} of pairs one of {told['items']} {of} scores {'higher' if higher else 'lower'} than one of "
-        f"{told['normals']} held-out normals"
+        f"{told['normals']} {known}"
     )
 
 
-def _part_notes(alike: dict[str, Any]) -> list[str]:
+def _part_notes(alike: dict[str, Any], known: str) -> list[str]:
     """The projections and sites whose items are unlike the reference normals, and those that these have none of."""
     said = []
     for name, parts in alike["by"].items():
         unlike = [
-            f"{value} ({_pairs(part, part, alike['of'])}{f' of {name} {value}' if part['reference'] != ALL else ''})"
+            f"{value} ({_pairs(part, part, alike['of'], known)}{f' of {name} {value}' if part['reference'] != ALL else ''})"
             for value, part in parts.items()
             if part["alike"] is False
         ]
@@ -237,7 +245,7 @@ def _part_notes(alike: dict[str, Any]) -> list[str]:
         strange = [value for value, part in parts.items() if part["reference"] == ALL]
         if strange:
             said.append(
-                f"The run has held out no normals of {name} {', '.join(strange)}: nothing shows that its thresholds hold there."
+                f"The run has no {known} of {name} {', '.join(strange)}: nothing shows that its thresholds hold there."
             )
     return said
 
@@ -258,7 +266,7 @@ def alarm_sentences(content: dict[str, Any]) -> str:
             f"{100 * found['promised']:.3g} % promised{caught}."
         )
     if alike and not alike["own"]:
-        words.append(shift_sentence(alike))
+        words.append(shift_sentence(alike, known_normals(content)))
     return " ".join(words + alarm_notes(content))
 
 
@@ -267,7 +275,7 @@ def counted_as(content: dict[str, Any]) -> str:
     return "groups with normals" if content["rule"] and content["rule"]["per_group"] else "normals"
 
 
-def shift_sentence(alike: dict[str, Any]) -> str:
+def shift_sentence(alike: dict[str, Any], known: str) -> str:
     """How far `likeness` has found the items to lie from the reference normals, term by term; 50 % is no shift."""
     terms = []
     for name, found in alike["terms"].items():
@@ -276,6 +284,6 @@ def shift_sentence(alike: dict[str, Any]) -> str:
         terms.append(f"{name} {100 * found['superiority']:.0f} %{within}")
     may = ", among which may be anomalies," if alike["of"] == UNLABELLED else ""
     return (
-        f"Shift: of pairs of {alike['items']} {alike['of']}{may} and {alike['normals']} held-out normals of training the item of this "
+        f"Shift: of pairs of {alike['items']} {alike['of']}{may} and {alike['normals']} {known} the item of this "
         f"store is higher in: {', '.join(terms)} (50 % where there is none)."
     )

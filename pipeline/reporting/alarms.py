@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esad.pipeline.evaluation.alarms import alarm_notes, counted_as
+from esad.pipeline.evaluation.alarms import alarm_notes, counted_as, known_normals
 from esad.pipeline.evaluation.item_figures import DIVIDED_BY
 
 SHOWN = 40
@@ -20,5 +20,5 @@ def alarm_rows(metrics: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "sets": rule["sets"][:SHOWN], "by": rule["by"], "per_group": rule["per_group"], "achieved": found["achieved"],
         "parts": [(name, found["by"][name]) for name in DIVIDED_BY if name in found["by"]], "splits": found["splits"],
-        "notes": alarm_notes(found), "counted": counted_as(found), "likeness": found["likeness"],
+        "notes": alarm_notes(found), "counted": counted_as(found), "known": known_normals(found), "likeness": found["likeness"],
     }  # fmt: skip

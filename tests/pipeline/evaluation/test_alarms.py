@@ -15,8 +15,9 @@ from esad.pipeline.evaluate import evaluate
 from esad.pipeline.evaluation.alarms import _achieved, _by_columns, _highest_of_groups
 from esad.pipeline.evaluation.item_figures import group_codes
 from esad.pipeline.evaluation.measures.intervals import superiority
+from esad.pipeline.report import report
 from esad.pipeline.thresholds.false_alarms import over_splits
-from tests.pipeline.test_evaluate import fabricate
+from tests.pipeline.test_report import complete
 
 COUNT = 120
 
@@ -40,7 +41,7 @@ def scored_elsewhere(
         "label": pd.array(label if label is not None else [None] * COUNT, dtype="Int8"), "source": "a.png", "part": None,
         "reconstruction": score, "norm": numbers.normal(size=COUNT), "percentile": 0.5, "p_value": 0.5, "threshold": 1.5, **columns,
     }  # fmt: skip
-    run = fabricate(folder)
+    run = complete(folder)
     table = pd.DataFrame(rows)
     table["part"] = table["part"].astype("string")
     table.to_parquet(run / "scores" / "store" / "scores.parquet")
@@ -130,15 +131,51 @@ def test_a_few_anomalies_are_no_other_archive(tmp_path):
     assert likeness_of(run)["alike"] is True
 
 
+NAMES = {True: "held-out normals", False: "normals of training", None: "reference normals"}
+
+
+def say_held_out(run, held_out):
+    """Have scores.json say whether the reference normals did not train."""
+    path = run / "scores" / "store" / "scores.json"
+    marker = json.loads(path.read_text())
+    marker["thresholds"]["held_out"] = held_out
+    path.write_text(json.dumps(marker))
+
+
 @pytest.mark.parametrize(("shift", "word"), [((3.0, 3.0), "higher"), ((-3.0, -3.0), "lower")])
-def test_a_shift_is_said_either_way(tmp_path, capsys, shift, word):
-    run, *_ = scored_elsewhere(tmp_path, shift=shift)
+@pytest.mark.parametrize("held_out", NAMES)
+def test_a_shift_is_said_either_way(tmp_path, capsys, shift, word, held_out):
+    run, *_ = scored_elsewhere(tmp_path, shift=shift, by="site")
+    say_held_out(run, held_out)
     assert call(["evaluate", str(run)]) == 0
     told = capsys.readouterr().err
     assert "These items are not like the normals of training" in told
-    assert f"scores {word} than one of 100 held-out normals" in told
+    assert f"scores {word} than one of 100 {NAMES[held_out]}" in told
     assert "Not like the normals of training by site: north" in told
-    assert "Shift: of pairs of 120 items without a label, among which may be anomalies," in told
+    assert (
+        f"Shift: of pairs of 120 items without a label, among which may be anomalies, and 100 {NAMES[held_out]} "
+        in told
+    )
+
+
+@pytest.mark.parametrize("held_out", NAMES)
+def test_the_report_calls_normals_held_out_where_they_were(tmp_path, held_out):
+    label = np.where(np.arange(COUNT) % 3 == 2, 1, 0)
+    run, *_ = scored_elsewhere(tmp_path, label=label, by="site")
+    say_held_out(run, held_out)
+    evaluate(run)
+    page = report([run], tmp_path / "report.html").out.read_text()
+    thresholds = page.split("<h3>Thresholds</h3>")[1].split("<h3>Methods")[0].split("<h3>Curves")[0]
+    assert NAMES[held_out].capitalize() in thresholds
+    assert held_out or "held out" not in thresholds.lower().replace("-", " ")
+
+
+def test_normals_of_training_are_not_shuffled_with_those_of_the_test_part(tmp_path):
+    run, table, _ = scored_elsewhere(tmp_path, label=[0] * COUNT, own=True, part="test", by="site")
+    own = over_splits(table["score"].to_numpy(), group_codes(table), 0.02)
+    mixed = evaluate(run).summary["alarms"]["splits"]
+    say_held_out(run, False)
+    assert evaluate(run).summary["alarms"]["splits"] == own != mixed
 
 
 def test_a_site_that_training_did_not_have_is_named(tmp_path, capsys):
@@ -146,7 +183,7 @@ def test_a_site_that_training_did_not_have_is_named(tmp_path, capsys):
     assert likeness_of(run)["by"]["site"]["south"]["reference"] == "all"
     assert call(["evaluate", str(run)]) == 0
     assert (
-        "held out no normals of site south: nothing shows that its thresholds hold there"
+        "no reference normals of site south: nothing shows that its thresholds hold there"
         in capsys.readouterr().err
     )
 
