@@ -195,7 +195,7 @@ def _compared_parts(chosen: pd.DataFrame, references: pd.DataFrame, name: str) -
 def known_normals(content: dict[str, Any]) -> str:
     """What the reference normals of `alarms` are called: held out, of training where none was, or neither where the run does not say."""
     held_out = (content["rule"] or {}).get("held_out")
-    return {True: "held-out normals", False: "normals of training"}.get(held_out, "reference normals")
+    return {True: "held-out normals", False: "normals of training", None: "reference normals"}[held_out]
 
 
 def alarm_notes(content: dict[str, Any]) -> list[str]:

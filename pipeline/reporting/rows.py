@@ -36,6 +36,11 @@ def row_heat(folder: Path, table: pd.DataFrame) -> dict[str, Any] | None:
     return {"picture": picture, "said": said, "worst": _worst(folder, table, said)}
 
 
+def _cell(value: float | None) -> str:
+    """A number of a row in words."""
+    return "missing" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
 def _worst(folder: Path, table: pd.DataFrame, said: dict[str, Any]) -> list[dict[str, Any]]:
     """Of the explained rows those with the highest scores, each with the columns that contribute most to it."""
     path = folder / OVERLAYS / NUMBERS
@@ -51,8 +56,8 @@ def _worst(folder: Path, table: pd.DataFrame, said: dict[str, Any]) -> list[dict
         order = np.argsort(-share, kind="stable")[:COLUMNS]
         columns = [
             {
-                "name": names[place], "contribution": f"{share[place]:.3g}", "median": f"{said['medians'][place]:.6g}",
-                "value": "missing" if math.isnan(value[place]) else f"{value[place]:.6g}",
+                "name": names[place], "contribution": f"{share[place]:.3g}", "median": _cell(said["medians"][place]),
+                "value": _cell(value[place]),
             }
             for place in order
         ]  # fmt: skip

@@ -13,6 +13,7 @@ from esad.pipeline.runs.shapes import Provenance, check_shape
 from esad.pipeline.settings.plain_yaml import load_yaml
 from esad.pipeline.stage.errors import EsadError, UsageError
 from esad.preprocessing.store.kinds import KINDS
+from esad.preprocessing.store.opening import check_settings
 from esad.preprocessing.store.reading import (
     check_entries,
     check_finite_numbers,
@@ -59,6 +60,7 @@ def read_config(run: Path) -> dict[str, Any]:
         raise damaged(path, f"is damaged (store.kind = {content['store']['kind']!r})", remedy)
     if not all(type(side) is int for side in content["store"]["shape"]):
         raise damaged(path, f"is damaged (store.shape = {content['store']['shape']!r})", remedy)
+    check_settings(path, content["store"]["kind"], content["store"]["settings"], remedy)
     return content
 
 

@@ -122,7 +122,7 @@ class Explanation(Shape):
     """overlays/explanation.json of a table: a median a column."""
 
     columns: list[str] | None = None
-    medians: list[float] | None = None
+    medians: list[float | None] | None = None
     contributions: str | None = None
     rows: Count | None = None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from esad.preprocessing.store.kinds import DTYPES, KINDS, ROWS
 from esad.preprocessing.store.reading import check_entries, check_texts, damaged, read_object
@@ -43,7 +44,50 @@ def read_description(path: Path) -> dict[str, Any]:
         raise damaged(path, f"is damaged (shape = {shape}, expected {told})", REMEDY)
     if "items" in content:
         check_entries(path, content, REMEDY, {"items": int})
+    check_settings(path, kind, content["settings"], REMEDY)
     return content
+
+
+Side = Annotated[int, Field(gt=0)]
+Measure = Annotated[float, Field(gt=0)]
+
+
+class ItemSettings(BaseModel):
+    """Of a store's settings those that later stages count or write with; the others are only said again. Older stores lack some."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    tile_size: Side | None = None
+    step: Side | None = None
+    size: Side | None = None
+    mpp: Measure | None = None
+    magnification: Measure | None = None
+    crop: Measure | None = None
+    min_tissue: float | None = None
+    min_sharpness: float | None = None
+    labels: dict[str, Any] | None = None
+    categories: dict[str, list[Any]] | None = None
+    columns: list[str] | None = None
+    where: dict[str, Any] | None = None
+    missing: str | None = None
+
+
+class TileSettings(ItemSettings):
+    """The same of a store of tiles, whose places are made of them; `step` None is the size."""
+
+    tile_size: Side
+    step: Side | None
+
+
+def check_settings(path: Path, kind: str, settings: dict[str, Any], remedy: str) -> None:
+    """EsadError where a setting of a store of this kind, in the file `path`, is not of its type."""
+    try:
+        (TileSettings if kind == "tiles" else ItemSettings).model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, ("settings", *first["loc"])))
+        told = "is missing" if first["type"] == "missing" else f"= {first['input']!r:.60}, {first['msg']}"
+        raise damaged(path, f"is damaged ({place} {told})", remedy) from error
 
 
 def check_manifest(path: Path, table: pd.DataFrame, whole: bool = True) -> None:

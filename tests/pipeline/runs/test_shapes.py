@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from esad.pipeline.runs.shapes import Explanation, Marker, Metrics, Provenance, check_shape
+from esad.pipeline.evaluation.metrics_shape import Metrics
+from esad.pipeline.runs.shapes import Explanation, Marker, Provenance, check_shape
 from esad.preprocessing.errors import EsadError
 
 SETS = [{"name": "", "normals": 7, "threshold": 0.5, "level": 0.125, "rate_bounds": [0.0, 0.4]}]
@@ -24,16 +25,14 @@ PROVENANCE = {
     "reconstruction": EXPLAINED,
     "labelled_classes": {"a": 3},
 }
+FIGURES = {
+    "items": 3, "auc": None, "auc_interval": None, "average_precision": None, "average_precision_interval": None,
+    "normal": 2, "anomaly": 1, "groups": 2,
+}  # fmt: skip
 METRICS = {
-    "kind": "table",
-    "evaluated": "all",
-    "items": 3,
-    "auc": None,
-    "normal": 2,
-    "anomaly": 1,
-    "by": {"view": {"AP": {"auc": 0.5, "normal": 2, "anomaly": 1}}},
-    "scores": {},
-}
+    **FIGURES, "kind": "table", "evaluated": "all", "by": {"view": {"AP": FIGURES}}, "scores": {}, "localisation": None, "slides": None,
+    "alarms": {"rule": None, "achieved": None, "by": {}, "splits": None, "likeness": None},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

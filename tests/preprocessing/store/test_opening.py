@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.store.opening import check_apart, check_labels
+from esad.preprocessing.store.opening import check_apart, check_labels, check_settings
 from esad.preprocessing.store.store import Store
 from tests.pipeline.stores import make_store
 
@@ -50,6 +50,28 @@ def refused(root, told, **how):
 def test_a_label_is_0_1_or_empty(root, value, whole):
     edited(root, put("label", value))
     refused(root, f"manifest.parquet: column 'label' holds {value:g}; expected 0, 1 or empty", whole=whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "told"),
+    [
+        ("tiles", {"tile_size": 64}, "settings.step is missing"),
+        ("tiles", {"step": None}, "settings.tile_size is missing"),
+        ("tiles", {"tile_size": 64, "step": -1}, "settings.step = -1, Input should be greater than 0"),
+        ("tiles", {"tile_size": "64", "step": None}, "settings.tile_size = '64', Input should be a valid integer"),
+        ("radiographs", {"labels": 0.5}, "settings.labels = 0.5, Input should be a valid dictionary"),
+        ("radiographs", {"crop": float("nan")}, "settings.crop = nan, Input should be a finite number"),
+        ("table", {"categories": {"a": "b"}}, "settings.categories.a = 'b', Input should be a valid list"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_later_stages_count_with_is_of_its_type(tmp_path, kind, settings, told):
+    with pytest.raises(EsadError, match=re.escape(f"store.json: is damaged ({told}); again")):
+        check_settings(tmp_path / "store.json", kind, settings, "again")
+
+
+def test_settings_that_older_stores_lack_or_others_have_are_no_damage(tmp_path):
+    check_settings(tmp_path / "store.json", "radiographs", {"another": [1]}, "again")
+    check_settings(tmp_path / "store.json", "tiles", {"tile_size": 64, "step": None, "labels": None}, "again")
 
 
 @pytest.mark.parametrize("value", [2, 0.5])

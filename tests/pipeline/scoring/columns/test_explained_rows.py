@@ -162,6 +162,15 @@ def test_the_report_shows_the_heat_map_and_the_worst_rows(run):
     assert f"<td>{told['medians'][int(first['top_column_1'])]:.6g}</td>" in page
 
 
+def test_a_column_without_a_median_is_shown_without_one(run, tmp_path):
+    out = score(run, overlays="worst:3", out=tmp_path / "scores").out
+    told = said(out)
+    (out / "overlays" / "explanation.json").write_text(
+        json.dumps({**told, "medians": [None] * len(told["medians"])})
+    )
+    assert "<td>missing</td>" in report([out]).out.read_text()
+
+
 @pytest.mark.parametrize("name", [NUMBERS, PICTURE, "explanation.json"])
 def test_damaged_files_of_overlays_are_named_by_the_report(run, tmp_path, name):
     out = score(run, overlays="worst:3", out=tmp_path / "scores").out
