@@ -92,6 +92,14 @@ class Marker(Shape):
     shards: Shards | Nothing | None = None
 
 
+class CrossFitted(Shape):
+    """What components explain of items that they were not fitted to, over the folds."""
+
+    mean: float
+    lowest: float
+    highest: float
+
+
 class Explained(Shape):
     """provenance.json's `reconstruction`: shares of the variance that reconstructions and principal components explain."""
 
@@ -99,17 +107,17 @@ class Explained(Shape):
     items: Count
     held_out: bool
     model: float
-    model_interval: Ends | None = None
+    model_interval: Ends
     pca: float
     pca_interval: Ends | None = None
-    pca_cross_fitted: dict[str, float | None] | None = None
+    pca_cross_fitted: CrossFitted | None = None
 
 
 class Provenance(Shape):
     """provenance.json, as far as figures and texts are made of it."""
 
     steps: Count
-    processes: Count | None = None
+    processes: Count = 1
     restarts: Count | None = None
     labelled_classes: dict[str, Count] | None = None
     reconstruction: Explained | None = None
