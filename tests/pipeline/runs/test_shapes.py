@@ -18,7 +18,15 @@ RULE = {
     "fewest_normals": 99,
     "sets": SETS,
 }
-EXPLAINED = {"components": 4, "items": 7, "held_out": True, "model": 0.5, "pca": 0.9, "pca_interval": None}
+EXPLAINED = {
+    "components": 4,
+    "items": 7,
+    "held_out": True,
+    "model": 0.5,
+    "model_interval": [0.4, 0.6],
+    "pca": 0.9,
+    "pca_interval": None,
+}
 PROVENANCE = {
     "steps": 3,
     "versions": {"torch": "2"},
