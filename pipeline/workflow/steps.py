@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 KEYS = ("name", "stage", "inputs", "options")
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 NOT_IN_STEPS = {"--json", "--help"}
+FILE_OR_NAME = {"encoder", "stain_target", "grid"}
+"""Parameters whose text is a file, or the name of something that is built in."""
+FILES_OF_SETTINGS = {"backbone.weights"}
+"""Settings, given by `set`, whose value is a file."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,11 @@ class StepReader:
         flags = self._flags(stage)
         options = {f"--{str(key).replace('_', '-')}": value for key, value in options.items()}
         self._known("option", options, flags)
-        positions = [self._path(str(value)) for value in inputs]
-        if not positions and any(
-            self._is_argument(param) and param.required for param in self._params(stage)
-        ):
+        fills = self._fills(stage)
+        arguments = [param for param in self._params(stage) if self._is_argument(param)]
+        places = [*arguments, *arguments[-1:] * len(inputs)]  # the last takes what is left
+        positions = [fills[param.name](str(value)) for param, value in zip(places, inputs, strict=False)]
+        if not positions and any(param.required for param in arguments):
             raise UsageError(
                 f'{self.where}: esad {stage} needs inputs, for example ["${{{self._example()}}}"].'
             )
@@ -79,19 +84,35 @@ class StepReader:
             options = {"--out": str(output), **options}
         if force and "--force" in flags:
             options["--force"] = True
-        paths = self._path_parameters(stage)
         words: list[str] = []
         for flag, value in options.items():
-            fill = self._path if flag != "--out" and flags[flag].name in paths else self._filled
-            words += self._words(flag, value, flags[flag].is_flag, fill)
+            fill = self._filled if flag == "--out" else fills[flags[flag].name]
+            words += self._words(flag, self._settings(value), flags[flag].is_flag, fill)
         step = Step(name, stage, (*positions, *words), output)
         self._parse(step)
         return step
 
-    def _path_parameters(self, stage: str) -> set[str]:
-        """Names of the parameters of a stage's command that are paths."""
+    def _fills(self, stage: str) -> dict[str, Callable[[str], str]]:
+        """What is made of the texts of each parameter of a stage's command: a path, where it is one."""
         hints = get_type_hints(self.commands[stage].callback.__wrapped__)
-        return {name for name, hint in hints.items() if hint is Path or Path in get_args(hint)}
+        paths = {name for name, hint in hints.items() if _holds_path(hint)}
+        return {
+            param.name: self._path
+            if param.name in paths
+            else self._file_or_name
+            if param.name in FILE_OR_NAME
+            else self._filled
+            for param in self._params(stage)
+        }
+
+    def _settings(self, value: Any) -> Any:
+        """An option's value; of a mapping of settings those that are files relative to the workflow file."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: self._path(inner) if name in FILES_OF_SETTINGS and isinstance(inner, str) else inner
+            for name, inner in value.items()
+        }
 
     def _params(self, stage: str) -> list[Any]:
         return self.commands[stage].params
@@ -133,6 +154,16 @@ class StepReader:
         """A path: filled where it refers to a step, else relative to the workflow file."""
         return self._filled(text) if text.startswith("${") else str(self.folder / self._filled(text))
 
+    def _file_or_name(self, text: str) -> str:
+        """A path where the text has a file's ending, or there is such a file; else a name, as it is."""
+        file = (
+            text.startswith("${")
+            or Path(text).suffix
+            or len(Path(text).parts) > 1
+            or (self.folder / text).exists()
+        )
+        return self._path(text) if file else text
+
     @staticmethod
     def _words(flag: str, value: Any, is_flag: bool, fill: Callable[[str], str]) -> list[str]:
         """The words of one option on a command line; mappings become `key=value`, lists repeat the option."""
@@ -153,6 +184,11 @@ class StepReader:
             self.commands[step.stage].make_context(f"esad {step.stage}", list(step.arguments))
         except typer.TyperException as error:
             raise UsageError(f"{self.where}: {error.format_message()} ({step.shell})") from error
+
+
+def _holds_path(hint: Any) -> bool:
+    """Whether a parameter of this type is a path, or several."""
+    return hint is Path or any(_holds_path(each) for each in get_args(hint))
 
 
 def _yaml_word(value: Any) -> str:

@@ -80,6 +80,34 @@ def test_steps_are_the_commands_a_person_would_type(tmp_path):
     ]
 
 
+def test_files_are_relative_to_the_workflow_file_and_names_stay_names(tmp_path):
+    """In another folder, as a person would call it; a folder of a grid's name beside the workflow is none."""
+    steps = [
+        {"name": "tiles", "stage": "tile", "inputs": ["slides"], "options": {"stain_target": "target.tif@0,0,64"}},
+        {"name": "vectors", "stage": "embed", "inputs": ["${tiles}"], "options": {"encoder": "encoders/enc.onnx"}},
+        {"name": "ready", "stage": "embed", "inputs": ["${tiles}"], "options": {"encoder": "imagenet"}},
+        {"name": "grid", "stage": "benchmark", "inputs": ["table8"], "options": {"data": "sets", "forecast": True}},
+        {"name": "own-grid", "stage": "benchmark", "inputs": ["grid.yaml"], "options": {"data": "${got}"}},
+        {"name": "got", "stage": "fetch", "inputs": ["mnist"]},
+        {"name": "model", "stage": "train", "inputs": ["${tiles}"], "options": {"set": {"backbone.weights": "w.safetensors"}}},
+        {"name": "page", "stage": "report", "inputs": ["one", "two", "${model}"], "options": {"figures": "drawn"}},
+    ]  # fmt: skip
+    steps.insert(0, steps.pop(5))
+    (tmp_path / "flow.yaml").write_text(yaml.safe_dump(steps))
+    found = {
+        step.name: step.arguments for step in read_workflow(tmp_path / "flow.yaml", Path("out"), commands())
+    }
+    assert str(tmp_path / "target.tif@0,0,64") in found["tiles"]
+    assert str(tmp_path / "encoders" / "enc.onnx") in found["vectors"]
+    assert "imagenet" in found["ready"]
+    assert found["grid"][0] == "table8"
+    assert found["own-grid"][0] == str(tmp_path / "grid.yaml")
+    assert found["got"][0] == "mnist"
+    assert f"backbone.weights={tmp_path / 'w.safetensors'}" in found["model"]
+    assert found["page"][:3] == (str(tmp_path / "one"), str(tmp_path / "two"), str(Path("out") / "model"))
+    assert str(tmp_path / "drawn") in found["page"]
+
+
 def test_all_steps_run_in_order_with_what_the_file_says(stages, tmp_path, capsys):
     outcome = run_workflow(write(tmp_path, FLOW), tmp_path / "out")
     assert stages.order == ["tables", "train", "score", "evaluate", "report"]
