@@ -80,3 +80,5 @@ class IngestOptions:
     """File of the key that patients (radiographs) and, if `anonymous`, names of files and sites are hashed with; null = the user's."""
     site: str | None = None
     """The site of all items of which nothing says another."""
+    like: Path | None = None
+    """The run whose settings shape the items: the next step is to score them by it."""

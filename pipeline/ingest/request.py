@@ -76,6 +76,7 @@ class IngestRequest:
             self.anonymous,
             self.group_key,
             self.site.strip() if self.site else None,
+            self.like,
         )
 
     def _like(self, kind: str) -> dict[str, Any]:

@@ -371,13 +371,17 @@ def _finish(
     )
     if len(refused):
         message += f" {len(refused)} refused, see {root / 'failures.csv'}."
-    run = root.with_name(f"{root.name}-run")
-    command = ["esad", "train", str(root), "--out", str(run)]
-    message += sites_told(items)
+    command = _next_command(root, items, options.like)
+    return Outcome(root, message + sites_told(items), shlex.join(command), len(refused), counts)
+
+
+def _next_command(root: Path, items: pd.DataFrame, like: Path | None) -> list[str]:
+    """What to do with the store: score it by the run that it is made like, or train on it."""
+    if like is not None:
+        return ["esad", "score", str(like), str(root)]
     classes = classes_alone(items)
-    if classes:
-        command += normal_class_words(classes)
-    return Outcome(root, message, shlex.join(command), len(refused), counts)
+    command = ["esad", "train", str(root), "--out", str(root.with_name(f"{root.name}-run"))]
+    return command + (normal_class_words(classes) if classes else [])
 
 
 def sites_told(items: pd.DataFrame) -> str:

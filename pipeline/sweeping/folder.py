@@ -53,6 +53,12 @@ def validation_counts(store: Store, settings: RunSettings, sites: Sequence[str] 
     return counts
 
 
+def held_words(counts: Mapping[str, int], of_sites: bool) -> str:
+    """The validation part in words; where sites are left out in turn each run has one of its own, and `counts` are the fewest."""
+    least = "at least " if of_sites else ""
+    return f"{least}{counts['normal']} normal items and {least}{counts['anomaly']} anomalies"
+
+
 def begin_sweep(
     out: Path,
     store: Store,
@@ -111,7 +117,7 @@ def sweep_outcome(
         [[*(f"{row[name]}" for name in by), f"{row['auc']:.4f}"] for _, row in shown.iterrows()],
     )
     sites = list(dict.fromkeys(row[LEFT_OUT] for row in rows if LEFT_OUT in row))
-    held = f"on {counts['normal']} normal items and {counts['anomaly']} anomalies"
+    held = f"on {held_words(counts, bool(sites))}"
     best = ", ".join(f"{name} = {value}" for name, value in chosen.items())
     if chosen:
         of_sites = f", each with a run for every one of {len(sites)} sites left out" if sites else ""
@@ -159,7 +165,7 @@ def write_results(
                 table,
                 list(grid) or [LEFT_OUT],
                 chosen,
-                counts,
+                held_words(counts, LEFT_OUT in rows[0]),
                 reasons,
                 "sites and seeds" if of_sites else "seeds",
             ),

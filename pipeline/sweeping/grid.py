@@ -60,12 +60,16 @@ def parse_grid(over: Sequence[str], or_nothing: bool = False) -> dict[str, list[
             )
         if name == "device" or (name.startswith("data.") and name not in OF_DATA):
             raise UsageError(f"--over {name}: only settings of the model and its training can be swept.")
+        if set(values) & set("[]{}"):
+            raise UsageError(
+                f"--over {text!r}: lists cannot be swept; make a sweep for each with --set, in a folder of its own."
+            )
         found = [
             number_if_scientific(parse_assignments([f"{name}={value}"])[name]) for value in values.split(",")
         ]
         if None in found:
             raise UsageError(f"--over {text!r}: null cannot be swept; leave {name} out for its default.")
-        if len({str(value) for value in found}) < len(found):
+        if any(found.index(value) < place for place, value in enumerate(found)):
             raise UsageError(f"--over {text!r}: a value stands twice.")
         grid[name] = found
     if not grid and not or_nothing:

@@ -19,11 +19,14 @@ def markdown(
     table: pd.DataFrame,
     names: Sequence[str],
     chosen: Mapping[str, Any],
-    counts: Mapping[str, int],
+    held: str,
     reasons: Sequence[str],
     runs: str = "seeds",
 ) -> str:
-    """All combinations, the best first; `table` has the swept settings, `auc`, `std` and `seeds`, which count `runs`."""
+    """All combinations, the best first; `held` is the validation part in words.
+
+    `table` has the swept settings, `auc`, `std` and `seeds`, which count `runs`.
+    """
     ordered = table.sort_values("auc", ascending=False, kind="stable")
     lines = [
         "# Sweep",
@@ -32,9 +35,8 @@ def markdown(
         if chosen
         else "Nothing was chosen: there is a run for each site, which it did not train on.",
         "",
-        f"AUC in % on the validation part of the training data: {counts['normal']} normal items, {counts['anomaly']} "
-        "anomalies. No test item takes part. Combinations whose AUC differs by little are not told apart by so few "
-        "anomalies.",
+        f"AUC in % on the validation part of the training data: {held}. No test item takes part. "
+        "Combinations whose AUC differs by little are not told apart by so few anomalies.",
         "",
         f"| {' | '.join(names)} | AUC | spread over {runs} | {runs} |",
         f"|{'---|' * (len(names) + 3)}",

@@ -158,6 +158,9 @@ def test_settings_are_chosen_by_the_mean_over_sites(folder, tmp_path, capsys):
     assert told["best"] == {"isolation_forest.trees": means.idxmax()}
     assert [cell["auc"] for cell in told["cells"]] == pytest.approx(means.tolist())
     assert [cell["seeds"] for cell in told["cells"]] == [2, 2]
+    page = (tmp_path / "sweep" / "sweep.md").read_text()
+    fewest = told["validation"]
+    assert f"at least {fewest['normal']} normal items and at least {fewest['anomaly']} anomalies" in page
 
 
 @pytest.mark.parametrize(

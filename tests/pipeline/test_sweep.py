@@ -156,6 +156,8 @@ def test_a_cell_that_cannot_be_trained_is_refused_and_the_others_go_on(tmp_path)
         (["--over", "seed=0,1"], 2, "--seeds N"),
         (["--over", "data.validation_share=0.1,0.2"], 2, "only settings of the model"),
         (["--over", "loss.lambda1=1,1"], 2, "stands twice"),
+        (["--over", "loss.lambda1=1,1.0"], 2, "stands twice"),
+        (["--over", "network.hidden=[64],[32,16]"], 2, "lists cannot be swept"),
         (["--over", "network.channels=null,3"], 2, "null cannot be swept"),
         ([*OVER, "--set", "data.validation_share=0"], 1, "no normal item is held out"),
     ],

@@ -198,7 +198,7 @@ def test_a_second_label_column_is_asked_about(tmp_path, capsys, name):
     assert Store(tmp_path / "out").columns == ["a"]
 
 
-def test_stated_labels_come_before_classes_in_training_and_scores(tmp_path):
+def test_stated_labels_come_before_classes_in_training_and_scores(tmp_path, capsys):
     archive = tmp_path / "in"
     for name in ("cat", "dog", "sandal"):
         for number in range(12):
@@ -222,5 +222,7 @@ def test_stated_labels_come_before_classes_in_training_and_scores(tmp_path):
     assert (scores["sandal/sandal0.png"], scores["cat/cat0.png"]) == (1, 0)
     assert (scores["sandal/sandal1.png"], scores["cat/cat1.png"]) == (0, 1)
     picture(tmp_path / "new" / "monday" / "1.png")
+    capsys.readouterr()
     made("images", tmp_path / "new", "--out", tmp_path / "day", "--like", tmp_path / "run")
+    assert f"Next: esad score {tmp_path / 'run'} {tmp_path / 'day'}" in capsys.readouterr().err
     made("score", tmp_path / "run", tmp_path / "day", "--overlays", "none")
