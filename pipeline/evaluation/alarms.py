@@ -259,7 +259,7 @@ def alarm_sentences(content: dict[str, Any]) -> str:
         caught = (
             ""
             if found["anomalies_found"] is None
-            else f"; {100 * found['anomalies_found']:.3g} % of anomalies"
+            else f"; {100 * found['anomalies_found']:.3g} % of {counted_as(content, 'anomalies')}"
         )
         words.append(
             f"Above the threshold: {100 * found['achieved']:.3g} %{within} of {found['normals']} {counted_as(content)}, "
@@ -270,9 +270,9 @@ def alarm_sentences(content: dict[str, Any]) -> str:
     return " ".join(words + alarm_notes(content))
 
 
-def counted_as(content: dict[str, Any]) -> str:
-    """What `achieved` counts: normals, or groups with normals where a threshold is per group."""
-    return "groups with normals" if content["rule"] and content["rule"]["per_group"] else "normals"
+def counted_as(content: dict[str, Any], what: str = "normals") -> str:
+    """What `achieved` counts: normals or anomalies, or groups with such where a threshold is per group."""
+    return f"groups with {what}" if content["rule"] and content["rule"]["per_group"] else what
 
 
 def shift_sentence(alike: dict[str, Any], known: str) -> str:

@@ -25,7 +25,7 @@ CHOSEN = (
     "data.site_normalisation", "data.crop", "data.flip", "score.kind",
 )  # fmt: skip
 """Settings that the card repeats where they apply; all are in config.yaml."""
-STANDARDISED = "the sum of both terms' distances from their medians over held-out normals, in median absolute deviations."
+STANDARDISED = "the sum of both terms' distances from their medians over the reference normals (below), in median absolute deviations."
 
 
 def data_manifest(store: Mapping[str, Any]) -> DataManifest | None:

@@ -100,11 +100,13 @@ def write_onnx(run: Run, path: Path) -> None:
         "method": run.settings.method, "score": run.settings.score.kind, "store": run.store["name"],
         "kind": run.store["kind"], "input": json.dumps(contract, ensure_ascii=False), "model": run.digest,
     }  # fmt: skip
-    alarm = ReferenceSets.of(run.normals, Rule(), str(run.root)).described()["sets"][0]
+    thresholds = ReferenceSets.of(run.normals, Rule(), str(run.root)).described()
+    alarm = thresholds["sets"][0]
     told |= {
         "threshold": repr(alarm["threshold"]),
         "false_alarm_rate": repr(alarm["level"]),
         "normals": str(alarm["normals"]),
+        "normals_held_out": json.dumps(thresholds["held_out"]),
     }
     weights = held_weights(scorer, program)
     if weights:

@@ -20,5 +20,6 @@ def alarm_rows(metrics: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "sets": rule["sets"][:SHOWN], "by": rule["by"], "per_group": rule["per_group"], "achieved": found["achieved"],
         "parts": [(name, found["by"][name]) for name in DIVIDED_BY if name in found["by"]], "splits": found["splits"],
-        "notes": alarm_notes(found), "counted": counted_as(found), "known": known_normals(found), "likeness": found["likeness"],
+        "notes": alarm_notes(found), "counted": counted_as(found), "caught": counted_as(found, "anomalies"),
+        "known": known_normals(found), "likeness": found["likeness"],
     }  # fmt: skip

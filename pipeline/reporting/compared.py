@@ -26,6 +26,10 @@ def measured_on(scores: Scores, store: Mapping[str, Any]) -> dict[str, Any]:
     return {"labels": labels[~labels.index.duplicated()], "made": made, "inputs": scores.marker.get("inputs")}
 
 
+def _per_group(metrics: dict[str, Any]) -> bool:
+    return bool((metrics["alarms"]["rule"] or {}).get("per_group"))
+
+
 def comparison(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """`rows` of figures, a `plot` of AUC with intervals, and `notes` on what cannot be compared; None for a single run.
 
@@ -35,7 +39,7 @@ def comparison(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
     names, first, rows = apart_names(sections), sections[0]["measured"], []
     for section, name in zip(sections, names, strict=True):
-        achieved = (section["metrics"].get("alarms") or {}).get("achieved")
+        achieved = section["metrics"]["alarms"]["achieved"]
         rows.append(
             {
                 "name": name,
@@ -56,6 +60,12 @@ def comparison(sections: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if len(methods) > 1 or len({section["method"] for section in sections}) > 1:
         notes.append(
             "Scores of different methods have no common unit: compare AUC, rates and percentiles, not scores or thresholds."
+        )
+    by_group = [name for section, name in zip(sections, names, strict=True) if _per_group(section["metrics"])]
+    if by_group:
+        notes.append(
+            f"One threshold is for a whole group in {', '.join(by_group)}: false alarms and anomalies found there are shares of groups, "
+            "of the other runs shares of items."
         )
     promised = {f"{row['alarms']['promised']:.2g}" for row in rows if row["alarms"]}
     if len(promised) > 1:

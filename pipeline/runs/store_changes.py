@@ -92,6 +92,6 @@ def say_unlike(run: Run, store: Store) -> None:
     new = views[~views.isin(known)]
     if known and len(new):
         say(
-            f"{len(new)} of {len(store)} items are of the projection {', '.join(sorted(set(new)))}, and the normals that were held out are "
+            f"{len(new)} of {len(store)} items are of the projection {', '.join(sorted(set(new)))}, and the run's reference normals are "
             f"of {', '.join(sorted(known))}: scores, thresholds and p-values do not compare."
         )

@@ -208,9 +208,13 @@ def split_sentences(
         sentences.append(f"Only {item}s with {kept} were used.")
     if data.normal_classes is not None:
         sentences.append(f"Normal classes: {', '.join(map(str, data.normal_classes))}.")
+    kept = (
+        f"{number(held)} were held out for reference scores and choices, {number(tested)} to test"
+        if held
+        else f"none was held out, so that reference scores are those of items that trained, and {number(tested)} were kept to test"
+    )
     sentences.append(
-        f"Training used {counted(unlabelled, f'unlabelled {item}')}, taken to be mostly normal, and {listed(labelled)}; "
-        f"{number(held)} were held out for reference scores and choices, {number(tested)} to test."
+        f"Training used {counted(unlabelled, f'unlabelled {item}')}, taken to be mostly normal, and {listed(labelled)}; {kept}."
     )
     overlap = provenance.get("overlap")
     if overlap:
@@ -218,7 +222,8 @@ def split_sentences(
     elif data.split == "clean":
         sentences.append(
             f"Items of one group (a patient or a slide) are in one part; where the archive does not state the part, "
-            f"{percent(data.test_share)} were drawn to test, and {percent(data.validation_share)} of the others were held out."
+            f"{percent(data.test_share)} were drawn to test, and {percent(data.validation_share)} of the others "
+            f"were {'' if held else 'to be '}held out."
         )
     elif data.split == "leave-site-out":
         sentences += _site_sentences(settings, item)

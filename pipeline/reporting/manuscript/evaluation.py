@@ -22,7 +22,7 @@ def score_sentences(
     sentences = []
     if settings.score.kind == "standardised":
         sentences.append(
-            "The score is the sum of its terms' distances from their medians over held-out normals, in median absolute deviations."
+            "The score is the sum of its terms' distances from their medians over the reference normals, in median absolute deviations."
         )
     how = (explanation or {}).get("contributions")
     if how:
@@ -124,6 +124,6 @@ def combined_sentences(config: Mapping[str, Any], marker: Mapping[str, Any], cit
     )
     return [
         f"The score of an item is the mean of the scores of {counted(len(members), 'run')}, each less its median and over its median "
-        f"absolute deviation among the normal items that this run held out: {runs}. The methods of each run stand in its own report.",
+        f"absolute deviation among the reference normals of this run: {runs}. The methods of each run stand in its own report.",
         *threshold_sentences(marker, cite),
     ]

@@ -170,6 +170,22 @@ def test_the_report_calls_normals_held_out_where_they_were(tmp_path, held_out):
     assert held_out or "held out" not in thresholds.lower().replace("-", " ")
 
 
+def test_a_share_of_groups_is_called_one(tmp_path, capsys):
+    label = np.where(np.arange(COUNT) % 3 == 2, 1, 0)
+    run, *_ = scored_elsewhere(tmp_path, label=label, by="site")
+    assert call(["evaluate", str(run)]) == 0
+    assert "% of anomalies" in capsys.readouterr().err
+    path = run / "scores" / "store" / "scores.json"
+    marker = json.loads(path.read_text())
+    marker["thresholds"]["per_group"] = True
+    path.write_text(json.dumps(marker))
+    assert call(["evaluate", str(run)]) == 0
+    assert "% of groups with anomalies" in capsys.readouterr().err
+    page = report([run, run], tmp_path / "report.html").out.read_text()
+    assert "Groups with anomalies above the threshold" in page
+    assert "false alarms and anomalies found there are shares of groups" in page
+
+
 def test_normals_of_training_are_not_shuffled_with_those_of_the_test_part(tmp_path):
     run, table, _ = scored_elsewhere(tmp_path, label=[0] * COUNT, own=True, part="test", by="site")
     own = over_splits(table["score"].to_numpy(), group_codes(table), 0.02)

@@ -127,3 +127,4 @@ def test_exports_carry_the_threshold(run, tmp_path):
     references = open_run(run).normals["score"].to_numpy()
     assert float(told["esad.threshold"]) == threshold(references, 0.01)
     assert float(told["esad.false_alarm_rate"]) == pytest.approx(1 / (len(references) + 1))
+    assert told["esad.normals_held_out"] == "true"
