@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from esad.preprocessing.store.opening import OutlineSettings
 from esad.preprocessing.store.reading import damaged
 
 Count = Annotated[int, Field(ge=0)]
@@ -83,12 +84,12 @@ class Marker(Shape):
     model: str | None = None
     inputs: str | None = None
     items: Count | None = None
-    normals: Count | None = None
+    normals: Count = 0
     overlays: str | None = None
     slides: bool | None = None
     thresholds: Thresholds | None = None
     grey_levels: GreyLevels | None = None
-    labels: dict[str, object] | None = None
+    labels: OutlineSettings | None = None
     shards: Shards | Nothing | None = None
 
 

@@ -63,7 +63,7 @@ def label_settings(scores: Scores) -> dict[str, Any]:
     run's own store, where the scores are of that; the run may have been trained on another one, with other settings. EsadError where
     neither is; else raises as `read_config`.
     """
-    if "labels" in scores.marker:
+    if scores.marker.get("labels") is not None:
         return dict(scores.marker["labels"])
     from esad.pipeline.runs.run_files import read_config
     from esad.preprocessing.store.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,17 @@ Side = Annotated[int, Field(gt=0)]
 Measure = Annotated[float, Field(gt=0)]
 
 
+class OutlineSettings(BaseModel):
+    """How outlines became labels of tiles (LabelSettings): what evaluation reads outlines by again."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    outline_classes: dict[str, Literal["anomaly", "hole", "ignore", "region"]] = Field(default_factory=dict)
+    geojson_origin: Literal["bounds", "slide"] | None = None
+    without_outlines: Literal["normal", "unknown"] = "normal"
+    min_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 class ItemSettings(BaseModel):
     """Of a store's settings those that later stages count or write with; the others are only said again. Older stores lack some."""
 
@@ -65,7 +76,7 @@ class ItemSettings(BaseModel):
     crop: Measure | None = None
     min_tissue: float | None = None
     min_sharpness: float | None = None
-    labels: dict[str, Any] | None = None
+    labels: OutlineSettings | None = None
     categories: dict[str, list[Any]] | None = None
     columns: list[str] | None = None
     where: dict[str, Any] | None = None
@@ -86,7 +97,11 @@ def check_settings(path: Path, kind: str, settings: dict[str, Any], remedy: str)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, ("settings", *first["loc"])))
-        told = "is missing" if first["type"] == "missing" else f"= {first['input']!r:.60}, {first['msg']}"
+        told = (
+            "is missing"
+            if first["type"] == "missing"
+            else f"= {first['input']!r:.60}, {first['msg'].partition(' or instance')[0]}"
+        )
         raise damaged(path, f"is damaged ({place} {told})", remedy) from error
 
 

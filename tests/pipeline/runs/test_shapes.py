@@ -60,6 +60,8 @@ def test_what_stages_write_passes(tmp_path, shape, content):
         (Marker, {"thresholds": {**RULE, "sets": ["a"]}}, r"thresholds\.sets\.0 = 'a'"),
         (Marker, {"thresholds": {key: value for key, value in RULE.items() if key != "by"}}, r"'thresholds\.by' is missing"),
         (Marker, {"normals": True}, "normals = True"),
+        (Marker, {"normals": None}, "normals = None"),
+        (Marker, {"labels": {"outline_classes": {"a": 1}}}, r"labels\.outline_classes\.a = 1, expected 'anomaly'"),
         (Marker, {"items": -1}, "items = -1"),
         (Provenance, {**PROVENANCE, "reconstruction": {**EXPLAINED, "model": [1]}}, r"reconstruction\.model = \[1\]"),
         (Provenance, {**PROVENANCE, "labelled_classes": {"a": -2}}, r"labelled_classes\.a = -2"),

@@ -60,6 +60,7 @@ def test_a_label_is_0_1_or_empty(root, value, whole):
         ("tiles", {"tile_size": 64, "step": -1}, "settings.step = -1, Input should be greater than 0"),
         ("tiles", {"tile_size": "64", "step": None}, "settings.tile_size = '64', Input should be a valid integer"),
         ("radiographs", {"labels": 0.5}, "settings.labels = 0.5, Input should be a valid dictionary"),
+        ("table", {"labels": {"outline_classes": "x"}}, "settings.labels.outline_classes = 'x', Input should be a valid dictionary"),
         ("radiographs", {"crop": float("nan")}, "settings.crop = nan, Input should be a finite number"),
         ("table", {"categories": {"a": "b"}}, "settings.categories.a = 'b', Input should be a valid list"),
     ],
