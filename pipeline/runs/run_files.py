@@ -60,7 +60,7 @@ def read_config(run: Path) -> dict[str, Any]:
         raise damaged(path, f"is damaged (store.kind = {content['store']['kind']!r})", remedy)
     if not all(type(side) is int for side in content["store"]["shape"]):
         raise damaged(path, f"is damaged (store.shape = {content['store']['shape']!r})", remedy)
-    check_settings(path, content["store"]["kind"], content["store"]["settings"], remedy)
+    check_settings(path, content["store"]["settings"], remedy)
     return content
 
 

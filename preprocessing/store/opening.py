@@ -44,7 +44,7 @@ def read_description(path: Path) -> dict[str, Any]:
         raise damaged(path, f"is damaged (shape = {shape}, expected {told})", REMEDY)
     if "items" in content:
         check_entries(path, content, REMEDY, {"items": int})
-    check_settings(path, kind, content["settings"], REMEDY)
+    check_settings(path, content["settings"], REMEDY, TileSettings if kind == "tiles" else ItemSettings)
     return content
 
 
@@ -90,10 +90,12 @@ class TileSettings(ItemSettings):
     step: Side | None
 
 
-def check_settings(path: Path, kind: str, settings: dict[str, Any], remedy: str) -> None:
-    """EsadError where a setting of a store of this kind, in the file `path`, is not of its type."""
+def check_settings(
+    path: Path, settings: dict[str, Any], remedy: str, shape: type[ItemSettings] = ItemSettings
+) -> None:
+    """EsadError where a setting of a store, in the file `path`, is not of its type."""
     try:
-        (TileSettings if kind == "tiles" else ItemSettings).model_validate(settings)
+        shape.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, ("settings", *first["loc"])))

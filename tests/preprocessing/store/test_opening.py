@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.store.opening import check_apart, check_labels, check_settings
+from esad.preprocessing.store.opening import (
+    ItemSettings,
+    TileSettings,
+    check_apart,
+    check_labels,
+    check_settings,
+)
 from esad.preprocessing.store.store import Store
 from tests.pipeline.stores import make_store
 
@@ -53,26 +59,27 @@ def test_a_label_is_0_1_or_empty(root, value, whole):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "told"),
+    ("shape", "settings", "told"),
     [
-        ("tiles", {"tile_size": 64}, "settings.step is missing"),
-        ("tiles", {"step": None}, "settings.tile_size is missing"),
-        ("tiles", {"tile_size": 64, "step": -1}, "settings.step = -1, Input should be greater than 0"),
-        ("tiles", {"tile_size": "64", "step": None}, "settings.tile_size = '64', Input should be a valid integer"),
-        ("radiographs", {"labels": 0.5}, "settings.labels = 0.5, Input should be a valid dictionary"),
-        ("table", {"labels": {"outline_classes": "x"}}, "settings.labels.outline_classes = 'x', Input should be a valid dictionary"),
-        ("radiographs", {"crop": float("nan")}, "settings.crop = nan, Input should be a finite number"),
-        ("table", {"categories": {"a": "b"}}, "settings.categories.a = 'b', Input should be a valid list"),
+        (TileSettings, {"tile_size": 64}, "settings.step is missing"),
+        (TileSettings, {"step": None}, "settings.tile_size is missing"),
+        (TileSettings, {"tile_size": 64, "step": -1}, "settings.step = -1, Input should be greater than 0"),
+        (TileSettings, {"tile_size": "64", "step": None}, "settings.tile_size = '64', Input should be a valid integer"),
+        (ItemSettings, {"labels": 0.5}, "settings.labels = 0.5, Input should be a valid dictionary"),
+        (ItemSettings, {"labels": {"outline_classes": "x"}}, "settings.labels.outline_classes = 'x', Input should be a valid dictionary"),
+        (ItemSettings, {"crop": float("nan")}, "settings.crop = nan, Input should be a finite number"),
+        (ItemSettings, {"categories": {"a": "b"}}, "settings.categories.a = 'b', Input should be a valid list"),
     ],
 )  # fmt: skip
-def test_a_setting_that_later_stages_count_with_is_of_its_type(tmp_path, kind, settings, told):
+def test_a_setting_that_later_stages_count_with_is_of_its_type(tmp_path, shape, settings, told):
     with pytest.raises(EsadError, match=re.escape(f"store.json: is damaged ({told}); again")):
-        check_settings(tmp_path / "store.json", kind, settings, "again")
+        check_settings(tmp_path / "store.json", settings, "again", shape)
 
 
 def test_settings_that_older_stores_lack_or_others_have_are_no_damage(tmp_path):
-    check_settings(tmp_path / "store.json", "radiographs", {"another": [1]}, "again")
-    check_settings(tmp_path / "store.json", "tiles", {"tile_size": 64, "step": None, "labels": None}, "again")
+    check_settings(tmp_path / "store.json", {"another": [1]}, "again")
+    tiles = {"tile_size": 64, "step": None, "labels": None}
+    check_settings(tmp_path / "store.json", tiles, "again", TileSettings)
 
 
 @pytest.mark.parametrize("value", [2, 0.5])
