@@ -103,6 +103,7 @@ def _against(table: pd.DataFrame, ratio: str) -> Figure:
             axes.set_xticks(values, map(str, values))
             axes.minorticks_off()
         axes.set(xlabel=RATIOS[ratio], ylabel="AUC in %")
+        axes.tick_params(labelbottom=True)  # a panel of an upper row may have none below it
     handles, labels = next(iter(panels.values())).get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
