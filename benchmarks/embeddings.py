@@ -2,8 +2,8 @@
 
     python benchmarks/embeddings.py [--quick] [--smoke] [--json FILE]
 
-One HDF5 file of float16 vectors with places, labels and groups, as TRIDENT writes it, is read into a store; a tiny network is trained
-for a few steps, and each stage runs in a process of its own. For each number of vectors and each stage:
+HDF5 files of 10,000 float16 vectors with places and labels, one a slide as TRIDENT writes them, are read into a store; a tiny network is
+trained for a few steps, and each stage runs in a process of its own. For each number of vectors and each stage:
 
 seconds    by the clock, with the two or three that Python and its libraries take to start
 peak_mib   resident memory at its highest, of the process or of one that it started; pages of a mapped file count
@@ -11,6 +11,7 @@ peak_mib   resident memory at its highest, of the process or of one that it star
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 from command import of_size, parsed, parser, write_json
 from stage_process import taken
 
-WIDTH, AT_ONCE, GROUP, SIDE = 1024, 10_000, 1_000, 256
+WIDTH, OF_A_SLIDE, SIDE = 1024, 10_000, 256
 STEPS = [
     "--set",
     "train.steps=5",
@@ -32,21 +33,21 @@ STEPS = [
 ]
 
 
-def write_file(path: Path, count: int, width: int) -> None:
-    """`count` vectors of noise on a square grid, one in twenty of them abnormal, in groups of GROUP, part by part."""
-    numbers, across = np.random.default_rng(0), int(np.ceil(np.sqrt(count)))
-    with h5py.File(path, "w") as file:
-        features = file.create_dataset("features", (count, width), "f2")
-        label = numbers.random(count) < 0.05
-        for start in range(0, count, AT_ONCE):
-            part = label[start : start + AT_ONCE]
-            values = numbers.standard_normal((len(part), width), dtype=np.float32) + 2 * part[:, None]
-            features[start : start + AT_ONCE] = values.astype(np.float16)
-        file["coords"] = np.column_stack(np.divmod(np.arange(count), across)[::-1]) * SIDE
-        file["coords"].attrs.update(
-            patch_size_level0=SIDE, level0_width=across * SIDE, level0_height=across * SIDE
-        )
-        file["label"], file["group"] = label.astype(int), np.arange(count) // max(1, min(GROUP, count // 10))
+def write_files(folder: Path, count: int, width: int) -> int:
+    """`count` vectors of noise, one in twenty of them abnormal, in files of a slide each, on square grids; the bytes of all."""
+    numbers, each = np.random.default_rng(0), min(OF_A_SLIDE, count // 10)
+    across = int(np.ceil(np.sqrt(each)))
+    folder.mkdir()
+    for number in range(count // each):
+        label = numbers.random(each) < 0.05
+        values = numbers.standard_normal((each, width), dtype=np.float32) + 2 * label[:, None]
+        with h5py.File(folder / f"slide_{number:03}.h5", "w") as file:
+            file["features"], file["label"] = values.astype(np.float16), label.astype(int)
+            file["coords"] = np.column_stack(np.divmod(np.arange(each), across)[::-1]) * SIDE
+            file["coords"].attrs.update(
+                patch_size_level0=SIDE, level0_width=across * SIDE, level0_height=across * SIDE
+            )
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def measured(words: list[str]) -> dict[str, float]:
@@ -58,11 +59,11 @@ def measured(words: list[str]) -> dict[str, float]:
 
 def stages(folder: Path, count: int, width: int) -> dict[str, float]:
     """The figures of all stages for so many vectors."""
-    write_file(folder / "slide.h5", count, width)
-    print(f"{count} vectors of {width}: {(folder / 'slide.h5').stat().st_size / 2**20:.0f} MiB", flush=True)
+    files = folder / "files"
+    print(f"{count} vectors of {width}: {write_files(files, count, width) / 2**20:.0f} MiB", flush=True)
     store, run = str(folder / "store"), str(folder / "run")
     calls = {
-        "ingest": ["embeddings", str(folder / "slide.h5"), "--out", store],
+        "ingest": ["embeddings", str(files), "--out", store],
         "train": ["train", store, "--out", run, *STEPS],
         "score": ["score", run],
     }
@@ -70,7 +71,7 @@ def stages(folder: Path, count: int, width: int) -> dict[str, float]:
     for name, words in calls.items():
         found |= {f"{name}_{key}_{count}": value for key, value in measured(words).items()}
         if name == "ingest":
-            (folder / "slide.h5").unlink()  # two copies at a time are enough
+            shutil.rmtree(files)  # two copies at a time are enough
     return found
 
 
