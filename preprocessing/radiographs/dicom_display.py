@@ -174,12 +174,26 @@ def rescaling(dataset: pydicom.Dataset) -> tuple[float, float, list[str]]:
     return (slope or [1.0])[0], (intercept or [0.0])[0], notes
 
 
-def padding_range(dataset: pydicom.Dataset) -> tuple[tuple[int, int] | None, list[str]]:
-    """The least and greatest stored value that is padding (C.7.5.1.1.2), and the note of one that cannot be used."""
+def padding_range(dataset: pydicom.Dataset, samples: np.dtype) -> tuple[tuple[int, int] | None, list[str]]:
+    """The least and greatest stored value of type `samples` that is padding (C.7.5.1.1.2), and the note of one that cannot be used.
+
+    One that would make padding of every value there may be cannot be used.
+    """
     value, limit = numbers(dataset, "PixelPaddingValue"), numbers(dataset, "PixelPaddingRangeLimit")
     if value == []:
         return None, []
     if value is None or limit is None or len(value) > 1 or len(limit) > 1:
         return None, [BAD_PADDING]
-    low, high = sorted((int(value[0]), int((limit or value)[0])))
+    low, high = sorted(_as_sample(int(end[0]), samples) for end in (value, limit or value))
+    if samples.kind in "iu" and (low, high) == (np.iinfo(samples).min, np.iinfo(samples).max):
+        return None, [BAD_PADDING]
     return (low, high), []
+
+
+def _as_sample(value: int, samples: np.dtype) -> int:
+    """`value` as stored samples hold it: -32768 for 32768 written as unsigned beside signed pixels, 65535 for -1 beside unsigned ones."""
+    if samples.kind not in "iu":
+        return value
+    ends, turns = np.iinfo(samples), (2 ** (8 * samples.itemsize), 2**16)
+    meant = [value, *(value + sign * turn for turn in turns for sign in (1, -1))]
+    return next((each for each in meant if ends.min <= each <= ends.max), value)

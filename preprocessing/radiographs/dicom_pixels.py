@@ -172,7 +172,7 @@ def _grey(dataset: pydicom.Dataset, values: np.ndarray, stored: np.ndarray, coun
 
 def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Which of the `stored` values are padding (bool), and the note of what names none."""
-    named, notes = padding_range(dataset)
+    named, notes = padding_range(dataset, stored.dtype)
     if named is None:
         return np.zeros(stored.shape, dtype=bool), notes
     return (stored >= named[0]) & (stored <= named[1]), notes

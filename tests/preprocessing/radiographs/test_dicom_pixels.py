@@ -13,7 +13,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from esad.preprocessing.errors import InputError
-from esad.preprocessing.radiographs.dicom_display import BAD_WINDOW
+from esad.preprocessing.radiographs.dicom_display import BAD_PADDING, BAD_WINDOW
 from esad.preprocessing.radiographs.dicom_pixels import to_eight_bit
 from esad.preprocessing.radiographs.reading import read_radiograph
 from tests.preprocessing.radiographs.dicom_files import RAMP, content_of, grey_of, make_dicom, read_back
@@ -166,6 +166,40 @@ def test_padding_outside_the_stored_bits_and_negative_padding_are_found():
     grey = read_back(signed, **SIGNED, BitsStored=16, HighBit=15, PixelPaddingValue=-2000)
     assert not grey[0].any()
     assert (grey[1:].min(), grey[1:].max()) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("signed", "vr", "value", "limit"),
+    [
+        (True, "SS", -32768, None),
+        (True, "US", 32768, None),
+        (True, "US", 32768, 32800),
+        (False, "US", 65535, None),
+        (False, "SS", -1, None),
+        (False, "SS", -1, -100),
+    ],
+)
+def test_padding_written_with_the_other_sign_than_the_pixels_is_found(signed, vr, value, limit):
+    stored = RAMP.astype(np.int16) - 1024 if signed else RAMP.astype(np.uint16)
+    whole = {"PixelRepresentation": int(signed), "BitsStored": 16, "HighBit": 15}
+    plain = read_back(stored[8:], **whole)
+    stored[:8] = -32768 if signed else 65535
+    image = make_dicom(stored, **whole)
+    image.add_new("PixelPaddingValue", vr, value)
+    if limit is not None:
+        image.add_new("PixelPaddingRangeLimit", vr, limit)
+    read = read_radiograph(content_of(image), "a")
+    assert not read.pixels()[:8].any()
+    assert np.array_equal(read.pixels()[8:], plain)
+
+
+def test_padding_of_every_value_cannot_be_used():
+    stored = RAMP.astype(np.uint16)
+    image = make_dicom(stored, BitsStored=16, HighBit=15)
+    image.add_new("PixelPaddingValue", "US", 0)
+    image.add_new("PixelPaddingRangeLimit", "SS", -1)
+    picture = read_radiograph(content_of(image), "a").picture()
+    assert (picture.pixels.max(), picture.notes) == (255, (BAD_PADDING,))
 
 
 def test_monochrome1_is_turned_round():
