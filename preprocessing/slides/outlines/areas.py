@@ -41,6 +41,8 @@ ISLAND = 0.9
 """A lesion of which so much lies in one larger hole was drawn inside it."""
 LEAST_LEFT = 0.01
 LONGEST_NAME = 60
+MOST_TOLD = 4
+"""Properties, and values of each, that are named."""
 Stated = Mapping[str, str]
 """Group or class of outlines, in lower case -> the kind that a person says it is: a value of OF_CLASSES."""
 
@@ -59,6 +61,8 @@ class Outline:
     """A line that its program did not close, or that closes and is no area there: it may stand for an area, or not."""
     free: bool = False
     """Its group is a free text, not a class: only a person says what it is."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Of an outline without group: properties that may be its class, and that no program is known to write as one -> value."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def collect(
     Raises InputError where a class is not known, nothing says what is a lesion, no tumour outline has an area, or the outlines
     are not those of a slide of `frame`.
     """
-    outlines = list(outlines)
+    outlines = [_as_stated(one, stated) for one in outlines]
     grouped = any(one.group or one.kind for one in outlines if one.shape.area)
     found: dict[str, list[BaseGeometry]] = {kind: [] for kind in KNOWN}
     counts: dict[str, Counter[str]] = {}
@@ -111,6 +115,7 @@ def collect(
             found[kind].append(one.shape)
             counts.setdefault(WORDS[kind], Counter())[name] += 1
     _check_open(open_lines, path)
+    _check_beside(outlines, stated, path)
     _check_known(unknown, path)
     if detections:
         counts["detection"] = Counter({"cells": sum(detections.values())})
@@ -168,6 +173,12 @@ def _kind(one: Outline, stated: Stated, ungrouped: str) -> str:
     return one.as_tumour if kind == "tumour" else kind
 
 
+def _as_stated(one: Outline, stated: Stated) -> Outline:
+    """An outline without group has the value of a property beside it as one, where a person says what it is and no other contradicts."""
+    said = {value: stated[value.lower()] for value in one.beside.values() if value.lower() in stated}
+    return replace(one, group=next(iter(said)), beside={}) if len(set(said.values())) == 1 else one
+
+
 def known_kind(name: str) -> str | None:
     """The kind of KNOWN that a class has by its name, if any."""
     return next((kind for kind, groups in KNOWN.items() if name.strip().lower() in groups), None)
@@ -186,6 +197,26 @@ def _check_known(unknown: Mapping[str, int], path: Path) -> None:
             f"{expected}. Say what each is with --outline-class NAME=anomaly, hole, ignore or region ({UNGROUPED}: those "
             "without a class)."
         )
+
+
+def _check_beside(outlines: Iterable[Outline], stated: Stated, path: Path) -> None:
+    """Refuse a file with outlines without class whose properties may be one: those of normal tissue would pass for lesions."""
+    values: dict[str, set[str]] = {}
+    for one in outlines if UNGROUPED.lower() not in stated else ():
+        for name, value in one.beside.items() if one.shape.area else ():
+            values.setdefault(name, set()).add(value)
+    if not values:
+        return
+    told = [
+        f"{name[:LONGEST_NAME]!r} ({', '.join(repr(value[:LONGEST_NAME]) for value in sorted(found)[:MOST_TOLD])}"
+        f"{', ...' if len(found) > MOST_TOLD else ''})"
+        for name, found in sorted(values.items())[:MOST_TOLD]
+    ]
+    raise InputError(
+        f"{path.name}: its outlines have no class that is read, and other properties that may be one: {'; '.join(told)}. Say what each "
+        "value is with --outline-class VALUE=anomaly, hole, ignore or region. If they are no classes, say what the outlines are with "
+        f"--outline-class {UNGROUPED}=anomaly."
+    )
 
 
 def _check_detections(detections: Mapping[str, int], outlined: bool, stated: Stated, path: Path) -> None:

@@ -44,6 +44,33 @@ SHAPE_WORDS = (
     "roi",
 )
 """A `type` of these is that of the shape."""
+NO_CLASSES = frozenset((
+    "objecttype", "islocked", "measurements", "color", "colorrgb", "colour", "style", "geometry", "nucleusgeometry", "coordinates",
+    "geometries", "bbox", "plane", "crs", "isellipse", "parent", "children",
+))  # fmt: skip
+"""Members and properties, their letters alone, that say nothing of a class, nor does what lies in them: QuPath's and GeoJSON's."""
+MEASURES = frozenset((
+    "id", "fid", "gid", "uid", "uuid", "guid", "objectid", "oid", "pk", "index", "idx", "ix", "nr", "no", "num", "number", "order", "n",
+    "count", "point", "points", "vertices", "area", "perimeter", "length", "leng", "line", "width", "height", "size", "shape", "px",
+    "um", "mm", "micron", "microns", "square", "m", "x", "y", "z", "cx", "cy", "left", "top", "right", "bottom", "centroid", "center",
+    "centre", "bounds", "min", "max", "mean", "circularity", "solidity", "eccentricity", "roundness", "mpp", "magnification", "fill",
+    "stroke", "opacity", "alpha", "linewidth", "thickness", "weight", "color", "colour", "rgb", "hex", "font", "date", "time",
+    "timestamp", "datetime", "created", "creation", "updated", "modified", "changed", "at", "by", "on", "author", "creator", "user",
+    "username", "owner", "editor", "annotator", "reader", "file", "filename", "path", "url", "uri", "image", "slide", "case", "patient",
+    "source", "dataset", "project", "software", "program", "tool", "version", "locked", "visible", "hidden", "selected", "closed",
+    "filled",
+))  # fmt: skip
+"""Words of the names of properties that measure, count or date an outline, or say where it comes from,"""
+OF_ANYTHING = frozenset((
+    "name", "annotation", "annotations", "object", "feature", "roi", "polygon", "outline", "meta", "metadata", "properties", "data",
+    "attributes", "info", "extra",
+))  # fmt: skip
+"""and words that say nothing beside them, and alone may be a class."""
+WORDS_IN_NAME = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+FORMAL = re.compile(
+    r"#[0-9a-fA-F]{3,8}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{4}-\d\d-\d\d([T ][\d:.,]+(Z|[+-][\d:]+)?)?"
+)
+"""Values that are no class: a colour, a UUID, a date."""
 
 
 def features_of(content: Any) -> list[Any]:
@@ -79,7 +106,9 @@ def geojson_outlines(features: list[Any]) -> tuple[list[Outline], Counter[str]]:
         else:
             geometry = feature.get("geometry", feature)
             shape = shapely.GeometryCollection() if geometry is None else _shape(geometry)
-            outlines.append(Outline(_group(feature), shape, open=_is_closed_line(geometry)))
+            group = _group(feature)
+            beside = {} if group else _unread(feature)
+            outlines.append(Outline(group, shape, open=_is_closed_line(geometry), beside=beside))
     return outlines, detections
 
 
@@ -145,7 +174,7 @@ def _group(feature: dict[str, Any]) -> str:
 
 
 def _class_in(value: Any) -> str:
-    """The class in `classification` or what stands for it; empty where there is none, ValueError where it is no text.
+    """The class in `classification` or what stands for it, a number as a text; empty where there is none, ValueError for anything else.
 
     Of derived classes (Tumor: Positive) the first, unless two of them are known and contradict each other (Stroma: Tumor).
     """
@@ -155,11 +184,55 @@ def _class_in(value: Any) -> str:
     if value is None:
         return ""
     parts = value if isinstance(value, list) else [value]
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError("a classification is not a text")
-    names = [name.strip() for part in parts for name in part.split(":")]
+    if not all(isinstance(part, str | int | float) for part in parts):
+        raise ValueError("a classification is neither a text nor a number")
+    names = [name.strip() for part in parts for name in _text(part).split(":")]
     kinds = {known_kind(name) for name in names} - {None}
     return ": ".join(names) if len(kinds) > 1 else names[0]
+
+
+def _text(value: str | int | float) -> str:
+    """A value of JSON as a name: 1.0 is 1, as programs write whole numbers where some are missing."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:.15g}"
+
+
+def _unread(feature: dict[str, Any]) -> dict[str, str]:
+    """Properties of a feature without a class that may be one: name, or names of objects in each other, -> value."""
+    members = {name: value for name, value in feature.items() if name not in ("type", "properties")}
+    found: dict[str, list[str]] = {}
+    for source in (members, feature.get("properties") or {}):
+        for names, value in _values(source, ()):
+            if _may_be_class(names, value):
+                found.setdefault(".".join(names), []).append(_text(value).strip())
+    return {name: ", ".join(values) for name, values in found.items()}
+
+
+def _values(value: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str | int | float]]:
+    """Texts and numbers in objects and lists, with the names that lead to each; not those below NO_CLASSES."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if re.sub("[^a-z]", "", str(name).lower()) not in NO_CLASSES:
+                yield from _values(inner, (*names, str(name)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(inner, names)
+    elif isinstance(value, str | int | float):
+        yield names, value
+
+
+def _may_be_class(names: tuple[str, ...], value: str | int | float) -> bool:
+    """Whether a property may say what an outline is: no fraction, formal or empty text, and not of a name that measures or dates."""
+    if isinstance(value, float) and not value.is_integer():
+        return False
+    text = _text(value).strip()
+    if not text or text.lower() in SHAPE_WORDS or FORMAL.fullmatch(text):
+        return False
+    if isinstance(value, str) and known_kind(text):
+        return True
+    words = {word.lower() for name in names for word in WORDS_IN_NAME.findall(name)} - OF_ANYTHING
+    return not words or bool(words - MEASURES)
 
 
 def _shape(geometry: dict[str, Any]) -> BaseGeometry:

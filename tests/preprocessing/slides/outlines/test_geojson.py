@@ -73,6 +73,75 @@ def test_two_classes_that_contradict_each_other_are_refused(tmp_path):
     assert read(tmp_path, one({"label": "left", "classification": "Tumor"})).tumour.area == 100
 
 
+@pytest.mark.parametrize("name", ["class", "label", "category", "classification", "class_id"])
+@pytest.mark.parametrize("values", [(0, 1), (0.0, 1.0), ([0], [1])])
+def test_a_number_as_a_class_is_asked_about_and_can_be_said(tmp_path, name, values):
+    both = [one({name: value}, x=40 * place) for place, value in enumerate(values)]
+    with pytest.raises(InputError, match=r"'0'.*'1'.*--outline-class"):
+        read(tmp_path, *both)
+    areas = read(tmp_path, *both, classes={"1": "anomaly", "0": "hole"})
+    assert areas.understood == {"anomaly": {"1": 1}, "hole": {"0": 1}}
+
+
+UNKNOWN_PROPERTIES = [
+    ({"tissue_class": "Stroma"}, {"tissue_class": "Tumor"}, "tissue_class", ("Stroma", "Tumor")),
+    ({"Klasse": "Normal"}, {"Klasse": "Tumor"}, "Klasse", ("Normal", "Tumor")),
+    ({"annotation_type": "Normal"}, {"annotation_type": "Tumor"}, "annotation_type", ("Normal", "Tumor")),
+    ({"category_id": 0}, {"category_id": 1}, "category_id", ("0", "1")),
+    ({"category_id": 0.0}, {"category_id": 1.0}, "category_id", ("0", "1")),
+    ({"labels": ["Stroma"]}, {"labels": ["Tumor"]}, "labels", ("Stroma", "Tumor")),
+    ({"terms": [{"id": 5, "name": "A"}]}, {"terms": [{"id": 6, "name": "B"}]}, "terms.name", ("A", "B")),
+    ({"terms": [17]}, {"terms": [18]}, "terms", ("17", "18")),
+    ({"metadata": {"class": "Normal"}}, {"metadata": {"class": "X"}}, "metadata.class", ("Normal", "X")),
+    ({"classification": {"id": 3}}, {"classification": {"id": 4}}, "classification.id", ("3", "4")),
+    ({"isTumor": False}, {"isTumor": True}, "isTumor", ("false", "true")),
+    ({"info": "Duct"}, {"info": "Wall"}, "info", ("Duct", "Wall")),
+    ({"source": "Normal"}, {"source": "Tumor"}, "source", ("Normal", "Tumor")),
+    ({"name": ["Stroma"]}, {"name": ["Tumor"]}, "name", ("Stroma", "Tumor")),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "name", "values"), UNKNOWN_PROPERTIES)
+@pytest.mark.parametrize("locked", [{}, {"isLocked": True, "objectType": "annotation"}])
+def test_a_property_that_may_be_a_class_is_asked_about(tmp_path, first, second, name, values, locked):
+    both = one({**locked, **first}), one({**locked, **second}, x=80)
+    with pytest.raises(InputError, match=rf"'{name}' \('{values[0]}', '{values[1]}'\).*VALUE=anomaly"):
+        read(tmp_path, *both)
+    with pytest.raises(InputError, match=rf"'{name}' \('{values[0]}'\)"):  # said of one, and not of the other
+        read(tmp_path, *both, classes={values[1]: "anomaly"})
+    said = read(tmp_path, *both, classes={values[0]: "hole", values[1]: "anomaly"})
+    assert said.understood == {"hole": {values[0]: 1}, "anomaly": {values[1]: 1}}
+    assert read(tmp_path, *both, classes={"None": "anomaly"}).tumour.area == 200
+
+
+def test_a_class_beside_the_properties_is_asked_about(tmp_path):
+    with pytest.raises(InputError, match=r"'group_of' \('Stroma'\)"):
+        read(tmp_path, one(None, group_of="Stroma"))
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        None,
+        {},
+        {"objectType": "annotation", "isLocked": False, "measurements": {"Area": 3}, "classification": None},
+        {"objectType": "annotation", "measurements": [{"name": "Kind", "value": "a"}], "color": [200, 0, 0]},
+        {"object_type": "annotation", "name": None, "colorRGB": -3670016, "metadata": {}},
+        {"id": 4, "fid": 17, "OBJECTID": 3, "Shape_Area": 400, "Shape_Length": 80, "uuid": "x1"},
+        {"area": 100.0, "area_um2": 25, "numPoints": 4, "score": 0.75, "comment": "", "tags": []},
+        {"stroke": "#ff0000", "stroke-width": 2, "fill": "red", "fill-opacity": 1, "style": {"kind": "x"}},
+        {"created_at": "2024-01-01", "createdBy": "anna", "user_name": "anna", "file_name": "tumor_1.tif"},
+        {"annotation_id": 12, "slide_id": "normal_001", "shape": "polygon", "token": "#aabbcc"},
+        {"key": "0a0a0a0a-1111-2222-3333-0123456789ab", "when": "2024-01-01T10:00:00Z"},
+    ],
+)
+def test_what_says_nothing_of_a_class_leaves_an_outline_a_lesion(tmp_path, properties):
+    plain = one(properties, id="PathAnnotationObject", bbox=[0, 0, 1, 1])
+    assert read(tmp_path, plain, one(properties, x=80)).understood == {"anomaly": {"None": 2}}
+    (tmp_path / "b.geojson").write_text(json.dumps(plain["geometry"]))
+    assert read_areas(tmp_path / "b.geojson").tumour.area == 100
+
+
 def test_a_feature_without_geometry_has_no_area(tmp_path):
     """RFC 7946, 3.2: an unlocated feature has a geometry of null."""
     nowhere = one({"classification": {"name": "Tumor"}}, geometry=None)
