@@ -57,6 +57,8 @@ class Truth:
     """and what slides without a file are there: normal or unknown."""
     unscored: tuple[str, ...] = ()
     """Names of outline files that are of no scored slide: one of this archive gave no tile, and its lesions are in no figure."""
+    nearly: frozenset[Path] = frozenset()
+    """Outline files of nearly a slide's name, which may be of it, and are not read."""
 
 
 def read_truth(
@@ -71,12 +73,13 @@ def read_truth(
     Raises UsageError for a missing folder or file, or where two slides share a stem that is outlined or labelled.
     """
     from esad.preprocessing.slides.camelyon16 import read_reference
-    from esad.preprocessing.slides.outlines.finding import match_outlines
+    from esad.preprocessing.slides.outlines.finding import is_outline, match_outlines
 
     named = by_stem(sources)
     tumours = outlines = None
     missing: tuple[str, ...] = ()
     unscored: tuple[str, ...] = ()
+    nearly: frozenset[Path] = frozenset()
     if reference is not None:
         stated = read_reference(reference)
         tumours = {_only(named[stem], reference): stated[stem] for stem in stated if stem in named}
@@ -85,16 +88,15 @@ def read_truth(
         if not annotations.exists():
             raise UsageError(f"--annotations {annotations}: no such folder or zip.")
         found = match_outlines(annotations, named)
-        files = {
-            **found.files,
-            **(found.unread if found.files else {}),
-        }  # these are refused where they are read
-        outlines = {_only(named[stem], path): path for stem, path in files.items()}
+        outlines = {_only(named[stem], path): path for stem, path in found.files.items()}
+        if outlines:  # what is of a slide's name beside them is refused where it is read
+            outlines |= {slide: path for stem, path in found.unread.items() for slide in named[stem]}
         unscored = tuple(sorted(path.name for path in found.others)) if found.files else ()
+        nearly = frozenset(path for path in found.unread.values() if is_outline(path))
     told = labels or {}
     return Truth(
         tumours, outlines, missing, told.get("outline_classes"), told.get("geojson_origin"),
-        told.get("without_outlines", "normal"), unscored,
+        told.get("without_outlines", "normal"), unscored, nearly,
     )  # fmt: skip
 
 
@@ -181,6 +183,10 @@ def _read(path: Path, truth: Truth, frame: SlideFrame) -> Areas | InputError:
     """The outlined areas, or why they cannot be read or are not the slide's."""
     from esad.preprocessing.slides.outlines.reading import read_areas
 
+    if path in truth.nearly:
+        return InputError(
+            f"{path.name}: is not named as the slide, and may be of it; rename it, or put it elsewhere."
+        )
     try:
         return read_areas(path, truth.classes, frame, truth.origin)
     except InputError as error:

@@ -45,7 +45,7 @@ class SlideListing:
     protocol: Camelyon16 | None
     warnings: list[str]
     unread: frozenset[str]
-    """Slides that have a file of outlines, it seems, of an ending that is not read: their labels are unknown."""
+    """Slides that have a file of outlines, it seems, of an ending that is not read or of nearly their name: their labels are unknown."""
     series: SlideSeries
     """Which DICOM files are copies, or share UIDs by mistake."""
 
@@ -128,7 +128,7 @@ def list_slides(
         else:
             warnings += about_outlines(place, len(outlines), len(sources), settings.labels.without_outlines)
             warnings += about_others(others, not anonymous)
-            warnings += about_unread(unread.values(), not anonymous)
+            warnings += about_unread(unread, not anonymous)
     _check_outlines_kept(out, bool(outlines))
     warnings += warnings_of_tiles(settings, tile_list is not None, bool(outlines))
     target_digest(settings.stain_target, settings.stain)  # an unusable one is told before any slide is opened

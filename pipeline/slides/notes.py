@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,16 +99,27 @@ def about_others(files: Sequence[Path], may_name: bool) -> list[str]:
     ]
 
 
-def about_unread(files: Iterable[Path], may_name: bool) -> list[str]:
-    """What to say of files that are called as slides without outlines, and of endings that are not read."""
-    names = sorted({path.name for path in files})
-    if not names:
-        return []
-    first = f" (first: {', '.join(names[:MOST_NAMED])})" if may_name else ""
-    return [
-        f"{len(names)} files are named as slides that have no outline file, and are not read{first}: if they are outlines, "
-        "export them as XML, NDPA, GeoJSON or JSON, else put them elsewhere. These slides have no label."
-    ]
+def about_unread(files: Mapping[str, Path], may_name: bool) -> list[str]:
+    """What to say of files (by slide) that are called as slides without outlines: of endings that are not read, or of nearly their name."""
+    from esad.preprocessing.slides.outlines.finding import is_outline
+
+    misnamed = {slide: path for slide, path in files.items() if is_outline(path)}
+    names = sorted({path.name for slide, path in files.items() if slide not in misnamed})
+    told = []
+    if misnamed:
+        slide, path = min(misnamed.items())
+        first = f" (first: {path.name}; of {slide}?)" if may_name else ""
+        told.append(
+            f"{len(misnamed)} slides have no outline file, but one of nearly their name{first}: rename it as its slide "
+            f"({f'{Path(slide).stem}{path.suffix}' if may_name else 'STEM.xml'}), or put it elsewhere. These slides have no label."
+        )
+    if names:
+        first = f" (first: {', '.join(names[:MOST_NAMED])})" if may_name else ""
+        told.append(
+            f"{len(names)} files are named as slides that have no outline file, and are not read{first}: if they are outlines, "
+            "export them as XML, NDPA, GeoJSON or JSON, else put them elsewhere. These slides have no label."
+        )
+    return told
 
 
 def outline_notes(sources: pd.DataFrame, outlined: Outlined) -> tuple[str, dict[str, Any]]:

@@ -34,7 +34,8 @@ class Matches:
     """Lower-case stem of the slide -> its file; a COCO file may be that of several."""
     others: tuple[Path, ...]
     unread: Mapping[str, Path] = field(default_factory=dict)
-    """Lower-case stem of a slide without outline file -> a file of its name whose ending is of no format that is read."""
+    """Lower-case stem of a slide without outline file -> a file of its name whose ending is of no format that is read, or an outline
+    file that matches no slide and is named nearly as this one."""
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -105,14 +106,25 @@ def _slides_of(path: Path, wanted: _Wanted | None) -> list[str]:
     return sorted(set(told) if wanted is None else set(wanted.of(told))) or of_own
 
 
+def _words(stem: str) -> tuple[str, ...]:
+    """What stands between blanks, points, brackets, dashes and the like."""
+    return tuple(re.findall(r"[^\W_]+", same_name(stem)))
+
+
 class _Wanted:
     """The lower-case stems of slides, by how outline files may write them."""
 
     def __init__(self, stems: Iterable[str]) -> None:
         self._stems = {stem.lower() for stem in stems}
         self._alike: dict[str, list[str]] = {}
+        self._by_words: dict[tuple[str, ...], list[str]] = {}
+        self._beginning: dict[tuple[str, ...], list[str]] = {}
         for stem in sorted(self._stems):
             self._alike.setdefault(same_name(stem), []).append(stem)
+            words = _words(stem)
+            self._by_words.setdefault(words, []).append(stem)
+            for count in range(1, len(words)):
+                self._beginning.setdefault(words[:count], []).append(stem)
 
     def of(self, names: Iterable[str]) -> list[str]:
         """The stems that `names` mean, in their order: the very one, else the one that differs only as `same_name` allows."""
@@ -137,6 +149,17 @@ class _Wanted:
         masks = [found["stem"] for found in map(MASK.fullmatch, names) if found]
         return self.of([*names, *masks])[:1]
 
+    def nearly(self, path: Path) -> list[str]:
+        """The stems that an outline file may be of which is named as none: the longest that its name contains, word by word, `s1` in
+        `s1 (1)` and not in `s10`; else those that begin with all of its words."""
+        words = _words(_stems(path)[-1])
+        for count in range(len(words), 0, -1):
+            parts = (words[first : first + count] for first in range(len(words) - count + 1))
+            found = sorted({stem for part in parts for stem in self._by_words.get(part, [])})
+            if found:
+                return found
+        return self._beginning.get(words, [])
+
 
 def match_outlines(
     folder: Path, stems: Iterable[str] | None = None, own: Collection[Path] | None = None
@@ -159,7 +182,9 @@ def match_outlines(
         slides = _slides_of(path, wanted)
         if not slides:
             others.append(path)
-            unread |= dict.fromkeys(wanted.named_by(path) if wanted is not None else [], path)
+            unread |= dict.fromkeys(
+                wanted.named_by(path) or wanted.nearly(path) if wanted is not None else [], path
+            )
         for stem in slides:
             if stem in found:
                 raise UsageError(f"{found[stem]} and {path} both outline the slide {stem}; keep one of them.")

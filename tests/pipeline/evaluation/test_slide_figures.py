@@ -374,14 +374,23 @@ def test_slides_without_outlines_are_normal_only_where_their_store_says_so(tmp_p
     assert (content["slides"]["normal"], content["slides"]["tumour"]) == (0, 1)
 
 
-def test_a_slide_whose_outlines_have_an_ending_that_is_not_read_is_left_out_and_not_normal(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("odd.svg", "odd.svg: outlines are not read from a file of this ending"),
+        ("odd (1).geojson", "odd (1).geojson: is not named as the slide, and may be of it"),
+    ],
+)
+def test_a_slide_whose_outlines_have_an_ending_that_is_not_read_is_left_out_and_not_normal(
+    tmp_path, capsys, name, why
+):
     run = scores_folder(tmp_path, *(tiles_of(f"{name}.tif", {IN_A: 6}) for name in ("t", "n", "odd")))
     write_boxes(tmp_path / "outlines", "t", A)
-    (tmp_path / "outlines" / "odd.svg").write_text("<svg/>")
+    (tmp_path / "outlines" / name).write_text('{"type": "FeatureCollection", "features": []}')
     content, said = run_evaluate(capsys, run, "--annotations", tmp_path / "outlines")
     assert (content["slides"]["normal"], content["slides"]["tumour"]) == (1, 1)
     assert list(content["slides"]["froc"]["left_out"]) == ["odd.tif"]
-    assert "odd.svg: outlines are not read from a file of this ending" in said
+    assert why in said
 
 
 @pytest.mark.parametrize(("group", "normal"), [("Ignore*", 0), ("Region*", 0), ("Stroma", 1)])

@@ -235,6 +235,21 @@ def test_a_slide_whose_outlines_cannot_be_read_is_never_normal(slides, tmp_path,
     assert set(labels(tmp_path / "unread", "slide").values()) >= {0}
 
 
+def test_outlines_of_nearly_a_slides_name_leave_it_without_labels(slides, tmp_path, capsys):
+    folder = write(tmp_path / "outlines", slide__xml=asap())
+    (folder / "other (1).xml").write_text(asap())
+    assert tile(slides, tmp_path / "store", folder) == 0
+    told = capsys.readouterr().err
+    assert (
+        "1 slides have no outline file, but one of nearly their name (first: other (1).xml; of other.ndpi?)"
+        in told
+    )
+    assert "rename it as its slide (other.xml)" in told
+    assert set(labels(tmp_path / "store", "other").values()) == {None}
+    assert tile(slides, tmp_path / "hidden", folder, "--anonymous", "--group-key", tmp_path / "key") == 0
+    assert "other" not in capsys.readouterr().err
+
+
 def test_a_mask_beside_its_slide_is_no_slide_and_leaves_it_without_labels(slides, tmp_path, capsys):
     archive = tmp_path / "archive"
     shutil.copytree(slides, archive)

@@ -115,3 +115,43 @@ def test_names_that_differ_in_composition_blanks_or_ome_are_the_same(tmp_path):
     assert found.others == ()
     with pytest.raises(UsageError, match="may be of"):
         match_outlines(tmp_path, ["om ", " om"])
+
+
+@pytest.mark.parametrize(
+    ("slide", "name"),
+    [
+        ("s1", "s1 (1).xml"),
+        ("s1", "s1 - Copy.xml"),
+        ("s1", "s1_HE.xml"),
+        ("s1", "Annotations_S1.geojson"),
+        ("s1", "s1.svs (1).json"),
+        ("s 1", "s_1.xml"),
+        ("tcga-a1-dx1.4f3a2b", "TCGA-A1-DX1.xml"),
+        ("case_7.ome", "case-7-export.geojson"),
+    ],
+)
+def test_an_outline_file_of_nearly_a_slides_name_leaves_it_without_label(tmp_path, slide, name):
+    (tmp_path / name).write_text("<a/>")
+    found = match_outlines(tmp_path, [slide, "other", "s10", "s", "1x", "case_70"])
+    assert (found.files, found.unread) == ({}, {slide: tmp_path / name})
+    assert found.others == (tmp_path / name,)
+    (tmp_path / f"{slide}.xml").write_text("<a/>")
+    assert match_outlines(tmp_path, [slide, "other"]).unread == {}
+
+
+@pytest.mark.parametrize("name", ["s10.xml", "xs1.xml", "s1b.xml", "notes.json", "TCGA-A1-DX.xml", "_.xml"])
+def test_an_outline_file_of_another_name_leaves_slides_alone(tmp_path, name):
+    (tmp_path / name).write_text("<a/>")
+    assert match_outlines(tmp_path, ["s1", "tcga-a1-dx1.4f3a2b", "a"]).unread == {}
+
+
+def test_of_slides_that_a_name_contains_it_is_that_of_the_longest_and_what_begins_with_it_is_all_meant(
+    tmp_path,
+):
+    (tmp_path / "s1_2 (1).xml").write_text("<a/>")
+    (tmp_path / "p7.xml").write_text("<a/>")
+    assert set(match_outlines(tmp_path, ["s1", "1", "s1_2", "p7_a", "p7_b", "p70"]).unread) == {
+        "s1_2",
+        "p7_a",
+        "p7_b",
+    }
