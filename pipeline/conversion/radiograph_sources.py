@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class RadiographListing:
     key: bytes = field(repr=False)
     """Of the hashes that stand for patients."""
     warnings: list[str]
+    rows: dict[str, str] = field(default_factory=dict)
+    """Sources whose row in `known` has another name than theirs, such as another ending -> that name."""
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -47,7 +49,7 @@ class RadiographListing:
 
     def task(self) -> RadiographTask:
         """What every unit of the call shares."""
-        return RadiographTask(self.archive, self.settings, self.key, self.known, self.members)
+        return RadiographTask(self.archive, self.settings, self.key, self.known, self.members, self.rows)
 
 
 def list_radiographs(
@@ -62,7 +64,7 @@ def list_radiographs(
     Raises UsageError for metadata that is none, EsadError where no radiograph is of the protocol's set.
     """
     from esad.preprocessing.privacy import read_key
-    from esad.preprocessing.radiographs.nih import read_metadata
+    from esad.preprocessing.radiographs.nih import read_metadata, rows_of
     from esad.preprocessing.radiographs.reading import is_radiograph, zip_radiographs
 
     archive, sources = find_sources(
@@ -75,16 +77,21 @@ def list_radiographs(
     sources, members = with_members(archive, sources, zip_radiographs)
     key = read_key(options.group_key)
     known = read_metadata(metadata) if metadata else None
+    rows: dict[str, str] = {}
     if settings.protocol is not None:
-        known, sources, told = of_protocol(settings, known, subset_list, sources, named=not options.anonymous)
+        known, sources, rows, told = of_protocol(
+            settings, known, subset_list, sources, named=not options.anonymous
+        )
         warnings += told
     elif known is not None:
-        warnings.append(_matched(known, sources, named=not options.anonymous))
+        rows = rows_of(known.index, sources)
+        warnings += _matched(known, sources, rows, named=not options.anonymous)
     warnings += [
         *warnings_of_radiographs(settings),
         *_unread_folders(sources, known is not None or options.labels is not None),
     ]
-    return RadiographListing(archive, sources, settings, members, known, key, warnings)
+    rows = {source: row for source, row in rows.items() if row not in (source, Path(source).name)}
+    return RadiographListing(archive, sources, settings, members, known, key, warnings, rows)
 
 
 def _unread_folders(sources: Sequence[str], told: bool) -> list[str]:
@@ -102,28 +109,28 @@ def _unread_folders(sources: Sequence[str], told: bool) -> list[str]:
     ]
 
 
-def _matched(known: pd.DataFrame, sources: Sequence[str], named: bool) -> str:
-    """What to say of how the rows of metadata and the radiographs go together; UsageError where a row may be of two of these."""
-    whole = set(known.index)
-    bare: dict[str, list[str]] = {}
-    for source in sources:
-        if source not in whole:
-            bare.setdefault(Path(source).name, []).append(source)
-    by_name = [places for name, places in bare.items() if name in whole]
-    twice = next((places for places in by_name if len(places) > 1), None)
+def _matched(known: pd.DataFrame, sources: Sequence[str], rows: Mapping[str, str], named: bool) -> list[str]:
+    """What to say of how the rows of metadata and the radiographs go together (`rows`); UsageError where a row may be of two of these."""
+    from esad.preprocessing.radiographs.nih import LISTS
+
+    of_row: dict[str, list[str]] = {}
+    for source, row in rows.items():
+        if source != row:
+            of_row.setdefault(row, []).append(source)
+    twice = next((places for places in of_row.values() if len(places) > 1), None)
     if twice:
         of = f" ({twice[0]}, {twice[1]})" if named else ""
         raise UsageError(
             f"--metadata: a row names its file without a folder, and there are two of that name{of}. Name them with their folders, or take "
             "one away."
         )
-    found = sum(source in whole for source in sources) + len(by_name)
-    if sources and not found:
+    if sources and not rows:
         shown = f"; a radiograph here is called {sources[0]}, a row {known.index[0]}" if named else ""
         raise UsageError(
             f"--metadata: none of its {len(known)} rows is of one of the {len(sources)} radiographs{shown}."
         )
-    return f"--metadata: {len(known)} rows; {found} of {len(sources)} radiographs have one."
+    told = f"--metadata: {len(known)} rows; {len(rows)} of {len(sources)} radiographs have one."
+    return [told, *(f"--metadata: {line}." for line in known.attrs.get(LISTS, []))]
 
 
 def with_listed(archive: Path, sources: Sequence[str], named: bool) -> tuple[list[str], list[str]]:
@@ -156,8 +163,9 @@ def of_protocol(
     lists: Path | None,
     sources: Sequence[str],
     named: bool,
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """(what is known with the protocol's columns, the sources that belong to it, what to say)."""
+) -> tuple[pd.DataFrame, list[str], dict[str, str], list[str]]:
+    """(what is known with the protocol's columns, the sources that belong to it, their rows, what to say)."""
+    from esad.preprocessing.radiographs.nih import LISTS, rows_of
     from esad.preprocessing.splits.published_lists import nih_protocol
 
     name = str(settings.protocol)
@@ -166,15 +174,15 @@ def of_protocol(
         others = known.drop(columns=[column for column in table if column in known])
         table = table.join(others)
     by_name: dict[str, list[str]] = {}
-    for source in sources:
-        if Path(source).name in table.index:
-            by_name.setdefault(Path(source).name, []).append(source)
+    rows = rows_of(table.index, sources)
+    for source, row in rows.items():
+        by_name.setdefault(row, []).append(source)
     chosen = sorted(places[0] for places in by_name.values())
     if not chosen:
         raise EsadError(
             f"--protocol {name}: none of the {len(sources)} radiographs is of this set (by file name)."
         )
-    told = []
+    told = [] if known is None else [f"--metadata: {line}." for line in known.attrs.get(LISTS, [])]
     if len(chosen) < len(table):
         missing = len(table) - len(chosen)
         told.append(f"{name}: {len(chosen)} of the set's {len(table)} images are here, {missing} are not.")
@@ -184,4 +192,4 @@ def of_protocol(
         told.append(
             f"{name}: {len(twice)} images lie in the archive more than once{first}; of each the first path is read."
         )
-    return table, chosen, told
+    return table, chosen, {source: rows[source] for source in chosen}, told

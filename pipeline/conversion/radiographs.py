@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,8 @@ class RadiographTask:
     key: bytes = field(repr=False)
     known: pd.DataFrame | None
     members: dict[str, Member] = field(default_factory=dict)
+    rows: dict[str, str] = field(default_factory=dict)
+    """Sources whose row in `known` has another name than theirs -> that name."""
 
 
 def table_digest(table: pd.DataFrame | None) -> str | None:
@@ -55,11 +57,13 @@ def table_digest(table: pd.DataFrame | None) -> str | None:
     return hashlib.sha256(names + pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()[:16]
 
 
-def _known_of(table: pd.DataFrame | None, sources: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the metadata says of each source that it has, found by its path or its file name; unknown values left out."""
+def _known_of(
+    table: pd.DataFrame | None, sources: Sequence[str], named: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """What the metadata says of each source that it has, found by its path, its file name, or the row `named`; unknown values left out."""
     if table is None:
         return {}
-    places = table.index.get_indexer(list(sources))
+    places = table.index.get_indexer([named.get(source, source) for source in sources])
     places = np.where(places < 0, table.index.get_indexer([Path(source).name for source in sources]), places)
     here = np.flatnonzero(places >= 0)
     rows = table.iloc[places[here]].to_dict("records")
@@ -74,7 +78,7 @@ def process_radiographs(task: RadiographTask, root: Path, unit: Unit) -> None:
     rows: list[dict[str, Any]] = []
     pictures: list[np.ndarray] = []
     sources: list[dict[str, Any]] = []
-    known = _known_of(task.known, unit.sources)
+    known = _known_of(task.known, unit.sources, task.rows)
     with ZipReader(task.archive, task.members) as zips:
         for source in unit.sources:
             try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import csv
+import io
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from esad.preprocessing.errors import UsageError
+from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.radiographs.dicom_views import view_in_text
+from esad.preprocessing.radiographs.reading import SUFFIXES
+from esad.preprocessing.texts import find_encoding, open_bytes
 
 NORMAL = "No Finding"
 REGION = ("region_x", "region_y", "region_width", "region_height")
@@ -31,6 +36,16 @@ FINDINGS = frozenset({
     "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 })  # fmt: skip
 """ChestX-ray14's (Wang et al. 2017); any other word than these and NORMAL is refused."""
+
+
+LISTS = "lists"
+"""Key of a table's `attrs`: what to say of the lists of parts beside NIH's metadata."""
+ENTRIES = ("Image Index", "Finding Labels", "Patient ID", "View Position")
+BOXES = ("source", "x", "y", "width", "height")
+MARKS = ",;\t|"
+HEADERS = ("image index", "image", "file", "filename", "file name", "name")
+"""Lines above a list of images."""
+FAULTS = (ValueError, KeyError, OSError, EOFError, zlib.error, InputError)
 
 
 def _one(folder: Path, pattern: str) -> Path | None:
@@ -63,22 +78,71 @@ def read_metadata(path: Path) -> pd.DataFrame:
     own, entries = _read_regions(regions), _read_entries(entry)
     if NIH_SIDE in entries:
         entries[NIH_SIDE] = entries[NIH_SIDE].mask(entries.index.isin(own.index))
-    return own.combine_first(entries)
+    both = own.combine_first(entries)
+    both.attrs[LISTS] = entries.attrs[LISTS]
+    return both
+
+
+def _text_of(path: Path) -> str:
+    """A file's text in the encoding that it is found to have, without a first line that names its mark for Excel; of FAULTS where
+    there is none."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, find_encoding(path), newline=None) as text:
+        first, rest = text.readline(), text.read()
+    return rest if first.strip().strip('"').lower().startswith("sep=") else first + rest
+
+
+def _fold(name: object) -> str:
+    return " ".join(str(name).lower().split())
+
+
+def _header(text: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+    """(mark between cells, names of columns): those of `columns` as they are written there, whatever their case and blanks.
+
+    The mark is the one by which most of `columns` are found. ValueError where two are called alike.
+    """
+    wanted, line = {_fold(name): name for name in columns}, text.partition("\n")[0]
+    found: list[tuple[int, str, list[str]]] = []
+    for mark in MARKS:
+        cells = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+        names = [wanted.get(_fold(cell), cell) for cell in cells]
+        found.append((sum(name in columns for name in names), mark, names))
+    _, mark, names = max(found, key=lambda one: one[0])
+    twice = next((name for name in columns if names.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"two columns are called {twice}")
+    return mark, names
+
+
+def _table(text: str, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """(all cells as texts without blanks around them, null where empty; the mark between them). KeyError for a missing column."""
+    mark, names = _header(text, columns)
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise KeyError(f"{', '.join(missing)} missing")
+    table = pd.read_csv(io.StringIO(text), sep=mark, dtype="string", skipinitialspace=True)
+    table.columns = pd.Index([*names, *table.columns[len(names) :]][: len(table.columns)])
+    return table.assign(**{name: table[name].str.strip() for name in columns}), mark
+
+
+def _numbers(table: pd.DataFrame, mark: str) -> pd.DataFrame:
+    """Texts as float64; with decimal commas where another mark stands between cells. ValueError for what is no number."""
+    if mark != ",":
+        table = table.apply(lambda column: column.str.replace(",", "."))
+    return table.astype(float)
 
 
 def _is_regions(path: Path) -> bool:
     try:
-        names = pd.read_csv(path, nrows=0).columns
-    except (ValueError, OSError) as error:
+        return "source" in _header(_text_of(path), BOXES)[1]
+    except FAULTS as error:
         raise UsageError(f"{path}: cannot be read as CSV ({error}).") from error
-    return "source" in names
 
 
 def _read_regions(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"source": "string"})
-        boxes = table.set_index("source")[["x", "y", "width", "height"]].astype(float)
-    except (ValueError, KeyError, OSError) as error:
+        table, mark = _table(_text_of(path), BOXES)
+        boxes = _numbers(table.set_index("source")[list(BOXES[1:])], mark)
+    except FAULTS as error:
         raise UsageError(f"{path}: expected the columns source, x, y, width, height ({error}).") from error
     more = [str(name) for name in table if str(name).strip().lower() in NOT_READ]
     if more:
@@ -96,12 +160,11 @@ def _read_regions(path: Path) -> pd.DataFrame:
 
 
 def _read_entries(entry: Path) -> pd.DataFrame:
-    names = ["Image Index", "Finding Labels", "Patient ID", "View Position"]
     try:
-        table = pd.read_csv(entry, usecols=names, dtype="string").apply(lambda column: column.str.strip())
-    except (ValueError, OSError) as error:
+        table = _table(_text_of(entry), ENTRIES)[0][list(ENTRIES)]
+    except FAULTS as error:
         raise UsageError(
-            f"{entry}: not NIH's metadata, which has the columns {', '.join(names)} ({error})."
+            f"{entry}: not NIH's metadata, which has the columns {', '.join(ENTRIES)} ({error})."
         ) from error
     table = table.drop_duplicates()
     twice = table["Image Index"][table["Image Index"].duplicated()]
@@ -117,21 +180,70 @@ def _read_entries(entry: Path) -> pd.DataFrame:
     out = table.rename(
         columns={"View Position": "view", "Finding Labels": "finding", "Patient ID": "patient"}
     )
-    part_of: dict[str, str] = {}
-    for name, pattern in (("train", "train_val_list*.txt*"), ("test", "test_list*.txt*")):
-        listed = _one(entry.parent, pattern)
-        if listed is not None:
-            stated = pd.read_csv(listed, header=None, dtype="string")[0].str.strip()
-            both = sorted(set(stated) & set(part_of))
-            if both:
-                raise UsageError(
-                    f"{listed}: {both[0]} is in the list of the other part, too; it can be in one."
-                )
-            part_of |= dict.fromkeys(stated.tolist(), name)
+    part_of, told = _parts(entry.parent, out.index)
     parts = [part_of.get(image) for image in out.index.tolist()]  # a second faster than isin on texts
     out["split"] = pd.Series(parts, index=out.index, dtype="string")
     boxes = _one(entry.parent, "BBox_List_2017*.csv*")
-    return out if boxes is None else out.join(read_boxes(boxes).assign(**{NIH_SIDE: SIDE}))
+    out = out if boxes is None else out.join(read_boxes(boxes, out.index).assign(**{NIH_SIDE: SIDE}))
+    out.attrs[LISTS] = told
+    return out
+
+
+def _parts(folder: Path, images: pd.Index) -> tuple[dict[str, str], list[str]]:
+    """(image -> its part by the lists in `folder`, what to say of each list).
+
+    UsageError where an image is in both, and where a list names none of `images`.
+    """
+    part_of: dict[str, str] = {}
+    told = []
+    for part, pattern in (("train", "train_val_list*.txt*"), ("test", "test_list*.txt*")):
+        listed = _one(folder, pattern)
+        if listed is None:
+            continue
+        try:
+            names = [line.strip(" \t\r,;\"'\ufeff") for line in _text_of(listed).splitlines()]
+        except FAULTS as error:
+            raise UsageError(f"{listed}: not a readable list of images ({error}).") from error
+        names = [name for place, name in enumerate(names) if name and (place or _fold(name) not in HEADERS)]
+        rows = rows_of(images, names)
+        if names and not rows and len(images):
+            raise UsageError(
+                f"{listed}: none of its {len(names)} images has a row beside it; it names {names[0]!r}, a row {images[0]!r}."
+            )
+        stated = set(rows.values())
+        both = sorted(stated & set(part_of))
+        if both:
+            raise UsageError(f"{listed}: {both[0]} is in the list of the other part, too; it can be in one.")
+        part_of |= dict.fromkeys(stated, part)
+        told.append(f"{listed.name}: {len(rows)} of its {len(names)} images have a row ({part})")
+    return part_of, told
+
+
+def rows_of(rows: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """The row that each of `names` means: its own, that of its file name, else the one that differs from these in case or the ending of a
+    picture alone, if that has no name of its own. A name without such a row is left out, and so is one where two rows differ so little."""
+    whole = dict.fromkeys(rows)
+    bare: dict[str, str | None] = {}
+    for row in whole:
+        bare[_bare(row)] = None if _bare(row) in bare else row
+    paths = {name: name.replace("\\", "/") for name in names}
+    found = {}
+    for name, path in paths.items():
+        own = [row for row in (name, PurePosixPath(path).name) if row in whole]
+        if own:
+            found[name] = own[0]
+    taken = set(found.values())
+    for name, path in paths.items():
+        meant = bare.get(_bare(path)) or bare.get(_bare(PurePosixPath(path).name))
+        if name not in found and meant is not None and meant not in taken:
+            found[name] = meant
+    return found
+
+
+def _bare(name: str) -> str:
+    """In lower case, without the ending of a radiograph."""
+    low = name.lower()
+    return next((low.removesuffix(ending) for ending in SUFFIXES if low.endswith(ending)), low)
 
 
 def _findings(stated: pd.Series, entry: Path) -> pd.Series:
@@ -155,16 +267,27 @@ def _findings(stated: pd.Series, entry: Path) -> pd.Series:
     return stated.map(known).astype("string")
 
 
-def read_boxes(path: Path) -> pd.DataFrame:
-    """REGION by image, in pixels of NIH's own pictures (SIDE).
+def read_boxes(path: Path, images: Iterable[str] = ()) -> pd.DataFrame:
+    """REGION by image, called as its row among `images`, in pixels of NIH's own pictures (SIDE).
 
     The file's header has `Bbox [x,y,w,h]` over four columns, so places are read, not names.
     """
     try:
-        table = pd.read_csv(path, usecols=[0, 2, 3, 4, 5], header=0, names=["image", *REGION])
-        return table.drop_duplicates("image").set_index("image").astype(float)
-    except (ValueError, OSError) as error:
+        text = _text_of(path)
+        mark, _ = _header(text, ("Image Index", "Finding Label"))
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep=mark,
+            usecols=[0, 2, 3, 4, 5],
+            header=0,
+            names=["image", *REGION],
+            dtype="string",
+        )
+        boxes = _numbers(table.drop_duplicates("image").set_index("image"), mark)
+    except FAULTS as error:
         raise UsageError(f"{path}: not NIH's list of boxes ({error}).") from error
+    boxes = boxes.rename(index=rows_of(images, [str(name) for name in boxes.index]))
+    return boxes[~boxes.index.duplicated()]
 
 
 def box_in_source(

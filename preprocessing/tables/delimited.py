@@ -13,8 +13,9 @@ from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
 from esad.preprocessing.splits.two_values import OF_PROGRAMS
 from esad.preprocessing.tables.columns import TableReading
-from esad.preprocessing.tables.dialect import Dialect, find_dialect, open_bytes
+from esad.preprocessing.tables.dialect import Dialect, find_dialect
 from esad.preprocessing.tables.written_numbers import NAMELESS, plain_columns, without_names
+from esad.preprocessing.texts import open_bytes
 
 NA_WORDS = [*OF_PROGRAMS, "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for a missing number, as pandas has it; a label, a group or a category may be called so."""

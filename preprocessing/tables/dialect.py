@@ -5,37 +5,31 @@ Only what every line of the sample bears out is taken; where two readings are po
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import csv
-import gzip
 import io
 import itertools
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
 from esad.preprocessing.errors import InputError, UsageError
-from esad.preprocessing.gate.limits import ALWAYS, MOST_INFLATION, check_size
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.written_numbers import END, SIGN
+from esad.preprocessing.texts import PACKED, check_packed, find_encoding, open_bytes
 
 SAMPLE = 1 << 20
 """Characters that delimiter and marks are found from; the encoding is found from the whole file."""
 SAMPLE_ROWS = 2000
-PACKED = (".gz", ".bz2", ".zip")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 NAMED = {
     "comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": " ", "point": ".",
     "apostrophe": "'",
 }  # fmt: skip
 """Words for marks that are awkward to type."""
-BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATOR = re.compile(r'"?sep=(.)"?')
 MARKED = re.compile(r"[.,]\d")
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
@@ -105,65 +99,17 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
     return replace(dialect, encoding=encoding, has_separator_line=bool(said))
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """The file's content, unpacked where its name ends in .gz, .bz2 or .zip; InputError for a zip that does not hold one file."""
-    match path.suffix.lower():
-        case ".gz":
-            return cast(BinaryIO, gzip.open(path, "rb"))
-        case ".bz2":
-            return cast(BinaryIO, bz2.open(path, "rb"))
-        case ".zip":
-            return _open_zip(path)
-        case _:
-            return path.open("rb")
-
-
-def _open_zip(path: Path) -> BinaryIO:
-    archive = zipfile.ZipFile(path)
-    names = [
-        entry.filename
-        for entry in archive.infolist()
-        if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
-    ]
-    if len(names) != 1:
-        archive.close()
-        raise InputError(f"{path.name}: holds {len(names)} files; expected one table: unpack it.")
-    return cast(BinaryIO, archive.open(names[0]))
-
-
 def _encoding(path: Path, stated: str) -> str:
-    """The stated encoding, else by byte order mark, UTF-8 where all of the file is, else Windows-1252 or Latin-1."""
-    packed = path.stat().st_size
-    if path.suffix.lower() not in PACKED:
-        check_size(path.name, packed, packed)
-    if stated != "auto":
-        try:
-            return codecs.lookup(stated).name
-        except LookupError as error:
-            raise UsageError(
-                f"--encoding {stated!r}: no such encoding; for example utf-8, latin-1, cp1252."
-            ) from error
-    decoder, is_utf8, size, beyond_1252, first = codecs.getincrementaldecoder("utf-8")(), True, 0, False, True
-    with open_bytes(path) as file:
-        while block := file.read(1 << 20):
-            size += len(block)
-            if size > max(ALWAYS, MOST_INFLATION * packed):
-                check_size(path.name, size, packed)
-            marked = next((name for bom, name in BOMS.items() if first and block.startswith(bom)), None)
-            if marked:
-                return marked
-            if b"\0" in block:
-                raise InputError(f"{path.name}: no text (it holds zero bytes); expected a table in text.")
-            first, beyond_1252 = False, beyond_1252 or any(byte in block for byte in b"\x81\x8d\x8f\x90\x9d")
-            try:
-                is_utf8 = is_utf8 and decoder.decode(block) is not None
-            except UnicodeDecodeError:
-                is_utf8 = False
+    """The stated encoding, else what is found."""
+    if stated == "auto":
+        return find_encoding(path)
+    check_packed(path)
     try:
-        is_utf8 = is_utf8 and decoder.decode(b"", final=True) is not None
-    except UnicodeDecodeError:
-        is_utf8 = False
-    return "utf-8" if is_utf8 else "latin-1" if beyond_1252 else "cp1252"
+        return codecs.lookup(stated).name
+    except LookupError as error:
+        raise UsageError(
+            f"--encoding {stated!r}: no such encoding; for example utf-8, latin-1, cp1252."
+        ) from error
 
 
 def _stated_delimiter(stated: str) -> str | None:

@@ -15,7 +15,7 @@ from esad.preprocessing.gate.refusals import refusing
 from esad.preprocessing.tables.arrow import load_arrow
 from esad.preprocessing.tables.columns import IGNORED, TableReading, split_names
 from esad.preprocessing.tables.delimited import load_text
-from esad.preprocessing.tables.dialect import PACKED, stated_marks
+from esad.preprocessing.tables.dialect import stated_marks
 from esad.preprocessing.tables.features import check_no_label_again, choose, make_features
 from esad.preprocessing.tables.items import STATED, as_words, describe_items, note_words, take_items
 from esad.preprocessing.tables.mat import load_mat
@@ -27,6 +27,7 @@ from esad.preprocessing.tables.written_numbers import (
     plain_columns,
     without_names,
 )
+from esad.preprocessing.texts import PACKED
 
 TEXT_SUFFIXES = tuple(f"{ending}{packed}" for packed in ("", *PACKED) for ending in (".csv", ".tsv"))
 NAMED_SUFFIXES = tuple(

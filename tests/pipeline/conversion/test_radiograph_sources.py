@@ -14,7 +14,7 @@ from pydicom.fileset import FileSet
 
 from esad.pipeline.cli.app import call
 from esad.pipeline.exporting.source_archive import SourceArchive
-from esad.pipeline.stage.errors import EsadError, ExitStatus
+from esad.pipeline.stage.errors import EsadError, ExitStatus, UsageError
 from esad.preprocessing.radiographs import apart
 from esad.preprocessing.store.store import Store
 from tests.pipeline.test_radiographs import PIXELS, ingest
@@ -310,3 +310,24 @@ def test_a_file_without_its_preamble_is_read_as_the_whole_one_and_gives_its_head
     header = SourceArchive(folder, {}).header("b.dcm")
     assert header is not None
     assert header.StudyInstanceUID == "1.2"
+
+
+def test_metadata_of_pngs_are_those_of_the_same_pictures_with_another_ending(tmp_path):
+    archive, metadata = boxed(tmp_path, {"a.png": (1024, 1024), "b.png": (1024, 1024), "c.png": (1024, 1024)})
+    (archive / "a.png").rename(archive / "A.PNG")
+    (archive / "sub").mkdir()
+    Image.open(archive / "b.png").save(archive / "sub" / "b.jpg")
+    (archive / "b.png").unlink()
+    Image.open(archive / "c.png").save(archive / "c.jpg")  # beside the picture of that name it has no row
+    outcome = ingest(archive, tmp_path / "out", metadata)
+    manifest = Store(outcome.out).manifest.set_index("source")
+    assert manifest["label"].notna().to_dict() == {
+        "A.PNG": True,
+        "c.jpg": False,
+        "c.png": True,
+        "sub/b.jpg": True,
+    }
+    assert manifest["region_x"].notna().tolist() == manifest["label"].notna().tolist()
+    (archive / "b.webp").write_bytes((archive / "sub" / "b.jpg").read_bytes())
+    with pytest.raises(UsageError, match="there are two of that name"):
+        ingest(archive, tmp_path / "twice", metadata)

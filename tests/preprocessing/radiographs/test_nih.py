@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from esad.preprocessing.errors import UsageError
-from esad.preprocessing.radiographs.nih import REGION, read_metadata
+from esad.preprocessing.radiographs.nih import LISTS, REGION, read_metadata, rows_of
 
 
 def write_entries(folder, views="PA AP PA"):
@@ -60,3 +60,88 @@ def test_what_is_no_metadata_is_named(tmp_path, name, text, told):
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=told):
         read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("images_001/images/0.png\nimages_001/images/1.png\n", "images\\2.png\n"),
+        ("0\n1\n", "2\n"),
+        ("Image Index\n0.png\n1.png\n", "\ufeffImage Index\n2.png\n"),
+        ('"0.png",\r\n"1.PNG",\r\n\r\n', "2.png;\n"),
+    ],
+)
+def test_lists_of_parts_as_people_have_them(tmp_path, train, test):
+    write_entries(tmp_path)
+    (tmp_path / "train_val_list.txt").write_text(train)
+    (tmp_path / "test_list.txt").write_text(test, encoding="utf-16" if "\ufeff" in test else "utf-8")
+    table = read_metadata(tmp_path)
+    assert table["split"].tolist() == ["train", "train", "test"]
+    assert table.attrs[LISTS] == [
+        "train_val_list.txt: 2 of its 2 images have a row (train)", "test_list.txt: 1 of its 1 images have a row (test)"
+    ]  # fmt: skip
+
+
+def test_lists_of_no_image_and_images_of_both_are_refused(tmp_path):
+    write_entries(tmp_path)
+    (tmp_path / "train_val_list.txt").write_text("00000001_000.png\n")
+    with pytest.raises(
+        UsageError, match=r"none of its 1 images has a row.*'00000001_000.png', a row '0.png'"
+    ):
+        read_metadata(tmp_path)
+    (tmp_path / "train_val_list.txt").write_text("0.png\n7.png\n")
+    assert read_metadata(tmp_path).attrs[LISTS][0].startswith("train_val_list.txt: 1 of its 2 images")
+    (tmp_path / "test_list.txt").write_text("a/0\n")
+    with pytest.raises(UsageError, match=r"0\.png is in the list of the other part"):
+        read_metadata(tmp_path)
+
+
+ENTRIES = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,View Position,OriginalImage[Width,Height]\n"
+    "0.png,Mass|Edema,0,7,PA,10,11\n1.png,No Finding,0,8,AP,10,11\n"
+)
+BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n0.png,Mass,1.5,2,3,4\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "sep=;"])
+@pytest.mark.parametrize("header", ["Image Index", "image index", " Image  Index "])
+def test_metadata_that_a_spreadsheet_saved_are_read(tmp_path, encoding, mark, header):
+    first, mark = ("sep=;\n", ";") if mark == "sep=;" else ("", mark)
+    for name, text in (("Data_Entry_2017.csv", ENTRIES), ("BBox_List_2017.csv", BOXES)):
+        saved = (
+            text.replace(",", mark).replace("Image Index", header).replace("View Position", "view position ")
+        )
+        (tmp_path / name).write_bytes((first + saved.replace("\n", "\r\n")).encode(encoding))
+    table = read_metadata(tmp_path)
+    assert table.index.tolist() == ["0.png", "1.png"]
+    assert table.loc["0.png", ["view", "finding", "patient"]].tolist() == ["PA", "Mass|Edema", "7"]
+    assert table.loc["0.png", list(REGION)].tolist() == [1.5, 2, 3, 4]
+    assert read_metadata(tmp_path / "Data_Entry_2017.csv")["finding"].tolist() == ["Mass|Edema", "No Finding"]
+
+
+def test_boxes_with_decimal_commas_and_other_endings_are_read(tmp_path):
+    write_entries(tmp_path)
+    (tmp_path / "BBox_List_2017.csv").write_text(
+        "Image Index;Finding Label;Bbox [x;y;w;h];;;\n0.PNG;Mass;1,5;2;3;4\n1;Edema;1,25;2;3;4\n"
+    )
+    assert read_metadata(tmp_path).loc[["0.png", "1.png"], REGION[0]].tolist() == [1.5, 1.25]
+    (tmp_path / "regions.csv").write_text("Source;X;Y;Width;Height\n2.png;0,5;2;3;4\n")
+    assert read_metadata(tmp_path / "regions.csv").loc["2.png"].tolist() == [0.5, 2, 3, 4]
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "Data_Entry_2017.csv").write_text(ENTRIES.replace("Follow-up #", "patient id"))
+    with pytest.raises(UsageError, match="two columns are called Patient ID"):
+        read_metadata(tmp_path)
+
+
+def test_rows_are_found_by_name_and_else_without_case_and_ending():
+    rows = ["0.png", "a/1.png", "2.png", "3.png", "3.jpg", "1.2.840.1", "4.png"]
+    names = ["x/0.PNG", "a/1.tif", "b/1.tif", "2.png", "y/2.jpg", "3.bmp", "1.2.840.2", "4.dcm", "5.png"]
+    assert rows_of(rows, names) == {
+        "x/0.PNG": "0.png",
+        "a/1.tif": "a/1.png",
+        "2.png": "2.png",
+        "4.dcm": "4.png",
+    }

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 
+from esad.preprocessing import texts
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.gate import limits
-from esad.preprocessing.tables import dialect
 from esad.preprocessing.tables.columns import Columns, TableReading
 from esad.preprocessing.tables.dialect import SAMPLE_ROWS
 from esad.preprocessing.tables.reading import is_table, read_table
@@ -315,7 +315,7 @@ def test_a_zip_of_none_or_several_tables_is_refused(tmp_path, names):
 
 @pytest.mark.parametrize("packed", ["bz2", "zip"])
 def test_a_bomb_of_text_is_refused_before_it_fills_the_memory(tmp_path, packed, monkeypatch):
-    for module in (dialect, limits):
+    for module in (texts, limits):
         monkeypatch.setattr(module, "ALWAYS", 1 << 20)
     text = b"a,y\n" + b"1,0\n" * (1 << 20)
     path = tmp_path / f"t.csv.{packed}"
