@@ -40,6 +40,8 @@ DOWNSIZED = 1
 """Of TIFF's NewSubfileType: the page is a smaller copy of another one (TIFF 6.0, 254)."""
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """TIFF 6.0, section 2, and BigTIFF."""
+WHITE_IS_ZERO_16 = ((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+"""How Pillow takes 16 bits of grey, big endian, of which white is 0: it has the other three, and not these."""
 SAMPLE_KINDS = {1: "whole", 2: "signed", 3: "floating"}
 """SampleFormat (TIFF 6.0, 339)."""
 
@@ -131,6 +133,7 @@ def to_channels(pictures: np.ndarray, colour: Colour | None) -> tuple[np.ndarray
 def _formats() -> list[str]:
     """Those of FORMATS that this Pillow reads."""
     Image.init()
+    TiffImagePlugin.OPEN_INFO.setdefault(*WHITE_IS_ZERO_16)
     return [name for name in FORMATS if name in Image.OPEN]
 
 

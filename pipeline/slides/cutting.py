@@ -320,9 +320,16 @@ def places_of_tiles(
     enough = tissue >= settings.min_tissue
     if not enough.any():
         raise NothingToKeep(
-            f"no tissue: {tissue.max():.0%} in the fullest of {len(boxes)} places, {settings.min_tissue:.0%} needed."
+            f"no tissue: {tissue.max():.0%} in the fullest of {len(boxes)} places, {settings.min_tissue:.0%} needed.{_dimly(slide)}"
         )
     return boxes[enough], tissue[enough], None
+
+
+def _dimly(slide: Slide) -> str:
+    """What may be why a slide shows no tissue: values of 12 bits, say, that were taken as 16."""
+    from esad.preprocessing.slides.readers.tiff_handle import DIMLY
+
+    return "".join(f" Perhaps it is dark: {note}." for note in slide.notes if note.startswith(DIMLY))
 
 
 def _grid(slide: Slide, plan: ReadPlan, settings: TileSettings) -> np.ndarray:

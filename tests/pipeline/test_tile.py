@@ -430,3 +430,16 @@ def test_real_broken_slides_are_refused_and_the_good_one_done(data, tmp_path):
     assert sorted(failures["source"]) == sorted(bad)
     assert all(source in reason for source, reason in failures[["source", "reason"]].itertuples(index=False))
     assert set(Store(tmp_path / "out").manifest["source"]) == {"cmu-1-small-region.svs"}
+
+
+def test_a_slide_of_12_bits_in_16_is_read_where_it_says_so_and_else_told(mixed, tmp_path):
+    picture = tifffile.imread(mixed / "good.tif")
+    how = {"photometric": "rgb", "tile": (256, 256), "resolution": (20_000, 20_000), "resolutionunit": 3}
+    tifffile.imwrite(tmp_path / "unsaid.tif", picture.astype(np.uint16) << 4, **how)
+    with pytest.raises(EsadError, match=r"no tissue.*Perhaps it is dark: its 16 bits reach 40\d\d at most"):
+        run(tmp_path / "unsaid.tif", tmp_path / "out")
+    tags = [(281, 3, 3, (4095,) * 3, True)]
+    tifffile.imwrite(tmp_path / "said.tif", picture.astype(np.uint16) << 4, extratags=tags, **how)
+    run(tmp_path / "said.tif", tmp_path / "said")
+    run(mixed / "good.tif", tmp_path / "eight")
+    assert np.array_equal(Store(tmp_path / "said").read(), Store(tmp_path / "eight").read())

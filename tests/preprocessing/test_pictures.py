@@ -85,9 +85,9 @@ def test_sixteen_bits_take_their_full_range():
         values = wide.astype(f"{order}u2")
         content = tiff(values, byteorder=order, photometric="minisblack")
         assert decode(content, "a.tif").pixels[..., 0].tolist() == expected
-    assert decode(tiff(wide, photometric="miniswhite"), "a.tif").pixels[..., 0].tolist() == [
-        [255, 254, 0, 127, 255, 254]
-    ]
+    for order in "<>":
+        content = tiff(wide.astype(f"{order}u2"), byteorder=order, photometric="miniswhite")
+        assert decode(content, "a.tif").pixels[..., 0].tolist() == [[255, 254, 0, 127, 255, 254]]
     rgb = np.repeat(wide[..., None], 3, -1)
     assert np.abs(decode(tiff(rgb, photometric="rgb"), "a.tif").pixels[..., 0] - expected).max() <= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import OrderedDict
@@ -10,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from esad.preprocessing.slides.readers.tiff_layout import Refused, TiffLayout, TiffLevel, is_jpeg, read_layout
+from esad.preprocessing.slides.readers.tiff_layout import (
+    SIXTEEN,
+    Refused,
+    TiffLayout,
+    TiffLevel,
+    is_jpeg,
+    read_layout,
+)
 
 CACHE_BYTES = 1 << 26
 """Decoded tiles and strips that a handle keeps, at most; one that is larger is kept alone."""
@@ -18,6 +26,14 @@ MOST_STORED_BYTES = 1 << 30
 STRIP_BLOCK_PIXELS = 1 << 26
 """Blocks of a level in strips are as wide as it is, up to so many pixels: each strip is then decoded once."""
 WHITE = 255
+SEGMENTS_LOOKED_AT = 9
+HALF = 32767
+"""Values of 16 bits that reach no more than half of the range may be 8 to 15 bits that were stored without scaling, as in pictures."""
+DIMLY = "its 16 bits reach"
+DIM = (
+    f"{DIMLY} {{}} at most where it was looked at, and are read by their full range (of 12 bits: state 4095 as MaxSampleValue, "
+    "tiffset -s 281 3 4095 4095 4095 FILE, or multiply the values by 16)"
+)
 
 logging.getLogger("tifffile").addHandler(
     logging.NullHandler()
@@ -38,7 +54,7 @@ class TiffHandle:
         try:
             self.layout = read_layout(self._file)
             self._cache: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
-            self._held = 0
+            self._held = self._greatest = 0
             self._descriptor = self._file.filehandle.fileno()
             self._tables = [
                 [
@@ -59,7 +75,7 @@ class TiffHandle:
         self.level_dimensions = tuple((level.width, level.height) for level in levels)
         self.level_downsamples = tuple(self.layout.downsamples)
         self.properties = _properties(self.layout)
-        self.notes = [f"read by tifffile ({self.compression(0)})", *self.layout.notes]
+        self.notes = [f"read by tifffile ({self.compression(0)})", *self.layout.notes, *self._dim()]
 
     def close(self) -> None:
         """Close the file and forget what was decoded."""
@@ -152,7 +168,21 @@ class TiffHandle:
         columns = min(found.columns, found.width - column * found.columns)
         if picture.ndim != 3 or picture.shape[0] < rows or picture.shape[1] < columns:
             raise ValueError(f"it holds a picture of shape {picture.shape}, and should be {columns} x {rows}")
+        if picture.dtype.kind == "u" and picture.size:
+            self._greatest = max(self._greatest, int(picture.max()))
         return _to_8_bits(picture, found, int(page.bitspersample))
+
+    def _dim(self) -> list[str]:
+        """The note of a slide of 16 bits whose coarsest level stays in the lower half of their range, by some of its tiles or strips."""
+        number = len(self.layout.levels) - 1
+        level = self.layout.levels[number]
+        if level.down_by + 8 < SIXTEEN:
+            return []
+        for place in np.unique(np.linspace(0, level.across * level.down - 1, SEGMENTS_LOOKED_AT).astype(int)):
+            for channel in range(3 if level.planes else 1):
+                with contextlib.suppress(ValueError):  # told where it is read
+                    self._segment(number, int(place), channel)
+        return [DIM.format(self._greatest)] if 0 < self._greatest <= HALF else []
 
     def _raw(self, level: TiffLevel, page: tifffile.TiffPage, number: int, plane: int) -> np.ndarray | None:
         """Rows of uncompressed strips, (rows, width, samples): part `number` of `plane`."""

@@ -158,7 +158,7 @@ def _ome_candidate(file: tifffile.TiffFile, image: OmeImage) -> _Candidate:
     pages = [_page(file, plane) for plane in image.planes if plane is not None]
     if len(pages) == 1:
         check_colour(pages[0], stated=True)
-        return _Candidate(pages, image, image.bits)
+        return _Candidate(pages, image, image.bits or _stated_bits(pages[0]))
     if len(pages) != 3 or any(page.samplesperpixel != 1 for page in pages):
         raise Refused(f"{image.channels} channels in {len(pages)} planes; a slide has red, green and blue")
     if image.rgb_order is None:
@@ -169,7 +169,15 @@ def _ome_candidate(file: tifffile.TiffFile, image: OmeImage) -> _Candidate:
         raise Refused("its three channels differ in size")
     for page in pages:
         _check_samples(page)
-    return _Candidate([pages[place] for place in image.rgb_order], image, image.bits)
+    bits = image.bits or max(_stated_bits(page) or SIXTEEN for page in pages)
+    return _Candidate([pages[place] for place in image.rgb_order], image, bits)
+
+
+def _stated_bits(page: tifffile.TiffPage) -> int | None:
+    """The bits of the greatest MaxSampleValue (TIFF 6.0, 281) of the page, None where it states none."""
+    stated = np.atleast_1d(page.tags.valueof(281, default=0))
+    greatest = int(stated.max()) if stated.size and stated.dtype.kind in "iu" else 0
+    return greatest.bit_length() if greatest > 0 else None
 
 
 def _of_pages(file: tifffile.TiffFile) -> tuple[list[_Candidate], list[str]]:
@@ -181,7 +189,7 @@ def _of_pages(file: tifffile.TiffFile) -> tuple[list[_Candidate], list[str]]:
         except Refused as error:
             reasons.append(str(error))
             continue
-        candidates.append(_Candidate([page]))
+        candidates.append(_Candidate([page], bits=_stated_bits(page)))
     largest = max((math.prod(found.size) for found in candidates), default=0)
     return [found for found in candidates if 2 * math.prod(found.size) > largest], reasons
 

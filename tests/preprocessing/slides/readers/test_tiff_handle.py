@@ -223,3 +223,35 @@ def test_a_large_slide_is_read_in_little_memory(tmp_path):
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
     assert int(grown.stdout) < 90_000  # kB: what is kept is at most 64 MiB
+
+
+@pytest.mark.parametrize("tile", [(64, 64), None])
+@pytest.mark.parametrize(("most", "bits"), [(4095, 12), (4080, 12), (1023, 10), (16383, 14), (65535, 16)])
+def test_the_greatest_value_that_a_tiff_states_is_white(tmp_path, tile, most, bits):
+    deep = noise(100, 100).astype(np.uint16) << (bits - 8)
+    path = write(tmp_path / "a.tif", deep, tile=tile, extratags=[(281, 3, 3, (most,) * 3, True)])
+    handle = TiffHandle(path)
+    assert np.array_equal(whole(handle), deep >> (bits - 8))
+    assert f"{bits} bits a sample, of which the upper 8 are kept" in handle.notes
+    assert not any("full range" in note for note in handle.notes)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize(("shift", "greatest"), [(2, 1020), (4, 4080), (6, 16320), (7, 32640), (8, None)])
+def test_sixteen_bits_that_stay_dark_are_told(tmp_path, separate, shift, greatest):
+    deep = noise(200, 200).astype(np.uint16) << shift
+    deep[0, 0] = 255 << shift
+    how = {"planarconfig": "separate"} if separate else {}
+    path = write(tmp_path / "a.tif", np.moveaxis(deep, -1, 0) if separate else deep, tile=(64, 64), **how)
+    told = [note for note in TiffHandle(path).notes if note.startswith(tiff_handle.DIMLY)]
+    assert told == ([] if greatest is None else [tiff_handle.DIM.format(greatest)])
+
+
+def test_a_dark_place_of_a_bright_slide_is_not_told_and_eight_bits_are_not_looked_at(tmp_path):
+    deep = np.full((640, 640, 3), 300, np.uint16)
+    deep[:, 320:] = 60000
+    assert not any(
+        "full range" in note for note in TiffHandle(write(tmp_path / "a.tif", deep, tile=(64, 64))).notes
+    )
+    dark = write(tmp_path / "b.tif", np.full((64, 64, 3), 9, np.uint8))
+    assert not any("full range" in note for note in TiffHandle(dark).notes)
