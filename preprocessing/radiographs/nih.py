@@ -196,8 +196,8 @@ def _parts(folder: Path, images: pd.Index) -> tuple[dict[str, str], list[str]]:
     """
     part_of: dict[str, str] = {}
     told = []
-    for part, pattern in (("train", "train_val_list*.txt*"), ("test", "test_list*.txt*")):
-        listed = _one(folder, pattern)
+    for part, called in (("train", "train_val_list"), ("test", "test_list")):
+        listed = _one(folder, f"{called}*.txt*")
         if listed is None:
             continue
         try:
@@ -215,7 +215,7 @@ def _parts(folder: Path, images: pd.Index) -> tuple[dict[str, str], list[str]]:
         if both:
             raise UsageError(f"{listed}: {both[0]} is in the list of the other part, too; it can be in one.")
         part_of |= dict.fromkeys(stated, part)
-        told.append(f"{listed.name}: {len(rows)} of its {len(names)} images have a row ({part})")
+        told.append(f"{called}: {len(rows)} of its {len(names)} images have a row ({part})")
     return part_of, told
 
 

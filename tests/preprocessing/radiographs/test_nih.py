@@ -78,7 +78,7 @@ def test_lists_of_parts_as_people_have_them(tmp_path, train, test):
     table = read_metadata(tmp_path)
     assert table["split"].tolist() == ["train", "train", "test"]
     assert table.attrs[LISTS] == [
-        "train_val_list.txt: 2 of its 2 images have a row (train)", "test_list.txt: 1 of its 1 images have a row (test)"
+        "train_val_list: 2 of its 2 images have a row (train)", "test_list: 1 of its 1 images have a row (test)"
     ]  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_lists_of_no_image_and_images_of_both_are_refused(tmp_path):
     ):
         read_metadata(tmp_path)
     (tmp_path / "train_val_list.txt").write_text("0.png\n7.png\n")
-    assert read_metadata(tmp_path).attrs[LISTS][0].startswith("train_val_list.txt: 1 of its 2 images")
+    assert read_metadata(tmp_path).attrs[LISTS][0].startswith("train_val_list: 1 of its 2 images")
     (tmp_path / "test_list.txt").write_text("a/0\n")
     with pytest.raises(UsageError, match=r"0\.png is in the list of the other part"):
         read_metadata(tmp_path)
