@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.alarms import alarms
-from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
+from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items, unseen
 from esad.pipeline.evaluation.item_figures import (
     DIVIDED_BY,
     by_class,
@@ -73,6 +73,9 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "kind": scores.marker["kind"],
         "score": scores.marker.get("score"),
         "evaluated": which,
+        "seen": None
+        if which == "test part"
+        else int((scores.table["label"].notna() & ~unseen(scores)).sum()),
         **figures(items),
         "intervals": HOW,
         "by": {**by_columns(items), **by_class(items, labelled)},

@@ -189,6 +189,7 @@ class Metrics(Figures):
 
     kind: str
     evaluated: str
+    seen: Count | None = None
     score: str | None = None
     by: Divided
     scores: dict[str, Term]

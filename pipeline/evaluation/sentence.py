@@ -16,6 +16,7 @@ def sentence(content: dict[str, Any]) -> str:
     shared = content.get("overlap")
     words = [
         _on_items(content),
+        _on_seen(content.get("seen")),
         _on_classes(content["by"].get("class") or {}),
         _on_slides(content["slides"]),
         alarm_sentences(content["alarms"]) if "alarms" in content else "",
@@ -51,6 +52,16 @@ def _on_items(content: dict[str, Any]) -> str:
             rate, chance = content[name]["hit_rate"], content[name]["chance"]
             text += f" Hit rate on {what} {rate:.2f} (chance {chance:.2f})."
     return text
+
+
+def _on_seen(count: int | None) -> str:
+    """How many labelled items do not count since the run has seen them; empty for none, and where a test part was drawn."""
+    if not count:
+        return ""
+    return (
+        f"Left out: {count} labelled items that trained or validated, or are copies, or of the groups (patients, slides), of such "
+        "(esad score says more)."
+    )
 
 
 def _on_classes(classes: dict[str, dict[str, Any]]) -> str:
