@@ -8,6 +8,7 @@ from typing import Any
 from esad.models.methods.readings import OUR_READING, READINGS
 from esad.pipeline.evaluation.alarms import alarm_sentences
 from esad.pipeline.runs.split_overlap import overlap_sentence
+from esad.pipeline.thresholds.relabelled import relabelled_sentence
 from esad.preprocessing.splits.labels import normal_class_words
 
 
@@ -20,6 +21,7 @@ def sentence(content: dict[str, Any]) -> str:
         _on_classes(content["by"].get("class") or {}),
         _on_slides(content["slides"]),
         alarm_sentences(content["alarms"]) if "alarms" in content else "",
+        relabelled_sentence(content.get("relabelled")),
         overlap_sentence(shared) if shared else "",
         content.get("note") or "",
     ]
