@@ -135,7 +135,7 @@ def _score(
     crew.meet()  # whoever called may read the scores now, in each process
     if not crew.first:
         return Outcome(folder, "Scored.")
-    return scores_outcome(folder, store, said, sets)
+    return scores_outcome(folder, run, store, said, sets)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Preparation:
 
     `size` is height, width in pixels. `mean` and `scale` are of each channel, of values in [0, 1]: the input is
     (value - mean) / scale. `raw`: the encoder takes bytes, 0 to 255, and scales them itself.
+    `interpolation` is bilinear or bicubic; bilinear where nobody has said.
     """
 
     size: tuple[int, int] | None = None
@@ -38,19 +39,25 @@ class Preparation:
     scale: tuple[float, ...] | None = None
     channels: int = 3
     raw: bool = False
-    interpolation: str = "bilinear"
+    interpolation: str | None = None
 
     def or_else(self, other: Preparation) -> Preparation:
         """This one, with what it does not say taken from `other`; channels and rawness stay."""
         return replace(
-            self, size=self.size or other.size, mean=self.mean or other.mean, scale=self.scale or other.scale
-        )
+            self, size=self.size or other.size, mean=self.mean or other.mean, scale=self.scale or other.scale,
+            interpolation=self.interpolation or other.interpolation,
+        )  # fmt: skip
+
+    @property
+    def way(self) -> str:
+        """How pictures are resized: `interpolation`, else bilinear."""
+        return self.interpolation or "bilinear"
 
     def described(self) -> dict[str, Any]:
         """For a store's description: what tells two encoders' inputs apart."""
         return {
             "size": list(self.size or ()), "mean": list(self.mean or ()), "scale": list(self.scale or ()),
-            "channels": self.channels, "raw": self.raw, "interpolation": self.interpolation,
+            "channels": self.channels, "raw": self.raw, "interpolation": self.way,
         }  # fmt: skip
 
     def check(self, name: str) -> Preparation:
@@ -88,9 +95,7 @@ class Preparation:
                 f"pictures of {x.shape[1]} channels for an encoder that takes {self.channels}."
             )
         if self.size is not None and tuple(x.shape[-2:]) != self.size:
-            x = functional.interpolate(
-                x, self.size, mode=self.interpolation, align_corners=False, antialias=True
-            )
+            x = functional.interpolate(x, self.size, mode=self.way, align_corners=False, antialias=True)
             x = x.clamp(0, 255)
         if self.raw:
             return x
@@ -115,8 +120,9 @@ def from_mapping(content: Mapping[str, Any], name: str) -> Preparation:
         )
     except (TypeError, ValueError) as error:
         raise UnknownEncoder(f"{name}: its size, mean or scale is not understood ({error}).") from error
-    way = str(first("interpolation") or "bilinear")
-    return Preparation(size, mean, scale, interpolation="bicubic" if way == "bicubic" else "bilinear")
+    way = first("interpolation")
+    known = None if way is None else "bicubic" if way == "bicubic" else "bilinear"
+    return Preparation(size, mean, scale, interpolation=known)
 
 
 def beside(path: Path) -> tuple[Preparation, dict[str, Any]]:
@@ -133,8 +139,6 @@ def beside(path: Path) -> tuple[Preparation, dict[str, Any]]:
         if file.is_file() and file != path:
             read = _read(file)
             found, content = found.or_else(from_mapping(read, file.name)), {**read, **content}
-            if found.interpolation == "bilinear":
-                found = replace(found, interpolation=from_mapping(read, file.name).interpolation)
     return found, content
 
 

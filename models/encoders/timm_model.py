@@ -51,9 +51,7 @@ class TimmEncoder(Encoder):
         self.name, self.digest, self.layers = path.name, digest_of([path]), tuple(request.layers)
         own = from_mapping(getattr(network, "pretrained_cfg", None) or {}, str(architecture))
         whole = told.or_else(own)
-        ways = (
-            own.interpolation if "interpolation" not in content and told.mean is None else told.interpolation
-        )
+        ways = told.interpolation or (own.interpolation if told.mean is None else None)
         channels = int(getattr(network, "pretrained_cfg", {}).get("input_size", (3,))[0])
         self.preparation = replace(whole, channels=channels, interpolation=ways)
         self.fixed_size = bool(getattr(network, "pretrained_cfg", {}).get("fixed_input_size"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from esad.pipeline.runs.run_files import read_assignments, read_config
 from esad.pipeline.scoring.open_scores import Scores
 from esad.pipeline.stage.errors import EsadError
+from esad.preprocessing.splits.label_names import meant_sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,9 +60,18 @@ def unlabelled(scores: Scores, labels: pd.DataFrame | None = None) -> pd.DataFra
     if "group" in table:  # a group is never divided, so a mark on one that measures would not be used
         open_ &= ~table["group"].isin(set(table.loc[held, "group"].dropna())).fillna(False).astype(bool)
     if labels is not None:
-        key = "item_id" if "item_id" in labels else "source"
-        open_ &= ~table[key].astype("string").isin(labels[key]).fillna(False)
+        open_ &= ~_named(table, labels)
     return table[open_].reset_index(drop=True)
+
+
+def _named(table: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
+    """Bool per row of `table`: `labels` name the item, or its source as `apply_labels` understands it."""
+    key = "item_id" if "item_id" in labels else "source"
+    names, stated = table[key].astype(str), labels[key].astype(str).tolist()
+    if key == "source":
+        meant = meant_sources(stated, names.unique().tolist())
+        stated = [meant.get(name, name) for name in stated]
+    return names.isin(stated)
 
 
 def made_from_now(scores: Scores, names: pd.Series) -> list[str] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esad.pipeline.evaluation.alarms import alarms
-from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items
+from esad.pipeline.evaluation.counted_items import counted_tiles, evaluated_items, unseen
 from esad.pipeline.evaluation.item_figures import (
     DIVIDED_BY,
     by_class,
@@ -19,12 +19,13 @@ from esad.pipeline.evaluation.item_figures import (
 )
 from esad.pipeline.evaluation.metrics_shape import Metrics
 from esad.pipeline.evaluation.sentence import reading_note
-from esad.pipeline.runs.run_files import read_config, read_provenance
+from esad.pipeline.runs.run_files import read_config, read_provenance, read_references
 from esad.pipeline.runs.shapes import check_shape
 from esad.pipeline.runs.split_overlap import split_overlap
 from esad.pipeline.scoring.open_scores import Scores, label_settings, of_slides
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.lock import writing_to
+from esad.pipeline.thresholds.relabelled import relabelled_entry
 from esad.preprocessing.splits.labels import classes_alone
 from esad.preprocessing.store.reading import read_object
 
@@ -73,6 +74,9 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "kind": scores.marker["kind"],
         "score": scores.marker.get("score"),
         "evaluated": which,
+        "seen": None
+        if which == "test part"
+        else int((scores.table["label"].notna() & ~unseen(scores)).sum()),
         **figures(items),
         "intervals": HOW,
         "by": {**by_columns(items), **by_class(items, labelled)},
@@ -81,9 +85,20 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
         "localisation": localisation(scores, items),
         "alarms": alarms(scores, items, which == "test part" and _one_place(config)),
         "slides": slides.summary if slides else None,
+        "relabelled": _relabelled(scores, config),
         "overlap": split_overlap(scores.run) if which == "test part" else None,
         "note": reading_note(config["method"]) or None,
     }
+
+
+def _relabelled(scores: Scores, config: dict[str, Any]) -> dict[str, Any] | None:
+    """How many reference normals the run's own store calls anomalies now; None for none, and for scores of another store."""
+    if (
+        scores.marker.get("inputs") != config["store"].get("inputs")
+        or not (scores.run / "normals.parquet").is_file()
+    ):
+        return None
+    return relabelled_entry(read_references(scores.run), scores.table)
 
 
 def _one_place(config: dict[str, Any]) -> bool:

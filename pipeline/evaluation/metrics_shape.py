@@ -184,11 +184,20 @@ class Term(Shape):
     auc: Share | None
 
 
+class Relabelled(Shape):
+    """Reference normals that the store calls anomalies now."""
+
+    items: Count
+    normals: Count
+    first: str
+
+
 class Metrics(Figures):
     """metrics.json."""
 
     kind: str
     evaluated: str
+    seen: Count | None = None
     score: str | None = None
     by: Divided
     scores: dict[str, Term]
@@ -196,4 +205,5 @@ class Metrics(Figures):
     localisation: Pointed | None
     without_meaning: list[str] | None = None
     slides: WholeSlides | None
+    relabelled: Relabelled | None = None
     note: str | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from esad.models.methods.readings import OUR_READING, READINGS
 from esad.pipeline.evaluation.alarms import alarm_sentences
 from esad.pipeline.runs.split_overlap import overlap_sentence
+from esad.pipeline.thresholds.relabelled import relabelled_sentence
 from esad.preprocessing.splits.labels import normal_class_words
 
 
@@ -16,9 +17,11 @@ def sentence(content: dict[str, Any]) -> str:
     shared = content.get("overlap")
     words = [
         _on_items(content),
+        _on_seen(content.get("seen")),
         _on_classes(content["by"].get("class") or {}),
         _on_slides(content["slides"]),
         alarm_sentences(content["alarms"]) if "alarms" in content else "",
+        relabelled_sentence(content.get("relabelled")),
         overlap_sentence(shared) if shared else "",
         content.get("note") or "",
     ]
@@ -51,6 +54,16 @@ def _on_items(content: dict[str, Any]) -> str:
             rate, chance = content[name]["hit_rate"], content[name]["chance"]
             text += f" Hit rate on {what} {rate:.2f} (chance {chance:.2f})."
     return text
+
+
+def _on_seen(count: int | None) -> str:
+    """How many labelled items do not count since the run has seen them; empty for none, and where a test part was drawn."""
+    if not count:
+        return ""
+    return (
+        f"Left out: {count} labelled items that trained or validated, or are copies, or of the groups (patients, slides), of such "
+        "(esad score says more)."
+    )
 
 
 def _on_classes(classes: dict[str, dict[str, Any]]) -> str:

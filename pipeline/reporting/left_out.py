@@ -44,7 +44,10 @@ def item_counts(scores: Scores) -> list[tuple[str, int]]:
     unseen = ~part.isin(["train", "validation"])
     reasons = [
         (f"in the figures ({which})", len(counted)),
-        ("not in the figures: the run was trained on it", int((part == "train").sum())),
+        (
+            "not in the figures: the run was trained on it, or elsewhere on a copy or its group",
+            int((part == "train").sum()),
+        ),
         ("not in the figures: held out for thresholds and choices", int((part == "validation").sum())),
         ("not in the figures: no label", int((unseen & ~known).sum())),
         (

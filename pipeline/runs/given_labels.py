@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from esad.pipeline.stage.errors import UsageError
 from esad.pipeline.stage.progress import say
-from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_GIVEN, apply_labels, read_labels
+from esad.preprocessing.splits.labels import (
+    LABEL_BEFORE,
+    LABEL_GIVEN,
+    LABEL_STATED,
+    STATED_BEFORE,
+    apply_labels,
+    read_labels,
+)
 from esad.preprocessing.store.contents import check_same_items
 
 if TYPE_CHECKING:
@@ -20,19 +27,21 @@ if TYPE_CHECKING:
 def give_labels(store: Store, path: Path) -> str:
     """Lay the labels of the CSV at `path` over the manifest of `store`, in memory alone; returns their digest.
 
-    Which items validate and test is drawn as without them (LABEL_BEFORE), but for rows that state a split.
+    Which items validate and test is drawn as without them, and these keep the labels of the store (`before_given`), but for rows that
+    state a split.
 
     The file is as for the ingest stages (`read_labels`), which raises UsageError. Labels that match no item are said; UsageError
     where none does, or where the file states other groups or sites than the store's own.
     """
     labels = _without_own(store, read_labels(path), path)
     check_same_items(labels, store.manifest, store.sources, store.shard, str(path))
-    before = store.manifest["label"]
+    before = store.manifest
     store.manifest, unmatched = apply_labels(store.manifest, labels, given=LABEL_GIVEN)
     if "split" in labels:
-        placed, _ = apply_labels(store.manifest.assign(label=before), labels[labels["split"].notna()])
-        before = placed["label"]
-    store.manifest[LABEL_BEFORE] = before.astype("Int8")
+        before, _ = apply_labels(before, labels[labels["split"].notna()])
+    store.manifest[LABEL_BEFORE] = before["label"].astype("Int8")
+    if LABEL_STATED in store.manifest:
+        store.manifest[STATED_BEFORE] = before.get(LABEL_STATED, False)
     if len(unmatched) == len(labels):
         raise UsageError(
             f"{path}: none of its {len(labels)} labels is of an item in {store.root} (first: {unmatched[0]})."

@@ -79,12 +79,13 @@ def read_provenance(run: Path) -> dict[str, Any]:
     return content
 
 
-def read_assignments(run: Path) -> pd.DataFrame:
-    """RUN/assignments.parquet: item_id, part, label, semi_label; EsadError where it is missing or damaged."""
+def read_assignments(run: Path, also: Sequence[str] = ()) -> pd.DataFrame:
+    """RUN/assignments.parquet: item_id, part, label, semi_label, and those of `also` that it has; EsadError where it is missing or
+    damaged."""
     path, columns = run / "assignments.parquet", ("item_id", "part", "label", "semi_label")
-    table = read_table(path, train_again(run), columns)
+    table = read_table(path, train_again(run), columns, also)
     check_numbers(path, table, ("label", "semi_label"), train_again(run))
-    check_texts(path, table, ("item_id", "part"), train_again(run))
+    check_texts(path, table, ("item_id", "part", *also), train_again(run))
     return table
 
 

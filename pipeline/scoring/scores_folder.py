@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from esad.pipeline.runs.grey_levels import NO_LEVELS, levels_told, planned
+from esad.pipeline.runs.run_files import train_again
 from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.grown import has_grown, of_another, scored_shards
 from esad.pipeline.scoring.open_scores import (
@@ -32,6 +33,7 @@ from esad.pipeline.stage.log import FOLDER as LOG
 from esad.pipeline.stage.log import write_log
 from esad.pipeline.stage.outcome import Outcome, items_of
 from esad.pipeline.thresholds.reference_sets import ReferenceSets, Rule
+from esad.pipeline.thresholds.relabelled import relabelled_entry, relabelled_sentence
 from esad.preprocessing.store.durable import empty_folder, is_empty, take_name
 from esad.preprocessing.store.reading import read_table
 
@@ -221,9 +223,10 @@ def scores_are_there(folder: Path, marker: dict[str, Any]) -> bool:
     return False
 
 
-def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -> Outcome:
+def scores_outcome(folder: Path, run: Run, store: Store, verb: str, sets: ReferenceSets) -> Outcome:
     """What was scored and how much of it lies above its threshold, in a line and as figures."""
-    table = read_table(folder / "scores.parquet", SCORE_AGAIN, ("score", "threshold", "part"), ("group",))
+    needed = ("item_id", "score", "threshold", "part", "label")
+    table = read_table(folder / "scores.parquet", SCORE_AGAIN, needed, ("group",))
     alarms, drawn = int(suspicious(table).sum()), _drawn(folder, store.kind)
     told = f"the columns of {drawn} in overlays" if store.kind == "table" else f"{drawn} overlays"
     if store.kind == "embeddings":
@@ -231,9 +234,13 @@ def scores_outcome(folder: Path, store: Store, verb: str, sets: ReferenceSets) -
         told += f", {drawn} overlays through the encoder" if drawn else ""
     message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {alarms} above their threshold ({sets.promise()}), {told}."
     message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
+    found = relabelled_entry(run.normals, table) if run.is_own(store) else None
+    message += f" {relabelled_sentence(found, train_again(run.root))}" if found else ""
     levels = levels_told(read_marker(folder).get("grey_levels") or NO_LEVELS)
     message += f" {levels}" if levels else ""
     summary = {"items": len(table), "suspicious": alarms, "overlays": drawn}
+    if found:
+        summary["relabelled_normals"] = found["items"]
     return Outcome(folder, message, shlex.join(["esad", "evaluate", str(folder)]), 0, summary)
 
 

@@ -14,6 +14,7 @@ from esad.pipeline.runs.run_folder import Run
 from esad.pipeline.scoring.grown import keep_scored
 from esad.pipeline.scoring.heat import HOT
 from esad.pipeline.scoring.scores import TERMS, final_scores, raw_terms
+from esad.pipeline.scoring.seen_before import with_seen
 from esad.pipeline.scoring.work import WORK, Advance, Crew, Opened, Pieces, described_work
 from esad.pipeline.stage.outcome import items_of
 from esad.pipeline.stage.progress import say
@@ -133,7 +134,8 @@ def parts_of(run: Run, store: Store) -> ExtensionArray:
     """What the run used each item of `store` for: train, validation or test, or null, (N,) text.
 
     In another store than the run's own, only what it trained on or took as a reference is told: items at the same place of the very
-    same input file, whatever it is called now (two archives may both hold an `a.npz`, so the fingerprint must agree).
+    same input file, whatever it is called now (two archives may both hold an `a.npz`, so the fingerprint must agree), items of the
+    same groups, and copies (`with_seen`).
     """
     used, manifest = read_assignments(run.root), store.manifest  # not the run's own, which stays in memory
     if not run.is_own(store):
@@ -149,7 +151,7 @@ def parts_of(run: Run, store: Store) -> ExtensionArray:
     if len(moved):
         names = manifest["item_id"].map(_names_before(moved, manifest)).dropna().astype("string")
         found[names.index] = part.take(places_among(names, used["item_id"]), allow_fill=True)
-    return found.array
+    return (found if run.is_own(store) else with_seen(run, store, found)).array
 
 
 def _names_before(moved: pd.DataFrame, manifest: pd.DataFrame) -> dict[str, str]:

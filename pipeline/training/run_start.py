@@ -83,8 +83,14 @@ def write_start(
     from esad.preprocessing.store.store import remove_temporaries, write_table
 
     remove_temporaries(out)
-    write_table(out / "assignments.parquet", assignments)
+    write_table(out / "assignments.parquet", _with_groups(assignments, store))
     write_table(out / "sources.parquet", store.sources[["source", "fingerprint"]])
     if levels is not None:
         levels.write(out)
     write_bytes(out / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+
+
+def _with_groups(assignments: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """`assignments` with the `group` of each item, null without: items of these in another store are not new to the run."""
+    groups = store.manifest.set_index("item_id")["group"].astype("string")
+    return assignments.assign(group=groups.reindex(assignments["item_id"]).array)

@@ -47,9 +47,19 @@ LABEL_TOLD = ": 1 is an anomaly, 0 normal, in words 'anomaly' and 'normal'"
 LABEL_STATED = "label_stated"
 """Column of a manifest of classes: whether a person stated the item's label in a file. Such a label comes before the class."""
 LABEL_BEFORE = "label_before"
-"""Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by."""
+"""Column of a manifest in memory that was given labels for one training: those that validation and test parts are drawn by, and keep."""
+STATED_BEFORE = "label_stated_before"
+"""The same: LABEL_STATED as the store has it."""
 LABEL_GIVEN = "label_given"
 """The same: whether the item was given a label."""
+
+
+def before_given(items: pd.DataFrame) -> pd.DataFrame:
+    """`items` with the labels that they had before some were given for one training: those that validate and test."""
+    if LABEL_BEFORE not in items:
+        return items
+    stated = {LABEL_STATED: items[STATED_BEFORE]} if STATED_BEFORE in items else {}
+    return items.assign(label=items[LABEL_BEFORE], **stated)
 
 
 def bare_folder(name: str) -> str:

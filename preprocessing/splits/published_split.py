@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.labels import before_given
 from esad.preprocessing.splits.semisupervised import (
     ASSIGNMENT_COLUMNS,
     hold_out,
@@ -58,16 +59,18 @@ def assign_published(
     """As `semisupervised.assign`, by the published draws: an item of both sides has two rows, its test row last.
 
     The validation part is held out of the training side, and counts are truncated as Deep SAD's
-    (protocols.md#counts). Raises UsageError where an item has no label, or where the store states a split or
-    groups, which the draws would divide.
+    (protocols.md#counts). Labels that were given for this training alone count in the train part
+    only. Raises UsageError where an item has no label in the store, or where the store states a split or groups,
+    which the draws would divide.
     """
     label = labels_from_classes(items, normal_classes)
-    unknown = items.loc[label.isna().to_numpy(), "item_id"]
+    stored = labels_from_classes(before_given(items), normal_classes)
+    unknown = items.loc[stored.isna().to_numpy(), "item_id"]
     if len(unknown):
         raise UsageError(
-            f"data.split = published draws by label; {len(unknown)} items have none, {unknown.iloc[0]} first."
+            f"data.split = published draws by the store's labels; {len(unknown)} items have none, {unknown.iloc[0]} first."
         )
-    if label.nunique() < 2:
+    if stored.nunique() < 2:
         raise UsageError("data.split = published needs normal items and anomalies; here is one class only.")
     for name in ("split", "group"):
         if items[name].notna().any():
@@ -75,12 +78,12 @@ def assign_published(
                 f"data.split = published draws single rows, and the store states a {name}: make it with --{name} none."
             )
     numbers = np.random.default_rng([seed, 20120])
-    train, test = published_draws(label.to_numpy(dtype=int), seed, test_share)
+    train, test = published_draws(stored.to_numpy(dtype=int), seed, test_share)
     part = np.full(len(items), "unused", dtype=object)
     part[train] = "train"
     held = hold_out(
         items["item_id"].to_numpy()[train].astype(str),
-        label.to_numpy(dtype=int)[train],
+        stored.to_numpy(dtype=int)[train],
         validation_share,
         numbers,
     )
@@ -89,9 +92,11 @@ def assign_published(
         items, part, label, numbers, labelled=labelled, gamma_l=gamma_l, gamma_p=gamma_p, k_l=k_l,
         labelled_classes=labelled_classes, whole=int,
     )  # fmt: skip
-    table = pd.DataFrame({"item_id": items["item_id"], "part": part, "label": label, "semi_label": semi})
+    shown = label.where(part == "train", stored)
+    table = pd.DataFrame({"item_id": items["item_id"], "part": part, "label": shown, "semi_label": semi})
     learnt = table[semi.notna() | (table["part"] == "validation")]
-    tested = table.iloc[test].assign(part="test", semi_label=pd.array([pd.NA] * len(test), dtype="Int8"))
+    none = pd.array([pd.NA] * len(test), dtype="Int8")
+    tested = table.iloc[test].assign(part="test", label=stored.iloc[test], semi_label=none)
     return pd.concat([learnt, tested])[ASSIGNMENT_COLUMNS].astype({"part": "string"}).reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import EsadError
-from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_STATED
+from esad.preprocessing.splits.labels import LABEL_STATED, before_given
 from esad.preprocessing.splits.two_values import NO_LABEL_WORDS, class_key
 
 ASSIGNMENT_COLUMNS = ["item_id", "part", "label", "semi_label"]
@@ -147,14 +147,13 @@ def assign(
 
     Training: items of label 0 or unknown are unlabelled (0); anomalies are labelled (-1) all, by `gamma_l` or
     so many, or pollute the unlabelled ones by `gamma_p`; the rest are absent (unused). A `semi_label` of the store stands.
-    Validation and test: the labelled items held out; where labels were given for this training alone, by LABEL_BEFORE, so that
-    marks change neither part. Raises EsadError where nothing is left to train on, or a
-    ratio asks for more anomalies than there are.
+    Validation and test: the labelled items held out; where labels were given for this training alone, by those
+    before (`before_given`), which their rows keep: marks change neither part, nor what is measured in it. Raises
+    EsadError where nothing is left to train on, or a ratio asks for more anomalies than there are.
     """
     numbers = np.random.default_rng([seed, 20120])
     label = labels_from_classes(items, normal_classes)
-    before = items.assign(label=items[LABEL_BEFORE]) if LABEL_BEFORE in items else items
-    held = labels_from_classes(before, normal_classes)
+    held = labels_from_classes(before_given(items), normal_classes)
     part = _parts(items, held, test_share, validation_share, numbers)
     semi = semi_labels(
         items, part, label, numbers, labelled=labelled, gamma_l=gamma_l, gamma_p=gamma_p, k_l=k_l,
@@ -164,7 +163,9 @@ def assign(
     keep = np.where(
         train, semi.notna().to_numpy(), np.isin(part, ("validation", "test")) & held.notna().to_numpy()
     )
-    table = pd.DataFrame({"item_id": items["item_id"], "part": part, "label": label, "semi_label": semi})
+    table = pd.DataFrame(
+        {"item_id": items["item_id"], "part": part, "label": label.where(train, held), "semi_label": semi}
+    )
     return table[keep][ASSIGNMENT_COLUMNS].astype({"part": "string"}).reset_index(drop=True)
 
 

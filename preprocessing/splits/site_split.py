@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from esad.preprocessing.errors import EsadError, UsageError
-from esad.preprocessing.splits.labels import LABEL_BEFORE
+from esad.preprocessing.splits.labels import before_given
 from esad.preprocessing.splits.semisupervised import ASSIGNMENT_COLUMNS, assign, labels_from_classes
 
 SITE = "site"
@@ -127,7 +127,7 @@ def assign_leave_site_out(
 
     Validation is all labelled items of `validation_site`, or drawn from the other sites, which train, by `how`; parts that the store
     states do not count. A group (patient) that occurs on two sides is on none but the test side. Labels that were given for this
-    training alone (LABEL_BEFORE) change neither part of a site. Raises what `sides` and `assign` raise.
+    training alone change neither part of a site, nor its labels. Raises what `sides` and `assign` raise.
     """
     found = sides(items, site, validation_site)
     if not found.trains.any():
@@ -135,15 +135,14 @@ def assign_leave_site_out(
             "data.split = leave-site-out: every item of the other sites is of a group that occurs at a site that is held out."
         )
     normal = how.get("normal_classes")
-    before = items.assign(label=items[LABEL_BEFORE]) if LABEL_BEFORE in items else items
-    known = labels_from_classes(before, normal).notna().to_numpy()
+    label = labels_from_classes(before_given(items), normal)
     rest = items[found.trains].assign(split=pd.array([pd.NA] * int(found.trains.sum()), dtype="string"))
     drawn = {**how, "test_share": 0.0, **({"validation_share": 0.0} if validation_site else {})}
     held = pd.DataFrame(
         {
             "item_id": items["item_id"], "part": np.where(found.tests, "test", "validation"),
-            "label": labels_from_classes(items, normal), "semi_label": pd.array([pd.NA] * len(items), dtype="Int8"),
+            "label": label, "semi_label": pd.array([pd.NA] * len(items), dtype="Int8"),
         }
-    )[(found.tests | found.validates) & known]  # fmt: skip
+    )[(found.tests | found.validates) & label.notna().to_numpy()]  # fmt: skip
     joined = pd.concat([assign(rest.reset_index(drop=True), **drawn), held])[ASSIGNMENT_COLUMNS]
     return joined.astype({"part": "string"}).reset_index(drop=True)

@@ -100,7 +100,7 @@ def test_new_scores_void_old_figures(folder, tmp_path):
 
 def test_a_new_archive_without_labels_is_scored(folder):
     store = make_store(folder, "images", name="new", seed=9)
-    table = store.manifest.assign(label=pd.array([None] * 120, dtype="Int8"))
+    table = store.manifest.assign(label=pd.array([None] * 120, dtype="Int8"), group="of this archive")
     table.to_parquet(store.root / "manifest.parquet", index=False)
     outcome = score(folder / "run", store.root, overlays="none")
     assert pd.read_parquet(outcome.out / "scores.parquet")["part"].isna().all()
@@ -153,14 +153,14 @@ def test_a_moved_store_is_still_the_runs_own(folder, tmp_path):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_items_trained_on_do_not_count_in_another_store_of_the_same_file(folder, tmp_path, same):
-    """The second store holds the first one's file and a further one; or a file of that name with other content."""
+    """The second store holds the first one's file and a further one; or a file of that name with other pictures."""
     numbers = np.random.default_rng(5)
     archive = tmp_path / "archive"
     shutil.copytree(folder / "archive-store", archive)
     np.savez(archive / "b.npz", x=numbers.integers(0, 255, (8, 16, 16, 1), dtype=np.uint8), y=[0, 1] * 4)
     if not same:
         content = dict(np.load(archive / "a.npz"))
-        np.savez(archive / "a.npz", **content, more=np.arange(120))
+        np.savez(archive / "a.npz", **{**content, "x": 255 - content["x"]})
     out = tmp_path / "store"
     images([archive], ImageSettings(), IngestOptions(out))
     shutil.copytree(folder / "run", tmp_path / "run")

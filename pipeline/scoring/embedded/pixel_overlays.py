@@ -15,6 +15,7 @@ from esad.pipeline.runs.items import evenly
 from esad.pipeline.scoring.explanation import EXPLANATION, OVERLAYS, put_columns, to_show
 from esad.pipeline.scoring.heat import FIRST_QUANTILE, HEAT_QUANTILE, HOT
 from esad.pipeline.scoring.scores import score_weights
+from esad.pipeline.settings.config import first_difference
 from esad.pipeline.stage.errors import EsadError
 from esad.pipeline.stage.progress import progress, say
 from esad.preprocessing.store.store import Store
@@ -132,7 +133,7 @@ def source_of(store: Store) -> Store:
 
 
 def encoder_of(store: Store, device: torch.device) -> Encoder:
-    """The encoder that made the vectors; EsadError where it is not where it was, or has other weights."""
+    """The encoder that made the vectors; EsadError where it is not where it was, or has other weights or takes its pictures otherwise."""
     from esad.models.encoders.loading import load_encoder
     from esad.models.encoders.preparation import UnknownEncoder
     from esad.models.encoders.request import EncoderRequest
@@ -148,6 +149,14 @@ def encoder_of(store: Store, device: torch.device) -> Encoder:
     if encoder.described() != store.settings.get("encoder"):
         raise EsadError(
             f"{store.root}: {encoder.name} has other weights now than those that made the vectors."
+        )
+    difference = first_difference(
+        {"input": store.settings.get("input")}, {"input": encoder.preparation.described()}
+    )
+    if difference:
+        raise EsadError(
+            f"{store.root}: {encoder.name} takes its pictures otherwise now than when it made the vectors ({difference}); make them anew: "
+            "esad embed --force."
         )
     return encoder
 

@@ -92,3 +92,23 @@ def test_no_onnx_and_no_file_are_said_in_words(tmp_path):
         loaded(tmp_path / "b.onnx")
     with pytest.raises(UnknownEncoder, match="expected imagenet, or a file"):
         loaded("uni")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"interpolation": "bicubic"},
+        {"interpolation": '"bicubic"'},
+        {"pretrained_cfg": '{"interpolation": "bicubic"}'},
+    ],
+)
+def test_the_interpolation_that_the_file_states_is_taken(tmp_path, metadata):
+    encoder = loaded(write_onnx(tmp_path / "a.onnx", metadata=metadata), **STATED)
+    wanted = torch.nn.functional.interpolate(
+        PICTURES.permute(0, 3, 1, 2).float(), (8, 8), mode="bicubic", antialias=True, align_corners=False
+    ).clamp(0, 255)
+    x = encoder.preparation.apply(PICTURES)
+    mean, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, SCALE))
+    assert torch.allclose(x * scale + mean, wanted / 255, atol=1e-5)
+    (tmp_path / "a.json").write_text(json.dumps({"interpolation": "bilinear"}))
+    assert loaded(tmp_path / "a.onnx", **STATED).preparation.interpolation == "bilinear"

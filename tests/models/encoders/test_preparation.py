@@ -89,3 +89,14 @@ def test_bytes_stay_bytes_where_the_encoder_takes_them():
 
 def test_a_file_that_is_not_there_is_no_description(tmp_path):
     assert beside(Path(tmp_path / "a.onnx")) == (Preparation(), {})
+
+
+def test_an_interpolation_that_is_stated_is_not_taken_from_a_later_description(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"interpolation": "bilinear"}))
+    (tmp_path / "config.json").write_text(json.dumps({"interpolation": "bicubic"}))
+    assert beside(tmp_path / "a.onnx")[0].interpolation == "bilinear"
+    assert beside(tmp_path / "b.onnx")[0].interpolation == "bicubic"
+    assert (
+        Preparation().or_else(Preparation(interpolation="bicubic")).described()["interpolation"] == "bicubic"
+    )
+    assert Preparation().described()["interpolation"] == "bilinear"

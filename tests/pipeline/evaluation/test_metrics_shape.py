@@ -20,7 +20,7 @@ from tests.pipeline.slide_scores_folder import scores_folder, tiles_of, write_bo
 from tests.trust.entries import entries
 
 OPTIONAL = {
-    "by.site", "note", "overlap", "score", "intervals", "without_meaning",
+    "by.site", "note", "overlap", "score", "intervals", "without_meaning", "seen", "relabelled",
     "alarms.rule.groups", "alarms.rule.fewest_normals", "alarms.rule.sets", "slides.by_slide", "slides.labels",
     "slides.suspicious_inside", "slides.suspicious_on_normal", "slides.unscored_outlines",
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -149,3 +151,22 @@ def test_what_becomes_of_marks_is_said_and_audited_and_not_suggested_again(tmp_p
     asked = set(pd.read_csv(tmp_path / "next.csv")["item_id"])
     assert asked
     assert not asked & set(used.index[used["semi_label"] == -1])
+
+
+def test_marks_of_items_that_validate_or_test_change_no_figure(tmp_path):
+    make_store(tmp_path)
+    share = ("--set", "data.validation_share=0.3")
+    assert run(tmp_path, "without", *share) == 0
+    used = pd.read_parquet(tmp_path / "without" / "assignments.parquet")
+    marks = used[used["part"] != "train"].assign(label=lambda table: 1 - table["label"])[["item_id", "label"]]
+    marks.to_csv(tmp_path / "marks.csv", index=False)
+    assert run(tmp_path, "with", *share, "--labels", str(tmp_path / "marks.csv")) == 0
+    for name in ("assignments", "normals"):
+        before, after = (pd.read_parquet(tmp_path / each / f"{name}.parquet") for each in ("without", "with"))
+        pd.testing.assert_frame_equal(before, after)
+    figures = [
+        json.loads((tmp_path / each / "provenance.json").read_text())["validation"]
+        for each in ("without", "with")
+    ]
+    assert figures[0] == figures[1]
+    assert figures[0]["anomaly"] > 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.labels import LABEL_BEFORE
 from esad.preprocessing.splits.published_split import assign_published, overlap, published_draws
 from tests.preprocessing.splits.test_semisupervised import manifest
 
@@ -106,3 +107,17 @@ def test_the_overlap_of_real_tables_is_the_documented_one(data, name, labelled, 
     count = sum(int(np.load(data / "odds" / f"{name}.npz")["y"].sum() * 0.4) for _ in tables)
     noise = 3 * np.sqrt(shared * (1 - shared) / count)
     assert np.mean([each["anomalies_labelled"] for each in found]) == pytest.approx(shared, abs=noise)
+
+
+def test_labels_given_for_one_training_neither_change_the_draws_nor_what_is_measured():
+    table = manifest()
+    given = table.assign(**{LABEL_BEFORE: table["label"]})
+    given.loc[::9, "label"] = 1 - given.loc[::9, "label"]
+    before, after = (assign_published(each, seed=2, validation_share=0.3) for each in (table, given))
+    for part in ("validation", "test"):
+        rows = [each[each["part"] == part].reset_index(drop=True) for each in (before, after)]
+        pd.testing.assert_frame_equal(*rows)
+    trained = after[after["part"] == "train"].merge(given, on="item_id", suffixes=("", "_given"))
+    assert (trained["label"] == trained["label_given"]).all()
+    with pytest.raises(UsageError, match="by the store's labels; 280 items have none"):
+        assign_published(given.assign(**{LABEL_BEFORE: pd.NA}).astype({LABEL_BEFORE: "Int8"}), seed=2)

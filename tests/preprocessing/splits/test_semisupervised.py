@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esad.preprocessing.errors import EsadError
+from esad.preprocessing.splits.labels import LABEL_BEFORE, LABEL_STATED, STATED_BEFORE
 from esad.preprocessing.splits.semisupervised import assign, labelled_count
 
 
@@ -176,3 +177,40 @@ def test_labelled_classes_are_found_in_another_spelling_and_must_be_there():
     assert counts[0] == counts[1] > 0
     with pytest.raises(EsadError, match=r"data\.labelled_classes: the store has no class 'Squamous'"):
         assign(table, seed=0, normal_classes=["normal"], labelled_classes=["Squamous"])
+
+
+def test_labels_given_for_one_training_leave_those_of_the_held_out_items_as_they_were():
+    table = manifest()
+    before = assign(table, seed=0, validation_share=0.3)
+    given = table.assign(**{LABEL_BEFORE: table["label"], "label": 1 - table["label"]})
+    after = assign(given, seed=0, validation_share=0.3)
+    for part in ("validation", "test"):
+        rows = [each[each["part"] == part].reset_index(drop=True) for each in (before, after)]
+        pd.testing.assert_frame_equal(*rows)
+    train = after[after["part"] == "train"].merge(table, on="item_id", suffixes=("", "_before"))
+    assert (train["label"] != train["label_before"]).all()
+
+
+def test_a_label_given_to_a_held_out_item_without_one_counts_in_no_figure():
+    table = manifest(split=["validation", "test"] * 40 + ["train"] * 200)
+    given = table.assign(**{LABEL_BEFORE: table["label"]})
+    given.loc[:9, LABEL_BEFORE] = pd.NA
+    after = assign(given, seed=0)
+    assert not after["item_id"].isin(given["item_id"][:10]).any()
+    assert (after["part"] != "train").sum() == 70
+
+
+def test_a_label_given_for_one_training_does_not_put_a_stored_label_before_the_class():
+    """Without the mark the class says what the item is, whatever stands in the column `label`."""
+    table = manifest(class_name=["cat"] * 200 + ["dog"] * 80)
+    table["label"] = pd.array([1] * 280, dtype="Int8")
+    before = assign(table, seed=0, normal_classes=["cat"])
+    given = table.assign(**{LABEL_BEFORE: table["label"], LABEL_STATED: True, STATED_BEFORE: False})
+    after = assign(
+        given.assign(label=before.set_index("item_id")["label"].reindex(table["item_id"]).array),
+        seed=0,
+        normal_classes=["cat"],
+    )
+    for part in ("validation", "test"):
+        rows = [each[each["part"] == part].reset_index(drop=True) for each in (before, after)]
+        pd.testing.assert_frame_equal(*rows)

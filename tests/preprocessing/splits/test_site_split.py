@@ -91,9 +91,11 @@ def test_what_a_person_marks_for_one_training_changes_neither_test_nor_validatio
     marked.loc[marked["item_id"] == "i4", "label"] = 1
     before, after = split(items), split(marked)
     for part in ("test", "validation"):
-        assert set(before.loc[before["part"] == part, "item_id"]) == set(
-            after.loc[after["part"] == part, "item_id"]
-        )
+        rows = [
+            table[table["part"] == part].set_index("item_id")["label"].sort_index()
+            for table in (before, after)
+        ]
+        pd.testing.assert_series_equal(*rows)
     assert after.set_index("item_id").loc["i4", "semi_label"] == -1
 
 

@@ -103,6 +103,20 @@ def test_other_weights_at_the_same_place_are_noticed(occluded, tmp_path, capsys)
     assert "tiny.onnx has other weights now than those that made the vectors" in capsys.readouterr().err
 
 
+def test_pictures_that_the_encoder_takes_otherwise_now_are_noticed(occluded, tmp_path, capsys):
+    path = write_onnx(tmp_path / "tiny.onnx", size=16, bright=True)
+    made(*embedding(occluded / "store", path, tmp_path / "vectors", *STATED))
+    settings = json.loads((tmp_path / "vectors" / "store.json").read_text())["settings"]
+    assert settings["input"]["interpolation"] == "bilinear"
+    (tmp_path / "tiny.json").write_text('{"interpolation": "bicubic"}')
+    made(
+        "score", occluded / "run", tmp_path / "vectors", "--out", tmp_path / "scores", "--overlays", "worst:1"
+    )
+    told = capsys.readouterr().err
+    assert "tiny.onnx takes its pictures otherwise now" in told
+    assert "input.interpolation: 'bilinear' -> 'bicubic'" in told
+
+
 def test_gradients_go_through_a_network_of_torch(occluded, tmp_path, timm):
     path = write_weights(tmp_path / "tiny.safetensors")
     made(*embedding(occluded / "store", path, tmp_path / "vectors", "--architecture", "tiny"))
