@@ -104,12 +104,9 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         if name.endswith(".mat"):
             arrays, others = own_process().call(load_mat, path.name, str(path), packed=packed)
             arrays = {key: as_text(array) for key, array in arrays.items()}
-            for key in (*reading.columns.known, "x", "X"):
-                if key in others:
-                    raise InputError(
-                        f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts."
-                    )
-            return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
+            arrays = join_halves(with_x(arrays), path)
+            _check_others(arrays, others, path, reading)
+            return _from_arrays(arrays, path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
             frame, unfit, notes, index = own_process().call(load_arrow, path.name, str(path), packed=packed)
             frame, left_out = _without_index(frame, index, path, reading)
@@ -129,6 +126,21 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         f"{path.name}: expected a table: .csv, .tsv, .txt, .tab or .data (also packed: {', '.join(PACKED)}), .xlsx, .parquet, .feather, "
         ".npz or .mat."
     )
+
+
+def _check_others(
+    arrays: dict[str, np.ndarray], others: dict[str, str], path: Path, reading: TableReading
+) -> None:
+    """InputError where what a MATLAB file holds beside `arrays`, `others`, is called as what is needed, or there is no x but in these."""
+    for key in (*reading.columns.known, "x", "X"):
+        if key in others:
+            raise InputError(f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts.")
+    if others and "x" not in arrays and "X" not in arrays:
+        found = [*arrays, *(f"{name} (a {what})" for name, what in others.items())]
+        raise InputError(
+            f"{path.name}: expected an array x (or X, or x_train and x_test); it has {', '.join(found)}. Save the fields of a struct as "
+            "variables of their own: save('t.mat', '-struct', 'NAME')."
+        )
 
 
 def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:
