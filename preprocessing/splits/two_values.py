@@ -15,6 +15,7 @@ from typing import Literal, NoReturn
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.no_label import without_label
 
 # fmt: off
 NORMAL_WORDS = frozenset({
@@ -29,13 +30,6 @@ ANOMALY_WORDS = frozenset({
 # fmt: on
 CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
 """Values, and names of folders, that say what is in them, be they alone."""
-OF_PROGRAMS = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-)  # fmt: skip
-"""What programs alone write for a missing value."""
-NO_LABEL_WORDS = frozenset({
-    "unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure", *map(str.casefold, filter(None, OF_PROGRAMS)),
-})  # fmt: skip
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
 PAIRS = (frozenset({"yes", "y", "no", "n"}), frozenset({"true", "t", "false", "f"}))
 """Words that belong together: `N` beside `F` is no and no false, but may be normal and faulty."""
@@ -56,7 +50,8 @@ DOUBTFUL_WORDS = frozenset({
     "uncertain", "unclear", "indeterminate", "pending", "maybe", "possible", "probable", "suspect", "equivocal", "borderline",
     "questionable", "other", "others", "rest", "misc", "mixed", "ignore", "ignored", "exclude", "excluded", "invalid", "blank", "empty",
     "todo", "review", "unlabeled", "unlabelled", "unsorted", "mask", "masks", "gt", "annotations", "labels", "inconclusive", "unreadable",
-    "artifact", "artefact",
+    "artifact", "artefact", "undetermined", "undefined", "undecided", "ungradable", "ungradeable", "missing", "insufficient", "inadequate",
+    "nondiagnostic", "unusable", "unclassified",
 })
 # fmt: on
 """Beside one normal value these are no anomalies."""
@@ -115,14 +110,22 @@ def class_key(name: str) -> str:
     return str(name).strip() if len(folded) == 1 and folded.isalpha() else folded
 
 
-def one_spelling(values: pd.Series, stated: Stated = Stated()) -> pd.Series:
-    """The names of classes, each as the first of its spelling was written; null for NO_LABEL_WORDS that are not `stated`."""
+def _nothing(values: pd.Series, stated: Stated, column: str | None) -> set[str]:
+    """Which of the `values`, folded, say that there is no label, but for what is `stated` by name."""
+    words = {fold(name) for name in values.dropna().unique()}
+    return without_label(words, column is not None) - (set(stated.meanings) - {REST})
+
+
+def one_spelling(values: pd.Series, stated: Stated = Stated(), column: str | None = None) -> pd.Series:
+    """The names of classes, each as the first of its spelling was written; null for what says that there is no label and is not `stated`.
+    They are values of a label `column`, or names of folders."""
     names = values.astype("string")
+    none = _nothing(names, stated, column)
     firsts: dict[str, str] = {}
     spelling: dict[str, str] = {}
     for name in names.dropna().unique():  # in the order in which they stand
         key = class_key(name)
-        if key.casefold() not in NO_LABEL_WORDS - set(stated.meanings):
+        if key.casefold() not in none:
             spelling[name] = firsts.setdefault(key, name.strip())
     return names.map(spelling).astype("string")
 
@@ -141,7 +144,9 @@ def read_values(
     where = classes if column is None else f"labels in column '{column}'"
     written = values.astype("string")
     folded = written.map({name: fold(name) for name in written.dropna().unique()}).astype("string")
-    folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
+    none = _nothing(written, stated, column)
+    nothing = written[folded.isin(none)].str.strip()
+    folded = folded.mask(folded.isin(none))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {
         word: str(values[folded == word].iloc[0]).strip() for word in counts
@@ -150,14 +155,14 @@ def read_values(
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
-        kept = one_spelling(values, stated)
+        kept = one_spelling(values, stated, column)
         counts = {str(name): int(count) for name, count in kept.value_counts().sort_index().items()}
         return Reading(labels, True, _told_classes(counts, where, len(values)), kept)
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
-    said = _told(counts, names, meanings, where, len(values))
-    return Reading(labels, False, said, one_spelling(values, stated))
+    said = _told(counts, names, meanings, where, nothing, len(values))
+    return Reading(labels, False, said, one_spelling(values, stated, column))
 
 
 def _as_stated(
@@ -215,7 +220,9 @@ def _understood(
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
     if column is not None and len(words) <= 2:
-        _ask(counts, names, where, "which of them is normal is not known")
+        doubtful = next((names[word] for word in words if words & NORMAL_WORDS and _is_doubtful(word)), None)
+        hint = f"; if {doubtful!r} says that there is no label, empty these cells" if doubtful else ""
+        _ask(counts, names, where, f"which of them is normal is not known{hint}")
     return None
 
 
@@ -248,9 +255,9 @@ def _bare(word: str) -> str:
 
 
 def _is_doubtful(value: str) -> bool:
-    """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`."""
+    """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`, `2`."""
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
-    if words & DOUBTFUL_WORDS:
+    if not words or words & DOUBTFUL_WORDS:
         return True
     denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
     if denied != normal:
@@ -290,33 +297,33 @@ def _told(
     names: Mapping[str, str],
     meanings: Mapping[str, Meaning],
     where: str,
+    nothing: pd.Series,
     items: int,
 ) -> str:
+    """What is said of labels; `nothing` are the values that say that there is none."""
     parts = []
     for meaning, phrase in (("normal", "normal"), ("anomaly", "anomaly")):
         words = [word for word in counts if meanings.get(word) == meaning]
         if words:
             parts.append(f"{_list(words, names, counts)} as {phrase}")
-    without = [word for word in counts if word not in meanings]
+    silent = {str(word): int(count) for word, count in nothing.value_counts().items()}
+    without = {names[word]: counts[word] for word in counts if word not in meanings} | silent
     if without:
-        parts.append(f"{_list(without, names, counts)} without label")
-    empty = items - sum(counts.values())
+        parts.append(f"{_list(without, {name: name for name in without}, without)} without label")
+    empty = items - sum(counts.values()) - len(nothing)
     if empty:
         parts.append(f"{empty} without a value")
     return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
 
 
 def _told_classes(counts: Mapping[str, int], where: str, items: int) -> str:
-    normal = next((name for name in counts if fold(name) in NORMAL_WORDS), None)
-    example = (
-        f"--class {normal}=normal --class '*=anomaly'"
-        if normal
-        else "--class NAME=normal --class '*=anomaly'"
-    )
+    normal = next((name for name in counts if fold(name) in NORMAL_WORDS), "NAME")
+    doubtful = normal != "NAME" and any(_is_doubtful(fold(name)) for name in counts if name != normal)
+    others = "NAME=anomaly" if doubtful else "'*=anomaly'"
     without = items - sum(counts.values())
-    others = f", {without} without one" if without else ""
+    more = f", {without} without one" if without else ""
     shown = _list(counts, {name: name for name in counts}, counts)
     return (
-        f"{where}: {len(counts)} classes ({shown}){others}. Say which are normal with {example} "
+        f"{where}: {len(counts)} classes ({shown}){more}. Say which are normal with --class {normal}=normal --class {others} "
         "here, or with --set data.normal_classes=[NAME] when training."
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from esad.preprocessing.errors import InputError
+from esad.preprocessing.splits.no_label import HOLES
 from esad.preprocessing.tables.columns import fold_name
 
 SIGN, END = r"[+-]?", r"(?:[eE][+-]?\d+)?"
@@ -21,11 +22,6 @@ COUNTING = frozenset(
 """What columns are called that may only number the rows, as `fold_name` writes it."""
 NAMING = frozenset({"id", "row_id", "rowid", "sample_id"})
 """Those of them whose numbers need not rise by one: others, such as NO, may be measured."""
-HOLES = frozenset({
-    "?", "-", "\u2013", "\u2014", "--", ".", "*", "none", "missing", "na", "n/a", "n.a.", "nan", "null", "#na", "<na>",
-    "#div/0!", "#n/a", "#num!", "#ref!", "#value!",
-})  # fmt: skip
-"""Texts for a missing number, in lower case."""
 FEWEST_COUNTED = 3
 
 

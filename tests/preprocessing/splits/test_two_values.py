@@ -108,4 +108,7 @@ def test_more_values_stay_classes_and_so_do_two_folders_of_any_name():
 
 def test_what_was_understood_is_told_with_counts():
     told = read(["normal", "ill", "?", None, "normal"])[1].told
-    assert told == "labels in column 'y': normal (2) as normal, ill (1) as anomaly, 2 without a value."
+    assert (
+        told
+        == "labels in column 'y': normal (2) as normal, ill (1) as anomaly, ? (1) without label, 1 without a value."
+    )
