@@ -28,11 +28,16 @@ from esad.preprocessing.store.csv_cells import plain_table, stated_separator
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
+    "eval": "test", "evaluation": "test", "holdout": "test", "hold_out": "test", "held_out": "test",
 }  # fmt: skip
 BESIDE_SPLIT = frozenset(
     {"set", "sets", "image", "images", "img", "imgs", "data", "dataset", "seg", "pictures"}
 )
 """What stands beside the part in the name of a folder: `training_set`, `seg_train`, `Test Images`."""
+SHOWN_TO = frozenset({"public", "private", "mixed"})
+"""The same: `test_public`, `test_private_mixed`, as in MVTec AD 2."""
+KEYS_OF_PARTS = ("split", "part", "partition", "subset", "set")
+"""What stands before the part in folders of Hive's layout: `split=train`."""
 EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 """What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
@@ -59,8 +64,12 @@ def bare_folder(name: str) -> str:
 
 
 def split_of_folder(name: str) -> str | None:
-    """The part that a folder is called after, `train` of `Training_Set`; None of any other folder."""
-    for one in (name.strip().lower(), bare_folder(name)):
+    """The part that a folder is called after, `train` of `Training_Set` and `split=train`; None of any other folder."""
+    word = name.strip().lower()
+    key, stated, value = word.partition("=")
+    word = value if stated and key in KEYS_OF_PARTS else word
+    bare = [part for part in bare_folder(word).split("_") if part not in SHOWN_TO]
+    for one in (word, "_".join(bare)):
         if (found := SPLIT_WORDS.get(one, one)) in SPLITS:
             return found
     return None

@@ -254,6 +254,16 @@ def _bare(word: str) -> str:
     return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS), word)
 
 
+def says_anomaly(name: str) -> bool:
+    """Whether the name of a folder or a column is made of a word for an anomaly, and of none that turns it round: `defects`, `is_fraud`."""
+    words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    return (
+        bool(words & ANOMALY_WORDS)
+        and not words & (DENYING_WORDS | NORMAL_WORDS)
+        and not _turned_by_non(words)
+    )
+
+
 def _is_doubtful(value: str) -> bool:
     """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`, `2`."""
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
