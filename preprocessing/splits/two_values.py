@@ -43,6 +43,8 @@ HARMED_WORDS = frozenset({
     "infected", "affected", "harmed", "injured", "spoiled", "contaminated", "compromised", "altered", "impaired",
 })  # fmt: skip
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
+OF_NO_MEANING = frozenset({"y", "label", "labels", "y_true", "ground_truth", "gt"})
+"""Names of label columns in which 1 is an anomaly by custom, be it the rarer value or not; in others it is asked about then."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
 """Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""
 # fmt: off
@@ -135,9 +137,9 @@ def read_values(
 ) -> Reading:
     """The meaning of `values`, text with nulls, of the label `column`, or (None) of the names of `classes`.
 
-    Without a word from the person: 0 and 1 (1 an anomaly); 1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no;
-    of exactly two values one of NORMAL_WORDS, then the other is an anomaly; one value that is a word for either. Three or
-    more values stay classes, and so do two folders that are not understood. Raises
+    Without a word from the person: 0 and 1 (1 an anomaly; asked where it is not the rarer one and the column's name says nothing of it);
+    1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no; of exactly two values one of NORMAL_WORDS, then the other is an anomaly;
+    one value that is a word for either. Three or more values stay classes, and so do two folders that are not understood. Raises
     UsageError, naming values and options, for what else there is, for what can be read either way, and for a
     stated value that is not there while others have no meaning.
     """
@@ -162,6 +164,7 @@ def read_values(
         "Int8"
     )
     said = _told(counts, names, meanings, where, nothing, len(values))
+    said += "" if told else _warned(counts, names, where, column)
     return Reading(labels, False, said, one_spelling(values, stated, column))
 
 
@@ -208,6 +211,8 @@ def _understood(
     if words <= {"0", "1"} or _yes_and_no(words):
         if words and column is not None and _means_normal(column):
             _ask(counts, names, where, "by its name the higher value may mean normal")
+        if len(words) > 1 and _may_be_turned(counts, column):
+            _ask(counts, names, where, "the higher value would be an anomaly, and it is not the rarer one")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
     if words <= {"-1", "0", "1"} and "-1" in words:
         return _signs(counts, names, where)
@@ -224,6 +229,32 @@ def _understood(
         hint = f"; if {doubtful!r} says that there is no label, empty these cells" if doubtful else ""
         _ask(counts, names, where, f"which of them is normal is not known{hint}")
     return None
+
+
+def _mostly_anomalies(counts: Mapping[str, int]) -> bool:
+    """Whether more values are 1 or yes than 0 or no; False where there are others."""
+    ones = sum(count for word, count in counts.items() if word in YES | {"1"})
+    zeros = sum(count for word, count in counts.items() if word in NO | {"0"})
+    return ones > zeros and ones + zeros == sum(counts.values())
+
+
+def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
+    """Whether 1 or yes is the more frequent value in a column whose name does not say what it means: it may be the normal one, as in the
+    `target` of scikit-learn's breast cancer, where 1 is benign."""
+    if column is None or not _mostly_anomalies(counts):
+        return False
+    return not says_anomaly(column) and column.strip().casefold() not in OF_NO_MEANING
+
+
+def _warned(counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None) -> str:
+    """What is added where 1 or yes is an anomaly by custom alone, and the more frequent value."""
+    if column is None or says_anomaly(column) or not _mostly_anomalies(counts):
+        return ""
+    higher = names[max(counts, key=lambda word: word in YES | {"1"})]
+    return (
+        f" WARNING: most {where} are anomalies, since {higher} is read as one. If it is the normal value, say "
+        f"--normal-value={higher}."
+    )
 
 
 def _yes_and_no(words: Set[str]) -> bool:
