@@ -22,6 +22,7 @@ from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import A_NUMBER, load_workbook
 from esad.preprocessing.tables.written_numbers import (
+    check_no_count,
     check_title,
     may_be_thousands,
     plain_columns,
@@ -69,6 +70,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     reading = replace(reading, columns=columns)
     if reading.only is None:
         columns.check_alone(used, path)
+        check_no_count(frame, used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
