@@ -165,7 +165,7 @@ def check_no_count(frame: pd.DataFrame, names: Sequence[str], path: Path) -> Non
         name, first = counting[0], int(float(frame[counting[0]].iloc[0]))
         raise UsageError(
             f"{path.name}: column {name!r} counts the rows, from {first} to {first + len(frame) - 1}: as a feature it would tell where a "
-            f"row stands. Leave it out with --drop {shlex.quote(name)}, keep it as names of rows with --id {shlex.quote(name)}, or name all "
+            f"row stands. Leave it out with --drop {shlex.quote(name)}, keep it as names with --id {shlex.quote(name)}, or name all "
             "features with --columns if it is a value like others."
         )
 
