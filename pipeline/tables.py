@@ -37,7 +37,8 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
 
     A row is an item, its number in the file (from 0) the place; names of the feature columns are JSON in `columns` of
     sources.parquet, what was found out of a file or left out of it is in `notes`. A table without a column of parts is of the part
-    that its name says (`parts_by_name`). Missing values that training is to fill are NaN. See `esad.preprocessing.tables.reading.read_table` for what is refused. Raises UsageError for a column
+    that its name says (`parts_by_name`). Missing values that training is to fill are NaN. See
+    `esad.preprocessing.tables.reading.read_table` for what is refused. Raises UsageError for a column
     that was named and is not there and for labels that are not understood, EsadError for tables of different columns, and
     what `run_job` raises.
     """
