@@ -25,7 +25,8 @@ COUNTING = frozenset(
 NAMING = frozenset({"id", "row_id", "rowid", "sample_id"})
 """Those of them whose numbers need not rise by one: others, such as NO, may be measured."""
 IN_ORDER = frozenset({
-    "", "case", "case_id", "case_no", "case_number", "caseno", "count", "counter", "element", "entry", "entry_no", "example",
+    "", "index", "no", "nr",
+    "case", "case_id", "case_no", "case_number", "caseno", "count", "counter", "element", "entry", "entry_no", "example",
     "example_id", "fila", "instance", "instance_id", "item", "item_id", "item_no", "key", "laufende_nummer", "laufnummer", "lfd",
     "lfd_nr", "lfdnr", "lfnr", "ligne", "line", "line_no", "n", "num", "number", "numer", "numero", "nummer", "obs", "obs_id",
     "obs_no", "observation", "observation_no", "order", "pk", "position", "probe", "probe_nr", "rank", "recno", "record", "record_id",
@@ -126,10 +127,9 @@ def counts_rows(column: pd.Series, name: str, place: int) -> bool:
     its own whole number; or called as one of IN_ORDER, or without a name and elsewhere, one more in each row. As a feature it would tell
     where a row stands, and anomalies often stand last. Texts that are numbers count as such, and cells without a value as none."""
     nameless = bool(NAMELESS.fullmatch(name))
-    called = fold_name(_plain_letters(name))
-    if not nameless and called in IN_ORDER and in_order(column, FEWEST_COUNTED):
+    if not nameless and is_running(column, name, FEWEST_COUNTED):
         return True
-    if not (nameless or called in COUNTING) or pd.api.types.is_bool_dtype(column.dtype):
+    if not may_count_rows(name) or pd.api.types.is_bool_dtype(column.dtype):
         return False
     filled = column.dropna()
     values = pd.to_numeric(filled, errors="coerce").astype(float)
@@ -145,6 +145,11 @@ def may_count_rows(name: str) -> bool:
     return bool(NAMELESS.fullmatch(name)) or fold_name(name) in COUNTING
 
 
+def is_running(column: pd.Series, name: str, fewest: int) -> bool:
+    """Whether a column is called as one of IN_ORDER and counts its rows, of which there are the `fewest` or more."""
+    return fold_name(_plain_letters(name)) in IN_ORDER and in_order(column, fewest)
+
+
 def _plain_letters(name: str) -> str:
     """A name without accents: `Numero` of `Número`, `No` of `Nº`."""
     return "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
@@ -152,7 +157,7 @@ def _plain_letters(name: str) -> str:
 
 def in_order(column: pd.Series, fewest: int) -> bool:
     """Whether a column counts its rows, of which there are the `fewest` or more, from 0 or 1 on, each with one more than the row before."""
-    if len(column) < fewest or pd.api.types.is_bool_dtype(column.dtype) or column.isna().any():
+    if len(column) < max(fewest, 1) or pd.api.types.is_bool_dtype(column.dtype) or column.isna().any():
         return False
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=float("nan"))
     return values[0] in (0.0, 1.0) and bool((values[1:] - values[:-1] == 1).all())
