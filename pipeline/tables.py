@@ -36,8 +36,9 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     """Write the store of float32 (D,) rows, raw values of one or several tables with the same columns.
 
     A row is an item, its number in the file (from 0) the place; names of the feature columns are JSON in `columns` of
-    sources.parquet, what was found out of a file or left out of it is in `notes`. Missing values that training is to fill
-    are NaN. See `esad.preprocessing.tables.reading.read_table` for what is refused. Raises UsageError for a column
+    sources.parquet, what was found out of a file or left out of it is in `notes`. A table without a column of parts is of the part
+    that its name says (`parts_by_name`). Missing values that training is to fill are NaN. See
+    `esad.preprocessing.tables.reading.read_table` for what is refused. Raises UsageError for a column
     that was named and is not there and for labels that are not understood, EsadError for tables of different columns, and
     what `run_job` raises.
     """
@@ -45,6 +46,7 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     from functools import partial
 
     from esad.pipeline.conversion.columns import reading_of
+    from esad.pipeline.conversion.table_parts import parts_by_name, told_of_names
     from esad.pipeline.conversion.tables import (
         finish_tables,
         first_order,
@@ -55,14 +57,17 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     from esad.pipeline.ingest.inputs import find_sources
     from esad.pipeline.ingest.job import Job
     from esad.pipeline.ingest.units import run_job
+    from esad.preprocessing.tables.columns import IGNORED
     from esad.preprocessing.tables.reading import is_table
 
     archive, sources = find_sources(inputs, is_table, options.out, named=not options.anonymous)
     settings = with_categories(archive, sources, settings)
     reading = replace(reading_of(settings, options), order=first_order(archive, sources, settings))
+    parts = {} if settings.split == IGNORED else parts_by_name(sources)
     job = Job(
-        "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading),
+        "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading, parts),
         dtype="float32", finish=partial(finish_tables, settings),
+        warnings=told_of_names(sources, parts, named=not options.anonymous),
     )  # fmt: skip
     return with_table_notes(run_job(job, options))
 

@@ -106,7 +106,7 @@ def npz_colours(path: Path) -> Counter[str]:
 def describe_path(relative: str, archive: str = "") -> dict[str, str | None]:
     """`split` and `class_name` from a path such as train/normal/a.png or normal/a.png.
 
-    A folder named train, test, validation, val or train_val is the split, and the folder below it the class;
+    A folder named train, test, validation, val, train_val, eval or test_public is the split, and the folder below it the class;
     without such a folder the first one is the class. A picture in neither is of the class that a folder above the split, or
     the folder `archive`, is named after, if that is one of CLASS_WORDS, else of none. InputError for a picture in a folder that is
     called normal and in one that is called an anomaly: cancer/normal/a.png.

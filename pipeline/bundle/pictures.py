@@ -147,7 +147,9 @@ class PictureFolder:
 
         _, sources = find_sources([self.folder], lambda path: is_picture(path.name))
         sources, told = without_masks(sources)
-        told += check_folders(sources, named=True)
+        images = self.images
+        stated = bool(images.normal_value or images.anomaly_value or images.classes)
+        told += check_folders(sources, named=True, stated=stated)
         kept, digests, refused = [], [], []
         with progress(f"pictures {self.folder.name}", len(sources)) as bar:
             for source in sources:

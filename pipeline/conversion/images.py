@@ -241,7 +241,11 @@ def image_job(inputs: Sequence[Path], settings: ImageSettings, options: IngestOp
     sources, told = without_masks(sources)
     members = {source: members[source] for source in sources if source in members}
     inner = inner_paths(members)
-    told += check_folders([inner.get(source, source) for source in sources], named=not options.anonymous)
+    told += check_folders(
+        [inner.get(source, source) for source in sources],
+        named=not options.anonymous,
+        stated=bool(settings.normal_value or settings.anomaly_value or settings.classes),
+    )
     survey = survey_images(archive, sources, members, sets, settings, None if options.force else options.out)
     task = ImageTask(archive, settings.size, columns, survey.colour, members, inner, sets)
     if settings.size is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import pandas as pd
 
 from esad.pipeline.conversion.columns import reading_of, with_labels
 from esad.pipeline.conversion.image_notes import count_notes
+from esad.pipeline.conversion.table_parts import CONTRADICTS
 from esad.pipeline.ingest.units import refused_row, source_row
 from esad.pipeline.settings.config import TableSettings
 from esad.pipeline.stage.errors import EsadError, InputError, UsageError
@@ -28,22 +29,39 @@ MOST_CATEGORIES = 1000
 """Of one column: what has more is a name, not a category."""
 
 
-def process_table(archive: Path, reading: TableReading, root: Path, unit: Unit) -> None:
-    """Read one table into its shard of float32 rows (N, D); one that cannot be read is refused."""
+def process_table(
+    archive: Path, reading: TableReading, parts: Mapping[str, str], root: Path, unit: Unit
+) -> None:
+    """Read one table into its shard of float32 rows (N, D); one that cannot be read is refused. Its `parts` by name count where it has
+    no column that states them."""
     (source,) = unit.sources
     array: np.ndarray | None = None
     try:
+        part = _part_of(source, parts)
         table = read_table(archive / source, reading)
     except InputError as error:
         empty = pd.DataFrame({"source": [], "place": []})
         refused = {**refused_row(archive, source, error), "columns": None, "notes": None}
         write_unit(root, unit, None, empty, pd.DataFrame([refused]))
         return
-    array, items = table.values, table.items
+    array, items, notes = table.values, table.items, list(table.notes)
+    if part is not None and "split" not in items:
+        items["split"] = pd.Series(part, items.index, "string")
+        notes.append(f"read as the part {part!r}, by its name (--split none: training draws the parts)")
     items.insert(0, "source", source)
     items.insert(1, "place", [str(row) for row in table.rows])
-    more = {"columns": json.dumps(table.names), "notes": "; ".join(table.notes) or None}
+    more = {"columns": json.dumps(table.names), "notes": "; ".join(notes) or None}
     write_unit(root, unit, array, items, pd.DataFrame([source_row(archive, source, len(items), **more)]))
+
+
+def _part_of(source: str, parts: Mapping[str, str]) -> str | None:
+    part = parts.get(source)
+    if part == CONTRADICTS:
+        raise InputError(
+            f"{source.rsplit('/', 1)[-1]}: lies in a folder of one part and is called as another (train, validation, test): rename one, or "
+            "say --split none."
+        )
+    return part
 
 
 def with_categories(archive: Path, sources: Sequence[str], settings: TableSettings) -> TableSettings:

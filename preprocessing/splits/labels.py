@@ -23,16 +23,21 @@ from esad.preprocessing.splits.group_names import GROUP_NAMES
 from esad.preprocessing.splits.label_names import meant_sources
 from esad.preprocessing.splits.two_values import ANOMALY_WORDS, DOUBTFUL_WORDS, NORMAL_WORDS, fold
 from esad.preprocessing.store.contents import MADE_FROM
-from esad.preprocessing.store.csv_cells import plain_table
+from esad.preprocessing.store.csv_cells import plain_table, stated_separator
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train_val": "train", "trainval": "train", "training": "train", "val": "validation", "valid": "validation", "testing": "test",
+    "eval": "test", "evaluation": "test", "holdout": "test", "hold_out": "test", "held_out": "test",
 }  # fmt: skip
 BESIDE_SPLIT = frozenset(
     {"set", "sets", "image", "images", "img", "imgs", "data", "dataset", "seg", "pictures"}
 )
 """What stands beside the part in the name of a folder: `training_set`, `seg_train`, `Test Images`."""
+SHOWN_TO = frozenset({"public", "private", "mixed"})
+"""The same: `test_public`, `test_private_mixed`, as in MVTec AD 2."""
+KEYS_OF_PARTS = ("split", "part", "partition", "subset", "set")
+"""What stands before the part in folders of Hive's layout: `split=train`."""
 EMPTY_WORDS = ("na", "n/a", "#n/a", "nan", "none", "null", "<na>")
 """What programs write for an empty cell of numbers; a group or a site may be called so."""
 LABEL_COLUMNS = ("label", "split", "group", "site", "semi_label")
@@ -69,8 +74,12 @@ def bare_folder(name: str) -> str:
 
 
 def split_of_folder(name: str) -> str | None:
-    """The part that a folder is called after, `train` of `Training_Set`; None of any other folder."""
-    for one in (name.strip().lower(), bare_folder(name)):
+    """The part that a folder is called after, `train` of `Training_Set` and `split=train`; None of any other folder."""
+    word = name.strip().lower()
+    key, stated, value = word.partition("=")
+    word = value if stated and key in KEYS_OF_PARTS else word
+    bare = [part for part in bare_folder(word).split("_") if part not in SHOWN_TO]
+    for one in (word, "_".join(bare)):
         if (found := SPLIT_WORDS.get(one, one)) in SPLITS:
             return found
     return None
@@ -135,8 +144,9 @@ def _separator(text: str) -> str:
     return max((",", ";", "\t"), key=columns)
 
 
-def _check_rows(path: Path, text: str, separator: str) -> None:
-    """UsageError for a column that stands there twice, of which pandas renames the second, and for a row that is cut short."""
+def _check_rows(path: Path, text: str, separator: str, above: int) -> None:
+    """UsageError for a column that stands there twice, of which pandas renames the second, and for a row that is cut short. `above`: how
+    many lines stand before `text`."""
     rows = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     names = next(rows, [])
     twice = [name for name in names if name and names.count(name) > 1]
@@ -145,7 +155,7 @@ def _check_rows(path: Path, text: str, separator: str) -> None:
     for row in rows:
         if row and len(row) < len(names):
             raise UsageError(
-                f"{path}, line {rows.line_num}: {len(row)} of {len(names)} cells; the row is cut short. Write an empty cell as "
+                f"{path}, line {rows.line_num + above}: {len(row)} of {len(names)} cells; the row is cut short. Write an empty cell as "
                 "nothing between two separators."
             )
 
@@ -167,7 +177,7 @@ def _check_alike(table: pd.DataFrame, name: str, called: Callable[[int], str]) -
 def read_labels(path: Path) -> pd.DataFrame:
     """Read a labels file; UsageError names the line, the value and what was expected.
 
-    Commas, semicolons or tabs part its cells. A label is 0, 1 or a word for them (LABEL_WORDS).
+    Commas, semicolons or tabs part its cells, or what a first line `sep=;` says. A label is 0, 1 or a word for them (LABEL_WORDS).
 
     Texts that were copied from a CSV of ours are taken as they were before they were escaped (`csv_cells`).
 
@@ -175,7 +185,10 @@ def read_labels(path: Path) -> pd.DataFrame:
     """
     try:
         text = _text_of(path)
-        separator = _separator(text)
+        first, _, below = text.partition("\n")
+        said = stated_separator(first)  # a first line for Excel
+        text = below if said else text
+        separator = said or _separator(text)
         raw = pd.read_csv(
             StringIO(text),
             sep=separator,
@@ -185,7 +198,7 @@ def read_labels(path: Path) -> pd.DataFrame:
             na_values=[""],
         )
         table = plain_table(raw).astype("string")
-        _check_rows(path, text, separator)
+        _check_rows(path, text, separator, above=int(said is not None))
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: the labels file cannot be read as CSV ({error}).") from error
     if (
@@ -194,6 +207,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise UsageError(
             f"{path}: its rows have more cells than its header has names ({len(table.columns)})."
         )
+    table.index += int(said is not None)  # so that it counts lines
     table = table.dropna(how="all")  # spreadsheets write rows of separators alone
     _check_names(table, path)
     keys = [name for name in ("item_id", "source") if name in table]
@@ -210,7 +224,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     table["label"] = _whole_numbers(table, "label", (0, 1), path)
     if "semi_label" in table:
         table["semi_label"] = _whole_numbers(table, "semi_label", (-1, 0, 1), path)
-        _check_alike(table, str(path), lambda place: f"line {place + 2}")
+        _check_alike(table, str(path), lambda place: f"line {table.index[place] + 2}")
     for name in ("group", "site"):  # `A` and `A ` are one patient
         if name in table:
             table[name] = table[name].str.strip().replace("", pd.NA)

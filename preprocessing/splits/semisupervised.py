@@ -14,7 +14,8 @@ import pandas as pd
 
 from esad.preprocessing.errors import EsadError
 from esad.preprocessing.splits.labels import LABEL_STATED, before_given
-from esad.preprocessing.splits.two_values import NO_LABEL_WORDS, class_key
+from esad.preprocessing.splits.no_label import without_label
+from esad.preprocessing.splits.two_values import class_key
 
 ASSIGNMENT_COLUMNS = ["item_id", "part", "label", "semi_label"]
 
@@ -39,7 +40,8 @@ def labels_from_classes(
     names = items["class_name"].astype("string")
     known = sorted(names.dropna().unique())
     keys = {name: class_key(name) for name in known}
-    keys = {name: key for name, key in keys.items() if key.casefold() not in NO_LABEL_WORDS - set(wanted)}
+    none = without_label([key.casefold() for key in keys.values()], of_column=False) - set(wanted)
+    keys = {name: key for name, key in keys.items() if key.casefold() not in none}
     names = names.map(keys).astype("string")
     missing = [name for key, name in wanted.items() if not (names == key).any()]
     if missing and trained_on:

@@ -15,6 +15,7 @@ from typing import Literal, NoReturn
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
+from esad.preprocessing.splits.no_label import without_label
 
 # fmt: off
 NORMAL_WORDS = frozenset({
@@ -29,13 +30,6 @@ ANOMALY_WORDS = frozenset({
 # fmt: on
 CLASS_WORDS = NORMAL_WORDS | ANOMALY_WORDS
 """Values, and names of folders, that say what is in them, be they alone."""
-OF_PROGRAMS = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-)  # fmt: skip
-"""What programs alone write for a missing value."""
-NO_LABEL_WORDS = frozenset({
-    "unknown", "unlabelled", "unlabeled", "?", "na", "n/a", "nan", "none", "null", "unsure", *map(str.casefold, filter(None, OF_PROGRAMS)),
-})  # fmt: skip
 YES, NO = frozenset({"yes", "y", "true", "t"}), frozenset({"no", "n", "false", "f"})
 PAIRS = (frozenset({"yes", "y", "no", "n"}), frozenset({"true", "t", "false", "f"}))
 """Words that belong together: `N` beside `F` is no and no false, but may be normal and faulty."""
@@ -49,6 +43,8 @@ HARMED_WORDS = frozenset({
     "infected", "affected", "harmed", "injured", "spoiled", "contaminated", "compromised", "altered", "impaired",
 })  # fmt: skip
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
+OF_NO_MEANING = frozenset({"y", "label", "labels", "y_true", "ground_truth", "gt"})
+"""Names of label columns in which 1 is an anomaly by custom, be it the rarer value or not; in others it is asked about then."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
 """Beside any other word these may say that something is not there: `No Finding`, `tumor_free`, `non-malignant`."""
 # fmt: off
@@ -56,7 +52,8 @@ DOUBTFUL_WORDS = frozenset({
     "uncertain", "unclear", "indeterminate", "pending", "maybe", "possible", "probable", "suspect", "equivocal", "borderline",
     "questionable", "other", "others", "rest", "misc", "mixed", "ignore", "ignored", "exclude", "excluded", "invalid", "blank", "empty",
     "todo", "review", "unlabeled", "unlabelled", "unsorted", "mask", "masks", "gt", "annotations", "labels", "inconclusive", "unreadable",
-    "artifact", "artefact",
+    "artifact", "artefact", "undetermined", "undefined", "undecided", "ungradable", "ungradeable", "missing", "insufficient", "inadequate",
+    "nondiagnostic", "unusable", "unclassified",
 })
 # fmt: on
 """Beside one normal value these are no anomalies."""
@@ -115,14 +112,22 @@ def class_key(name: str) -> str:
     return str(name).strip() if len(folded) == 1 and folded.isalpha() else folded
 
 
-def one_spelling(values: pd.Series, stated: Stated = Stated()) -> pd.Series:
-    """The names of classes, each as the first of its spelling was written; null for NO_LABEL_WORDS that are not `stated`."""
+def _nothing(values: pd.Series, stated: Stated, column: str | None) -> set[str]:
+    """Which of the `values`, folded, say that there is no label, but for what is `stated` by name."""
+    words = {fold(name) for name in values.dropna().unique()}
+    return without_label(words, column is not None) - (set(stated.meanings) - {REST})
+
+
+def one_spelling(values: pd.Series, stated: Stated = Stated(), column: str | None = None) -> pd.Series:
+    """The names of classes, each as the first of its spelling was written; null for what says that there is no label and is not `stated`.
+    They are values of a label `column`, or names of folders."""
     names = values.astype("string")
+    none = _nothing(names, stated, column)
     firsts: dict[str, str] = {}
     spelling: dict[str, str] = {}
     for name in names.dropna().unique():  # in the order in which they stand
         key = class_key(name)
-        if key.casefold() not in NO_LABEL_WORDS - set(stated.meanings):
+        if key.casefold() not in none:
             spelling[name] = firsts.setdefault(key, name.strip())
     return names.map(spelling).astype("string")
 
@@ -132,16 +137,18 @@ def read_values(
 ) -> Reading:
     """The meaning of `values`, text with nulls, of the label `column`, or (None) of the names of `classes`.
 
-    Without a word from the person: 0 and 1 (1 an anomaly); 1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no;
-    of exactly two values one of NORMAL_WORDS, then the other is an anomaly; one value that is a word for either. Three or
-    more values stay classes, and so do two folders that are not understood. Raises
+    Without a word from the person: 0 and 1 (1 an anomaly; asked where it is not the rarer one and the column's name says nothing of it);
+    1 and -1 by scikit-learn's signs (-1 an anomaly); yes and no; of exactly two values one of NORMAL_WORDS, then the other is an anomaly;
+    one value that is a word for either. Three or more values stay classes, and so do two folders that are not understood. Raises
     UsageError, naming values and options, for what else there is, for what can be read either way, and for a
     stated value that is not there while others have no meaning.
     """
     where = classes if column is None else f"labels in column '{column}'"
     written = values.astype("string")
     folded = written.map({name: fold(name) for name in written.dropna().unique()}).astype("string")
-    folded = folded.mask(folded.isin(NO_LABEL_WORDS - set(stated.meanings)))
+    none = _nothing(written, stated, column)
+    nothing = written[folded.isin(none)].str.strip()
+    folded = folded.mask(folded.isin(none))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {
         word: str(values[folded == word].iloc[0]).strip() for word in counts
@@ -150,14 +157,15 @@ def read_values(
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
-        kept = one_spelling(values, stated)
+        kept = one_spelling(values, stated, column)
         counts = {str(name): int(count) for name, count in kept.value_counts().sort_index().items()}
         return Reading(labels, True, _told_classes(counts, where, len(values)), kept)
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
-    said = _told(counts, names, meanings, where, len(values))
-    return Reading(labels, False, said, one_spelling(values, stated))
+    said = _told(counts, names, meanings, where, nothing, len(values))
+    said += "" if told else _warned(counts, names, where, column)
+    return Reading(labels, False, said, one_spelling(values, stated, column))
 
 
 def _as_stated(
@@ -203,6 +211,8 @@ def _understood(
     if words <= {"0", "1"} or _yes_and_no(words):
         if words and column is not None and _means_normal(column):
             _ask(counts, names, where, "by its name the higher value may mean normal")
+        if len(words) > 1 and _may_be_turned(counts, column):
+            _ask(counts, names, where, "the higher value would be an anomaly, and it is not the rarer one")
         return {word: "anomaly" if word in YES | {"1"} else "normal" for word in words}
     if words <= {"-1", "0", "1"} and "-1" in words:
         return _signs(counts, names, where)
@@ -215,8 +225,36 @@ def _understood(
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
     if column is not None and len(words) <= 2:
-        _ask(counts, names, where, "which of them is normal is not known")
+        doubtful = next((names[word] for word in words if words & NORMAL_WORDS and _is_doubtful(word)), None)
+        hint = f"; if {doubtful!r} says that there is no label, empty these cells" if doubtful else ""
+        _ask(counts, names, where, f"which of them is normal is not known{hint}")
     return None
+
+
+def _mostly_anomalies(counts: Mapping[str, int]) -> bool:
+    """Whether more values are 1 or yes than 0 or no; False where there are others."""
+    ones = sum(count for word, count in counts.items() if word in YES | {"1"})
+    zeros = sum(count for word, count in counts.items() if word in NO | {"0"})
+    return ones > zeros and ones + zeros == sum(counts.values())
+
+
+def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
+    """Whether 1 or yes is the more frequent value in a column whose name does not say what it means: it may be the normal one, as in the
+    `target` of scikit-learn's breast cancer, where 1 is benign."""
+    if column is None or not _mostly_anomalies(counts):
+        return False
+    return not says_anomaly(column) and column.strip().casefold() not in OF_NO_MEANING
+
+
+def _warned(counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None) -> str:
+    """What is added where 1 or yes is an anomaly by custom alone, and the more frequent value."""
+    if column is None or says_anomaly(column) or not _mostly_anomalies(counts):
+        return ""
+    higher = names[max(counts, key=lambda word: word in YES | {"1"})]
+    return (
+        f" WARNING: most {where} are anomalies, since {higher} is read as one. If it is the normal value, say "
+        f"--normal-value={higher}."
+    )
 
 
 def _yes_and_no(words: Set[str]) -> bool:
@@ -247,10 +285,20 @@ def _bare(word: str) -> str:
     return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS), word)
 
 
+def says_anomaly(name: str) -> bool:
+    """Whether the name of a folder or a column is made of a word for an anomaly, and of none that turns it round: `defects`, `is_fraud`."""
+    words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    return (
+        bool(words & ANOMALY_WORDS)
+        and not words & (DENYING_WORDS | NORMAL_WORDS)
+        and not _turned_by_non(words)
+    )
+
+
 def _is_doubtful(value: str) -> bool:
-    """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`."""
+    """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`, `2`."""
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
-    if words & DOUBTFUL_WORDS:
+    if not words or words & DOUBTFUL_WORDS:
         return True
     denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
     if denied != normal:
@@ -290,33 +338,33 @@ def _told(
     names: Mapping[str, str],
     meanings: Mapping[str, Meaning],
     where: str,
+    nothing: pd.Series,
     items: int,
 ) -> str:
+    """What is said of labels; `nothing` are the values that say that there is none."""
     parts = []
     for meaning, phrase in (("normal", "normal"), ("anomaly", "anomaly")):
         words = [word for word in counts if meanings.get(word) == meaning]
         if words:
             parts.append(f"{_list(words, names, counts)} as {phrase}")
-    without = [word for word in counts if word not in meanings]
+    silent = {str(word): int(count) for word, count in nothing.value_counts().items()}
+    without = {names[word]: counts[word] for word in counts if word not in meanings} | silent
     if without:
-        parts.append(f"{_list(without, names, counts)} without label")
-    empty = items - sum(counts.values())
+        parts.append(f"{_list(without, {name: name for name in without}, without)} without label")
+    empty = items - sum(counts.values()) - len(nothing)
     if empty:
         parts.append(f"{empty} without a value")
     return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
 
 
 def _told_classes(counts: Mapping[str, int], where: str, items: int) -> str:
-    normal = next((name for name in counts if fold(name) in NORMAL_WORDS), None)
-    example = (
-        f"--class {normal}=normal --class '*=anomaly'"
-        if normal
-        else "--class NAME=normal --class '*=anomaly'"
-    )
+    normal = next((name for name in counts if fold(name) in NORMAL_WORDS), "NAME")
+    doubtful = normal != "NAME" and any(_is_doubtful(fold(name)) for name in counts if name != normal)
+    others = "NAME=anomaly" if doubtful else "'*=anomaly'"
     without = items - sum(counts.values())
-    others = f", {without} without one" if without else ""
+    more = f", {without} without one" if without else ""
     shown = _list(counts, {name: name for name in counts}, counts)
     return (
-        f"{where}: {len(counts)} classes ({shown}){others}. Say which are normal with {example} "
+        f"{where}: {len(counts)} classes ({shown}){more}. Say which are normal with --class {normal}=normal --class {others} "
         "here, or with --set data.normal_classes=[NAME] when training."
     )

@@ -14,6 +14,7 @@ import pandas as pd
 
 BEGINS_A_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r' *"?sep=(.)"? *[\r\n]*', re.IGNORECASE)
 
 
 def escaped(text: str) -> str:
@@ -26,6 +27,12 @@ def plain(text: str) -> str:
     if text.startswith("'") and BEGINS_A_FORMULA.match(text) and not NUMBER.fullmatch(text):
         return text[1:]
     return text
+
+
+def stated_separator(first_line: str) -> str | None:
+    """The mark that parts the cells of the lines below, where the first one only says so to Excel: `;` of `sep=;`."""
+    found = SEPARATOR_LINE.fullmatch(first_line)
+    return found[1] if found else None
 
 
 def _of_texts(value: Any, change: Any) -> Any:

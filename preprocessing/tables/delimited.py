@@ -11,7 +11,7 @@ import pandas as pd
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.refusals import in_words
-from esad.preprocessing.splits.two_values import OF_PROGRAMS
+from esad.preprocessing.splits.no_label import OF_PROGRAMS
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.dialect import Dialect, find_dialect
 from esad.preprocessing.tables.written_numbers import NAMELESS, plain_columns, without_names

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.store.csv_cells import stated_separator
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.written_numbers import END, SIGN
 from esad.preprocessing.texts import PACKED, check_packed, find_encoding, open_bytes
@@ -30,7 +31,8 @@ NAMED = {
     "apostrophe": "'",
 }  # fmt: skip
 """Words for marks that are awkward to type."""
-SEPARATOR = re.compile(r'"?sep=(.)"?')
+BEGUN_BY_NUMBERS = re.compile(r"#[^\s#]*")
+"""A first cell that is a name, `#` or `#ID`, and no remark."""
 MARKED = re.compile(r"[.,]\d")
 UNGROUPED = re.compile(rf"{SIGN}(\d*)([.,])(\d+){END}")
 GROUPED = re.compile(
@@ -80,16 +82,14 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
     lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     lines = lines if whole else lines[:-1]
     whole, lines = whole and len(lines) <= SAMPLE_ROWS, lines[:SAMPLE_ROWS]
-    said = SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    said = stated_separator(lines[0]) if lines else None
     if said:  # a first line for Excel
         lines = lines[1:]
-    elif lines and lines[0].lstrip().startswith("#"):
+    elif _is_remark(lines, reading):
         raise InputError(
             f"{path.name}: its first line is a remark ({lines[0][:20]!r}); expected the names of columns."
         )
-    delimiter = _stated_delimiter(reading.delimiter) or (
-        said[1] if said else _find_delimiter(lines, path, reading)
-    )
+    delimiter = _stated_delimiter(reading.delimiter) or (said or _find_delimiter(lines, path, reading))
     cells = _cells(lines, delimiter)[1:]
     if not whole and delimiter == ";" and reading.decimal == "auto":
         cells = (
@@ -97,6 +97,20 @@ def find_dialect(path: Path, reading: TableReading) -> Dialect:
         )
     dialect = _find_marks(cells, delimiter, path, reading)
     return replace(dialect, encoding=encoding, has_separator_line=bool(said))
+
+
+def _is_remark(lines: Sequence[str], reading: TableReading) -> bool:
+    """Whether the first line begins with `#` and holds no names: it is parted into other cells than the next one, or the first of its
+    cells is more than a word, as `# made by` is."""
+    if not lines or not lines[0].lstrip().startswith("#"):
+        return False
+    stated = _stated_delimiter(reading.delimiter)
+    for mark in [stated] if stated else DELIMITERS:
+        names, *rows = _cells(lines[:2], mark)
+        alike = all(len(row) == len(names) and not row[0].startswith("#") for row in rows)
+        if len(names) > 1 and alike and BEGUN_BY_NUMBERS.fullmatch(names[0].strip()):
+            return False
+    return True
 
 
 def _encoding(path: Path, stated: str) -> str:

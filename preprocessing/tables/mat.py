@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatlabFunction, MatlabOpaque
 
 from esad.preprocessing.errors import InputError
 from esad.preprocessing.gate.limits import check_size
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+MOST_FIELDS = 8
+"""Of a struct, named."""
 
 
 def load_mat(path: str) -> list[dict[str, Any]]:
@@ -30,10 +34,22 @@ def load_mat(path: str) -> list[dict[str, Any]]:
         if plain is not None:
             arrays[name] = plain
         elif not name.startswith("__"):
-            others[name] = (
-                "struct" if getattr(value, "dtype", None) is not None and value.dtype.names else "cell"
-            )
+            others[name] = _what_else(value)
     return [arrays, others]
+
+
+def _what_else(value: Any) -> str:
+    """What a value of SciPy is that is no array of numbers or texts."""
+    if isinstance(value, MatlabOpaque | MatlabFunction):
+        return "object"
+    fields = getattr(getattr(value, "dtype", None), "names", None)
+    return _struct(fields) if fields else "cell"
+
+
+def _struct(fields: Iterable[str]) -> str:
+    names = list(fields)
+    more = f" and {len(names) - MOST_FIELDS} more" if len(names) > MOST_FIELDS else ""
+    return f"struct of {', '.join(names[:MOST_FIELDS])}{more}" if names else "struct"
 
 
 def _plain(value: Any) -> np.ndarray | None:
@@ -70,11 +86,13 @@ def _load_hdf5(path: Path) -> list[dict[str, Any]]:
             if name.startswith("#"):  # where MATLAB keeps what cells refer to
                 continue
             if name not in sets:
-                others[name] = "struct"
+                others[name] = "sparse array" if "MATLAB_sparse" in value.attrs else _struct(value)
             elif value.attrs.get("MATLAB_class") in (b"cell", "cell"):
-                texts = [_characters(file[reference]) for reference in value[()].T.flat]
-                shape = value.shape[::-1]
-                arrays[name] = np.array(texts, dtype=str).reshape(shape)
+                texts = _texts_of_cell(file, value)
+                if texts is None:
+                    others[name] = "cell"
+                else:
+                    arrays[name] = texts
             elif value.dtype.kind in "biuf":
                 arrays[name] = _numbers_or_text(value)
             else:
@@ -90,10 +108,22 @@ def _numbers_or_text(value: Any) -> np.ndarray:
     return np.asarray(value[()]).T
 
 
+def _texts_of_cell(file: Any, value: Any) -> np.ndarray | None:
+    """The texts that a cell refers to; None where it is empty or one of them is no text."""
+    if value.attrs.get("MATLAB_empty"):
+        return None
+    parts = [file[reference] for reference in value[()].T.flat]
+    if not all(map(_is_text, parts)):
+        return None
+    return np.array([_characters(part) for part in parts], dtype=str).reshape(value.shape[::-1])
+
+
+def _is_text(value: Any) -> bool:
+    return bool(value.attrs.get("MATLAB_empty")) or value.attrs.get("MATLAB_class") in (b"char", "char")
+
+
 def _characters(value: Any) -> str:
-    """The text of a set of characters; what is none raises."""
+    """The text of a set of characters."""
     if value.attrs.get("MATLAB_empty"):
         return ""
-    if value.attrs.get("MATLAB_class") not in (b"char", "char"):
-        raise ValueError("a cell that holds other than texts")
     return "".join(map(chr, np.asarray(value[()]).T.ravel()))

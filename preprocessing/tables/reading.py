@@ -22,6 +22,7 @@ from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import A_NUMBER, load_workbook
 from esad.preprocessing.tables.written_numbers import (
+    check_no_count,
     check_title,
     may_be_thousands,
     plain_columns,
@@ -70,6 +71,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     reading = replace(reading, columns=columns)
     if reading.only is None:
         columns.check_alone(used, path)
+        check_no_count(frame, used, path)
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)
@@ -105,12 +107,9 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         if name.endswith(".mat"):
             arrays, others = own_process().call(load_mat, path.name, str(path), packed=packed)
             arrays = {key: as_text(array) for key, array in arrays.items()}
-            for key in (*reading.columns.known, "x", "X"):
-                if key in others:
-                    raise InputError(
-                        f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts."
-                    )
-            return _from_arrays(join_halves(with_x(arrays), path), path, reading), {}, []
+            arrays = join_halves(with_x(arrays), path)
+            _check_others(arrays, others, path, reading)
+            return _from_arrays(arrays, path, reading), {}, []
         if name.endswith((".parquet", ".feather")):
             frame, unfit, notes, index = own_process().call(load_arrow, path.name, str(path), packed=packed)
             frame, left_out = _without_index(frame, index, path, reading)
@@ -130,6 +129,21 @@ def _load(path: Path, reading: TableReading) -> tuple[pd.DataFrame, dict[str, st
         f"{path.name}: expected a table: .csv, .tsv, .txt, .tab or .data (also packed: {', '.join(PACKED)}), .xlsx, .parquet, .feather, "
         ".npz or .mat."
     )
+
+
+def _check_others(
+    arrays: dict[str, np.ndarray], others: dict[str, str], path: Path, reading: TableReading
+) -> None:
+    """InputError where what a MATLAB file holds beside `arrays`, `others`, is called as what is needed, or there is no x but in these."""
+    for key in (*reading.columns.known, "x", "X"):
+        if key in others:
+            raise InputError(f"{path.name}: {key} is a {others[key]}; expected an array of numbers or texts.")
+    if others and "x" not in arrays and "X" not in arrays:
+        found = [*arrays, *(f"{name} (a {what})" for name, what in others.items())]
+        raise InputError(
+            f"{path.name}: expected an array x (or X, or x_train and x_test); it has {', '.join(found)}. Save the fields of a struct as "
+            "variables of their own: save('t.mat', '-struct', 'NAME')."
+        )
 
 
 def _named(frame: pd.DataFrame, path: Path, reading: TableReading) -> pd.DataFrame:

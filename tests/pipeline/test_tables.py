@@ -194,4 +194,4 @@ def test_a_label_that_is_called_none_can_be_named(tmp_path, argv, labels, capsys
     assert call(["tables", str(tmp_path / "t.csv"), *argv, "--out", str(tmp_path / "out")]) == 0
     stated = Store(tmp_path / "out").manifest["label"]
     assert [None if pd.isna(label) else int(label) for label in stated] == labels
-    assert ("None (3) as normal" if argv else "3 without a value") in capsys.readouterr().err
+    assert ("None (3) as normal" if argv else "None (3) without label") in capsys.readouterr().err

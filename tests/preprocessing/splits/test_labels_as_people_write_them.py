@@ -26,6 +26,22 @@ def test_separators_and_encodings_say_the_same(tmp_path, separator, encoding):
     assert table["group"].astype(object).where(table["group"].notna(), None).tolist() == ["p1", "p2", None]
 
 
+@pytest.mark.parametrize("mark", [";", ",", "\t", "|"])
+def test_a_first_line_for_excel_is_read_and_lines_are_counted_with_it(tmp_path, mark):
+    path = tmp_path / "labels.csv"
+    rows = [f"sep={mark}", f"source{mark}label", f"a.png{mark}1", f"b.png{mark}0"]
+    path.write_text("\r\n".join(rows) + "\r\n")
+    table = read_labels(path)
+    assert table["source"].tolist() == ["a.png", "b.png"]
+    assert table["label"].tolist() == [1, 0]
+    path.write_text("\n".join([*rows, f"c.png{mark}7"]))
+    with pytest.raises(UsageError, match="line 5: label '7'"):
+        read_labels(path)
+    path.write_text("\n".join([*rows, "c.png"]))
+    with pytest.raises(UsageError, match="line 5: 1 of 2 cells"):
+        read_labels(path)
+
+
 @pytest.mark.parametrize(
     ("written", "label"),
     [

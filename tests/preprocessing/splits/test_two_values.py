@@ -57,6 +57,15 @@ def test_two_values_of_usual_spellings_are_labels(values, labels):
         (["0", "1", "0"], "is-healthy", "by its name"),
         (["0", "1", "0"], "IsGood", "by its name"),
         (["+", "-", "-"], "y", "which of them is normal"),
+        (
+            ["1", "0", "1"],
+            "target",
+            r"the higher value would be an anomaly, and it is not the rarer one.*--anomaly-value=0\)",
+        ),
+        (["yes", "no", "yes"], "approved", "is not the rarer one.*--anomaly-value=no"),
+        (["1", "0", "1"], "Class", "not the rarer one"),
+        (["1", "0", "1"], "outcome", "not the rarer one"),
+        (["1", "0", "1"], "non_fraud", "by its name"),
     ],
 )
 def test_what_can_be_read_either_way_is_asked_about(values, column, told):
@@ -99,6 +108,30 @@ def test_other_columns_of_0_and_1_are_read(column):
     assert read(["0", "1"], column)[0] == [0, 1]
 
 
+@pytest.mark.parametrize("column", ["y", "label", "Labels", "y_true"])
+@pytest.mark.parametrize("values", [["1", "0", "1"], ["1", "1"]])
+def test_more_anomalies_than_normal_rows_are_warned_about(column, values):
+    labels, reading = read(values, column)
+    assert labels == [int(value) for value in values]
+    assert "WARNING: most labels in column" in reading.told
+    assert "--normal-value=1." in reading.told
+    assert "WARNING" not in read(values, column, Stated.of([], ["1"]))[1].told
+
+
+@pytest.mark.parametrize(
+    "column", ["anomaly", "is_outlier", "isFraud", "Defects", "attack", "malignant", "abnormal"]
+)
+def test_a_column_that_is_called_after_anomalies_may_hold_more_of_them(column):
+    labels, reading = read(["1", "0", "1"], column)
+    assert labels == [1, 0, 1]
+    assert "WARNING" not in reading.told
+
+
+@pytest.mark.parametrize("values", [["1", "0"], ["1", "0", "0"], ["0", "0"], ["1", "0", "normal"]])
+def test_rarer_anomalies_are_not_warned_about(values):
+    assert "WARNING" not in read(values, "target")[1].told
+
+
 def test_more_values_stay_classes_and_so_do_two_folders_of_any_name():
     _, reading = read(["good", "crack", "hole"])
     assert reading.classes
@@ -108,4 +141,7 @@ def test_more_values_stay_classes_and_so_do_two_folders_of_any_name():
 
 def test_what_was_understood_is_told_with_counts():
     told = read(["normal", "ill", "?", None, "normal"])[1].told
-    assert told == "labels in column 'y': normal (2) as normal, ill (1) as anomaly, 2 without a value."
+    assert (
+        told
+        == "labels in column 'y': normal (2) as normal, ill (1) as anomaly, ? (1) without label, 1 without a value."
+    )

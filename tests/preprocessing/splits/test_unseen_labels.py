@@ -156,3 +156,53 @@ def test_a_semi_label_against_the_label_that_an_item_has_is_refused():
     )
     with pytest.raises(UsageError, match=r"good/a.png.*contradict"):
         apply_labels(items, stated)
+
+
+NOTHING_SAID = [
+    "-", "--", "---", ".", "...", "*", "missing", "Missing", "n.a.", "N/D", "TBD", "???", "_", "ungraded", "unspecified", "unknown", "none",
+    "not available", "\u2013",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NOTHING_SAID)
+def test_what_says_that_there_is_no_label_is_no_anomaly(value):
+    values = pd.Series(["normal", value, value], dtype="string")
+    found = read_values(values, "y", Stated())
+    assert found.labels.tolist() == [0, pd.NA, pd.NA]
+    assert f"{value} (2) without label" in found.told
+    classes = read_values(pd.Series(["a", "b", "c", value], dtype="string"), "y", Stated())
+    assert classes.names.tolist() == ["a", "b", "c", pd.NA]
+    if value != "*":
+        stated = read_values(values, "y", Stated.of([], [value]))
+        assert stated.labels.tolist() == [0, 1, 1]
+    rest = read_values(values, "y", Stated.of([], [], {"normal": "normal", "*": "anomaly"}))
+    assert rest.labels.tolist() == [0, pd.NA, pd.NA]
+
+
+@pytest.mark.parametrize(
+    "value", ["undetermined", "ungradable", "not done", "1", "2", "=", "unclassified", "12/3"]
+)
+def test_what_may_say_that_there_is_no_label_is_asked_about(value):
+    values = pd.Series(["normal", "normal", value], dtype="string")
+    with pytest.raises(UsageError, match=r"if .* says that there is no label, empty these cells"):
+        read_values(values, "y", Stated())
+    folders = read_values(values, None, Stated())
+    assert folders.classes
+    assert "--class normal=normal --class NAME=anomaly" in folders.told
+
+
+def test_a_folder_called_missing_may_hold_anomalies():
+    found = read_values(pd.Series(["good", "missing"], dtype="string"), None, Stated())
+    assert found.classes
+    assert found.names.tolist() == ["good", "missing"]
+
+
+def test_minus_beside_plus_is_a_value():
+    values = pd.Series(["+", "-", "-", "?"], dtype="string")
+    found = read_values(values, "y", Stated.of([], ["+"]))
+    assert found.labels.tolist() == [1, 0, 0, pd.NA]
+
+
+def test_a_class_that_says_nothing_has_no_label_in_training():
+    items = pd.DataFrame({"label": pd.array([pd.NA] * 3, dtype="Int8"), "class_name": ["a", "b", "TBD"]})
+    assert labels_from_classes(items, ["a"]).tolist() == [0, 1, pd.NA]

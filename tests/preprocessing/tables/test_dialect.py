@@ -111,6 +111,9 @@ def test_what_is_stated_wrong_is_a_usage_error(tmp_path, options, told):
     [
         ("a\n1,5\n2,5\n3,1\n", "may be one number or a row's name and a number"),
         ("# from the lab\na,b\n1,2\n", "its first line is a remark"),
+        ("# from the lab, 2021\na,b\n1,2\n", "its first line is a remark"),
+        ("#made,by,hand\na,b\n1,2\n", "its first line is a remark"),
+        ("#made,by\n#hand,2\n1,2\n", "its first line is a remark"),
         ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, its header 2 names"),
         ("", "it is empty"),
     ],
@@ -176,3 +179,15 @@ def test_columns_that_only_count_rows_are_left_out_and_noted(tmp_path, text, nam
     assert table.columns.tolist() == names
     assert table.to_numpy().tolist() == [[1, 2], [4, 5]]
     assert note in notes[0]
+
+
+@pytest.mark.parametrize("first", ["#", "#ID", "#CHROM"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_first_name_that_begins_with_a_hash_is_a_name(tmp_path, first, mark):
+    path = tmp_path / "t.csv"
+    rows = [[first, "a", "b"], ["7", "1", "2"], ["3", "3", "4"]]
+    path.write_text("".join(mark.join(row) + "\n" for row in rows))
+    found = find_dialect(path, TableReading())
+    assert found.delimiter == mark
+    assert not found.has_separator_line
+    assert read_table(path, TableReading()).names[-2:] == ["a", "b"]

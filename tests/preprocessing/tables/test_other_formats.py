@@ -165,11 +165,41 @@ def test_labels_of_matlab_in_cells_are_texts(tmp_path):
     assert read_table(tmp_path / "t73.mat", TableReading()).items["stated"].tolist() == labels[:, 0].tolist()
 
 
+@pytest.mark.parametrize("needed", [False, True])
+def test_a_cell_of_numbers_in_matlab_7_3_is_passed_over_unless_it_is_needed(tmp_path, needed):
+    with h5py.File(tmp_path / "t.mat", "w", userblock_size=512) as file:
+        file["X"], file["y"] = np.eye(3), np.array([[0.0, 1.0, 0.0]])
+        number = file.create_dataset("#refs#/a", data=np.ones((1, 1)))
+        number.attrs["MATLAB_class"] = b"double"
+        references = np.full((1, 3), number.ref, dtype=h5py.ref_dtype)
+        for name in ("folds", *(["group"] if needed else [])):
+            file.create_dataset(name, data=references, dtype=h5py.ref_dtype).attrs["MATLAB_class"] = b"cell"
+        file.create_group("options").create_dataset("k", data=np.ones((1, 1)))
+        empty = file.create_dataset("hole", data=np.zeros(2, np.uint64))
+        empty.attrs["MATLAB_class"], empty.attrs["MATLAB_empty"] = b"cell", 1
+    with (tmp_path / "t.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    if needed:
+        with pytest.raises(InputError, match="group is a cell; expected an array of numbers or texts"):
+            read_table(tmp_path / "t.mat", TableReading())
+        return
+    assert read_table(tmp_path / "t.mat", TableReading()).items["stated"].tolist() == ["0", "1", "0"]
+
+
+def test_structs_of_matlab_7_3_are_named(tmp_path):
+    with h5py.File(tmp_path / "t.mat", "w", userblock_size=512) as file:
+        file.create_group("data").create_dataset("X", data=np.eye(3))
+    with (tmp_path / "t.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    with pytest.raises(InputError, match=r"it has data \(a struct of X\)"):
+        read_table(tmp_path / "t.mat", TableReading())
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ({"X": np.array([[{"a": 1}]], object), "y": [1]}, "X is a "),
-        ({"data": {"X": np.eye(2)}}, "expected an array x"),
+        ({"data": {"X": np.eye(2), "y": [0, 1]}}, r"it has data \(a struct of X, y\)\. Save the fields"),
         ({"X": np.eye(2), "y": np.array([[1], [np.array([1, 2])]], object)}, "y is a cell"),
         ({"X": np.eye(2) * 1j}, "expected numbers"),
     ],

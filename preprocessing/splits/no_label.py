@@ -1,0 +1,39 @@
+"""Words and signs that stand for nothing: for a missing number, and for a label that an item does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# fmt: off
+OF_PROGRAMS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+)
+"""What programs alone write for a missing value."""
+HOLES = frozenset({
+    "?", "-", "\u2013", "\u2014", "--", ".", "*", "none", "missing", "na", "n/a", "n.a.", "nan", "null", "#na", "<na>",
+    "#div/0!", "#n/a", "#num!", "#ref!", "#value!",
+})
+"""Texts for a missing number, in lower case."""
+MISSING = "missing"
+"""As a folder's name it may say that a part is missing, which is an anomaly."""
+NO_LABEL_WORDS = (HOLES - {MISSING}) | frozenset({
+    "unknown", "unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "unannotated", "unsure", "n.a", "n/d", "n.d.", "n/k",
+    "tbd", "tba", "t.b.d.", "to be determined", "not available", "not applicable", "not known", "unspecified", "ungraded", "unrated",
+    "unassigned", "nil", *map(str.casefold, filter(None, OF_PROGRAMS)),
+})
+"""Values that say that there is no label."""
+# fmt: on
+SIGNS_OF_NOTHING = frozenset("?-.*_/\u2212\u2013\u2014\u2026 ")
+POSITIVE_AND_NEGATIVE = frozenset("+-\u2212/")
+
+
+def without_label(words: Iterable[str], of_column: bool) -> set[str]:
+    """Which of the `words`, in lower case, say that there is no label: values of a column, or names of classes.
+
+    `-` is negative where `+` stands beside it. `missing` is a word of columns alone.
+    """
+    words = set(words)
+    found = {word for word in words if word in NO_LABEL_WORDS or set(word) <= SIGNS_OF_NOTHING}
+    found |= words & {MISSING} if of_column else set()
+    signs = {word for word in words if set(word) <= POSITIVE_AND_NEGATIVE}
+    return found - signs if any("+" in word for word in signs) else found
