@@ -66,8 +66,8 @@ def tables(inputs: Sequence[Path], settings: TableSettings, options: IngestOptio
     parts = {} if settings.split == IGNORED else parts_by_name(sources)
     job = Job(
         "tables", "table", archive, sources, settings.model_dump(), partial(process_table, archive, reading, parts),
-        dtype="float32", finish=partial(finish_tables, settings),
-        warnings=told_of_names(sources, parts, named=not options.anonymous),
+        dtype="float32", finish=partial(finish_tables, settings, parts),
+        warnings=() if settings.split == IGNORED else told_of_names(sources, parts, named=not options.anonymous),
     )  # fmt: skip
     return with_table_notes(run_job(job, options))
 

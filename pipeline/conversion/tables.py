@@ -50,7 +50,7 @@ def process_table(
         notes.append(f"read as the part {part!r}, by its name (--split none: training draws the parts)")
     items.insert(0, "source", source)
     items.insert(1, "place", [str(row) for row in table.rows])
-    more = {"columns": json.dumps(table.names), "notes": "; ".join(notes) or None}
+    more = {"columns": json.dumps(table.names), "notes": "; ".join(notes) or None, "part": part}
     write_unit(root, unit, array, items, pd.DataFrame([source_row(archive, source, len(items), **more)]))
 
 
@@ -100,10 +100,25 @@ def first_order(archive: Path, sources: Sequence[str], settings: TableSettings) 
     return None
 
 
-def finish_tables(settings: TableSettings, items: pd.DataFrame, sources: pd.DataFrame) -> pd.DataFrame:
-    """Labels of the whole store, whose tables are of the same columns."""
+def finish_tables(
+    settings: TableSettings, parts: Mapping[str, str], items: pd.DataFrame, sources: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels of the whole store, whose tables are of the same columns, and of the `parts` that their names say today."""
     check_columns(sources)
+    _check_parts(parts, sources)
     return with_labels(items, settings)
+
+
+def _check_parts(parts: Mapping[str, str], sources: pd.DataFrame) -> None:
+    """EsadError where tables of an earlier call were read as of no part, and names that have come since say one. Sources may be hashed, so
+    that they are counted."""
+    done = sources[sources["state"] == "done"]
+    unsaid = int(done["part"].isna().sum()) if "part" in done else len(done)
+    if parts and unsaid > len(sources) - len(parts):
+        raise EsadError(
+            f"{unsaid - len(sources) + len(parts)} tables of an earlier call were read as of no part, and are called after one now that "
+            "there are others: read all again with --force, or say --split none with it."
+        )
 
 
 def check_columns(sources: pd.DataFrame) -> None:

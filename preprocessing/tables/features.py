@@ -15,7 +15,7 @@ import pandas as pd
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.tables.columns import TableReading, check_present, split_names
 from esad.preprocessing.tables.items import as_words
-from esad.preprocessing.tables.written_numbers import counts_rows, is_running, may_count_rows, without_holes
+from esad.preprocessing.tables.written_numbers import counts_rows, may_count_rows, without_holes
 
 LIKE_NUMBER = re.compile(r"[+-]?\d[\d.,' \u00a0\u202f\u2019]*")
 FEWEST_STEPS = 256
@@ -73,7 +73,7 @@ def choose(frame: pd.DataFrame, reading: TableReading, path: Path) -> tuple[list
 def _counts(column: pd.Series, name: str, place: int, reading: TableReading) -> bool:
     """Whether a column numbers the rows; the first table of a store decides for all, since a short one may look otherwise."""
     if reading.order is not None:
-        return name not in reading.order and (may_count_rows(name) or is_running(column, name, 1))
+        return name not in reading.order and may_count_rows(name)
     return counts_rows(column, name, place)
 
 

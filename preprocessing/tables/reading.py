@@ -22,9 +22,9 @@ from esad.preprocessing.tables.mat import load_mat
 from esad.preprocessing.tables.npz import as_text, join_halves, load_npz, with_x
 from esad.preprocessing.tables.workbook import A_NUMBER, load_workbook
 from esad.preprocessing.tables.written_numbers import (
-    check_no_count,
     check_title,
     may_be_thousands,
+    notes_of_counts,
     plain_columns,
     without_names,
 )
@@ -51,6 +51,11 @@ class Table:
     notes: list[str]
 
 
+def has_names(path: Path) -> bool:
+    """Whether a table of this ending names its columns, as arrays of npz and mat files do not."""
+    return not path.name.lower().endswith((".npz", ".mat"))
+
+
 def is_table(path: Path) -> bool:
     """By its ending, among the files of a folder."""
     return path.name.lower().endswith(SUFFIXES)
@@ -71,7 +76,7 @@ def read_table(path: Path, reading: TableReading) -> Table:
     reading = replace(reading, columns=columns)
     if reading.only is None:
         columns.check_alone(used, path)
-        check_no_count(frame, used, path)
+        notes = [*notes, *notes_of_counts(frame, used if has_names(path) else ())]
     if reading.columns.label not in (*present, IGNORED):
         notes = [*notes, f"no label column {reading.columns.label!r}"]
     features = make_features(frame, unfit, reading, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from esad.preprocessing.errors import InputError, UsageError
+from esad.preprocessing.errors import InputError
 from esad.preprocessing.splits.no_label import HOLES
 from esad.preprocessing.tables.columns import fold_name
 
@@ -25,16 +25,33 @@ COUNTING = frozenset(
 NAMING = frozenset({"id", "row_id", "rowid", "sample_id"})
 """Those of them whose numbers need not rise by one: others, such as NO, may be measured."""
 IN_ORDER = frozenset({
-    "", "index", "no", "nr",
-    "case", "case_id", "case_no", "case_number", "caseno", "count", "counter", "element", "entry", "entry_no", "example",
-    "example_id", "fila", "instance", "instance_id", "item", "item_id", "item_no", "key", "laufende_nummer", "laufnummer", "lfd",
-    "lfd_nr", "lfdnr", "lfnr", "ligne", "line", "line_no", "n", "num", "number", "numer", "numero", "nummer", "obs", "obs_id",
-    "obs_no", "observation", "observation_no", "order", "pk", "position", "probe", "probe_nr", "rank", "recno", "record", "record_id",
+    "", "case", "case_id", "case_no", "case_number", "caseno", "entry", "entry_no", "example", "example_id", "fila", "index", "instance",
+    "instance_id", "item", "item_id", "item_no", "laufende_nummer", "laufnummer", "lfd", "lfd_nr", "lfdnr", "lfnr", "ligne", "line",
+    "line_no", "no", "nr", "obs", "obs_id", "obs_no", "observation", "observation_no", "pk", "probe_nr", "recno", "record", "record_id",
     "record_no", "record_number", "riga", "row_names", "row_no", "row_num", "rowname", "rownames", "rownum", "s_no", "sample",
     "sample_no", "sample_nr", "sample_number", "seq", "seq_no", "sequence", "ser_no", "serial", "serial_no", "serial_number", "sl_no",
     "slno", "sno", "specimen", "specimen_no", "sr_no", "srno", "uid", "unnamed", "unnamed_0", "zeile",
 })  # fmt: skip
-"""The same, where each row has one more than the row before, from 0 or 1."""
+"""The same, where each row has one more than the row before, from any number on: a later table may go on where one ended."""
+MEASURED = frozenset(
+    {
+        "count",
+        "counter",
+        "element",
+        "key",
+        "n",
+        "num",
+        "number",
+        "numer",
+        "numero",
+        "nummer",
+        "order",
+        "position",
+        "probe",
+        "rank",
+    }
+)
+"""The same of what may be measured, too: from 0 or 1 on, over FEWEST_UNNAMED rows."""
 FEWEST_COUNTED = 3
 FEWEST_UNNAMED = 20
 """In fewer rows a column of any name may be 1, 2, 3, … by chance, or sorted."""
@@ -127,9 +144,9 @@ def counts_rows(column: pd.Series, name: str, place: int) -> bool:
     its own whole number; or called as one of IN_ORDER, or without a name and elsewhere, one more in each row. As a feature it would tell
     where a row stands, and anomalies often stand last. Texts that are numbers count as such, and cells without a value as none."""
     nameless = bool(NAMELESS.fullmatch(name))
-    if not nameless and is_running(column, name, FEWEST_COUNTED):
+    if not nameless and _is_running(column, name):
         return True
-    if not may_count_rows(name) or pd.api.types.is_bool_dtype(column.dtype):
+    if not (nameless or fold_name(name) in COUNTING) or pd.api.types.is_bool_dtype(column.dtype):
         return False
     filled = column.dropna()
     values = pd.to_numeric(filled, errors="coerce").astype(float)
@@ -142,12 +159,19 @@ def counts_rows(column: pd.Series, name: str, place: int) -> bool:
 
 def may_count_rows(name: str) -> bool:
     """Whether a column is called, or not called, as one that numbers the rows."""
-    return bool(NAMELESS.fullmatch(name)) or fold_name(name) in COUNTING
+    return (
+        bool(NAMELESS.fullmatch(name))
+        or fold_name(name) in COUNTING
+        or fold_name(_plain_letters(name)) in IN_ORDER | MEASURED
+    )
 
 
-def is_running(column: pd.Series, name: str, fewest: int) -> bool:
-    """Whether a column is called as one of IN_ORDER and counts its rows, of which there are the `fewest` or more."""
-    return fold_name(_plain_letters(name)) in IN_ORDER and in_order(column, fewest)
+def _is_running(column: pd.Series, name: str) -> bool:
+    """Whether a column is called as one of IN_ORDER or MEASURED and counts its rows."""
+    called = fold_name(_plain_letters(name))
+    if called in IN_ORDER:
+        return in_order(column, FEWEST_COUNTED, begins=None)
+    return called in MEASURED and in_order(column, FEWEST_UNNAMED)
 
 
 def _plain_letters(name: str) -> str:
@@ -155,24 +179,25 @@ def _plain_letters(name: str) -> str:
     return "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
 
 
-def in_order(column: pd.Series, fewest: int) -> bool:
-    """Whether a column counts its rows, of which there are the `fewest` or more, from 0 or 1 on, each with one more than the row before."""
+def in_order(column: pd.Series, fewest: int, begins: Sequence[float] | None = (0.0, 1.0)) -> bool:
+    """Whether a column of `fewest` rows or more has in each row one more than in the row before, from a number of `begins` (None: any)."""
     if len(column) < max(fewest, 1) or pd.api.types.is_bool_dtype(column.dtype) or column.isna().any():
         return False
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=float("nan"))
-    return values[0] in (0.0, 1.0) and bool((values[1:] - values[:-1] == 1).all())
+    return (
+        (begins is None or values[0] in begins)
+        and values[0] % 1 == 0
+        and bool((values[1:] - values[:-1] == 1).all())
+    )
 
 
-def check_no_count(frame: pd.DataFrame, names: Sequence[str], path: Path) -> None:
-    """UsageError where one of the features `names`, beside others, counts all the rows (`in_order`): it would tell where a row stands."""
+def notes_of_counts(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What to mind of those of the features `names`, beside others, that count all the rows (`in_order`): they tell where a row stands."""
     counting = [name for name in names if name in frame and in_order(frame[name], FEWEST_UNNAMED)]
-    if counting and len(names) > 1:
-        name, first = counting[0], int(float(frame[counting[0]].iloc[0]))
-        raise UsageError(
-            f"{path.name}: column {name!r} counts the rows, from {first} to {first + len(frame) - 1}: as a feature it would tell where a "
-            f"row stands. Leave it out with --drop {shlex.quote(name)}, keep it as names with --id {shlex.quote(name)}, or name all "
-            "features with --columns if it is a value like others."
-        )
+    return [
+        f"WARNING: feature {name!r} counts the rows: if it only numbers them, leave it out with --drop {shlex.quote(name)}"
+        for name in (counting if len(names) > 1 else [])
+    ]
 
 
 def without_names(frame: pd.DataFrame) -> dict[str, str]:

@@ -38,6 +38,7 @@ def test_folders_and_files_that_are_called_after_parts_say_them(tmp_path, patter
     said = capsys.readouterr().err
     assert "read as the part 'train', by its name (--split none: training draws the parts)" in said
     assert tables(tmp_path, "--split", "none", "--force") == 0
+    assert "in their names" not in capsys.readouterr().err
     assert parts(tmp_path) == {"none": 30}
 
 
@@ -56,10 +57,33 @@ def test_folder_and_file_of_two_parts_are_refused_alone(tmp_path):
     assert "is called as another" in pd.read_csv(tmp_path / "out" / "failures.csv")["reason"][0]
 
 
+@pytest.mark.parametrize("more", [(), ("--anonymous",)])
+@pytest.mark.parametrize(("first", "then"), [("a_train", "a_test"), ("train", "test")])
+def test_a_table_that_came_first_is_not_left_without_its_part(
+    tmp_path, more, first, then, capsys, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write(tmp_path / "in" / f"{first}.csv")
+    assert tables(tmp_path, *more) == 0
+    assert parts(tmp_path) == {"none": 20}
+    write(tmp_path / "in" / f"{then}.csv", rows=10)
+    assert tables(tmp_path, *more) == 1
+    assert "1 tables of an earlier call were read as of no part" in capsys.readouterr().err
+    assert tables(tmp_path, *more, "--force") == 0
+    assert parts(tmp_path) == {"train": 20, "test": 10}
+
+
 @pytest.mark.parametrize(
     ("sources", "found"),
     [
-        (["train.csv"], {"train.csv": "train"}),
+        (["train.csv"], {}),
+        (["test1.csv", "test2.csv"], {}),
+        (["valid.csv", "invalid.csv"], {}),
+        (["KDDTrain+.csv", "KDDTest+.csv"], {"KDDTrain+.csv": "train", "KDDTest+.csv": "test"}),
+        (
+            ["UNSW_NB15_training-set.csv", "UNSW_NB15_testing-set.csv"],
+            {"UNSW_NB15_training-set.csv": "train", "UNSW_NB15_testing-set.csv": "test"},
+        ),
         (
             ["Training_Set.csv.gz", "valid_2.csv"],
             {"Training_Set.csv.gz": "train", "valid_2.csv": "validation"},

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esad.preprocessing.errors import UsageError
 from esad.preprocessing.tables.columns import TableReading
 from esad.preprocessing.tables.reading import read_table
 
@@ -36,32 +35,49 @@ def test_a_running_number_is_left_out_and_told(tmp_path, name, first):
 
 @pytest.mark.parametrize("name", ["sample", "case", "number", "count"])
 @pytest.mark.parametrize(
-    "numbers", [np.arange(60)[::-1], np.arange(60) * 2, np.arange(60) % 30, np.arange(5, 65)]
+    "numbers", [np.arange(60)[::-1], np.arange(60) * 2, np.arange(60) % 30, np.arange(60) + 0.5]
 )
 def test_what_is_called_so_and_does_not_count_is_a_feature(tmp_path, name, numbers):
     assert read_table(table(tmp_path, name, numbers), TableReading()).names == [name, "a", "b"]
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-@pytest.mark.parametrize("name", ["t", "Wafer", "day"])
-def test_a_column_of_another_name_that_counts_all_rows_is_asked_about(tmp_path, name, place):
-    path = table(tmp_path, name, np.arange(1, 61), place=place)
-    with pytest.raises(
-        UsageError, match=f"column '{name}' counts the rows, from 1 to 60.*--drop {name}, .*--id {name}"
-    ):
-        read_table(path, TableReading())
-    assert read_table(path, TableReading(drop=(name,))).names == ["a", "b"]
-    assert name in read_table(path, TableReading(only=(name, "b"))).names
-
-
-def test_few_rows_or_a_lone_column_are_not_asked_about(tmp_path):
-    assert read_table(table(tmp_path, "t", np.arange(1, 11), rows=10), TableReading()).names == [
-        "t",
+@pytest.mark.parametrize("first", [31, 101, 0])
+def test_a_running_number_may_go_on_where_another_table_ended(tmp_path, first):
+    assert read_table(table(tmp_path, "sample", np.arange(first, first + 60)), TableReading()).names == [
         "a",
         "b",
     ]
-    np.savez(tmp_path / "t.npz", x=np.arange(40.0)[:, None], y=np.zeros(40))
-    assert read_table(tmp_path / "t.npz", TableReading()).names == ["0"]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("count", 5), ("rank", 19), ("N", 3)])
+def test_what_may_be_measured_is_a_feature_of_few_rows(tmp_path, name, rows):
+    path = table(tmp_path, name, np.arange(1, rows + 1), rows=rows)
+    assert read_table(path, TableReading()).names == [name, "a", "b"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("name", ["t", "Wafer", "day", "dose"])
+def test_a_column_of_another_name_that_counts_all_rows_is_taken_with_a_warning(tmp_path, name, place):
+    path = table(tmp_path, name, np.arange(1, 61), place=place)
+    found = read_table(path, TableReading())
+    assert name in found.names
+    assert any(
+        note.startswith(f"WARNING: feature {name!r} counts the rows") and f"--drop {name}" in note
+        for note in found.notes
+    )
+    assert read_table(path, TableReading(drop=(name,))).names == ["a", "b"]
+    assert not any(
+        "counts the rows" in note for note in read_table(path, TableReading(only=(name, "b"))).notes
+    )
+
+
+def test_few_rows_a_lone_column_and_arrays_are_taken_without_a_word(tmp_path):
+    found = read_table(table(tmp_path, "t", np.arange(1, 11), rows=10), TableReading())
+    assert found.names == ["t", "a", "b"]
+    for columns in (1, 2):
+        np.savez(tmp_path / "t.npz", x=np.arange(40.0)[:, None] * np.arange(1, columns + 1), y=np.zeros(40))
+        found = read_table(tmp_path / "t.npz", TableReading())
+        assert not any("counts the rows" in note for note in found.notes)
 
 
 def test_holes_and_texts_do_not_count(tmp_path):
