@@ -213,9 +213,9 @@ def parse_outline_classes(pairs: Sequence[str]) -> dict[str, str]:
 
 def outlines_of(
     folder: Path, sources: Sequence[str], archive: Path
-) -> tuple[dict[str, Path], tuple[Path, ...], dict[str, Path]]:
-    """(slide -> outline file of the same stem (any case), the files that are of no slide, slide -> file of its name that is
-    not read); UsageError where two slides have the stem of one file."""
+) -> tuple[dict[str, Path], dict[Path, list[str]], dict[str, Path]]:
+    """(slide -> outline file of the same stem (any case), each file that is of no slide -> slides that its name may mean, slide -> file of
+    its name, or nearly, that is not read); UsageError where two slides have the stem of one file."""
     from esad.preprocessing.slides.outlines.finding import match_outlines
 
     named, found = by_stem(sources), {}
@@ -230,7 +230,11 @@ def outlines_of(
             )
         found[slides[0]] = path.absolute()
     unread = {slide: path for stem, path in matches.unread.items() for slide in named[stem]}
-    return found, matches.others, unread
+    others = {
+        path: sorted(slide for stem in matches.vague.get(path, ()) for slide in named[stem])
+        for path in matches.others
+    }
+    return found, others, unread
 
 
 def outlines_digest(paths: Iterable[Path]) -> str:

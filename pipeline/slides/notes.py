@@ -88,15 +88,40 @@ def about_outlines(folder: Path, matched: int, slides: int, without_are: str) ->
     return [f"{folder}: outlines for {matched} of {slides} slides; those without one {without}."]
 
 
-def about_others(files: Sequence[Path], may_name: bool) -> list[str]:
-    """What to say of outline files that are of no slide: one that is misnamed would leave its slide's lesions unseen."""
+def about_others(files: Mapping[Path, Sequence[str]], may_name: bool) -> list[str]:
+    """What to say of outline files that are of no slide, and of slides that they may mean: one that is misnamed would leave its slide's
+    lesions unseen."""
+    from esad.preprocessing.slides.outlines.finding import MOST_LED
+
     if not files:
         return []
-    names = ", ".join(path.name for path in files[:MOST_NAMED])
-    return [
+    names = ", ".join(path.name for path in list(files)[:MOST_NAMED])
+    told = [
         f"{len(files)} outline files match no slide and are not used{f' (first: {names})' if may_name else ''}; the outlines "
         "of a slide are named as the slide."
     ]
+    many = {path: slides for path, slides in files.items() if len(slides) > MOST_LED}
+    few = {path: slides for path, slides in files.items() if slides and path not in many}
+    if few:
+        told[0] += (
+            f" {len(few)} of them may be of a slide by their names{_perhaps(few, may_name)}: rename these as their slides, which count as "
+            "slides without outlines until then."
+        )
+    if many:
+        told.append(
+            f"{len(many)} outline files match no slide, and may mean many by their names{_perhaps(many, may_name)}. If they outline these, "
+            "no lesion of theirs is read: give each slide a file of its name. All count as slides without outlines."
+        )
+    return told
+
+
+def _perhaps(files: Mapping[Path, Sequence[str]], may_name: bool) -> str:
+    """The first of the files with the slides that each may mean, in brackets."""
+    told = [
+        f"{path.name}: {', '.join(slides[:MOST_NAMED])}{f', ... {len(slides)} in all' if len(slides) > MOST_NAMED else ''}"
+        for path, slides in list(files.items())[:MOST_NAMED]
+    ]
+    return f" ({'; '.join(told)})" if may_name else ""
 
 
 def about_unread(files: Mapping[str, Path], may_name: bool) -> list[str]:

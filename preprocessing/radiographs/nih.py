@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -43,6 +44,7 @@ LISTS = "lists"
 ENTRIES = ("Image Index", "Finding Labels", "Patient ID", "View Position")
 BOXES = ("source", "x", "y", "width", "height")
 MARKS = ",;\t|"
+LINE_MARK = re.compile("[,;\t|]")
 HEADERS = ("image index", "image", "file", "filename", "file name", "name")
 """Lines above a list of images."""
 FAULTS = (ValueError, KeyError, OSError, EOFError, zlib.error, InputError)
@@ -192,22 +194,18 @@ def _read_entries(entry: Path) -> pd.DataFrame:
 def _parts(folder: Path, images: pd.Index) -> tuple[dict[str, str], list[str]]:
     """(image -> its part by the lists in `folder`, what to say of each list).
 
-    UsageError where an image is in both, and where a list names none of `images`.
+    UsageError where an image is in both, and where no list names any of `images`: of a part's metadata the other list names none.
     """
     part_of: dict[str, str] = {}
-    told = []
+    told, strange = [], ""
     for part, called in (("train", "train_val_list"), ("test", "test_list")):
         listed = _one(folder, f"{called}*.txt*")
         if listed is None:
             continue
-        try:
-            names = [line.strip(" \t\r,;\"'\ufeff") for line in _text_of(listed).splitlines()]
-        except FAULTS as error:
-            raise UsageError(f"{listed}: not a readable list of images ({error}).") from error
-        names = [name for place, name in enumerate(names) if name and (place or _fold(name) not in HEADERS)]
+        names = _listed(listed)
         rows = rows_of(images, names)
         if names and not rows and len(images):
-            raise UsageError(
+            strange = strange or (
                 f"{listed}: none of its {len(names)} images has a row beside it; it names {names[0]!r}, a row {images[0]!r}."
             )
         stated = set(rows.values())
@@ -216,7 +214,19 @@ def _parts(folder: Path, images: pd.Index) -> tuple[dict[str, str], list[str]]:
             raise UsageError(f"{listed}: {both[0]} is in the list of the other part, too; it can be in one.")
         part_of |= dict.fromkeys(stated, part)
         told.append(f"{called}: {len(rows)} of its {len(names)} images have a row ({part})")
+    if strange and not part_of:
+        raise UsageError(strange)
     return part_of, told
+
+
+def _listed(path: Path) -> list[str]:
+    """The images of a list, one a line: its first cell, where a table was saved. UsageError where it cannot be read."""
+    try:
+        lines = _text_of(path).splitlines()
+    except FAULTS as error:
+        raise UsageError(f"{path}: not a readable list of images ({error}).") from error
+    cells = (LINE_MARK.split(line.strip(" \t\r,;\ufeff"))[0].strip(" \"'") for line in lines)
+    return [name for place, name in enumerate(cells) if name and (place or _fold(name) not in HEADERS)]
 
 
 def rows_of(rows: Iterable[str], names: Iterable[str]) -> dict[str, str]:

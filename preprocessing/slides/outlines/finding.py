@@ -24,6 +24,12 @@ MASK = re.compile(
     re.IGNORECASE,
 )
 """Names that people and programs give masks and outlines: SLIDE_mask."""
+WORDS_BEHIND = 2
+"""So many words may stand behind a slide's name in that of an outline file which is nearly its own, or one before it."""
+SHORTEST = 3
+"""Characters of a slide's name without digits that says which slide is meant."""
+MOST_LED = 3
+"""Slides that a file may be of whose name is the beginning of theirs."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Matches:
     unread: Mapping[str, Path] = field(default_factory=dict)
     """Lower-case stem of a slide without outline file -> a file of its name whose ending is of no format that is read, or an outline
     file that matches no slide and is named nearly as this one."""
+    vague: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
+    """Of the others, a file whose name may mean slides without outline file, and says so too vaguely to take their labels -> their
+    lower-case stems."""
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -111,6 +120,19 @@ def _words(stem: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W_]+", same_name(stem)))
 
 
+def _loose_words(stem: str) -> tuple[str, ...]:
+    """Runs of letters and of digits, these without zeros before them: `s01`, `S-1` and `s1` are the same."""
+    runs = re.findall(r"\d+|[^\W\d_]+", same_name(stem))
+    return tuple((run.lstrip("0") or "0") if run.isdigit() else run for run in runs)
+
+
+def _says_which(stem: str) -> bool:
+    """Whether a slide's name is one that files of other things hardly have: letters with digits, or SHORTEST characters with a letter."""
+    bare = same_name(stem)
+    letters, digits = any(map(str.isalpha, bare)), any(map(str.isdigit, bare))
+    return letters and (digits or len(bare) >= SHORTEST)
+
+
 class _Wanted:
     """The lower-case stems of slides, by how outline files may write them."""
 
@@ -119,10 +141,12 @@ class _Wanted:
         self._alike: dict[str, list[str]] = {}
         self._by_words: dict[tuple[str, ...], list[str]] = {}
         self._beginning: dict[tuple[str, ...], list[str]] = {}
+        self._by_loose_words: dict[tuple[str, ...], list[str]] = {}
         for stem in sorted(self._stems):
             self._alike.setdefault(same_name(stem), []).append(stem)
             words = _words(stem)
             self._by_words.setdefault(words, []).append(stem)
+            self._by_loose_words.setdefault(_loose_words(stem), []).append(stem)
             for count in range(1, len(words)):
                 self._beginning.setdefault(words[:count], []).append(stem)
 
@@ -150,15 +174,39 @@ class _Wanted:
         return self.of([*names, *masks])[:1]
 
     def nearly(self, path: Path) -> list[str]:
-        """The stems that an outline file may be of which is named as none: the longest that its name contains, word by word, `s1` in
-        `s1 (1)` and not in `s10`; else those that begin with all of its words."""
+        """The stems that an outline file is of by all likelihood which is named as none: the longest that its name begins with, word by
+        word, with WORDS_BEHIND more, or ends with, with one more; else those that begin with all of its words, if they are few."""
         words = _words(_stems(path)[-1])
+        same = self._by_words.get(words, [])
+        if same:
+            return same
+        for count in range(len(words) - 1, 0, -1):
+            ahead = self._by_words.get(words[:count], []) if len(words) - count <= WORDS_BEHIND else []
+            behind = self._by_words.get(words[1:], []) if len(words) - count == 1 else []
+            behind = [
+                stem for stem in behind if any(map(str.isdigit, stem)) or MASK.fullmatch(f"_ {words[0]}")
+            ]
+            found = sorted({stem for stem in (*ahead, *behind) if _says_which(stem)})
+            if found:
+                return found
+        led = self._beginning.get(words, [])
+        return led if len(led) <= MOST_LED else []
+
+    def perhaps(self, path: Path) -> list[str]:
+        """The stems that an outline file may be of which is named as none and not nearly: that its name contains anywhere, that begin with
+        it however many they are, or that it begins with or is but for zeros and separators, `s1` of `s01_HE`."""
+        stem = _stems(path)[-1]
+        words, loose = _words(stem), _loose_words(stem)
         for count in range(len(words), 0, -1):
             parts = (words[first : first + count] for first in range(len(words) - count + 1))
             found = sorted({stem for part in parts for stem in self._by_words.get(part, [])})
             if found:
                 return found
-        return self._beginning.get(words, [])
+        led = self._beginning.get(words, [])
+        if led or not loose:
+            return led
+        alike = (self._by_loose_words.get(loose[:count], []) for count in range(len(loose), 0, -1))
+        return next(filter(None, alike), [])
 
 
 def match_outlines(
@@ -174,6 +222,7 @@ def match_outlines(
     found: dict[str, Path] = {}
     unread: dict[str, Path] = {}
     others = []
+    vague: dict[Path, list[str]] = {}
     for path in _files(folder):
         if not is_outline(path):
             if wanted is not None and path.suffix.lower() not in NO_OUTLINES and not _is_own(path, own):
@@ -182,15 +231,16 @@ def match_outlines(
         slides = _slides_of(path, wanted)
         if not slides:
             others.append(path)
-            unread |= dict.fromkeys(
-                wanted.named_by(path) or wanted.nearly(path) if wanted is not None else [], path
-            )
+            near = wanted.named_by(path) or wanted.nearly(path) if wanted is not None else []
+            unread |= dict.fromkeys(near, path)
+            vague[path] = wanted.perhaps(path) if wanted is not None and not near else []
         for stem in slides:
             if stem in found:
                 raise UsageError(f"{found[stem]} and {path} both outline the slide {stem}; keep one of them.")
             found[stem] = path
     unread = {stem: path for stem, path in unread.items() if stem not in found}
-    return Matches(found, tuple(others), unread)
+    meant = {path: tuple(stem for stem in stems if stem not in found) for path, stems in vague.items()}
+    return Matches(found, tuple(others), unread, {path: stems for path, stems in meant.items() if stems})
 
 
 def _is_own(path: Path, own: Collection[Path] | None) -> bool:

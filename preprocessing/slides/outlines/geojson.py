@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import shapely
@@ -45,28 +48,79 @@ SHAPE_WORDS = (
 )
 """A `type` of these is that of the shape."""
 NO_CLASSES = frozenset((
-    "objecttype", "islocked", "measurements", "color", "colorrgb", "colour", "style", "geometry", "nucleusgeometry", "coordinates",
-    "geometries", "bbox", "plane", "crs", "isellipse", "parent", "children",
+    "objecttype", "islocked", "measurements", "geometry", "nucleusgeometry", "coordinates", "geometries", "bbox", "plane", "crs",
+    "isellipse", "parent", "children",
 ))  # fmt: skip
 """Members and properties, their letters alone, that say nothing of a class, nor does what lies in them: QuPath's and GeoJSON's."""
-MEASURES = frozenset((
-    "id", "fid", "gid", "uid", "uuid", "guid", "objectid", "oid", "pk", "index", "idx", "ix", "nr", "no", "num", "number", "order", "n",
-    "count", "point", "points", "vertices", "area", "perimeter", "length", "leng", "line", "width", "height", "size", "shape", "px",
-    "um", "mm", "micron", "microns", "square", "m", "x", "y", "z", "cx", "cy", "left", "top", "right", "bottom", "centroid", "center",
-    "centre", "bounds", "min", "max", "mean", "circularity", "solidity", "eccentricity", "roundness", "mpp", "magnification", "fill",
-    "stroke", "opacity", "alpha", "linewidth", "thickness", "weight", "color", "colour", "rgb", "hex", "font", "date", "time",
-    "timestamp", "datetime", "created", "creation", "updated", "modified", "changed", "at", "by", "on", "author", "creator", "user",
-    "username", "owner", "editor", "annotator", "reader", "file", "filename", "path", "url", "uri", "image", "slide", "case", "patient",
-    "source", "dataset", "project", "software", "program", "tool", "version", "locked", "visible", "hidden", "selected", "closed",
-    "filled",
+FORMS = frozenset((
+    *SHAPE_WORDS, "polyline", "line", "linestring", "point", "points", "circle", "square", "box", "bbox", "bounding box", "path", "spline",
+    "freeform", "pen", "contour", "area", "mask", "shape", "region of interest",
 ))  # fmt: skip
-"""Words of the names of properties that measure, count or date an outline, or say where it comes from,"""
+"""Values that name a form, or the tool that drew it."""
+CLASS_IN_NAME = re.compile(
+    "class(?!ifier)|klass|clase|categor|kategor|label(?!l?er)|etiquet|tissue|gewebe|tejido|tissu|tumou?r|lesion|diagnos|malign|benign"
+    "|cancer|necros|^(grades?|grading|cls|pathology)$"
+)
+"""Words of a property's name, in lower case, by which it says what an outline is, whatever the value;"""
+KIND_IN_NAME = re.compile("(types?|typ|tipo|groups?|gruppe|grupo|groupe)$|^(kinds?|terms?|tags?|art|cat)$")
+"""words that do, unless the name is of"""
+ELSEWHERE = frozenset((
+    "stain", "staining", "image", "slide", "scanner", "scan", "project", "dataset", "case", "patient", "media", "device", "geometry",
+    "geom", "coordinate", "coordinates", "license", "tool", "software", "program", "scale", "unit", "source", "study", "storage",
+))  # fmt: skip
+"""one of these;"""
+FLAG_IN_NAME = re.compile("^(holes?|excluded?|exclusion|ignored?|negative)$")
+NO = frozenset(("false", "0", "no"))
+"""and words that do where the value is another than these."""
+MEASURED = frozenset((
+    "area", "perimeter", "length", "leng", "width", "height", "size", "count", "counts", "percent", "percentage", "fraction", "ratio",
+    "score", "confidence", "probability", "prob", "iou", "opacity", "alpha", "thickness", "weight", "x", "y", "date", "time", "timestamp",
+    "datetime", "created", "updated", "modified", "changed", "by", "at", "author", "user", "username", "file", "filename", "path", "url",
+    "uri", "hash", "md5", "sha", "checksum", "has", "position", "mime", "visible", "font", "show", "display", "version",
+))  # fmt: skip
+"""Words that make of such a name (lesion_area, labelled_by) one of a measure, a date or a person,"""
+NAMELESS = MEASURED - {"score", "confidence", "probability", "prob", "weight", "size"} | {
+    "id", "ids", "fid", "gid", "uid", "uuid", "guid", "oid", "pk",
+}  # fmt: skip
+"""and those that do so of every other name (parent_id, drawn_by)."""
+MEASURES = MEASURED | NAMELESS | frozenset((
+    "objectid", "index", "idx", "ix", "nr", "no", "num", "number", "order", "n", "seq", "sequence", "track", "point", "points", "vertices",
+    "line", "shape", "px", "um", "mm", "micron", "microns", "square", "m", "z", "t", "c", "the", "cx", "cy", "left", "top", "right",
+    "bottom", "centroid", "center", "centre", "bounds", "min", "max", "mean", "circularity", "solidity", "eccentricity", "roundness",
+    "mpp", "magnification", "fill", "stroke", "linewidth", "color", "colour", "rgb", "hex", "creation", "on", "creator", "owner",
+    "editor", "annotator", "annotators", "reader", "labeler", "labeller", "classifier", "pathologist", "doctor", "physician",
+    "observer", "rater", "reviewer", "drawn", "drawer", "operator", "email", "image", "slide", "slice", "case", "patient", "subject",
+    "specimen", "source", "dataset", "project", "software", "program", "tool", "version", "locked", "hidden", "selected", "closed",
+    "filled", "reviewed", "checked", "verified", "approved", "validated", "finished", "done", "rotation", "angle", "orientation",
+    "zoom", "level", "scale", "resolution", "layout", "frame", "channel", "scanner", "hospital", "institution", "institute", "site",
+    "lab", "barcode", "stain", "staining", "wsi", "session", "last", "first", "start", "end", "duration", "is", "of",
+))  # fmt: skip
+"""Words of names that measure, count or date an outline, or say where it comes from or what was done with it,"""
 OF_ANYTHING = frozenset((
     "name", "annotation", "annotations", "object", "feature", "roi", "polygon", "outline", "meta", "metadata", "properties", "data",
     "attributes", "info", "extra",
 ))  # fmt: skip
 """and words that say nothing beside them, and alone may be a class."""
+FREE_TEXTS = frozenset((
+    "comment", "comments", "note", "notes", "remark", "remarks", "popup", "content", "html", "tooltip", "message", "bemerkung", "kommentar",
+    "description", "descr", "beschreibung",
+))  # fmt: skip
+"""Names of free texts,"""
+RUNNING = frozenset(("index", "idx", "ix", "nr", "no", "num", "number"))
+"""and of numbers that count the outlines: a class where their few values repeat."""
+COLOURS = frozenset(("color", "colour", "rgb", "fill", "stroke", "hex", "argb"))
+"""Names of colours: a class where there are several."""
+LONG_TEXT = 40
+MANY_WORDS = 4
+FEW = 12
+"""Values at most of such a class."""
+SMALL = 4
+"""Outlines at most of a file in which no value has to stand twice to be a class."""
+LARGEST = 255
+"""Of whole numbers that are each of one outline in such a file, and yet may be classes."""
 WORDS_IN_NAME = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+Property = tuple[str, ...]
+"""A property, or names of objects in each other that lead to it."""
 FORMAL = re.compile(
     r"#[0-9a-fA-F]{3,8}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{4}-\d\d-\d\d([T ][\d:.,]+(Z|[+-][\d:]+)?)?"
 )
@@ -96,7 +150,8 @@ def features_of(content: Any) -> list[Any]:
 
 def geojson_outlines(features: list[Any]) -> tuple[list[Outline], Counter[str]]:
     """The annotations, and how many detections (QuPath's cells, tiles, ...) there are by class, which are no outlines."""
-    outlines, detections = [], Counter[str]()
+    outlines, detections = list[Outline](), Counter[str]()
+    unread: list[dict[Property, str]] = []
     for feature in features:
         if not isinstance(feature, dict):
             raise ValueError("a feature is not an object")
@@ -107,9 +162,18 @@ def geojson_outlines(features: list[Any]) -> tuple[list[Outline], Counter[str]]:
             geometry = feature.get("geometry", feature)
             shape = shapely.GeometryCollection() if geometry is None else _shape(geometry)
             group = _group(feature)
-            beside = {} if group else _unread(feature)
-            outlines.append(Outline(group, shape, open=_is_closed_line(geometry), beside=beside))
-    return outlines, detections
+            unread.append({} if group else _unread(feature))
+            outlines.append(Outline(group, shape, open=_is_closed_line(geometry)))
+    stated: dict[Property, list[str]] = {}
+    for one, found in zip(outlines, unread, strict=True):
+        for names, value in found.items() if one.shape.area else ():
+            stated.setdefault(names, []).append(value)
+    bare = sum(not one.group and bool(one.shape.area) for one in outlines)
+    classes = {names for names, values in stated.items() if _may_be_class(names, values, bare)}
+    return [
+        replace(one, beside={".".join(names): value for names, value in found.items() if names in classes})
+        for one, found in zip(outlines, unread, strict=True)
+    ], detections
 
 
 def _is_closed_line(geometry: Any) -> bool:
@@ -198,15 +262,24 @@ def _text(value: str | int | float) -> str:
     return value if isinstance(value, str) else f"{value:.15g}"
 
 
-def _unread(feature: dict[str, Any]) -> dict[str, str]:
-    """Properties of a feature without a class that may be one: name, or names of objects in each other, -> value."""
+def _unread(feature: dict[str, Any]) -> dict[Property, str]:
+    """Properties of a feature without a class -> values that may be one, those of a list in one text."""
     members = {name: value for name, value in feature.items() if name not in ("type", "properties")}
-    found: dict[str, list[str]] = {}
+    found: dict[Property, list[str]] = {}
     for source in (members, feature.get("properties") or {}):
         for names, value in _values(source, ()):
-            if _may_be_class(names, value):
-                found.setdefault(".".join(names), []).append(_text(value).strip())
-    return {name: ", ".join(values) for name, values in found.items()}
+            words = _name_words(names)
+            colour = bool(COLOURS & words)
+            if (colour or "style" not in words) and _says_something(value, colour=colour):
+                found.setdefault(names, []).append(_text(value).strip())
+    return {names: ", ".join(values) for names, values in found.items()}
+
+
+@lru_cache(maxsize=1024)
+def _name_words(names: Property) -> frozenset[str]:
+    """Words of a property's names in lower case, without accents: `tissueClass`, `tissue_class` and `TISSUE-CLASS` have the same."""
+    plain = ("".join(filter(str.isascii, unicodedata.normalize("NFKD", name))) for name in names)
+    return frozenset(word.lower() for name in plain for word in WORDS_IN_NAME.findall(name))
 
 
 def _values(value: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str | int | float]]:
@@ -222,17 +295,54 @@ def _values(value: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         yield names, value
 
 
-def _may_be_class(names: tuple[str, ...], value: str | int | float) -> bool:
-    """Whether a property may say what an outline is: no fraction, formal or empty text, and not of a name that measures or dates."""
+def _says_something(value: str | int | float, *, colour: bool) -> bool:
+    """Whether a value may be a class: no fraction, form, formal or empty text; a `colour` is formal, and may stand for one."""
     if isinstance(value, float) and not value.is_integer():
         return False
     text = _text(value).strip()
-    if not text or text.lower() in SHAPE_WORDS or FORMAL.fullmatch(text):
-        return False
-    if isinstance(value, str) and known_kind(text):
+    return bool(text) and text.lower() not in FORMS and (colour or not FORMAL.fullmatch(text))
+
+
+def _may_be_class(names: Property, values: list[str], outlines: int) -> bool:
+    """Whether a property that has `values` in a file of so many `outlines` without class may say what these are.
+
+    It does by its name, whatever it says, or by a value that is known as what is no lesion; else if its values differ and repeat, and its
+    name is none of measures, dates, persons and the like. One value for all outlines tells none of them apart.
+    """
+    words, distinct = _name_words(names), {value.lower() for value in values}
+    kinds = {known_kind(value) for value in distinct}
+    colour = words & COLOURS and not words & MEASURED
+    if kinds - {None, "tumour"} or (not colour and _is_of_classes(words, distinct)):
         return True
-    words = {word.lower() for name in names for word in WORDS_IN_NAME.findall(name)} - OF_ANYTHING
-    return not words or bool(words - MEASURES)
+    own = words - OF_ANYTHING
+    repeats = len(distinct) < len(values)
+    if len(distinct) < 2:
+        return False
+    if colour or "tumour" in kinds:
+        return "tumour" in kinds or repeats or outlines <= SMALL
+    if own & FREE_TEXTS or (own and own <= RUNNING):
+        return repeats and len(distinct) <= FEW and not any(map(_is_long, distinct))
+    if own & NAMELESS or (own and own <= MEASURES):
+        return False
+    return repeats or (outlines <= SMALL and not any(map(_is_long, distinct)))
+
+
+def _is_of_classes(words: frozenset[str], values: set[str]) -> bool:
+    """Whether a property of so many words in its name says what an outline is by that name."""
+    if words & MEASURED:
+        return False
+    if any(map(CLASS_IN_NAME.search, words)):
+        return True
+    if any(map(KIND_IN_NAME.search, words)) and not words & ELSEWHERE:
+        return True
+    return any(map(FLAG_IN_NAME.search, words)) and not values <= NO
+
+
+def _is_long(value: str) -> bool:
+    """Whether a value that no other outline has is a free text, or a number that measures or counts something."""
+    if re.fullmatch(r"[+-]?\d+", value):
+        return abs(int(value)) > LARGEST
+    return len(value) > LONG_TEXT or len(value.split()) > MANY_WORDS
 
 
 def _shape(geometry: dict[str, Any]) -> BaseGeometry:

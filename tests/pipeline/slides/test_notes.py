@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from esad.pipeline.cli.app import call
+from esad.pipeline.slides.notes import about_others
 from esad.pipeline.stage.errors import ExitStatus
 from esad.preprocessing.store.store import Store
 from tests.pipeline.test_tile import stained
@@ -248,6 +250,23 @@ def test_outlines_of_nearly_a_slides_name_leave_it_without_labels(slides, tmp_pa
     assert set(labels(tmp_path / "store", "other").values()) == {None}
     assert tile(slides, tmp_path / "hidden", folder, "--anonymous", "--group-key", tmp_path / "key") == 0
     assert "other" not in capsys.readouterr().err
+
+
+def test_outlines_that_may_mean_slides_are_told_with_them_and_take_no_label(slides, tmp_path, capsys):
+    folder = write(tmp_path / "outlines", slide__xml=asap(), my_old_other__xml=asap())
+    assert tile(slides, tmp_path / "store", folder) == 0
+    told = capsys.readouterr().err
+    assert "1 of them may be of a slide by their names (my_old_other.xml: other.ndpi): rename these" in told
+    assert set(labels(tmp_path / "store", "other").values()) == {0}
+
+
+def test_an_outline_file_that_may_mean_many_slides_is_told_apart():
+    names = [f"case_{number}.svs" for number in range(1, 6)]
+    told = about_others({Path("case.xml"): names, Path("other.xml"): []}, True)
+    assert "2 outline files match no slide and are not used (first: case.xml, other.xml)" in told[0]
+    assert "(case.xml: case_1.svs, case_2.svs, case_3.svs, ... 5 in all). If they outline these" in told[1]
+    assert "case" not in " ".join(about_others({Path("case.xml"): names}, False))
+    assert about_others({}, True) == []
 
 
 def test_a_mask_beside_its_slide_is_no_slide_and_leaves_it_without_labels(slides, tmp_path, capsys):

@@ -69,6 +69,8 @@ def test_what_is_no_metadata_is_named(tmp_path, name, text, told):
         ("0\n1\n", "2\n"),
         ("Image Index\n0.png\n1.png\n", "\ufeffImage Index\n2.png\n"),
         ('"0.png",\r\n"1.PNG",\r\n\r\n', "2.png;\n"),
+        ("0.png,train\n1.png,train\n", "Image Index;part\n'2.png';test\n"),
+        ("a/0.png\ttrain\n1\ttrain\n", '"2.png","test, 2017"\n'),
     ],
 )
 def test_lists_of_parts_as_people_have_them(tmp_path, train, test):
@@ -93,6 +95,20 @@ def test_lists_of_no_image_and_images_of_both_are_refused(tmp_path):
     assert read_metadata(tmp_path).attrs[LISTS][0].startswith("train_val_list: 1 of its 2 images")
     (tmp_path / "test_list.txt").write_text("a/0\n")
     with pytest.raises(UsageError, match=r"0\.png is in the list of the other part"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(("part", "other"), [("train", "test_list"), ("test", "train_val_list")])
+def test_metadata_of_one_part_are_read_beside_both_lists(tmp_path, part, other):
+    write_entries(tmp_path)
+    for name in ("train_val_list", "test_list"):
+        (tmp_path / f"{name}.txt").write_text("8.png\n9.png\n" if name == other else "0.png\n1.png\n2.png\n")
+    table = read_metadata(tmp_path)
+    assert table["split"].tolist() == [part] * 3
+    assert any(told.startswith(f"{other}: 0 of its 2 images have a row") for told in table.attrs[LISTS])
+    for name in ("train_val_list", "test_list"):
+        (tmp_path / f"{name}.txt").write_text(f"{name}.png\n")
+    with pytest.raises(UsageError, match=r"train_val_list.txt: none of its 1 images"):
         read_metadata(tmp_path)
 
 

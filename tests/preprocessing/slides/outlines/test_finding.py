@@ -155,3 +155,42 @@ def test_of_slides_that_a_name_contains_it_is_that_of_the_longest_and_what_begin
         "p7_a",
         "p7_b",
     }
+
+
+@pytest.mark.parametrize(
+    ("slides", "name", "meant"),
+    [
+        ([f"case_{n}_slide_{m}" for n in range(10) for m in range(10)], "case.xml", 100),
+        ([f"case_1_slide_{m}" for m in range(4)], "case_1.xml", 4),
+        (["1", "2", "3"], "project_2.xml", 1),
+        (["001", "002"], "patient_001_node_2.xml", 1),
+        (["he", "ihc"], "project_HE.xml", 1),
+        (["he", "ihc"], "project_IHC.xml", 1),
+        (["12", "13"], "12_3.xml", 1),
+        (["s1"], "a_b_s1.xml", 1),
+        (["s1"], "s1_a_b_c.xml", 1),
+        (["s1", "s10"], "s01.xml", 1),
+        (["s1", "s10"], "S1HE.xml", 1),
+        (["slide1", "slide10"], "slide-1.xml", 1),
+        (["slide-01"], "slide1.xml", 1),
+        (["s1", "s2"], "other.xml", 0),
+        (["s1", "s2"], "s10.xml", 0),
+    ],
+)
+def test_a_name_that_may_mean_slides_takes_no_label_and_names_them(tmp_path, slides, name, meant):
+    (tmp_path / name).write_text("<a/>")
+    found = match_outlines(tmp_path, slides)
+    assert (found.files, found.unread, found.others) == ({}, {}, (tmp_path / name,))
+    assert [len(stems) for stems in found.vague.values()] == [meant] * bool(meant)
+    for stem in slides:
+        (tmp_path / f"{stem}.xml").write_text("<a/>")
+    assert match_outlines(tmp_path, slides).vague == {}
+
+
+@pytest.mark.parametrize("slides", [["ihc"], ["ihc", "he"]])
+@pytest.mark.parametrize("name", ["ihc (1).xml", "annotations-IHC.xml"])
+def test_a_slides_name_without_digits_is_meant_by_what_it_leads_and_behind_a_word_for_outlines(
+    tmp_path, slides, name
+):
+    (tmp_path / name).write_text("<a/>")
+    assert match_outlines(tmp_path, slides).unread == {"ihc": tmp_path / name}

@@ -142,6 +142,57 @@ def test_what_says_nothing_of_a_class_leaves_an_outline_a_lesion(tmp_path, prope
     assert read_areas(tmp_path / "b.geojson").tumour.area == 100
 
 
+INNOCENT = [
+    {"slice": 12}, {"the_z": 0, "the_t": 3}, {"Layer": "Layer 1"}, {"metadata": {"ANNOTATION_DESCRIPTION": "a cribriform one"}},
+    {"comment": "see slide 3"}, {"notes": "x"}, {"status": "done"}, {"reviewed": True}, {"popupContent": "Lesion 1"}, {"score": 100},
+    {"confidence": 1, "probability": 1.0, "iou": 1.0}, {"rotation": 0, "zoom": 2, "level": 0, "scale": 1}, {"track_id": 4, "seq": 2},
+    {"pathologist": "Mueller", "drawn_by": "anna"}, {"scanner": "Leica", "hospital": "A", "barcode": "B12"}, {"stain": "HE", "wsi": "s"},
+    {"organ": "lung", "session": "a", "hash": "ab12"}, {"lastModified": "today"}, {"DN": 1}, {"raster_val": 255}, {"element": "polyline"},
+    {"has_hole": False, "isHole": False}, {"geometry_type": "circle", "image_type": "svs", "stain_type": "HE"}, {"fill": "#ff0000"},
+    {"labelled_by": "anna", "label_visible": True, "class_area": 12}, {"color": [9, 9, 9]}, {"style": {"color": "red", "width": 2}},
+]  # fmt: skip
+"""What programs and people write beside outlines of lesions, the same on all."""
+DIFFERENT = [
+    ("slice", [1, 2, 2]), ("track_id", [1, 2, 2]), ("comment", ["nice", "ask Eva", "two foci"]), ("pathologist", ["Mu", "Li", "Li"]),
+    ("index", [1, 2, 3]), ("num", list(range(9))), ("metadata", [{"ANNOTATION_DESCRIPTION": text} for text in ("one", "two")]),
+    ("color", ["red", "blue", "green", "pink", "black", "white"]), ("reviewed", [True, False]), ("score", [97, 100]),
+    ("story", ["It lies at the edge of the tissue.", "It is small, and lies in the fat."]), ("code", [4711, 4712]), ("foo", ["x", None]),
+    ("drawn_by", ["anna", "eva"]), ("element", ["polyline", "circle"]), ("has_hole", [True, False]), ("length", [4, 4, 5]),
+]  # fmt: skip
+CLASSES = [
+    ("tissue_class", ["x", "x"]), ("Klasse", ["x", "x"]), ("annotation_type", ["x", "x"]), ("category_id", [3, 3]),
+    ("PartOfGroup", ["a", "a"]),
+    ("grade", [3, 3]), ("Cat\u00e9gorie", ["x"]), ("TISSUETYPE", ["x"]), ("labels", [["x"]]), ("value", [1, 2]), ("value", [1.0, 2.0]),
+    ("color", ["red", "green"]), ("color", [[9, 0, 0], [0, 9, 0], [9, 0, 0]]), ("fill", ["#ff0000", "#00ff00", "#00ff00"]),
+    ("style", [{"color": "red"}, {"color": "green"}]), ("num", [1, 2, 2, 1]), ("index", [0, 1, 1]), ("DN", [1, 2]), ("Layer", ["a", "b"]),
+    ("raster_val", [128, 255]), ("foo", ["a", "b", "c", "d", "e", "e"]), ("comment", ["duct", "duct", "wall"]), ("comment", ["Normal"]),
+    ("source", ["Normal", "Normal"]), ("isHole", [True, False]), ("gleason_score", [3, 4]), ("\u7c7b\u522b", ["a", "b"]),
+    ("slide", ["Tumor", "other"]), ("slide_type", ["a", "b"]), ("isTumor", [False, False]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("properties", INNOCENT, ids=str)
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_property_that_is_the_same_on_all_outlines_is_no_class_but_by_its_name(tmp_path, properties, count):
+    found = read(tmp_path, *(one(properties, x=40 * place) for place in range(count)))
+    assert found.understood == {"anomaly": {"None": count}}
+
+
+def named(name, values):
+    return [one({name: value}, x=40 * place) for place, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(("name", "values"), DIFFERENT, ids=str)
+def test_a_measure_a_person_and_a_free_text_that_differ_are_no_classes(tmp_path, name, values):
+    assert read(tmp_path, *named(name, values)).understood == {"anomaly": {"None": len(values)}}
+
+
+@pytest.mark.parametrize(("name", "values"), CLASSES, ids=str)
+def test_a_property_that_is_called_as_a_class_or_differs_and_repeats_is_asked_about(tmp_path, name, values):
+    with pytest.raises(InputError, match="--outline-class"):
+        read(tmp_path, *named(name, values))
+
+
 def test_a_feature_without_geometry_has_no_area(tmp_path):
     """RFC 7946, 3.2: an unlocated feature has a geometry of null."""
     nowhere = one({"classification": {"name": "Tumor"}}, geometry=None)
