@@ -225,8 +225,12 @@ def _understood(
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
     if column is not None and len(words) <= 2:
-        doubtful = next((names[word] for word in words if words & NORMAL_WORDS and _is_doubtful(word)), None)
-        hint = f"; if {doubtful!r} says that there is no label, empty these cells" if doubtful else ""
+        doubtful = [
+            names[word]
+            for word in sorted(words - NORMAL_WORDS)
+            if words & NORMAL_WORDS and _is_doubtful(word)
+        ]
+        hint = f"; if {doubtful[0]!r} says that there is no label, empty these cells" if doubtful else ""
         _ask(counts, names, where, f"which of them is normal is not known{hint}")
     return None
 

@@ -191,6 +191,18 @@ def test_what_may_say_that_there_is_no_label_is_asked_about(value):
     assert "--class normal=normal --class NAME=anomaly" in folders.told
 
 
+@pytest.mark.parametrize("value", ["2", "normal_", "pending", "abc normal"])
+def test_no_question_tells_a_person_to_empty_the_normal_cells(value):
+    values = pd.Series(["normal", "normal", value], dtype="string")
+    with pytest.raises(UsageError) as found:
+        read_values(values, "y", Stated())
+    assert f"if {value!r} says that there is no label" in str(found.value)
+    values = pd.Series(["normal", "good", "good"], dtype="string")
+    with pytest.raises(UsageError) as found:
+        read_values(values, "y", Stated())
+    assert "empty these cells" not in str(found.value)
+
+
 def test_a_folder_called_missing_may_hold_anomalies():
     found = read_values(pd.Series(["good", "missing"], dtype="string"), None, Stated())
     assert found.classes
