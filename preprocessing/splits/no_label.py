@@ -22,6 +22,8 @@ NO_LABEL_WORDS = (HOLES - {MISSING}) | frozenset({
     "unassigned", "nil", *map(str.casefold, filter(None, OF_PROGRAMS)),
 })
 """Values that say that there is no label."""
+NEGATIVE_TOO = frozenset({"none", "nil", "n/a", "n.a", "n.a.", "not applicable"})
+"""Of these, what may say as well that nothing was found: `none` beside `tumor`."""
 # fmt: on
 SIGNS_OF_NOTHING = frozenset("?-.*_/\u2212\u2013\u2014\u2026 ")
 POSITIVE_AND_NEGATIVE = frozenset("+-\u2212/")
@@ -37,3 +39,13 @@ def without_label(words: Iterable[str], of_column: bool) -> set[str]:
     found |= words & {MISSING} if of_column else set()
     signs = {word for word in words if set(word) <= POSITIVE_AND_NEGATIVE}
     return found - signs if any("+" in word for word in signs) else found
+
+
+def is_sign(word: str) -> bool:
+    """Whether a value that says that there is no label is a sign such as `-`, which may be the negative value. Question marks are not."""
+    return set(word) <= SIGNS_OF_NOTHING and "?" not in word
+
+
+def may_be_negative(word: str) -> bool:
+    """Whether a value that says that there is no label may be the negative one, beside one other: `-` beside `1`, `none` beside `tumor`."""
+    return is_sign(word) or word in NEGATIVE_TOO

@@ -15,7 +15,7 @@ from typing import Literal, NoReturn
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
-from esad.preprocessing.splits.no_label import without_label
+from esad.preprocessing.splits.no_label import MISSING, is_sign, may_be_negative, without_label
 
 # fmt: off
 NORMAL_WORDS = frozenset({
@@ -148,6 +148,7 @@ def read_values(
     folded = written.map({name: fold(name) for name in written.dropna().unique()}).astype("string")
     none = _nothing(written, stated, column)
     nothing = written[folded.isin(none)].str.strip()
+    left = {str(word): int(count) for word, count in folded[folded.isin(none)].value_counts().items()}
     folded = folded.mask(folded.isin(none))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {
@@ -155,17 +156,62 @@ def read_values(
     }  # as the person wrote them first
     told = stated.meanings
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
+    if not told:
+        _check_left_out(counts, left, names, where, column, meanings is None)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
         kept = one_spelling(values, stated, column)
         counts = {str(name): int(count) for name, count in kept.value_counts().sort_index().items()}
-        return Reading(labels, True, _told_classes(counts, where, len(values)), kept)
+        return Reading(labels, True, _told_classes(counts, where, nothing, len(values)), kept)
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
     said = _told(counts, names, meanings, where, nothing, len(values))
-    said += "" if told else _warned(counts, names, where, column)
+    if REST in told and len(nothing):
+        said += (
+            f" '{REST}' does not mean {_list(left, {word: word for word in left})}: if one is a class, name it, as in "
+            f"--class {next(iter(left))}=anomaly."
+        )
+    said += "" if told else _warned(counts, names, where, column, sum(left.values()))
     return Reading(labels, False, said, one_spelling(values, stated, column))
+
+
+def _check_left_out(
+    counts: Mapping[str, int],
+    left: Mapping[str, int],
+    names: Mapping[str, str],
+    where: str,
+    column: str | None,
+    classes: bool,
+) -> None:
+    """UsageError where a value of `left`, which say that there is no label, may be one of the labels of `counts`, or of the `classes`.
+
+    A sign may be the negative value where no other is there but one that is no word for normal, or where there are more signs than
+    labels; `missing` may be a defect where other values are classes by names of their own.
+    """
+    if (
+        MISSING in left
+        and column is not None
+        and set(counts) - CLASS_WORDS - YES - NO - {"-1", "0", "1"}
+        and len(counts) > 1
+    ):
+        raise UsageError(
+            f"{where} holds {_list(counts, names, counts)}, and {MISSING} ({left[MISSING]}): that may be a class, such as of parts that "
+            f"are missing, or say that there is no label. If it is a class, say --class {MISSING}=anomaly, and what the others are "
+            f"('{REST}' for all others); if it says that there is no label, empty these cells, or say what the others are alone."
+        )
+    lone = len(counts) == 1 and not set(counts) & NORMAL_WORDS
+    more = sum(count for word, count in left.items() if is_sign(word)) > sum(counts.values())
+    doubted = [word for word in left if (lone and may_be_negative(word)) or (more and is_sign(word))]
+    if not doubted or not counts or classes:
+        return
+    sides = ((name, word in NORMAL_WORDS | NO | {"0"}) for word, name in names.items())
+    others = " ".join(f"--{'normal' if normal else 'anomaly'}-value={name}" for name, normal in sides)
+    word = doubted[0]
+    raise UsageError(
+        f"{where} holds {_list(counts, names, counts)}, and {word} ({left[word]}): that may say that there is no label, or be one. If it "
+        f"says that there is none, say what the others are ({others}); else say what it is (for example --normal-value={word})."
+    )
 
 
 def _as_stated(
@@ -235,11 +281,12 @@ def _understood(
     return None
 
 
-def _mostly_anomalies(counts: Mapping[str, int]) -> bool:
-    """Whether more values are 1 or yes than 0 or no; False where there are others."""
+def _mostly_anomalies(counts: Mapping[str, int], left_out: int = 0) -> bool:
+    """Whether more values are 1 or yes than 0 or no, or, where there is no 0, than those that were `left_out`; False where there are
+    others."""
     ones = sum(count for word, count in counts.items() if word in YES | {"1"})
     zeros = sum(count for word, count in counts.items() if word in NO | {"0"})
-    return ones > zeros and ones + zeros == sum(counts.values())
+    return ones > (zeros or left_out) and ones + zeros == sum(counts.values())
 
 
 def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
@@ -250,9 +297,11 @@ def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
     return not says_anomaly(column) and column.strip().casefold() not in OF_NO_MEANING
 
 
-def _warned(counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None) -> str:
+def _warned(
+    counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None, left_out: int
+) -> str:
     """What is added where 1 or yes is an anomaly by custom alone, and the more frequent value."""
-    if column is None or says_anomaly(column) or not _mostly_anomalies(counts):
+    if column is None or says_anomaly(column) or not _mostly_anomalies(counts, left_out):
         return ""
     higher = names[max(counts, key=lambda word: word in YES | {"1"})]
     return (
@@ -361,12 +410,15 @@ def _told(
     return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
 
 
-def _told_classes(counts: Mapping[str, int], where: str, items: int) -> str:
+def _told_classes(counts: Mapping[str, int], where: str, nothing: pd.Series, items: int) -> str:
+    """What is said of classes; `nothing` are the values that say that there is none."""
     normal = next((name for name in counts if fold(name) in NORMAL_WORDS), "NAME")
     doubtful = normal != "NAME" and any(_is_doubtful(fold(name)) for name in counts if name != normal)
     others = "NAME=anomaly" if doubtful else "'*=anomaly'"
-    without = items - sum(counts.values())
-    more = f", {without} without one" if without else ""
+    silent = {str(word): int(count) for word, count in nothing.value_counts().items()}
+    more = f", {_list(silent, {word: word for word in silent}, silent)} without one" if silent else ""
+    empty = items - sum(counts.values()) - len(nothing)
+    more += f", {empty} without a value" if empty else ""
     shown = _list(counts, {name: name for name in counts}, counts)
     return (
         f"{where}: {len(counts)} classes ({shown}){more}. Say which are normal with --class {normal}=normal --class {others} "
