@@ -43,6 +43,13 @@ HARMED_WORDS = frozenset({
     "infected", "affected", "harmed", "injured", "spoiled", "contaminated", "compromised", "altered", "impaired",
 })  # fmt: skip
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
+ANOMALY_NOUNS = frozenset({
+    "anomalies", "malignancy", "malignancies", "abnormality", "abnormalities", "lesion", "metastasis", "metastases", "metastatic",
+    "relapse", "recurrence", "pathology", "pathologies", "death", "died", "dead", "deceased", "mortality", "infection", "sepsis", "stroke", "seizure",
+    "fracture", "hemorrhage", "haemorrhage", "bleeding", "complication", "injury", "readmitted", "readmission", "failure",
+    "breakdown", "damage", "crack", "scratch", "leak", "leakage", "intrusion", "malware", "phishing", "spam", "churn", "churned",
+})  # fmt: skip
+"""Names of label columns that say, as ANOMALY_WORDS and HARMED_WORDS do, what 1 is. As values they may be one class of several."""
 OF_NO_MEANING = frozenset({"y", "label", "labels", "y_true", "ground_truth", "gt"})
 """Names of label columns in which 1 is an anomaly by custom, be it the rarer value or not; in others it is asked about then."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
@@ -329,21 +336,21 @@ def _turned_by_non(words: Set[str]) -> bool:
     bare = {
         word.removeprefix(prefix) for word in words for prefix in ("non", "un") if word.startswith(prefix)
     }
-    return bool(bare & (ANOMALY_WORDS | HARMED_WORDS))
+    return bool(bare & (ANOMALY_WORDS | HARMED_WORDS | ANOMALY_NOUNS))
 
 
 def _bare(word: str) -> str:
     """A word without `is` before it and the s of many, where what is left says something: `isgood`, `inliers`."""
     forms = (word, word.removeprefix("is"), word.removesuffix("s"), word.removeprefix("is").removesuffix("s"))
-    return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS), word)
+    return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS | ANOMALY_NOUNS), word)
 
 
 def says_anomaly(name: str) -> bool:
     """Whether the name of a folder or a column is made of a word for an anomaly, and of none that turns it round: `defects`, `is_fraud`."""
     words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
     return (
-        bool(words & ANOMALY_WORDS)
-        and not words & (DENYING_WORDS | NORMAL_WORDS)
+        bool(words & (ANOMALY_WORDS | HARMED_WORDS | ANOMALY_NOUNS))
+        and not words & (DENYING_WORDS | NORMAL_COLUMN_WORDS)
         and not _turned_by_non(words)
     )
 
