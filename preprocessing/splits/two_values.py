@@ -45,9 +45,9 @@ HARMED_WORDS = frozenset({
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
 ANOMALY_NOUNS = frozenset({
     "anomalies", "malignancy", "malignancies", "abnormality", "abnormalities", "lesion", "metastasis", "metastases", "metastatic",
-    "relapse", "recurrence", "pathology", "pathologies", "death", "died", "dead", "deceased", "mortality", "infection", "sepsis", "stroke", "seizure",
-    "fracture", "hemorrhage", "haemorrhage", "bleeding", "complication", "injury", "readmitted", "readmission", "failure",
-    "breakdown", "damage", "crack", "scratch", "leak", "leakage", "intrusion", "malware", "phishing", "spam", "churn", "churned",
+    "relapse", "recurrence", "pathology", "pathologies", "death", "died", "dead", "deceased", "mortality", "infection", "sepsis",
+    "stroke", "seizure", "fracture", "hemorrhage", "haemorrhage", "bleeding", "complication", "injury", "readmitted", "readmission",
+    "failure", "breakdown", "damage", "crack", "scratch", "leak", "leakage", "intrusion", "malware", "phishing", "spam", "churn", "churned",
 })  # fmt: skip
 """Names of label columns that say, as ANOMALY_WORDS and HARMED_WORDS do, what 1 is. As values they may be one class of several."""
 OF_NO_MEANING = frozenset({"y", "label", "labels", "y_true", "ground_truth", "gt"})
