@@ -21,9 +21,9 @@ MASKS_OF_PICTURES = (*MASKS_OF_CLASS, "label", "labels", "annotation", "annotati
 """Folders of masks where a picture of the same name lies above, or in a folder of IMAGES beside."""
 IMAGES = BESIDE_SPLIT - {"seg", "set", "sets"}
 MASK_OF_PICTURE = re.compile(
-    r"(.+)[_-](?:masks?|gt|labels?|seg|segmentations?|annotations?|ground_?truth)(?:[_-]\d+)?", re.IGNORECASE
+    r"(.+)[_-](?:masks?(?:[_-]\d+)?|gt|labels?|seg|segmentations?|annotations?|ground_?truth)", re.IGNORECASE
 )
-"""`benign (1)_mask.png` beside `benign (1).png`, as in BUSI."""
+"""`benign (1)_mask.png` and `benign (1)_mask_1.png` beside `benign (1).png`, as in BUSI. `case_seg_1.png` may be a segment, cut out."""
 CLASS_OR_SPLIT, ITS_OPPOSITE = "valid", ("invalid", "not_valid", "non_valid", "nonvalid")
 """A folder `valid` is the validation part, but beside one of these it is a class."""
 MOST_NAMED = 4
@@ -133,8 +133,8 @@ def _check_two_classes(sources: Sequence[str], named: bool) -> None:
     name = repr(called) if named else "a folder"
     raise UsageError(
         f"{name} lies beside {classes[normal[0]][0][0]!r}, so that all in it would be anomalies, and there are folders in it "
-        f"({_names(words)}). If it is a part of the data, call it 'test', 'validation' or 'train'; if they are classes, give the folder above as the archive; if "
-        f"it is a class, say --class {called if named else 'NAME'}=anomaly."
+        f"({_names(words)}). If it is a part of the data, call it 'test', 'validation' or 'train'; if they are classes, give the folder "
+        f"above as the archive; if it is a class, say --class {called if named else 'NAME'}=anomaly."
     )
 
 

@@ -12,7 +12,7 @@ from tests.pipeline.ingest.test_unseen import labels_of, picture
 
 MASKS = [
     "bad/1_mask.png", "bad/1_GT.png", "bad/1_label.png", "bad/1_seg.png", "bad/1_segmentation.png", "bad/1-annotation.png",
-    "bad/1_labels_2.png", "bad/label/1.png", "bad/labels/1.png", "bad/annotations/1.tif", "bad/annotation/1_label.png", "bad/masks/7.png",
+    "bad/1_mask_2.png", "bad/label/1.png", "bad/labels/1.png", "bad/annotations/1.tif", "bad/annotation/1_label.png", "bad/masks/7.png",
 ]  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def test_masks_are_left_out_and_counted(mask):
         ["train/images/1.jpg", "train/labels/1.png"],
         ["bad/images/1.jpg", "bad/labels/1.png"],
         ["bad/images/1.jpg", "bad/label/1_seg.png"],
+        ["folder/data/1.png", "folder/labels/1.png", "folder/gt/1.png"],
     ],
 )
 def test_masks_beside_a_folder_of_images_are_left_out(sources):
@@ -41,6 +42,8 @@ def test_masks_beside_a_folder_of_images_are_left_out(sources):
         ["good/1.png", "label/1.png"],
         ["bad/1.png", "bad/label/2.png"],
         ["bad/1.png", "bad/2_label.png"],
+        ["bad/case1.png", "bad/case1_seg_1.png", "bad/case1_seg_2.png"],
+        ["bad/1.png", "bad/1_label_2.png"],
         ["food/label/1.png", "food/can/1.png"],
     ],
 )
