@@ -60,10 +60,14 @@ DOUBTFUL_WORDS = frozenset({
     "questionable", "other", "others", "rest", "misc", "mixed", "ignore", "ignored", "exclude", "excluded", "invalid", "blank", "empty",
     "todo", "review", "unlabeled", "unlabelled", "unsorted", "mask", "masks", "gt", "annotations", "labels", "inconclusive", "unreadable",
     "artifact", "artefact", "undetermined", "undefined", "undecided", "ungradable", "ungradeable", "missing", "insufficient", "inadequate",
-    "nondiagnostic", "unusable", "unclassified",
+    "nondiagnostic", "unusable", "unclassified", "unmarked", "unverified", "awaiting", "skipped", "deferred",
 })
 # fmt: on
 """Beside one normal value these are no anomalies."""
+NOT_DETERMINED = "nd"
+"""As DOUBTFUL_WORDS, where it stands alone: `2nd` is none."""
+GRADES_OF_POSITIVE = re.compile(r"[1-9]?\++")
+"""`+`, `++` and `3+`, the positive values of a laboratory."""
 REST = "*"
 """In `--class`: all other values."""
 MOST_NAMED = 12
@@ -357,8 +361,10 @@ def says_anomaly(name: str) -> bool:
 
 def _is_doubtful(value: str) -> bool:
     """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`, `2`."""
+    if GRADES_OF_POSITIVE.fullmatch(value):
+        return False
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
-    if not words or words & DOUBTFUL_WORDS:
+    if not words or words & DOUBTFUL_WORDS or value == NOT_DETERMINED:
         return True
     denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
     if denied != normal:

@@ -67,10 +67,36 @@ def test_what_stands_beside_normal_and_may_be_no_anomaly_is_asked_about(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["crack", "abnormal", "not_normal", "not ok", "tumor", "malignant", "Hernia", "NOK"]
+    "value",
+    [
+        "crack",
+        "abnormal",
+        "not_normal",
+        "not ok",
+        "tumor",
+        "malignant",
+        "Hernia",
+        "NOK",
+        "3+",
+        "++",
+        "2nd degree",
+    ],
 )
 def test_what_stands_beside_normal_is_an_anomaly(value):
     values = pd.Series(["normal", "normal", value], dtype="string")
+    assert read_values(values, "y", Stated()).labels.tolist() == [0, 0, 1]
+
+
+def test_signs_in_brackets_are_values():
+    values = pd.Series(["(-)", "(-)", "(+)"], dtype="string")
+    with pytest.raises(UsageError, match="which of them is normal"):
+        read_values(values, "y", Stated())
+    assert read_values(values, "y", Stated.of([], ["(+)"])).labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("positive", ["+", "1+", "pos"])
+def test_plus_beside_negative_is_an_anomaly(positive):
+    values = pd.Series(["negative", "negative", positive], dtype="string")
     assert read_values(values, "y", Stated()).labels.tolist() == [0, 0, 1]
 
 
@@ -160,7 +186,7 @@ def test_a_semi_label_against_the_label_that_an_item_has_is_refused():
 
 NOTHING_SAID = [
     "-", "--", "---", ".", "...", "*", "missing", "Missing", "n.a.", "N/D", "TBD", "???", "_", "ungraded", "unspecified", "unknown", "none",
-    "not available", "\u2013",
+    "not available", "\u2013", "unk", "(none)", "[Unknown]", "to do", "not_labelled", "keine Angabe", "unbekannt", "inconnu",
 ]  # fmt: skip
 
 
@@ -179,7 +205,7 @@ def test_what_says_that_there_is_no_label_is_no_anomaly(value):
         assert stated.labels.tolist() == [0, 0, 1]
     rest = read_values(values, "y", Stated.of([], [], {"normal": "normal", "*": "anomaly"}))
     assert rest.labels.tolist() == [0, 0, pd.NA]
-    assert f"'*' does not mean {value.lower()}" in rest.told
+    assert f"'*' does not mean {fold(value)}" in rest.told
 
 
 @pytest.mark.parametrize("others", [["good", "bent", "crack"], ["good", "crack"], ["A", "B", "C"]])
@@ -242,7 +268,10 @@ def test_one_beside_many_that_are_unknown_is_not_most():
 
 
 @pytest.mark.parametrize(
-    "value", ["undetermined", "ungradable", "not done", "1", "2", "=", "unclassified", "12/3"]
+    "value",
+    "undetermined,ungradable,not done,1,2,=,unclassified,12/3,(-),nd,unmarked,awaiting,unverified,skipped,Deferred".split(
+        ","
+    ),
 )
 def test_what_may_say_that_there_is_no_label_is_asked_about(value):
     values = pd.Series(["normal", "normal", value], dtype="string")
