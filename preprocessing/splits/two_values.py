@@ -7,6 +7,7 @@ understood is told in a line.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -168,7 +169,7 @@ def read_values(
     told = stated.meanings
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
     if not told:
-        _check_left_out(counts, left, names, where, column, meanings is None)
+        _check_left_out(counts, left, names, where, column, meanings)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
         kept = one_spelling(values, stated, column)
@@ -193,9 +194,9 @@ def _check_left_out(
     names: Mapping[str, str],
     where: str,
     column: str | None,
-    classes: bool,
+    meanings: Mapping[str, Meaning] | None,
 ) -> None:
-    """UsageError where a value of `left`, which say that there is no label, may be one of the labels of `counts`, or of the `classes`.
+    """UsageError where a value of `left`, which say that there is no label, may be one as those of `counts` are (None: classes).
 
     A sign may be the negative value where no other is there but one that is no word for normal, or where there are more signs than
     labels; `missing` may be a defect where other values are classes by names of their own.
@@ -203,8 +204,8 @@ def _check_left_out(
     if (
         MISSING in left
         and column is not None
-        and set(counts) - CLASS_WORDS - YES - NO - {"-1", "0", "1"}
         and len(counts) > 1
+        and any(not re.fullmatch(r"-?[\d.]+", word) for word in set(counts) - CLASS_WORDS - YES - NO)
     ):
         raise UsageError(
             f"{where} holds {_list(counts, names, counts)}, and {MISSING} ({left[MISSING]}): that may be a class, such as of parts that "
@@ -214,14 +215,14 @@ def _check_left_out(
     lone = len(counts) == 1 and not set(counts) & NORMAL_WORDS
     more = sum(count for word, count in left.items() if is_sign(word)) > sum(counts.values())
     doubted = [word for word in left if (lone and may_be_negative(word)) or (more and is_sign(word))]
-    if not doubted or not counts or classes:
+    if not doubted or not counts or meanings is None:
         return
-    sides = ((name, word in NORMAL_WORDS | NO | {"0"}) for word, name in names.items())
-    others = " ".join(f"--{'normal' if normal else 'anomaly'}-value={name}" for name, normal in sides)
-    word = doubted[0]
+    others = " ".join(f"--{side}-value={shlex.quote(names[word])}" for word, side in meanings.items())
+    word, other_side = doubted[0], "normal" if "anomaly" in meanings.values() else "anomaly"
     raise UsageError(
         f"{where} holds {_list(counts, names, counts)}, and {word} ({left[word]}): that may say that there is no label, or be one. If it "
-        f"says that there is none, say what the others are ({others}); else say what it is (for example --normal-value={word})."
+        f"says that there is none, say what the others are ({others}); else say what it is "
+        f"(for example --{other_side}-value={shlex.quote(word)})."
     )
 
 

