@@ -21,9 +21,9 @@ MASKS_OF_PICTURES = (*MASKS_OF_CLASS, "label", "labels", "annotation", "annotati
 """Folders of masks where a picture of the same name lies above, or in a folder of IMAGES beside."""
 IMAGES = BESIDE_SPLIT - {"seg", "set", "sets"}
 MASK_OF_PICTURE = re.compile(
-    r"(.+)[_-](?:masks?|gt|labels?|seg|segmentations?|annotations?|ground_?truth)(?:[_-]\d+)?", re.IGNORECASE
+    r"(.+)[_-](?:masks?(?:[_-]\d+)?|gt|labels?|seg|segmentations?|annotations?|ground_?truth)", re.IGNORECASE
 )
-"""`benign (1)_mask.png` beside `benign (1).png`, as in BUSI."""
+"""`benign (1)_mask.png` and `benign (1)_mask_1.png` beside `benign (1).png`, as in BUSI. `case_seg_1.png` may be a segment, cut out."""
 CLASS_OR_SPLIT, ITS_OPPOSITE = "valid", ("invalid", "not_valid", "non_valid", "nonvalid")
 """A folder `valid` is the validation part, but beside one of these it is a class."""
 MOST_NAMED = 4
@@ -109,33 +109,32 @@ def check_folders(sources: Sequence[str], named: bool, stated: bool = False) -> 
 
 
 def _check_two_classes(sources: Sequence[str], named: bool) -> None:
-    """UsageError where there are two classes, one of them normal, and the other one may be a part of the data: there are folders in it
-    that are called as classes are, or several, while there are none in the normal one. Pictures in `eval/normal` are no anomalies."""
+    """UsageError where there are two classes, one of them normal, and the other one, outside of all parts, may be a part of the data:
+    folders in it are called as classes are. Pictures in `phase2/normal` are no anomalies."""
     classes: dict[str, list[tuple[str, ...]]] = {}
+    outside: list[tuple[str, ...]] = []
     for source in filter(is_picture, sources):
-        _, below = split_and_below(source)
+        split, below = split_and_below(source)
         if below:
             classes.setdefault(fold(below[0]), []).append(below)
+        if split is None:
+            outside.append(below)
     normal = [word for word in classes if word in NORMAL_WORDS]
     others = [word for word in classes if word not in CLASS_WORDS]
     if len(classes) != 2 or len(normal) != 1 or len(others) != 1:
         return
     called = classes[others[0]][0][0]
-    within = Counter(part for below in classes[others[0]] for part in below[1:2])
-    words = Counter(part for below in classes[others[0]] for part in below[1:] if fold(part) in CLASS_WORDS)
-    if says_anomaly(called):  # `defects/scratch` and `defects/dent`
+    other = [below for below in outside if below and fold(below[0]) == others[0]]
+    words = Counter(part for below in other for part in below[1:] if fold(part) in CLASS_WORDS)
+    if says_anomaly(called):  # `defects/bad`
         words = Counter({part: count for part, count in words.items() if fold(part) in NORMAL_WORDS})
-    parted = (
-        len(within) > 1 and not says_anomaly(called) and all(len(below) == 1 for below in classes[normal[0]])
-    )
-    if not words and not parted:
+    if not words:
         return
-    shown = f" ({_names(words or within)})" if named or words else ""
     name = repr(called) if named else "a folder"
     raise UsageError(
-        f"{name} lies beside {classes[normal[0]][0][0]!r}, so that all in it would be anomalies, and there are folders in it{shown}. If it "
-        "is a part of the data, call it 'test', 'validation' or 'train'; if they are classes, give the folder above as the archive; if "
-        f"it is a class, say --class {called if named else 'NAME'}=anomaly."
+        f"{name} lies beside {classes[normal[0]][0][0]!r}, so that all in it would be anomalies, and there are folders in it "
+        f"({_names(words)}). If it is a part of the data, call it 'test', 'validation' or 'train'; if they are classes, give the folder "
+        f"above as the archive; if it is a class, say --class {called if named else 'NAME'}=anomaly."
     )
 
 

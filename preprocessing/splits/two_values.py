@@ -7,6 +7,7 @@ understood is told in a line.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from typing import Literal, NoReturn
 import pandas as pd
 
 from esad.preprocessing.errors import UsageError
-from esad.preprocessing.splits.no_label import without_label
+from esad.preprocessing.splits.no_label import MISSING, is_sign, may_be_negative, without_label
 
 # fmt: off
 NORMAL_WORDS = frozenset({
@@ -43,6 +44,13 @@ HARMED_WORDS = frozenset({
     "infected", "affected", "harmed", "injured", "spoiled", "contaminated", "compromised", "altered", "impaired",
 })  # fmt: skip
 """Besides ANOMALY_WORDS, what may stand behind `un` in the name of a column in which 1 says that a row is normal: `uninfected`."""
+ANOMALY_NOUNS = frozenset({
+    "anomalies", "malignancy", "malignancies", "abnormality", "abnormalities", "lesion", "metastasis", "metastases", "metastatic",
+    "relapse", "recurrence", "pathology", "pathologies", "death", "died", "dead", "deceased", "mortality", "infection", "sepsis",
+    "stroke", "seizure", "fracture", "hemorrhage", "haemorrhage", "bleeding", "complication", "injury", "readmitted", "readmission",
+    "failure", "breakdown", "damage", "crack", "scratch", "leak", "leakage", "intrusion", "malware", "phishing", "spam", "churn", "churned",
+})  # fmt: skip
+"""Names of label columns that say, as ANOMALY_WORDS and HARMED_WORDS do, what 1 is. As values they may be one class of several."""
 OF_NO_MEANING = frozenset({"y", "label", "labels", "y_true", "ground_truth", "gt"})
 """Names of label columns in which 1 is an anomaly by custom, be it the rarer value or not; in others it is asked about then."""
 DENYING_WORDS = frozenset({"no", "not", "non", "without", "free", "sans", "ohne"})
@@ -53,10 +61,14 @@ DOUBTFUL_WORDS = frozenset({
     "questionable", "other", "others", "rest", "misc", "mixed", "ignore", "ignored", "exclude", "excluded", "invalid", "blank", "empty",
     "todo", "review", "unlabeled", "unlabelled", "unsorted", "mask", "masks", "gt", "annotations", "labels", "inconclusive", "unreadable",
     "artifact", "artefact", "undetermined", "undefined", "undecided", "ungradable", "ungradeable", "missing", "insufficient", "inadequate",
-    "nondiagnostic", "unusable", "unclassified",
+    "nondiagnostic", "unusable", "unclassified", "unmarked", "unverified", "awaiting", "skipped", "deferred",
 })
 # fmt: on
 """Beside one normal value these are no anomalies."""
+NOT_DETERMINED = "nd"
+"""As DOUBTFUL_WORDS, where it stands alone: `2nd` is none."""
+GRADES_OF_POSITIVE = re.compile(r"[1-9]?\++")
+"""`+`, `++` and `3+`, the positive values of a laboratory."""
 REST = "*"
 """In `--class`: all other values."""
 MOST_NAMED = 12
@@ -148,6 +160,7 @@ def read_values(
     folded = written.map({name: fold(name) for name in written.dropna().unique()}).astype("string")
     none = _nothing(written, stated, column)
     nothing = written[folded.isin(none)].str.strip()
+    left = {str(word): int(count) for word, count in folded[folded.isin(none)].value_counts().items()}
     folded = folded.mask(folded.isin(none))
     counts = {str(word): int(count) for word, count in folded.value_counts().sort_index().items()}
     names = {
@@ -155,17 +168,62 @@ def read_values(
     }  # as the person wrote them first
     told = stated.meanings
     meanings = _as_stated(counts, names, where, stated) if told else _understood(counts, names, where, column)
+    if not told:
+        _check_left_out(counts, left, names, where, column, meanings)
     if meanings is None:
         labels = pd.Series(pd.NA, index=values.index, dtype="Int8")
         kept = one_spelling(values, stated, column)
         counts = {str(name): int(count) for name, count in kept.value_counts().sort_index().items()}
-        return Reading(labels, True, _told_classes(counts, where, len(values)), kept)
+        return Reading(labels, True, _told_classes(counts, where, nothing, len(values)), kept)
     labels = folded.map({word: int(meaning == "anomaly") for word, meaning in meanings.items()}).astype(
         "Int8"
     )
     said = _told(counts, names, meanings, where, nothing, len(values))
-    said += "" if told else _warned(counts, names, where, column)
+    if REST in told and len(nothing):
+        said += (
+            f" '{REST}' does not mean {_list(left, {word: word for word in left})}: if one is a class, name it, as in "
+            f"--class {next(iter(left))}=anomaly."
+        )
+    said += "" if told else _warned(counts, names, where, column, sum(left.values()))
     return Reading(labels, False, said, one_spelling(values, stated, column))
+
+
+def _check_left_out(
+    counts: Mapping[str, int],
+    left: Mapping[str, int],
+    names: Mapping[str, str],
+    where: str,
+    column: str | None,
+    meanings: Mapping[str, Meaning] | None,
+) -> None:
+    """UsageError where a value of `left`, which say that there is no label, may be one as those of `counts` are (None: classes).
+
+    A sign may be the negative value where no other is there but one that is no word for normal, or where there are more signs than
+    labels; `missing` may be a defect where other values are classes by names of their own.
+    """
+    if (
+        MISSING in left
+        and column is not None
+        and len(counts) > 1
+        and any(not re.fullmatch(r"-?[\d.]+", word) for word in set(counts) - CLASS_WORDS - YES - NO)
+    ):
+        raise UsageError(
+            f"{where} holds {_list(counts, names, counts)}, and {MISSING} ({left[MISSING]}): that may be a class, such as of parts that "
+            f"are missing, or say that there is no label. If it is a class, say --class {MISSING}=anomaly, and what the others are "
+            f"('{REST}' for all others); if it says that there is no label, empty these cells, or say what the others are alone."
+        )
+    lone = len(counts) == 1 and not set(counts) & NORMAL_WORDS
+    more = sum(count for word, count in left.items() if is_sign(word)) > sum(counts.values())
+    doubted = [word for word in left if (lone and may_be_negative(word)) or (more and is_sign(word))]
+    if not doubted or not counts or meanings is None:
+        return
+    others = " ".join(f"--{side}-value={shlex.quote(names[word])}" for word, side in meanings.items())
+    word, other_side = doubted[0], "normal" if "anomaly" in meanings.values() else "anomaly"
+    raise UsageError(
+        f"{where} holds {_list(counts, names, counts)}, and {word} ({left[word]}): that may say that there is no label, or be one. If it "
+        f"says that there is none, say what the others are ({others}); else say what it is "
+        f"(for example --{other_side}-value={shlex.quote(word)})."
+    )
 
 
 def _as_stated(
@@ -225,17 +283,22 @@ def _understood(
     if one_tells or of_two_one_is_normal:
         return {word: "normal" if word in NORMAL_WORDS else "anomaly" for word in words}
     if column is not None and len(words) <= 2:
-        doubtful = next((names[word] for word in words if words & NORMAL_WORDS and _is_doubtful(word)), None)
-        hint = f"; if {doubtful!r} says that there is no label, empty these cells" if doubtful else ""
+        doubtful = [
+            names[word]
+            for word in sorted(words - NORMAL_WORDS)
+            if words & NORMAL_WORDS and _is_doubtful(word)
+        ]
+        hint = f"; if {doubtful[0]!r} says that there is no label, empty these cells" if doubtful else ""
         _ask(counts, names, where, f"which of them is normal is not known{hint}")
     return None
 
 
-def _mostly_anomalies(counts: Mapping[str, int]) -> bool:
-    """Whether more values are 1 or yes than 0 or no; False where there are others."""
+def _mostly_anomalies(counts: Mapping[str, int], left_out: int = 0) -> bool:
+    """Whether more values are 1 or yes than 0 or no, or, where there is no 0, than those that were `left_out`; False where there are
+    others."""
     ones = sum(count for word, count in counts.items() if word in YES | {"1"})
     zeros = sum(count for word, count in counts.items() if word in NO | {"0"})
-    return ones > zeros and ones + zeros == sum(counts.values())
+    return ones > (zeros or left_out) and ones + zeros == sum(counts.values())
 
 
 def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
@@ -246,9 +309,11 @@ def _may_be_turned(counts: Mapping[str, int], column: str | None) -> bool:
     return not says_anomaly(column) and column.strip().casefold() not in OF_NO_MEANING
 
 
-def _warned(counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None) -> str:
+def _warned(
+    counts: Mapping[str, int], names: Mapping[str, str], where: str, column: str | None, left_out: int
+) -> str:
     """What is added where 1 or yes is an anomaly by custom alone, and the more frequent value."""
-    if column is None or says_anomaly(column) or not _mostly_anomalies(counts):
+    if column is None or says_anomaly(column) or not _mostly_anomalies(counts, left_out):
         return ""
     higher = names[max(counts, key=lambda word: word in YES | {"1"})]
     return (
@@ -276,29 +341,31 @@ def _turned_by_non(words: Set[str]) -> bool:
     bare = {
         word.removeprefix(prefix) for word in words for prefix in ("non", "un") if word.startswith(prefix)
     }
-    return bool(bare & (ANOMALY_WORDS | HARMED_WORDS))
+    return bool(bare & (ANOMALY_WORDS | HARMED_WORDS | ANOMALY_NOUNS))
 
 
 def _bare(word: str) -> str:
     """A word without `is` before it and the s of many, where what is left says something: `isgood`, `inliers`."""
     forms = (word, word.removeprefix("is"), word.removesuffix("s"), word.removeprefix("is").removesuffix("s"))
-    return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS), word)
+    return next((form for form in forms if form in NORMAL_COLUMN_WORDS | ANOMALY_WORDS | ANOMALY_NOUNS), word)
 
 
 def says_anomaly(name: str) -> bool:
     """Whether the name of a folder or a column is made of a word for an anomaly, and of none that turns it round: `defects`, `is_fraud`."""
     words = {_bare(word.casefold()) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
     return (
-        bool(words & ANOMALY_WORDS)
-        and not words & (DENYING_WORDS | NORMAL_WORDS)
+        bool(words & (ANOMALY_WORDS | HARMED_WORDS | ANOMALY_NOUNS))
+        and not words & (DENYING_WORDS | NORMAL_COLUMN_WORDS)
         and not _turned_by_non(words)
     )
 
 
 def _is_doubtful(value: str) -> bool:
     """Whether a value beside a normal one may be something else than an anomaly: `pending`, `no_anomaly`, `normal_`, `2`."""
+    if GRADES_OF_POSITIVE.fullmatch(value):
+        return False
     words = {_bare(word) for word in re.findall("[^\\W\\d_]+", value)}
-    if not words or words & DOUBTFUL_WORDS:
+    if not words or words & DOUBTFUL_WORDS or value == NOT_DETERMINED:
         return True
     denied, normal = bool(words & DENYING_WORDS), bool(words & NORMAL_WORDS)
     if denied != normal:
@@ -357,12 +424,15 @@ def _told(
     return f"{where}: {', '.join(parts)}." if parts else f"{where}: no label."
 
 
-def _told_classes(counts: Mapping[str, int], where: str, items: int) -> str:
+def _told_classes(counts: Mapping[str, int], where: str, nothing: pd.Series, items: int) -> str:
+    """What is said of classes; `nothing` are the values that say that there is none."""
     normal = next((name for name in counts if fold(name) in NORMAL_WORDS), "NAME")
     doubtful = normal != "NAME" and any(_is_doubtful(fold(name)) for name in counts if name != normal)
     others = "NAME=anomaly" if doubtful else "'*=anomaly'"
-    without = items - sum(counts.values())
-    more = f", {without} without one" if without else ""
+    silent = {str(word): int(count) for word, count in nothing.value_counts().items()}
+    more = f", {_list(silent, {word: word for word in silent}, silent)} without one" if silent else ""
+    empty = items - sum(counts.values()) - len(nothing)
+    more += f", {empty} without a value" if empty else ""
     shown = _list(counts, {name: name for name in counts}, counts)
     return (
         f"{where}: {len(counts)} classes ({shown}){more}. Say which are normal with --class {normal}=normal --class {others} "

@@ -28,7 +28,10 @@ def rows(folder, *columns):
 def test_a_class_of_two_spellings_is_one_and_unknown_is_none(tmp_path, capsys):
     written = ["Normal"] * 5 + ["normal "] * 4 + ["Adeno", "Squamous", "unknown", "?", "NORMAL"]
     made("tables", rows(tmp_path, ("y", written)), "--out", tmp_path / "out")
-    assert "3 classes (Adeno (1), Normal (10), Squamous (1)), 2 without one" in capsys.readouterr().err
+    assert (
+        "3 classes (Adeno (1), Normal (10), Squamous (1)), unknown (1), ? (1) without one"
+        in capsys.readouterr().err
+    )
     items = Store(tmp_path / "out").manifest
     assert items["class_name"].dropna().unique().tolist() == ["Normal", "Adeno", "Squamous"]
     labels = labels_from_classes(items, ["normal"])

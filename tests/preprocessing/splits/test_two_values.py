@@ -118,13 +118,26 @@ def test_more_anomalies_than_normal_rows_are_warned_about(column, values):
     assert "WARNING" not in read(values, column, Stated.of([], ["1"]))[1].told
 
 
-@pytest.mark.parametrize(
-    "column", ["anomaly", "is_outlier", "isFraud", "Defects", "attack", "malignant", "abnormal"]
-)
+SAYS_ANOMALY = [
+    "anomaly", "is_outlier", "isFraud", "Defects", "attack", "malignant", "abnormal", "malignancy", "abnormality", "lesion", "Lesions",
+    "metastasis", "intrusion", "failure", "machine_failure", "MachineFailure", "pathology", "death", "DEATH_EVENT", "Churn", "readmitted",
+    "infected",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", SAYS_ANOMALY)
 def test_a_column_that_is_called_after_anomalies_may_hold_more_of_them(column):
     labels, reading = read(["1", "0", "1"], column)
     assert labels == [1, 0, 1]
     assert "WARNING" not in reading.told
+
+
+@pytest.mark.parametrize(
+    "column", ["diagnosis", "no_lesion", "nonmetastatic", "failure_free", "survived_or_death", "status"]
+)
+def test_a_column_that_is_called_after_a_choice_or_after_none_is_asked_about(column):
+    with pytest.raises(UsageError, match=r"may mean normal|is not the rarer one"):
+        read(["1", "0", "1"], column)
 
 
 @pytest.mark.parametrize("values", [["1", "0"], ["1", "0", "0"], ["0", "0"], ["1", "0", "normal"]])
