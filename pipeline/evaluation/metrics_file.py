@@ -92,9 +92,11 @@ def measure(scores: Scores, slides: SlideFigures | None = None) -> dict[str, Any
 
 
 def _relabelled(scores: Scores, config: dict[str, Any]) -> dict[str, Any] | None:
-    """How many reference normals the run's own store calls anomalies now; None for none, and for scores of another store."""
+    """How many reference normals the run's own store calls anomalies now; None for none, for scores of another store, and for a run that
+    was given labels of its own, which may say otherwise on purpose."""
     if (
-        scores.marker.get("inputs") != config["store"].get("inputs")
+        config["store"].get("labels_file")
+        or scores.marker.get("inputs") != config["store"].get("inputs")
         or not (scores.run / "normals.parquet").is_file()
     ):
         return None

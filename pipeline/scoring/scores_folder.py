@@ -234,7 +234,10 @@ def scores_outcome(folder: Path, run: Run, store: Store, verb: str, sets: Refere
         told += f", {drawn} overlays through the encoder" if drawn else ""
     message = f"{verb}: {len(table)} {items_of(store.kind)} scored, {alarms} above their threshold ({sets.promise()}), {told}."
     message += "".join(f" {line}" for line in sets.warnings(int(table["threshold"].isna().sum())))
-    found = relabelled_entry(run.normals, table) if run.is_own(store) else None
+    own = run.is_own(store) and not run.store.get(
+        "labels_file"
+    )  # labels given for a run may say otherwise on purpose
+    found = relabelled_entry(run.normals, table) if own else None
     message += f" {relabelled_sentence(found, train_again(run.root))}" if found else ""
     levels = levels_told(read_marker(folder).get("grey_levels") or NO_LEVELS)
     message += f" {levels}" if levels else ""

@@ -7,8 +7,8 @@ training store is still there, by hash, as training itself keeps copies together
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from esad.preprocessing.store.contents import content_digests
 from esad.preprocessing.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from esad.pipeline.runs.run_folder import Run
 
 USED = ("validation", "train")
@@ -42,13 +44,13 @@ def with_seen(run: Run, store: Store, part: pd.Series) -> pd.Series:
     unknown = "group" not in used  # a run of an earlier version
     if unknown:
         used = used.assign(group=_groups_in(trained, used["item_id"]))
-    by_group = _of_groups(used, store).where(part.isna())
+    by_group = _of_groups(used, store).where(part.isna().to_numpy() & ~_of_other_files(run, store))
     part = part.fillna(by_group)
     labelled = store.manifest["label"].notna().any() or "class_name" in store.manifest
     by_content = _of_copies(run, store, used, trained, part) if labelled else part.where(part.isna())
     counts = int(by_group.notna().sum()), int(by_content.notna().sum())
     _say_found(store, *counts)
-    if labelled:
+    if labelled and not counts[0]:
         _say_unknown(run, store, unknown and trained is None)
     return part.fillna(by_content)
 
@@ -79,12 +81,37 @@ def _of_groups(used: pd.DataFrame, store: Store) -> pd.Series:
     return store.manifest["group"].astype("string").map(parts).astype("string").reset_index(drop=True)
 
 
+def _of_other_files(run: Run, store: Store) -> np.ndarray:
+    """Of each item of `store` (N,) whether its group is no more than the name of its file, and that file is none of training's: slides of
+    two archives may be called alike."""
+    known = set(run.sources["fingerprint"].dropna())
+    files = store.sources.loc[~store.sources["fingerprint"].isin(known), "source"].astype(str)
+    names = {
+        source: {PurePosixPath(source).name, PurePosixPath(source).stem, source.rpartition(".")[0]}
+        for source in files
+    }
+    items = store.manifest[["source", "group"]].astype("string").fillna("")
+    return np.array(
+        [
+            group in names.get(source, ())
+            for source, group in zip(items["source"], items["group"], strict=True)
+        ],
+        bool,
+    )
+
+
 def _of_copies(
     run: Run, store: Store, used: pd.DataFrame, trained: Store | None, part: pd.Series
 ) -> pd.Series:
     """Of each item of `store` without a `part` the part of an item of the same content that was `used`, else null."""
     found = pd.Series(pd.NA, range(len(store)), "string")
-    if trained is None or not _told_apart(run, store, trained):
+    if trained is None:
+        say(
+            f"{store.root}: copies of items that trained or validated cannot be looked for, since the training store ({run.store['path']}) "
+            "is gone or was made anew; they would flatter the figures."
+        )
+        return found
+    if not _told_apart(run, store, trained):
         return found
     places = pd.Index(trained.manifest["item_id"]).get_indexer(used["item_id"].to_numpy())
     known = _compared(trained, places[places >= 0])
@@ -143,6 +170,8 @@ def _say_found(store: Store, of_groups: int, copies: int) -> None:
     words = (
         f"{store.root}: of {len(store)} {items_of(store.kind)} {' and '.join(told)}; they count in no figure."
     )
+    if copies:
+        words += " If equal rows are no copies of each other, train with --set data.copies_together=false."
     if of_groups:
         words += (
             " If these groups only share their names with those of training, make the store with names of its own (--labels FILE.csv with "
@@ -155,11 +184,17 @@ def _say_unknown(run: Run, store: Store, lost: bool) -> None:
     """Say where it cannot be told whether groups are those of training; `lost`: nothing says which these are."""
     if store.manifest["group"].isna().all():
         return
-    keys = [settings.get("group_key") for settings in (run.store["settings"], store.settings)]
+    keys = [_key(settings) for settings in (run.store["settings"], store.settings)]
     told = f"{store.root}: whether its groups (patients, slides) are of training cannot be told:"
     if lost:
         say(f"{told} this run of an earlier version does not say its groups, and its store is gone.")
-    elif None not in keys and keys[0] != keys[1]:
+    elif keys[0] != keys[1]:
         say(
-            f"{told} they are hashed with another key than training's; make the store with the same --group-key."
+            f"{told} they are not hashed with the key of training's; make the store with the same --group-key (and --anonymous)."
         )
+
+
+def _key(settings: Mapping[str, Any]) -> str | None:
+    """What names of groups are hashed with: patients of radiographs always, those of other kinds with --anonymous."""
+    found = settings.get("group_key") or settings.get("anonymous")
+    return str(found) if found else None

@@ -68,7 +68,8 @@ def assign_published(
     unknown = items.loc[stored.isna().to_numpy(), "item_id"]
     if len(unknown):
         raise UsageError(
-            f"data.split = published draws by the store's labels; {len(unknown)} items have none, {unknown.iloc[0]} first."
+            f"data.split = published draws by the store's labels; {len(unknown)} items have none, {unknown.iloc[0]} first. "
+            "Give their labels to the stage that makes the store (--labels, --force)."
         )
     if stored.nunique() < 2:
         raise UsageError("data.split = published needs normal items and anomalies; here is one class only.")

@@ -39,7 +39,10 @@ def test_colours_have_the_ends_of_slide_maps(tmp_path, per_group):
     path = folder / "scores.json"
     marker = json.loads(path.read_text())
     sizes = [50] if per_group else [200, 3]
-    sets = [{"name": f"s{n}", "normals": n, "threshold": 1.0, "level": 0.1} for n in sizes]
+    sets = [
+        {"name": f"s{n}", "normals": n, "threshold": 1.0, "level": 0.1, "rate_bounds": [0.0, 0.2]}
+        for n in sizes
+    ]
     rule = {
         "level": 0.01,
         "by": None if per_group else "site",

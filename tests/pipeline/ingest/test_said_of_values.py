@@ -218,7 +218,7 @@ def test_names_of_sites_are_texts():
 
 def test_metadata_of_which_no_row_fits_is_refused(tmp_path, capsys):
     picture(tmp_path / "in" / "1.jpg")
-    (tmp_path / "regions.csv").write_text("source,x,y,width,height\n1.png,1,2,3,4\n")
+    (tmp_path / "regions.csv").write_text("source,x,y,width,height\n9.png,1,2,3,4\n")
     command = [
         "radiographs",
         tmp_path / "in",

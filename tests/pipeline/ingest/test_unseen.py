@@ -92,7 +92,7 @@ def test_how_many_rows_of_metadata_go_with_a_radiograph_is_told(tmp_path, capsys
     archive = tmp_path / "in"
     picture(archive / "1.png")
     picture(archive / "2.png", 1)
-    entries(archive, ("1.jpg", "Effusion", 1, "PA"), ("2.png", "Effusion", 1, "PA"))
+    entries(archive, ("7.png", "Effusion", 1, "PA"), ("2.png", "Effusion", 1, "PA"))
     assert radiographs(archive) == 0
     said = capsys.readouterr().err
     assert "2 rows; 1 of 2 radiographs have one" in said

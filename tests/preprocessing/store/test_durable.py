@@ -22,7 +22,9 @@ from esad.preprocessing.store.durable import (
 from esad.preprocessing.store.writing import remove_temporaries
 from tests import ROOT
 
-RENAMING = re.compile(r"os\.(rename|renames|replace)\(|shutil\.move\(|\w\.rename\((?!\s*(columns=|index=|str\b))")
+RENAMING = re.compile(
+    r"os\.(rename|renames|replace)\(|shutil\.move\(|\w\.rename\((?!\s*(columns=|index=|str\b))"
+)
 """pandas has a `rename`, too."""
 
 
