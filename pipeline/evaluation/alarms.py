@@ -207,8 +207,8 @@ def alarm_notes(content: dict[str, Any]) -> list[str]:
         )
     if found and not found["kept"]:
         broken = f" for {rule['by']} {', '.join(found['broken'])}" if rule and found.get("broken") else ""
-        known = "those held out" if rule and rule["held_out"] else "the reference normals"
-        said.append(f"There are more false alarms than promised{broken}: new normals are not like {known}.")
+        those = "those held out" if rule and rule["held_out"] else "the reference normals"
+        said.append(f"There are more false alarms than promised{broken}: new normals are not like {those}.")
     known = known_normals(content)
     if alike and alike["alike"] is False:
         pairs = _pairs(alike, alike["terms"]["score"], alike["of"], known)

@@ -132,3 +132,36 @@ def test_scoring_goes_on_where_the_training_store_has_lost_its_values(tmp_path, 
     capsys.readouterr()
     assert scored(tmp_path, "new")["part"].isna().all()
     assert "Copies of items that trained or validated cannot be looked for" in capsys.readouterr().err
+
+
+def test_files_that_share_only_their_names_with_those_of_training_are_new(tmp_path, capsys):
+    """As slides of two archives: `s0` of the one is not `s0` of the other; the same file under another folder is."""
+
+    def archive(name, seeds):
+        (tmp_path / name).mkdir()
+        for number, seed in enumerate(seeds):
+            table = rows(40, seed).assign(group=f"s{number}")
+            table.to_csv(tmp_path / name / f"s{number}.csv", index=False)
+        made("tables", tmp_path / name, "--label", "label", "--out", tmp_path / f"{name}-store")
+        return tmp_path / f"{name}-store"
+
+    train(archive("first", range(5)), tmp_path / "run", None, [{**QUICK_TABLE, "data.validation_share": 0.2}])
+    capsys.readouterr()
+    archive("other", [10, 11, 12, 13, 14])
+    assert scored(tmp_path, "other-store")["part"].isna().all()
+    assert "count in no figure" not in capsys.readouterr().err
+    archive("mixed", [0, 1, 2, 3, 20])
+    table = scored(tmp_path, "mixed-store")
+    parts = known(tmp_path, "first-store")["part"].iloc[:160].reset_index(drop=True)
+    seen = table["part"].iloc[:160].notna().to_numpy()
+    assert seen[parts.isin(["train", "validation"]).to_numpy()].all()
+    assert table["part"].iloc[160:].isna().all()
+
+
+def test_copies_that_cannot_be_looked_for_are_told(tmp_path, capsys):
+    train(stored(tmp_path, "own", rows(120, 0)), tmp_path / "run", None, [QUICK_TABLE])
+    stored(tmp_path, "again", pd.concat([rows(120, 0), rows(40, 9)]))
+    shutil.move(tmp_path / "own", tmp_path / "elsewhere")
+    capsys.readouterr()
+    scored(tmp_path, "again")
+    assert "copies of items that trained or validated cannot be looked for" in capsys.readouterr().err

@@ -41,3 +41,15 @@ def test_a_correction_in_the_store_is_told_when_it_is_scored_and_evaluated(tmp_p
     assert f"3 of the {len(normals)} reference normals are anomalies" in outcome.message
     make_store(tmp_path, name="other", seed=4)
     assert "by the store's labels now" not in score(run, tmp_path / "other", overlays="none").message
+
+
+def test_labels_that_were_given_for_a_run_are_no_correction_of_the_store(tmp_path):
+    store = make_store(tmp_path)
+    anomalies = store.manifest.loc[store.manifest["label"] == 1, "item_id"]
+    given = pd.DataFrame({"item_id": anomalies.iloc[:10], "label": 0})
+    given.to_csv(tmp_path / "marks.csv", index=False)
+    run = tmp_path / "run"
+    settings = {**QUICK_TABLE, "data.validation_share": 0.0}
+    train(store.root, run, None, [settings], labels=tmp_path / "marks.csv")
+    assert "by the store's labels now" not in score(run, overlays="none").message
+    assert evaluate(run).summary["relabelled"] is None
