@@ -23,8 +23,8 @@ NO_LABEL_WORDS = (HOLES - {MISSING}) | frozenset({
     "desconocido", "sconosciuto", "onbekend", *map(str.casefold, filter(None, OF_PROGRAMS)),
 })
 """Values that say that there is no label, be they in brackets or written with underscores."""
-NEGATIVE_TOO = frozenset({"none", "nil", "n/a", "n.a", "n.a.", "not applicable"})
-"""Of these, what may say as well that nothing was found: `none` beside `tumor`."""
+NEGATIVE_TOO = frozenset({"nil", "n.a", "n.a.", "not applicable"})
+"""Of these, what may say as well that nothing was found: `nil` beside `tumor`. `None` and `n/a` are what programs write for nothing."""
 # fmt: on
 BRACKETS = "()[]<>{}"
 SIGNS_OF_NOTHING = frozenset("?-.*_/\u2212\u2013\u2014\u2026 ")
@@ -49,7 +49,7 @@ def is_sign(word: str) -> bool:
 
 
 def may_be_negative(word: str) -> bool:
-    """Whether a value that says that there is no label may be the negative one, beside one other: `-` beside `1`, `none` beside `tumor`."""
+    """Whether a value that says that there is no label may be the negative one, beside one other: `-` beside `1`, `nil` beside `tumor`."""
     return is_sign(word) or _plain(word) in NEGATIVE_TOO
 
 

@@ -236,7 +236,7 @@ def test_missing_beside_plain_labels_is_none(others):
         ("nil", 25, "tumor", 5),
         ("not applicable", 20, "malignant", 5),
         (".", 2, "yes", 5),
-        ("none", 25, "tumor", 5),
+        ("n.a.", 25, "tumor", 5),
     ],
 )
 @pytest.mark.parametrize("column", ["y", None])
