@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from esad.preprocessing.store.kinds import DTYPES, KINDS, ROWS
-from esad.preprocessing.store.reading import check_entries, check_texts, damaged, read_object
+from esad.preprocessing.store.reading import check_entries, check_numbers, check_texts, damaged, read_object
 
 PLACES = ("x", "y", "width", "height")
 """Columns of the manifest that say where on a slide an item lies, in level-0 pixels."""
@@ -115,6 +115,7 @@ def check_manifest(path: Path, table: pd.DataFrame, whole: bool = True) -> None:
     for name in ("shard", "index"):
         if not pd.api.types.is_integer_dtype(table[name].dtype) or table[name].isna().any():
             raise damaged(path, f"is damaged (column {name!r} holds other than whole numbers)", REMEDY)
+    check_numbers(path, table, (*PLACES, "tumour_fraction"), REMEDY)
     check_texts(path, table, TEXTS, REMEDY)
     check_labels(path, table, whole)
     if table["source"].isna().any():

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from esad.pipeline.scoring.slides.slide_scores import suspicious
+from esad.preprocessing.store.opening import REMEDY
+from esad.preprocessing.store.reading import damaged
 
 if TYPE_CHECKING:
     from esad.preprocessing.store.store import Store
@@ -61,6 +63,20 @@ def slide_map(corners: np.ndarray, values: np.ndarray, step: float, tile: float)
     return SlideMap(grid, float(x), float(y), float(step), float(tile))
 
 
+def _slides_of(store: Store, of_items: pd.Series) -> pd.DataFrame:
+    """The store's sources by name; EsadError where the slide of an item is not there, or one is there twice."""
+    slides = store.sources.set_index("source")
+    lost = sorted(set(of_items.astype(str)) - set(slides.index))
+    if lost or not slides.index.is_unique:
+        told = (
+            f"{lost[0]} of its items is missing"
+            if lost
+            else f"{slides.index[slides.index.duplicated()][0]} is there twice"
+        )
+        raise damaged(store.root / "sources.parquet", f"is damaged ({told})", REMEDY)
+    return slides
+
+
 def write_slide_maps(
     store: Store, table: pd.DataFrame, folder: Path, ends: tuple[float, float]
 ) -> pd.DataFrame:
@@ -79,7 +95,7 @@ def write_slide_maps(
 
     make_folder(folder)
     names = slide_names(store.sources["source"].astype(str))
-    slides = store.sources.set_index("source")
+    slides = _slides_of(store, table["source"])
     whole = not (store.settings.get("tile_list") or store.settings.get("protocol"))
     rows = []
     needed = ["source", "x", "y", "score", "p_value", "threshold"]

@@ -207,3 +207,9 @@ def test_a_missing_value_that_is_to_be_filled_is_taken(tmp_path, value, taken):
     else:
         with pytest.raises(EsadError, match="is not finite"):
             Store(root).read()
+
+
+@pytest.mark.parametrize("name", ["x", "tumour_fraction"])
+def test_texts_where_numbers_of_places_belong_are_refused(root, name):
+    edited(root, lambda table: table.assign(**{name: "5"}))
+    refused(root, f"manifest.parquet: is damaged (column {name!r} holds other than numbers)")
