@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from esad.pipeline.evaluation.measures.froc import FALSE_POSITIVES
-from esad.pipeline.runs.shapes import Count, Ends, Shape, Share, Thresholds
+from esad.pipeline.runs.shapes import Count, Ends, Share, Thresholds
+from esad.preprocessing.store.opening import Shape
 
 Rates = Annotated[dict[str, Share], Field(min_length=len(FALSE_POSITIVES), max_length=len(FALSE_POSITIVES))]
 """A sensitivity for each rate of false positives a slide."""
@@ -113,7 +114,6 @@ class ComparedPart(Compared):
 class OfTerms(Shape):
     """The score and each of its terms."""
 
-    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Compared]
     score: Compared
 

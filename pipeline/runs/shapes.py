@@ -10,19 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from esad.preprocessing.store.opening import OutlineSettings
+from esad.preprocessing.store.opening import OutlineSettings, Shape
 from esad.preprocessing.store.reading import damaged
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
 """The two ends of an interval."""
-
-
-class Shape(BaseModel):
-    """An object, whose entries are of the stated types and not turned into them."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
 class ReferenceSet(Shape):

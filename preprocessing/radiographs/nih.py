@@ -16,6 +16,7 @@ import pandas as pd
 from esad.preprocessing.errors import InputError, UsageError
 from esad.preprocessing.radiographs.dicom_views import view_in_text
 from esad.preprocessing.radiographs.reading import SUFFIXES
+from esad.preprocessing.store.csv_cells import stated_separator
 from esad.preprocessing.texts import find_encoding, open_bytes
 
 NORMAL = "No Finding"
@@ -90,7 +91,7 @@ def _text_of(path: Path) -> str:
     there is none."""
     with open_bytes(path) as file, io.TextIOWrapper(file, find_encoding(path), newline=None) as text:
         first, rest = text.readline(), text.read()
-    return rest if first.strip().strip('"').lower().startswith("sep=") else first + rest
+    return rest if stated_separator(first) else first + rest
 
 
 def _fold(name: object) -> str:

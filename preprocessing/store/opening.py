@@ -52,10 +52,14 @@ Side = Annotated[int, Field(gt=0)]
 Measure = Annotated[float, Field(gt=0)]
 
 
-class OutlineSettings(BaseModel):
-    """How outlines became labels of tiles (LabelSettings): what evaluation reads outlines by again."""
+class Shape(BaseModel):
+    """An object of a file of ours, whose entries are of the stated types and not turned into them; more are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class OutlineSettings(Shape):
+    """How outlines became labels of tiles (LabelSettings): what evaluation reads outlines by again."""
 
     outline_classes: dict[str, Literal["anomaly", "hole", "ignore", "region"]] = Field(default_factory=dict)
     geojson_origin: Literal["bounds", "slide"] | None = None
@@ -63,10 +67,8 @@ class OutlineSettings(BaseModel):
     min_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
-class ItemSettings(BaseModel):
+class ItemSettings(Shape):
     """Of a store's settings those that later stages count or write with; the others are only said again. Older stores lack some."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
     tile_size: Side | None = None
     step: Side | None = None

@@ -51,7 +51,7 @@ def mutants(content: bytes, suffix: str) -> Iterator[tuple[str, bytes]]:
             at = box
             for key in path[:-1]:
                 at = at[key]
-            if value == GONE and value is not None and isinstance(value, str):
+            if value == GONE:
                 del at[path[-1]]
             else:
                 at[path[-1]] = value
